@@ -1,0 +1,40 @@
+package io.xenferry.model.db;
+
+import io.xenferry.model.XenApiException;
+
+/**
+ * The database of a pool. One writer at a time, any number of readers; a commit is first made
+ * durable, then visible to readers and listeners, then acknowledged.
+ */
+public interface ObjectDatabase extends AutoCloseable {
+
+  /** The newest durable state. */
+  Snapshot snapshot();
+
+  /**
+   * Runs the work and commits what it did, or nothing when it throws. Returns when the commit is
+   * durable and visible. The work must be short, and does no I/O: others wait for it.
+   */
+  <R> R write(Work<R> work) throws XenApiException;
+
+  /**
+   * Calls the listener after every commit, in order, once it is visible. The listener must not
+   * block. Close the registration to end it.
+   */
+  Registration onCommit(java.util.function.Consumer<Snapshot> listener);
+
+  @Override
+  void close();
+
+  /** Work inside a transaction. */
+  @FunctionalInterface
+  interface Work<R> {
+    R run(Transaction tx) throws XenApiException;
+  }
+
+  /** A listener's place. */
+  interface Registration extends AutoCloseable {
+    @Override
+    void close();
+  }
+}

@@ -1,0 +1,99 @@
+package io.xenferry.spi;
+
+import io.xenferry.copy.SourceDisk;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.UUID;
+import java.util.function.Consumer;
+
+/**
+ * One guest. Methods block with deadlines of their own and may be interrupted; thread-safe.
+ *
+ * <p>Sending the memory, in order: {@link #sendMemory}, then the guest runs until it is seen in
+ * {@link State#PRE_SWITCHOVER}, paused, then {@link #finishMemory}, then {@link State#SENT}. Up to
+ * SENT {@link #cancelSend} leaves it paused where it was paused and running where it was running.
+ */
+public interface Guest {
+
+  /** What the guest is doing. */
+  enum State {
+    RUNNING,
+    PAUSED,
+    /** Waits for a memory stream, or is receiving it. */
+    INCOMING,
+    /** The memory stream is complete; paused. */
+    RECEIVED,
+    /** Paused by the hypervisor, the rest of the memory not yet sent. */
+    PRE_SWITCHOVER,
+    /** Memory sent and the hypervisor's own migration ended; paused for good unless resumed. */
+    SENT,
+    /** The guest has shut itself down; its process still exists. */
+    SHUTDOWN,
+    /** The process is gone. */
+    GONE
+  }
+
+  UUID vm();
+
+  /** Asks the guest's process; GONE is an answer, not an exception. */
+  State state() throws HypervisorException, InterruptedException;
+
+  void pause() throws HypervisorException, InterruptedException;
+
+  /** Lets it run, from PAUSED, RECEIVED or SENT. The gate has been asked. */
+  void resume() throws HypervisorException, InterruptedException;
+
+  /** Asks the guest to shut down; it may refuse to. */
+  void shutdown() throws HypervisorException, InterruptedException;
+
+  void reset() throws HypervisorException, InterruptedException;
+
+  /** Ends the process, and returns when it is gone. Idempotent. */
+  void destroy() throws HypervisorException, InterruptedException;
+
+  List<String> devices();
+
+  /** Offers a disk for copying; starts noting its writes. */
+  SourceDisk source(String device) throws HypervisorException, InterruptedException;
+
+  /**
+   * Slows the guest's writes, so that a copy converges.
+   *
+   * @param bytesPerSecond for all disks together; 0 lifts the limit
+   */
+  void throttle(long bytesPerSecond) throws HypervisorException, InterruptedException;
+
+  /**
+   * Starts sending the memory to a stream socket of this host. The guest runs on; the hypervisor
+   * must not pause it before all but {@code downtime}'s worth is sent.
+   */
+  void sendMemory(Path unixSocket, long bytesPerSecond, Duration downtime)
+      throws HypervisorException, InterruptedException;
+
+  /** Sends the rest, from PRE_SWITCHOVER. Returns at once; watch {@link #state}. */
+  void finishMemory() throws HypervisorException, InterruptedException;
+
+  /** Ends the sending; see the class comment. */
+  void cancelSend() throws HypervisorException, InterruptedException;
+
+  MemoryProgress memoryProgress() throws HypervisorException, InterruptedException;
+
+  /** Where an incoming guest listens for the stream. */
+  Path incomingSocket();
+
+  /**
+   * Makes the disks of a RECEIVED guest its own, still paused: everything that can fail about them
+   * fails here.
+   */
+  void activate() throws HypervisorException, InterruptedException;
+
+  /** Tells the networks where the guest's MACs are now. */
+  void announce() throws HypervisorException, InterruptedException;
+
+  /** State changes, the end of the process included; called on a thread of the driver's. */
+  AutoCloseable onChange(Consumer<State> listener);
+
+  /** Bytes of memory: sent so far, still to send, and the rate at which the guest dirties it. */
+  record MemoryProgress(long sent, long remaining, long dirtyPerSecond) {}
+}

@@ -1,0 +1,36 @@
+package io.xenferry.spi;
+
+import java.util.List;
+import java.util.Optional;
+import java.util.UUID;
+
+/**
+ * Runs guests as processes apart from the server: they outlive it, and a new server finds them
+ * again. Methods block with deadlines of their own (virtual threads), and may be interrupted.
+ *
+ * <p>Whether a guest may run is decided elsewhere, by the gate; a hypervisor only obeys.
+ */
+public interface Hypervisor extends AutoCloseable {
+
+  /** For example {@code qemu}, {@code simulated}. */
+  String name();
+
+  /** Starts a guest, running or paused before its first instruction. */
+  Guest start(GuestSpec spec, boolean paused) throws HypervisorException, InterruptedException;
+
+  /**
+   * Starts a guest that waits for the memory of another: it runs nothing by itself, not even once
+   * the stream is complete, until {@link Guest#resume}. It opens its disks, but changes and caches
+   * nothing of them before {@link Guest#activate}.
+   */
+  Guest startIncoming(GuestSpec spec) throws HypervisorException, InterruptedException;
+
+  /** Every live guest of this host, found anew: from a server before this one, too. */
+  List<Guest> guests() throws HypervisorException, InterruptedException;
+
+  Optional<Guest> find(UUID vm) throws HypervisorException, InterruptedException;
+
+  /** Lets go of all guests without touching them. */
+  @Override
+  void close();
+}
