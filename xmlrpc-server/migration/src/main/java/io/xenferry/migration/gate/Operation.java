@@ -1,0 +1,14 @@
+package io.xenferry.migration.gate;
+
+/** What the gate is asked for: everything that could run a guest or destroy what it runs on. */
+public enum Operation {
+  START,
+  RESUME,
+  UNPAUSE,
+  RESET,
+  DESTROY_DISK,
+  /** Ending the guest's process by a client's wish; harmless to ownership, not to a switch. */
+  SHUTDOWN,
+  /** Destroying the VM's record. */
+  DESTROY_VM
+}

@@ -1,0 +1,5 @@
+/** JSON from outside, read strictly and within limits. No message of any protocol is known here. */
+@NullMarked
+package io.xenferry.migration.json;
+
+import org.jspecify.annotations.NullMarked;

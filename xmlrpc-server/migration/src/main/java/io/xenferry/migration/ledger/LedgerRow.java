@@ -1,0 +1,259 @@
+package io.xenferry.migration.ledger;
+
+import io.xenferry.migration.state.MigrationId;
+import io.xenferry.migration.state.Role;
+import io.xenferry.migration.state.State;
+import java.time.Instant;
+import java.util.Optional;
+import java.util.UUID;
+
+/**
+ * One row of the ledger: what this host has decided and knows about one migration.
+ *
+ * @param vm the VM's uuid on this host
+ * @param peerUrl base URL of the other server
+ * @param peerFingerprint SHA-256 of its certificate, lower-case hex; empty over plain HTTP
+ * @param peerIncarnation the other ledger's incarnation: at the source the one that answers must
+ *     carry
+ * @param key the migration's own key for the peers' messages
+ * @param token the destination's token; empty at the destination
+ * @param plan the plan as JSON
+ * @param metadata the VM's metadata document, opaque here; empty where not kept
+ * @param outcome a sentence once there is one
+ * @param forced an operator's word replaced the peer's; nothing is deleted automatically
+ * @param settled S: the destination's answer that it is gone has been seen; D: the source has
+ *     acknowledged the outcome
+ * @param cleaned nothing of this migration is left on this host that should not be
+ * @param ended whether the row is only a tombstone
+ * @param boot the boot of this host in which the peer was last heard; a VM with an unended row of
+ *     another boot does not start
+ * @param expiry until when a tombstone is kept: the token's expiry
+ * @param version counts the changes of this row
+ */
+public record LedgerRow(
+    MigrationId migration,
+    Role role,
+    UUID vm,
+    State state,
+    String peerUrl,
+    String peerFingerprint,
+    UUID peerIncarnation,
+    String key,
+    String token,
+    String plan,
+    String metadata,
+    Optional<String> outcome,
+    boolean forced,
+    boolean settled,
+    boolean cleaned,
+    boolean ended,
+    String boot,
+    Instant created,
+    Instant updated,
+    Instant expiry,
+    long version) {
+
+  public LedgerRow {
+    if (state.role() != role) {
+      throw new IllegalArgumentException(state + " is not a state of the " + role);
+    }
+    if (ended && !state.outcome()) {
+      throw new IllegalArgumentException("a row in " + state + " cannot end");
+    }
+  }
+
+  public LedgerRow withState(State next) {
+    return new LedgerRow(
+        migration,
+        role,
+        vm,
+        next,
+        peerUrl,
+        peerFingerprint,
+        peerIncarnation,
+        key,
+        token,
+        plan,
+        metadata,
+        outcome,
+        forced,
+        settled,
+        cleaned,
+        ended,
+        boot,
+        created,
+        updated,
+        expiry,
+        version);
+  }
+
+  public LedgerRow withOutcome(String sentence) {
+    return new LedgerRow(
+        migration,
+        role,
+        vm,
+        state,
+        peerUrl,
+        peerFingerprint,
+        peerIncarnation,
+        key,
+        token,
+        plan,
+        metadata,
+        Optional.of(sentence),
+        forced,
+        settled,
+        cleaned,
+        ended,
+        boot,
+        created,
+        updated,
+        expiry,
+        version);
+  }
+
+  public LedgerRow withForced() {
+    return new LedgerRow(
+        migration,
+        role,
+        vm,
+        state,
+        peerUrl,
+        peerFingerprint,
+        peerIncarnation,
+        key,
+        token,
+        plan,
+        metadata,
+        outcome,
+        true,
+        settled,
+        cleaned,
+        ended,
+        boot,
+        created,
+        updated,
+        expiry,
+        version);
+  }
+
+  /** The row ends by itself once it is an outcome, settled and cleaned. */
+  public LedgerRow withSettled() {
+    return new LedgerRow(
+        migration,
+        role,
+        vm,
+        state,
+        peerUrl,
+        peerFingerprint,
+        peerIncarnation,
+        key,
+        token,
+        plan,
+        metadata,
+        outcome,
+        forced,
+        true,
+        cleaned,
+        state.outcome() && cleaned,
+        boot,
+        created,
+        updated,
+        expiry,
+        version);
+  }
+
+  /** The row ends by itself once it is an outcome, settled and cleaned. */
+  public LedgerRow withCleaned() {
+    return new LedgerRow(
+        migration,
+        role,
+        vm,
+        state,
+        peerUrl,
+        peerFingerprint,
+        peerIncarnation,
+        key,
+        token,
+        plan,
+        metadata,
+        outcome,
+        forced,
+        settled,
+        true,
+        state.outcome() && settled,
+        boot,
+        created,
+        updated,
+        expiry,
+        version);
+  }
+
+  public LedgerRow withBoot(String current) {
+    return new LedgerRow(
+        migration,
+        role,
+        vm,
+        state,
+        peerUrl,
+        peerFingerprint,
+        peerIncarnation,
+        key,
+        token,
+        plan,
+        metadata,
+        outcome,
+        forced,
+        settled,
+        cleaned,
+        ended,
+        current,
+        created,
+        updated,
+        expiry,
+        version);
+  }
+
+  LedgerRow stamped(Instant now, long next) {
+    return new LedgerRow(
+        migration,
+        role,
+        vm,
+        state,
+        peerUrl,
+        peerFingerprint,
+        peerIncarnation,
+        key,
+        token,
+        plan,
+        metadata,
+        outcome,
+        forced,
+        settled,
+        cleaned,
+        ended,
+        boot,
+        created,
+        now,
+        expiry,
+        next);
+  }
+
+  /** Without key and token. */
+  @Override
+  public String toString() {
+    return role
+        + " "
+        + migration
+        + " vm="
+        + vm
+        + " "
+        + state
+        + (forced ? " forced" : "")
+        + (settled ? " settled" : "")
+        + (cleaned ? " cleaned" : "")
+        + (ended ? " ended" : "")
+        + " v"
+        + version;
+  }
+}

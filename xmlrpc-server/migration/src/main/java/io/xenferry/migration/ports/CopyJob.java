@@ -1,0 +1,46 @@
+package io.xenferry.migration.ports;
+
+import io.xenferry.migration.state.DiskProgress;
+import java.util.List;
+import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+
+/**
+ * The copy of all disks of one migration. The same rules for threads and deadlines as {@link
+ * SourcePorts}.
+ */
+public interface CopyJob {
+
+  /**
+   * Completes when what is left of every disk fits the downtime; the copy goes on meanwhile. Fails
+   * when the job has failed for good.
+   */
+  CompletableFuture<Void> converged();
+
+  /**
+   * The guest is paused: sends what is left, flushes through to the destination's disk, and
+   * completes when every disk's books agree (nothing dirty, nothing in flight).
+   */
+  CompletableFuture<List<Digest>> drain();
+
+  /** The destination does not answer: stop sending, keep noting. */
+  void pause();
+
+  /** The destination answers again. */
+  void resume();
+
+  /** Stops at once and ends all sessions: afterwards no write of this job can still take effect. */
+  CompletableFuture<Void> close();
+
+  /** What is known now; cheap. */
+  List<DiskProgress> progress();
+
+  /**
+   * What a disk was when its books were closed.
+   *
+   * @param vdi uuid at the source
+   * @param bytes sent, repeated ones included
+   * @param digest lower-case hex, or empty where none was asked for
+   */
+  record Digest(UUID vdi, long bytes, String digest) {}
+}

@@ -1,0 +1,117 @@
+package io.xenferry.migration.ports;
+
+import io.xenferry.migration.state.DiskTarget;
+import io.xenferry.migration.state.MigrationId;
+import io.xenferry.migration.state.Plan;
+import java.util.List;
+import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+
+/**
+ * What the coordinator asks of the destination host. The rules of {@link SourcePorts} for threads,
+ * deadlines and repetition. Everything created is tagged with the migration in the same call, so
+ * that a scan finds it; its name was journaled before.
+ */
+public interface DestinationPorts {
+
+  Storage storage();
+
+  Metadata metadata();
+
+  Guests guests();
+
+  /** Disks and exports. */
+  interface Storage {
+
+    /** Checks space and SR before anything is journaled; no side effects. */
+    CompletableFuture<Void> check(Plan plan);
+
+    /** Creates an empty disk that reads as zeroes, with this uuid. */
+    CompletableFuture<Void> createVdi(MigrationId migration, Plan.Disk disk, UUID vdi);
+
+    /** Offers a disk under exactly this name and account; answers how to reach it. */
+    CompletableFuture<DiskTarget> export(MigrationId migration, Plan.Disk disk, ExportSpec export);
+
+    /**
+     * The fence: completes when no write through the export can take effect any more. An export
+     * that is not there is no error.
+     */
+    CompletableFuture<Void> closeExport(MigrationId migration, ExportSpec export);
+
+    /** Removes the account of a closed export. One that is not there is no error. */
+    CompletableFuture<Void> removeAccount(MigrationId migration, String account);
+
+    /**
+     * Flushes the disk to stable storage and, where a digest was asked for, compares it.
+     *
+     * @param digest empty for no comparison
+     */
+    CompletableFuture<Void> seal(UUID vdi, Plan.Disk disk, String digest);
+
+    /** Destroys a disk that was created for this migration, and only then; gone is no error. */
+    CompletableFuture<Void> destroyVdi(MigrationId migration, UUID vdi);
+  }
+
+  /**
+   * One export.
+   *
+   * @param name for a target's name; unique on the host, letters, digits, hyphens
+   * @param vdi the disk behind it
+   * @param account user name, for this migration only
+   * @param secret CHAP secret; empty when the export is only to be closed
+   */
+  record ExportSpec(String name, UUID vdi, String account, String secret) {
+
+    /** Without the secret. */
+    @Override
+    public String toString() {
+      return "ExportSpec[" + name + " of " + vdi + "]";
+    }
+  }
+
+  /** The VM's record at the destination. */
+  interface Metadata {
+
+    /** Every obstacle that importing this VM would meet; no side effects. */
+    CompletableFuture<Void> check(Plan plan, String metadata);
+
+    /**
+     * Creates the VM's record, hidden and locked.
+     *
+     * @param metadata the source's document
+     * @param vdis the disks' uuids here, in the order of the plan
+     */
+    CompletableFuture<Void> importHidden(
+        MigrationId migration, Plan plan, String metadata, List<UUID> vdis);
+
+    /** The VM is this host's: shows it, running or halted as the guest is. */
+    CompletableFuture<Void> reveal(MigrationId migration, Plan plan);
+
+    /** Removes a hidden record of this migration; gone is no error. */
+    CompletableFuture<Void> remove(MigrationId migration, UUID vm);
+  }
+
+  /** The guest at the destination. */
+  interface Guests {
+
+    /** Starts a process that waits for the memory and never runs by itself. */
+    CompletableFuture<Void> startIncoming(MigrationId migration, Plan plan, List<UUID> vdis);
+
+    CompletableFuture<GuestState> observe(UUID vm);
+
+    /** Makes the disks of a RECEIVED guest its own; what can fail about them fails here. */
+    CompletableFuture<Void> activate(UUID vm);
+
+    /**
+     * Lets it run; completes when it is seen running. {@link RefusedException} only if it provably
+     * did not run.
+     */
+    CompletableFuture<Void> resume(UUID vm);
+
+    /** Ends the process; completes when it is gone. */
+    CompletableFuture<Void> destroy(UUID vm);
+
+    /** Tells the networks where the guest's MACs are now. */
+    CompletableFuture<Void> announce(UUID vm);
+  }
+}

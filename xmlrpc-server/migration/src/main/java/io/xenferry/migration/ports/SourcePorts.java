@@ -1,0 +1,80 @@
+package io.xenferry.migration.ports;
+
+import io.xenferry.migration.state.DiskTarget;
+import io.xenferry.migration.state.MigrationId;
+import io.xenferry.migration.state.Plan;
+import java.util.List;
+import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+
+/**
+ * What the coordinator asks of the source host. Methods return at once and may be called only on
+ * the coordinator's scheduler; their futures may complete on any thread. A future that never
+ * completes is met by a deadline of the coordinator's. Effects are idempotent: the coordinator
+ * repeats them after a failure or a restart.
+ */
+public interface SourcePorts {
+
+  Guests guests();
+
+  Copies copies();
+
+  Objects objects();
+
+  /** The guest at the source. */
+  interface Guests {
+
+    /** Asks the guest's process itself. */
+    CompletableFuture<GuestState> observe(UUID vm);
+
+    /**
+     * Starts sending the memory, and completes when what is left fits the downtime. The guest runs
+     * on: the hypervisor must not pause it before {@link #pause}.
+     */
+    CompletableFuture<Void> sendMemory(UUID vm, MemoryTarget target);
+
+    /** Lets the hypervisor pause the guest; completes when it is seen PRE_SWITCHOVER. */
+    CompletableFuture<Void> pause(UUID vm);
+
+    /** Sends the rest; completes when the guest is seen SENT. */
+    CompletableFuture<Void> finishMemory(UUID vm);
+
+    /** Ends the sending; the guest stays paused or running as it is. Nothing to end is no error. */
+    CompletableFuture<Void> cancelMemory(UUID vm);
+
+    /** What is known now, without asking. */
+    MemoryProgress memoryProgress(UUID vm);
+
+    /** Lets a paused guest run, and ends any sending first. One that runs is no error. */
+    CompletableFuture<Void> resume(UUID vm);
+
+    /** Ends the guest's process; completes when it is gone. */
+    CompletableFuture<Void> destroy(UUID vm);
+  }
+
+  /** Copies of disks. */
+  interface Copies {
+
+    /** Starts copying all disks of the plan. Fails if a target cannot be reached. */
+    CompletableFuture<CopyJob> start(MigrationId migration, Plan plan, List<DiskTarget> targets);
+
+    /**
+     * Removes whatever a copy of this migration has left, also one of a server before this one:
+     * bitmaps, exports, logs, sessions.
+     */
+    CompletableFuture<Void> cleanUp(MigrationId migration, Plan plan);
+  }
+
+  /** The VM's record and disks at the source, after it has been given. */
+  interface Objects {
+
+    /** Removes the VM's record, so that it is shown no longer. */
+    CompletableFuture<Void> removeVm(MigrationId migration, Plan plan);
+
+    /** Destroys one disk of the VM; one that is gone is no error. */
+    CompletableFuture<Void> destroyDisk(MigrationId migration, Plan.Disk disk);
+
+    /** Gives the kept VM a uuid of its own and locks it against starting. */
+    CompletableFuture<Void> keep(MigrationId migration, Plan plan, UUID keptVm);
+  }
+}

@@ -1,0 +1,29 @@
+package io.xenferry.migration.state;
+
+import java.util.UUID;
+
+/**
+ * How far one disk is.
+ *
+ * @param vdi uuid at the source
+ * @param device the VBD's device
+ * @param phase what is being done with it, in the strategy's words
+ * @param size bytes, virtual
+ * @param sent bytes written to the destination so far, repeated ones included
+ * @param zero bytes skipped because they are zeroes
+ * @param remaining bytes of this pass still to be sent
+ * @param pass 1 for the first
+ * @param bytesPerSecond rate of sending
+ * @param dirtyPerSecond rate at which the guest makes bytes dirty
+ */
+public record DiskProgress(
+    UUID vdi,
+    String device,
+    String phase,
+    long size,
+    long sent,
+    long zero,
+    long remaining,
+    int pass,
+    long bytesPerSecond,
+    long dirtyPerSecond) {}
