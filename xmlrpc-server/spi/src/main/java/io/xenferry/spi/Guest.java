@@ -10,9 +10,10 @@ import java.util.function.Consumer;
 /**
  * One guest. Methods block with deadlines of their own and may be interrupted; thread-safe.
  *
- * <p>Sending the memory, in order: {@link #sendMemory}, then the guest runs until it is seen in
- * {@link State#PRE_SWITCHOVER}, paused, then {@link #finishMemory}, then {@link State#SENT}. Up to
- * SENT {@link #cancelSend} leaves it paused where it was paused and running where it was running.
+ * <p>Sending the memory, in order: {@link #sendMemory} while the guest runs, {@link
+ * #pauseForSwitch} once little is left, until it is seen in {@link State#PRE_SWITCHOVER}, paused,
+ * then {@link #finishMemory}, then {@link State#SENT}. Up to SENT {@link #cancelSend} leaves it
+ * paused where it was paused and running where it was running.
  */
 public interface Guest {
 
@@ -65,11 +66,20 @@ public interface Guest {
   void throttle(long bytesPerSecond) throws HypervisorException, InterruptedException;
 
   /**
-   * Starts sending the memory to a stream socket of this host. The guest runs on; the hypervisor
-   * must not pause it before all but {@code downtime}'s worth is sent.
+   * Starts sending the memory to a stream socket of this host. The guest runs on, and the
+   * hypervisor does not pause it (its downtime limit stays at nearly nothing) before {@link
+   * #pauseForSwitch}: should this server die, the guest is not left paused.
+   *
+   * @param bytesPerSecond limit; 0 for none
    */
-  void sendMemory(Path unixSocket, long bytesPerSecond, Duration downtime)
+  void sendMemory(Path unixSocket, long bytesPerSecond)
       throws HypervisorException, InterruptedException;
+
+  /**
+   * Lets the hypervisor pause the guest, by raising its downtime limit; the guest is then soon seen
+   * in PRE_SWITCHOVER. Returns at once.
+   */
+  void pauseForSwitch(Duration downtime) throws HypervisorException, InterruptedException;
 
   /** Sends the rest, from PRE_SWITCHOVER. Returns at once; watch {@link #state}. */
   void finishMemory() throws HypervisorException, InterruptedException;

@@ -1,0 +1,196 @@
+package io.xenferry.packaging;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.concurrent.TimeUnit;
+
+/**
+ * One server of a laboratory: a process of its own with its own state directory and loopback
+ * address. It can be stopped, killed and started again on the same state.
+ */
+final class Site implements AutoCloseable {
+  private static final Duration START_DEADLINE = Duration.ofSeconds(60);
+  private static final Duration STOP_DEADLINE = Duration.ofSeconds(30);
+
+  private final String name;
+  private final Path directory;
+  private final String address;
+  private final List<String> options;
+  private final List<String> jvmOptions;
+  private @org.jspecify.annotations.Nullable Process process;
+  private Map<String, String> ready = Map.of();
+
+  /**
+   * @param name for people, and the name of the directory under the laboratory's
+   * @param address a loopback address that no other site uses
+   * @param options more options of the server
+   */
+  Site(String name, Path parent, String address, List<String> jvmOptions, List<String> options) {
+    this.name = name;
+    this.directory = parent.resolve(name);
+    this.address = address;
+    this.jvmOptions = List.copyOf(jvmOptions);
+    this.options = List.copyOf(options);
+  }
+
+  String name() {
+    return name;
+  }
+
+  String address() {
+    return address;
+  }
+
+  /** Where storage repositories, logs and the server's state lie. */
+  Path directory() {
+    return directory;
+  }
+
+  Path stateDirectory() {
+    return directory.resolve("state");
+  }
+
+  Path log() {
+    return directory.resolve("server.log");
+  }
+
+  Path socket() {
+    return directory.resolve("xapi.sock");
+  }
+
+  /** The TLS port; it stays the same over restarts. */
+  int port() {
+    return Integer.parseInt(readyValue("port"));
+  }
+
+  String hostAndPort() {
+    return address + ":" + port();
+  }
+
+  String fingerprint() {
+    return readyValue("fingerprint");
+  }
+
+  String rootPassword() throws IOException {
+    return Files.readString(Path.of(readyValue("password-file"))).strip();
+  }
+
+  long pid() {
+    return running().pid();
+  }
+
+  boolean isAlive() {
+    return process != null && process.isAlive();
+  }
+
+  /** Starts the server and waits until it says that it is ready. */
+  void start() throws IOException, InterruptedException {
+    Files.createDirectories(directory);
+    Path readyFile = directory.resolve("ready");
+    Files.deleteIfExists(readyFile);
+    List<String> command =
+        new ArrayList<>(Jvm.command(jvmOptions, "io.xenferry.server.ServerMain"));
+    command.addAll(
+        List.of(
+            "--state-dir",
+            stateDirectory().toString(),
+            "--listen",
+            address,
+            "--port",
+            ready.isEmpty() ? "0" : ready.get("port"),
+            "--unix-socket",
+            socket().toString(),
+            "--ready-file",
+            readyFile.toString()));
+    command.addAll(options);
+    process =
+        new ProcessBuilder(command)
+            .redirectInput(ProcessBuilder.Redirect.from(Path.of("/dev/null").toFile()))
+            .redirectErrorStream(true)
+            .redirectOutput(ProcessBuilder.Redirect.appendTo(log().toFile()))
+            .start();
+    long end = System.nanoTime() + START_DEADLINE.toNanos();
+    while (!Files.exists(readyFile)) {
+      if (!process.isAlive()) {
+        throw new IOException(name + " ended at start:\n" + tailOfLog());
+      }
+      if (System.nanoTime() > end) {
+        throw new IOException(name + " is not ready after " + START_DEADLINE + ":\n" + tailOfLog());
+      }
+      Thread.sleep(20);
+    }
+    Map<String, String> values = new TreeMap<>();
+    for (String line : Files.readAllLines(readyFile)) {
+      int eq = line.indexOf('=');
+      if (eq > 0) {
+        values.put(line.substring(0, eq), line.substring(eq + 1));
+      }
+    }
+    ready = values;
+  }
+
+  /** SIGTERM, and waits for the end. */
+  void stop() throws InterruptedException {
+    Process p = running();
+    p.destroy();
+    if (!p.waitFor(STOP_DEADLINE.toSeconds(), TimeUnit.SECONDS)) {
+      p.destroyForcibly().waitFor();
+      throw new IllegalStateException(name + " did not end within " + STOP_DEADLINE);
+    }
+  }
+
+  /** SIGKILL, and waits for the end. */
+  void kill() throws InterruptedException {
+    Process p = running();
+    p.destroyForcibly();
+    p.waitFor();
+  }
+
+  String tailOfLog() {
+    try {
+      List<String> lines = Files.readAllLines(log(), StandardCharsets.UTF_8);
+      return String.join("\n", lines.subList(Math.max(0, lines.size() - 40), lines.size()));
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  @Override
+  public void close() {
+    Process p = process;
+    if (p != null && p.isAlive()) {
+      p.destroy();
+      try {
+        if (!p.waitFor(STOP_DEADLINE.toSeconds(), TimeUnit.SECONDS)) {
+          p.destroyForcibly();
+        }
+      } catch (InterruptedException e) {
+        p.destroyForcibly();
+        Thread.currentThread().interrupt();
+      }
+    }
+  }
+
+  private Process running() {
+    if (process == null) {
+      throw new IllegalStateException(name + " was not started");
+    }
+    return process;
+  }
+
+  private String readyValue(String key) {
+    String value = ready.get(key);
+    if (value == null) {
+      throw new IllegalStateException(name + " did not say its " + key);
+    }
+    return value;
+  }
+}
