@@ -1,0 +1,92 @@
+package io.xenferry.server.migration;
+
+import io.xenferry.migration.ports.DestinationPorts;
+import io.xenferry.migration.ports.GuestState;
+import io.xenferry.migration.ports.RefusedException;
+import io.xenferry.migration.state.MigrationId;
+import io.xenferry.migration.state.Plan;
+import io.xenferry.spi.Guest;
+import io.xenferry.spi.GuestSpec;
+import io.xenferry.spi.Hypervisor;
+import java.time.Duration;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+
+/** The guests that arrive at this host. */
+final class DestinationGuests implements DestinationPorts.Guests {
+  private static final Duration RUNS = Duration.ofSeconds(30);
+
+  private final Hypervisor hypervisor;
+  private final GuestCalls guests;
+  private final Specs specs;
+
+  /** Builds what the hypervisor needs for the hidden VM of a migration; blocking. */
+  @FunctionalInterface
+  interface Specs {
+    GuestSpec of(Plan plan, List<UUID> vdis) throws Exception;
+  }
+
+  DestinationGuests(Hypervisor hypervisor, Specs specs) {
+    this.hypervisor = hypervisor;
+    this.guests = new GuestCalls(hypervisor);
+    this.specs = specs;
+  }
+
+  @Override
+  public CompletableFuture<Void> startIncoming(MigrationId migration, Plan plan, List<UUID> vdis) {
+    return Effects.run(
+        "start incoming " + plan.vm(),
+        () -> {
+          Optional<Guest> there = guests.find(plan.vmAtDestination());
+          if (there.isPresent()) {
+            if (there.get().state() == Guest.State.INCOMING) {
+              return;
+            }
+            throw new RefusedException(
+                "a guest of VM " + plan.vmAtDestination() + " is already " + there.get().state());
+          }
+          hypervisor.startIncoming(specs.of(plan, vdis));
+        });
+  }
+
+  @Override
+  public CompletableFuture<GuestState> observe(UUID vm) {
+    return Effects.call("observe " + vm, () -> guests.observe(vm));
+  }
+
+  @Override
+  public CompletableFuture<Void> activate(UUID vm) {
+    return Effects.run(
+        "activate " + vm,
+        () -> {
+          guests.await(vm, GuestState.RECEIVED, RUNS);
+          guests.get(vm).activate();
+        });
+  }
+
+  @Override
+  public CompletableFuture<Void> resume(UUID vm) {
+    return Effects.run(
+        "resume " + vm,
+        () -> {
+          Guest guest = guests.get(vm);
+          if (guest.state() != Guest.State.RUNNING) {
+            guest.resume();
+          }
+          guests.await(vm, EnumSet.of(GuestState.RUNNING), RUNS);
+        });
+  }
+
+  @Override
+  public CompletableFuture<Void> destroy(UUID vm) {
+    return Effects.run("destroy " + vm, () -> guests.destroy(vm));
+  }
+
+  @Override
+  public CompletableFuture<Void> announce(UUID vm) {
+    return Effects.run("announce " + vm, () -> guests.get(vm).announce());
+  }
+}

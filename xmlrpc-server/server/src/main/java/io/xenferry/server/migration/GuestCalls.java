@@ -1,0 +1,78 @@
+package io.xenferry.server.migration;
+
+import io.xenferry.migration.ports.GuestState;
+import io.xenferry.spi.Guest;
+import io.xenferry.spi.Hypervisor;
+import io.xenferry.spi.HypervisorException;
+import java.time.Duration;
+import java.util.EnumSet;
+import java.util.Optional;
+import java.util.Set;
+import java.util.UUID;
+
+/** What both sides ask of a guest; blocking. */
+final class GuestCalls {
+  /** Between two looks at a guest that is expected to change its state within milliseconds. */
+  private static final Duration LOOK = Duration.ofMillis(5);
+
+  private final Hypervisor hypervisor;
+
+  GuestCalls(Hypervisor hypervisor) {
+    this.hypervisor = hypervisor;
+  }
+
+  Optional<Guest> find(UUID vm) throws HypervisorException, InterruptedException {
+    return hypervisor.find(vm);
+  }
+
+  Guest get(UUID vm) throws HypervisorException, InterruptedException {
+    return find(vm)
+        .orElseThrow(() ->
+            new HypervisorException(
+                HypervisorException.Kind.GONE, "the guest of VM " + vm + " is gone"));
+  }
+
+  GuestState observe(UUID vm) throws HypervisorException, InterruptedException {
+    Optional<Guest> guest = find(vm);
+    return guest.isEmpty() ? GuestState.GONE : GuestState.valueOf(guest.get().state().name());
+  }
+
+  /**
+   * Waits until the guest is seen in one of the states.
+   *
+   * @throws HypervisorException TIMEOUT when the deadline has passed; GONE when it ended
+   */
+  GuestState await(UUID vm, Set<GuestState> wanted, Duration deadline)
+      throws HypervisorException, InterruptedException {
+    Guest guest = get(vm);
+    long end = System.nanoTime() + deadline.toNanos();
+    while (true) {
+      GuestState state = GuestState.valueOf(guest.state().name());
+      if (wanted.contains(state)) {
+        return state;
+      }
+      if (state == GuestState.GONE) {
+        throw new HypervisorException(
+            HypervisorException.Kind.GONE, "the guest of VM " + vm + " ended");
+      }
+      if (System.nanoTime() - end > 0) {
+        throw new HypervisorException(
+            HypervisorException.Kind.TIMEOUT,
+            "the guest of VM " + vm + " is " + state + " after " + deadline + ", not " + wanted);
+      }
+      Thread.sleep(LOOK);
+    }
+  }
+
+  GuestState await(UUID vm, GuestState wanted, Duration deadline)
+      throws HypervisorException, InterruptedException {
+    return await(vm, EnumSet.of(wanted), deadline);
+  }
+
+  void destroy(UUID vm) throws HypervisorException, InterruptedException {
+    Optional<Guest> guest = find(vm);
+    if (guest.isPresent()) {
+      guest.get().destroy();
+    }
+  }
+}
