@@ -1,0 +1,74 @@
+package io.xenferry.iscsi.initiator;
+
+import java.nio.ByteBuffer;
+import java.util.concurrent.CompletableFuture;
+import org.jspecify.annotations.Nullable;
+
+/** One SCSI command from submission to its end. Confined to the session's loop once submitted. */
+final class Command {
+  /** Which way data goes. */
+  enum Direction {
+    NONE,
+    READ,
+    WRITE
+  }
+
+  final byte[] cdb;
+  final Direction direction;
+
+  /** Position to limit is the data; null without. */
+  final @Nullable ByteBuffer data;
+
+  final int base;
+  final int length;
+
+  /** Whether it may change the medium: decides about fences. */
+  final boolean changes;
+
+  /** Whether a read must fill the whole buffer. */
+  final boolean whole;
+
+  /** Bytes that arrived, or that were sent. */
+  final CompletableFuture<Integer> done = new CompletableFuture<>();
+
+  int itt;
+  int slot = -1;
+  int received;
+  int attempts;
+  int outstanding;
+  int lastR2t = -1;
+  boolean ended;
+  @Nullable Throwable failure;
+  long submitted;
+  long started;
+  long firstRefusal;
+
+  /** Run by the channel when a piece of this command's data has left. */
+  final Runnable pieceSent;
+
+  Command(
+      byte[] cdb,
+      Direction direction,
+      @Nullable ByteBuffer data,
+      boolean changes,
+      boolean whole,
+      java.util.function.Consumer<Command> whenSent) {
+    this.cdb = cdb;
+    this.direction = direction;
+    this.data = data;
+    this.base = data == null ? 0 : data.position();
+    this.length = data == null ? 0 : data.remaining();
+    this.changes = changes;
+    this.whole = whole;
+    this.pieceSent = () -> whenSent.accept(this);
+  }
+
+  /** A slice of the data. */
+  ByteBuffer piece(int offset, int count) {
+    ByteBuffer all = data;
+    if (all == null) {
+      throw new IllegalStateException("a command without data");
+    }
+    return all.slice(base + offset, count);
+  }
+}

@@ -1,0 +1,371 @@
+package io.xenferry.iscsi.initiator;
+
+import io.xenferry.block.BlockBackend;
+import io.xenferry.block.BlockException;
+import io.xenferry.block.BlockException.Kind;
+import io.xenferry.block.Extent;
+import io.xenferry.iscsi.IscsiUrl;
+import io.xenferry.iscsi.initiator.Command.Direction;
+import io.xenferry.iscsi.net.EventLoop;
+import io.xenferry.iscsi.scsi.Cdb;
+import java.nio.ByteBuffer;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.AtomicBoolean;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * A logical unit on an iSCSI target as a block device with many requests in flight.
+ *
+ * <p>A lost connection, a deadline that passed, a reset by the target (unit attention 29/xx) or a
+ * broken protocol kills the disk: every request fails with that reason, nothing is sent again.
+ * {@link #close} fences, and {@link #fenced} tells whether that is certain.
+ */
+public final class IscsiDisk implements BlockBackend {
+  private static final Logger log = LoggerFactory.getLogger(IscsiDisk.class);
+
+  /** One WRITE SAME that may unmap: tgtd punches the hole in one call, however long. */
+  private static final long ZERO_UNMAP_BYTES = 1L << 30;
+
+  /** One WRITE SAME that really writes must fit well into the deadline. */
+  private static final long ZERO_WRITE_BYTES = 4L << 20;
+
+  private final IscsiUrl url;
+  private final IscsiOptions options;
+  private final EventLoop loop;
+  private final boolean ownLoop;
+  private final Session session;
+  private final long isid;
+  private final DiskProbe.Findings findings;
+  private final int maxTransfer;
+  private final ByteBuffer zeroes;
+  private final CompletableFuture<Boolean> fenced = new CompletableFuture<>();
+  private final AtomicBoolean closing = new AtomicBoolean();
+  private volatile boolean writeSame = true;
+  private volatile boolean lbaStatus = true;
+
+  private IscsiDisk(
+      IscsiUrl url,
+      IscsiOptions options,
+      EventLoop loop,
+      boolean ownLoop,
+      Session session,
+      long isid,
+      DiskProbe.Findings findings) {
+    this.url = url;
+    this.options = options;
+    this.loop = loop;
+    this.ownLoop = ownLoop;
+    this.session = session;
+    this.isid = isid;
+    this.findings = findings;
+    long limit = findings.maxTransferBlocks() * findings.blockSize();
+    long most = limit > 0 ? Math.min(limit, options.maxTransfer()) : options.maxTransfer();
+    this.maxTransfer = (int) Math.max(findings.blockSize(), most - most % findings.blockSize());
+    this.zeroes = ByteBuffer.allocateDirect(Math.max(maxTransfer, findings.blockSize()));
+  }
+
+  static IscsiDisk open(IscsiUrl url, IscsiOptions options, EventLoop loop, boolean ownLoop)
+      throws BlockException {
+    long isid = IscsiInitiator.newIsid();
+    Session session = IscsiInitiator.login(url, options, loop, isid);
+    try {
+      DiskProbe.Findings findings = new DiskProbe(session, options, url.toString()).run();
+      session.probed();
+      return new IscsiDisk(url, options, loop, ownLoop, session, isid, findings);
+    } catch (BlockException | RuntimeException e) {
+      session.drop();
+      throw e;
+    }
+  }
+
+  @Override
+  public String name() {
+    return url.toString();
+  }
+
+  @Override
+  public long size() {
+    return findings.blocks() * findings.blockSize();
+  }
+
+  @Override
+  public int alignment() {
+    return findings.blockSize();
+  }
+
+  @Override
+  public int maxTransfer() {
+    return maxTransfer;
+  }
+
+  @Override
+  public boolean readOnly() {
+    return findings.readOnly();
+  }
+
+  /** Vendor and product of INQUIRY, and the serial number of VPD page 80. */
+  public String identity() {
+    return findings.vendor() + " " + findings.product() + " " + findings.serial();
+  }
+
+  /** Whether zero() deallocates and trimmed blocks read as zeroes. */
+  public boolean thin() {
+    return findings.unmapZeroes();
+  }
+
+  @Override
+  public CompletableFuture<Void> read(long offset, ByteBuffer into) {
+    BlockException wrong = check(offset, into.remaining(), maxTransfer, false);
+    if (wrong != null) {
+      return CompletableFuture.failedFuture(wrong);
+    }
+    if (!into.hasRemaining()) {
+      return CompletableFuture.completedFuture(null);
+    }
+    int size = findings.blockSize();
+    return done(
+        session.submit(
+            Cdb.read(offset / size, into.remaining() / size), Direction.READ, into, false, true));
+  }
+
+  @Override
+  public CompletableFuture<Void> write(long offset, ByteBuffer from) {
+    BlockException wrong = check(offset, from.remaining(), maxTransfer, true);
+    if (wrong != null) {
+      return CompletableFuture.failedFuture(wrong);
+    }
+    if (!from.hasRemaining()) {
+      return CompletableFuture.completedFuture(null);
+    }
+    int size = findings.blockSize();
+    return done(
+        session.submit(
+            Cdb.write(offset / size, from.remaining() / size), Direction.WRITE, from, true, true));
+  }
+
+  /**
+   * WRITE SAME(16), deallocating where the target can and reads zeroes then; where the target does
+   * not know the command, plain writes.
+   */
+  @Override
+  public CompletableFuture<Void> zero(long offset, long length) {
+    BlockException wrong = check(offset, length, Long.MAX_VALUE, true);
+    return wrong != null ? CompletableFuture.failedFuture(wrong) : zeroFrom(offset, length);
+  }
+
+  private CompletableFuture<Void> zeroFrom(long offset, long length) {
+    if (length == 0) {
+      return CompletableFuture.completedFuture(null);
+    }
+    int size = findings.blockSize();
+    if (!writeSame) {
+      int n = (int) Math.min(length, maxTransfer);
+      return write(offset, zeroes.slice(0, n)).thenCompose(ok -> zeroFrom(offset + n, length - n));
+    }
+    boolean unmap = findings.writeSameUnmap() && findings.unmapZeroes();
+    long most = unmap ? ZERO_UNMAP_BYTES : ZERO_WRITE_BYTES;
+    if (findings.maxWriteSameBlocks() > 0) {
+      most = Math.min(most, Math.max(1, Math.min(findings.maxWriteSameBlocks(), 1L << 30)) * size);
+    }
+    long n = Math.min(length, most);
+    return session
+        .submit(
+            Cdb.writeSame16(offset / size, (int) (n / size), unmap),
+            Direction.WRITE,
+            zeroes.slice(0, size),
+            true,
+            true)
+        .handle((ok, failure) -> {
+          if (failure == null) {
+            return zeroFrom(offset + n, length - n);
+          }
+          if (Session.UnsupportedCommand.is(failure)) {
+            writeSame = false;
+            return zeroFrom(offset, length);
+          }
+          return CompletableFuture.<Void>failedFuture(failure);
+        })
+        .thenCompose(next -> next);
+  }
+
+  @Override
+  public CompletableFuture<Void> trim(long offset, long length) {
+    BlockException wrong = check(offset, length, Long.MAX_VALUE, true);
+    if (wrong != null) {
+      return CompletableFuture.failedFuture(wrong);
+    }
+    if (length == 0 || findings.maxUnmapBlocks() == 0) {
+      return CompletableFuture.completedFuture(null);
+    }
+    int size = findings.blockSize();
+    long n = Math.min(length, Math.min(findings.maxUnmapBlocks() * size, ZERO_UNMAP_BYTES));
+    ByteBuffer list = Cdb.unmapList(offset / size, (int) (n / size));
+    return session
+        .submit(Cdb.unmap(list.remaining()), Direction.WRITE, list, true, true)
+        .thenCompose(ok -> trim(offset + n, length - n));
+  }
+
+  @Override
+  public CompletableFuture<Void> flush() {
+    return done(session.submit(Cdb.synchronizeCache(), Direction.NONE, null, false, false));
+  }
+
+  /** GET LBA STATUS where the target knows it and deallocated blocks read as zeroes. */
+  @Override
+  public CompletableFuture<List<Extent>> extents(long offset, long length) {
+    BlockException wrong = check(offset, length, Long.MAX_VALUE, false);
+    if (wrong != null) {
+      return CompletableFuture.failedFuture(wrong);
+    }
+    if (length == 0) {
+      return CompletableFuture.completedFuture(List.of());
+    }
+    List<Extent> unknown = List.of(new Extent(offset, length, false));
+    if (!lbaStatus || !findings.unmapZeroes()) {
+      BlockException dead = session.failure();
+      return dead == null
+          ? CompletableFuture.completedFuture(unknown)
+          : CompletableFuture.failedFuture(dead);
+    }
+    ByteBuffer answer = ByteBuffer.allocate(8 + 16 * 256);
+    return session
+        .submit(
+            Cdb.getLbaStatus(offset / findings.blockSize(), answer.remaining()),
+            Direction.READ,
+            answer,
+            false,
+            false)
+        .handle((got, failure) -> {
+          if (failure == null) {
+            return CompletableFuture.completedFuture(
+                statuses(answer, got, offset, length, unknown));
+          }
+          if (Session.UnsupportedCommand.is(failure)) {
+            lbaStatus = false;
+            return CompletableFuture.completedFuture(unknown);
+          }
+          return CompletableFuture.<List<Extent>>failedFuture(failure);
+        })
+        .thenCompose(next -> next);
+  }
+
+  /** SBC-3 section 5.7; descriptors that do not follow one another end the list. */
+  private List<Extent> statuses(
+      ByteBuffer answer, int got, long offset, long length, List<Extent> unknown) {
+    int size = findings.blockSize();
+    List<Extent> found = new ArrayList<>();
+    long at = offset;
+    long end = offset + length;
+    for (int i = 8; i + 16 <= got && at < end; i += 16) {
+      long start = answer.getLong(i);
+      long blocks = answer.getInt(i + 8) & 0xFFFFFFFFL;
+      boolean follows = start * size == at || found.isEmpty() && start * size < at;
+      if (blocks == 0 || start < 0 || start > findings.blocks() || !follows) {
+        break;
+      }
+      long stop = Math.min(end, (start + blocks) * size);
+      if (stop <= at) {
+        break;
+      }
+      int status = answer.get(i + 12) & 0xF;
+      found.add(new Extent(at, stop - at, status == 1 || status == 2));
+      at = stop;
+    }
+    return found.isEmpty() ? unknown : found;
+  }
+
+  private static CompletableFuture<Void> done(CompletableFuture<Integer> bytes) {
+    return bytes.thenApply(n -> null);
+  }
+
+  private @org.jspecify.annotations.Nullable BlockException check(
+      long offset, long length, long most, boolean change) {
+    int size = findings.blockSize();
+    if (offset < 0 || length < 0 || length > most || offset > size() - length) {
+      return new BlockException(
+          Kind.OUT_OF_RANGE, name() + ": " + offset + "+" + length + " of " + size());
+    }
+    if (offset % size != 0 || length % size != 0) {
+      return new BlockException(
+          Kind.OUT_OF_RANGE, name() + ": " + offset + "+" + length + " is not aligned to " + size);
+    }
+    if (change && findings.readOnly()) {
+      return new BlockException(Kind.READ_ONLY, name() + " is write-protected");
+    }
+    return null;
+  }
+
+  /**
+   * Whether it is certain that no request of this disk can change the medium any more. Completes
+   * with the end of {@link #close}: true if every request had its answer, or if the target has
+   * acknowledged a reset of the unit since; false if nobody could be asked, and a stale write may
+   * still be under way.
+   */
+  public CompletableFuture<Boolean> fenced() {
+    return fenced.copy();
+  }
+
+  /**
+   * Waits for requests in flight, logs out; where that is not possible resets the unit on this
+   * connection or on a new one that takes the session's place. Blocks up to four times the close
+   * timeout plus that of a login; on the disk's own thread it returns at once.
+   */
+  @Override
+  public void close() {
+    if (closing.compareAndSet(false, true)) {
+      Thread.ofVirtual().name("iscsi close").start(this::end);
+    }
+    if (!loop.inLoop()) {
+      try {
+        fenced.join();
+      } catch (java.util.concurrent.CompletionException e) {
+        log.error("{}: close failed", name(), e);
+      }
+    }
+  }
+
+  private void end() {
+    boolean safe = false;
+    try {
+      safe = new Fence(session, options, name()).raise(this::replacement);
+    } catch (RuntimeException e) {
+      log.error("{}: close failed", name(), e);
+    } finally {
+      session.drop();
+      if (ownLoop) {
+        loop.close();
+      }
+      if (!safe) {
+        log.warn("{}: closed, but the target has not confirmed that no write is under way", name());
+      }
+      fenced.complete(safe);
+    }
+  }
+
+  /** Session reinstatement (RFC 7143 section 6.3.5): the same name and ISID end the old session. */
+  private Session replacement() throws BlockException {
+    return IscsiInitiator.login(url, options.withLoginTimeout(options.closeTimeout()), loop, isid);
+  }
+
+  /** Waits at most that long for a future of this disk's; for callers without callbacks. */
+  public static <T> T await(CompletableFuture<T> future, Duration limit) throws BlockException {
+    try {
+      return future.get(limit.toNanos(), TimeUnit.NANOSECONDS);
+    } catch (TimeoutException e) {
+      throw new BlockException(Kind.TIMEOUT, "no answer within " + limit, e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new BlockException(Kind.CLOSED, "interrupted", e);
+    } catch (java.util.concurrent.ExecutionException e) {
+      throw e.getCause() instanceof BlockException block
+          ? block
+          : new BlockException(Kind.IO, String.valueOf(e.getCause()), e);
+    }
+  }
+}

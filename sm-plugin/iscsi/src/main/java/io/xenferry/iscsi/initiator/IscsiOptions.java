@@ -1,0 +1,200 @@
+package io.xenferry.iscsi.initiator;
+
+import io.xenferry.iscsi.IscsiUrl;
+import java.time.Duration;
+import java.util.Optional;
+
+/**
+ * What an initiator offers and how long it waits. {@link #defaults()} gives the values with their
+ * reasons; the {@code with…} methods change one.
+ *
+ * @param initiatorName the iSCSI name that ACLs by name see
+ * @param targetAccount when present the target must prove that it knows this account's secret
+ *     (mutual CHAP)
+ * @param connectTimeout for the TCP connection
+ * @param loginTimeout for the whole login after that, whatever the peer does
+ * @param commandTimeout from the moment a command is sent; when it passes the session is dead
+ * @param keepAlive silence after which the peer is asked whether it lives; its answer has as long
+ * @param busyPatience how long BUSY and TASK SET FULL are answered with a later attempt
+ * @param closeTimeout how long close waits for commands in flight, and for each step of the fence
+ * @param queueDepth commands in flight, 1–512; the target's window may allow fewer
+ * @param maxTransfer bytes of the largest read or write
+ * @param maxSegment bytes of the largest data segment that we accept
+ */
+public record IscsiOptions(
+    String initiatorName,
+    Optional<IscsiUrl.Credentials> targetAccount,
+    Duration connectTimeout,
+    Duration loginTimeout,
+    Duration commandTimeout,
+    Duration keepAlive,
+    Duration busyPatience,
+    Duration closeTimeout,
+    int queueDepth,
+    int maxTransfer,
+    int maxSegment) {
+
+  public IscsiOptions {
+    if (queueDepth < 1 || queueDepth > 512 || maxTransfer < 512 || maxSegment < 512) {
+      throw new IllegalArgumentException("queue depth, transfer or segment out of range");
+    }
+    if (maxSegment >= 1 << 24 || maxTransfer > 1 << 26) {
+      throw new IllegalArgumentException("transfer or segment too large");
+    }
+  }
+
+  /**
+   * 256 KiB segments and transfers up to 1 MiB: measured best with 8 or more in flight. 30 s for a
+   * command outlives a target's fsync on a busy disk; 5 s of silence is the heartbeat's measure.
+   */
+  public static IscsiOptions defaults() {
+    return new IscsiOptions(
+        "iqn.2026-01.io.xenferry:initiator",
+        Optional.empty(),
+        Duration.ofSeconds(10),
+        Duration.ofSeconds(10),
+        Duration.ofSeconds(30),
+        Duration.ofSeconds(5),
+        Duration.ofSeconds(10),
+        Duration.ofSeconds(5),
+        128,
+        1024 * 1024,
+        256 * 1024);
+  }
+
+  public IscsiOptions withInitiatorName(String name) {
+    return new IscsiOptions(
+        name,
+        targetAccount,
+        connectTimeout,
+        loginTimeout,
+        commandTimeout,
+        keepAlive,
+        busyPatience,
+        closeTimeout,
+        queueDepth,
+        maxTransfer,
+        maxSegment);
+  }
+
+  public IscsiOptions withTargetAccount(IscsiUrl.Credentials account) {
+    return new IscsiOptions(
+        initiatorName,
+        Optional.of(account),
+        connectTimeout,
+        loginTimeout,
+        commandTimeout,
+        keepAlive,
+        busyPatience,
+        closeTimeout,
+        queueDepth,
+        maxTransfer,
+        maxSegment);
+  }
+
+  /** Connect and login. */
+  public IscsiOptions withLoginTimeout(Duration timeout) {
+    return new IscsiOptions(
+        initiatorName,
+        targetAccount,
+        timeout,
+        timeout,
+        commandTimeout,
+        keepAlive,
+        busyPatience,
+        closeTimeout,
+        queueDepth,
+        maxTransfer,
+        maxSegment);
+  }
+
+  public IscsiOptions withCommandTimeout(Duration timeout) {
+    return new IscsiOptions(
+        initiatorName,
+        targetAccount,
+        connectTimeout,
+        loginTimeout,
+        timeout,
+        keepAlive,
+        busyPatience,
+        closeTimeout,
+        queueDepth,
+        maxTransfer,
+        maxSegment);
+  }
+
+  public IscsiOptions withKeepAlive(Duration silence) {
+    return new IscsiOptions(
+        initiatorName,
+        targetAccount,
+        connectTimeout,
+        loginTimeout,
+        commandTimeout,
+        silence,
+        busyPatience,
+        closeTimeout,
+        queueDepth,
+        maxTransfer,
+        maxSegment);
+  }
+
+  public IscsiOptions withBusyPatience(Duration patience) {
+    return new IscsiOptions(
+        initiatorName,
+        targetAccount,
+        connectTimeout,
+        loginTimeout,
+        commandTimeout,
+        keepAlive,
+        patience,
+        closeTimeout,
+        queueDepth,
+        maxTransfer,
+        maxSegment);
+  }
+
+  public IscsiOptions withCloseTimeout(Duration timeout) {
+    return new IscsiOptions(
+        initiatorName,
+        targetAccount,
+        connectTimeout,
+        loginTimeout,
+        commandTimeout,
+        keepAlive,
+        busyPatience,
+        timeout,
+        queueDepth,
+        maxTransfer,
+        maxSegment);
+  }
+
+  public IscsiOptions withQueueDepth(int depth) {
+    return new IscsiOptions(
+        initiatorName,
+        targetAccount,
+        connectTimeout,
+        loginTimeout,
+        commandTimeout,
+        keepAlive,
+        busyPatience,
+        closeTimeout,
+        depth,
+        maxTransfer,
+        maxSegment);
+  }
+
+  public IscsiOptions withMaxTransfer(int bytes) {
+    return new IscsiOptions(
+        initiatorName,
+        targetAccount,
+        connectTimeout,
+        loginTimeout,
+        commandTimeout,
+        keepAlive,
+        busyPatience,
+        closeTimeout,
+        queueDepth,
+        bytes,
+        maxSegment);
+  }
+}

@@ -1,0 +1,681 @@
+package io.xenferry.iscsi.initiator;
+
+import io.xenferry.block.BlockException;
+import io.xenferry.block.BlockException.Kind;
+import io.xenferry.iscsi.initiator.Command.Direction;
+import io.xenferry.iscsi.net.EventLoop;
+import io.xenferry.iscsi.net.PduChannel;
+import io.xenferry.iscsi.pdu.Pdu;
+import io.xenferry.iscsi.pdu.ProtocolException;
+import io.xenferry.iscsi.scsi.Sense;
+import io.xenferry.iscsi.scsi.Status;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.SocketChannel;
+import java.time.Duration;
+import java.util.ArrayDeque;
+import java.util.concurrent.CompletableFuture;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A session in full feature phase with one connection and one logical unit (RFC 7143, error
+ * recovery level 0).
+ *
+ * <ol>
+ *   <li>A submitted command waits for a slot and for the target's window, then leaves with as much
+ *       immediate and unsolicited data as was agreed; the rest follows on R2Ts.
+ *   <li>Its end is a response or a Data-In with status. BUSY, TASK SET FULL and harmless unit
+ *       attentions mean that the target refused it without effect: only then it is sent again.
+ *   <li>Anything that makes earlier writes doubtful (reset, lost connection, deadline, broken
+ *       protocol) kills the session: all commands fail with that reason, now and later.
+ * </ol>
+ *
+ * <p>Confined to its loop, except {@link #submit}, {@link #failure} and the methods that say so.
+ */
+final class Session implements PduChannel.Handler {
+  private static final int SLOT_BITS = 10;
+  private static final int SLOTS = 1 << SLOT_BITS;
+  private static final int OWN_TAGS = 0x40000000;
+  private static final int MAX_UNIT_ATTENTIONS = 4;
+  private static final int MAX_SEGMENT_UNASKED = 64 * 1024;
+
+  private final EventLoop loop;
+  private final PduChannel channel;
+  private final SessionParameters parameters;
+  private final IscsiOptions options;
+  private final long lun;
+  private final String name;
+
+  private final @Nullable Command[] slots;
+  private final int[] freeSlots;
+  private int free;
+  private int generation;
+  private final ArrayDeque<Command> waiting = new ArrayDeque<>();
+  private int backingOff;
+  private int cmdSn;
+  private int maxCmdSn;
+  private int expStatSn;
+  private int ownTag = OWN_TAGS;
+
+  private volatile @Nullable BlockException failure;
+  private boolean closing;
+  private boolean uncertain;
+  private long lastProgress = System.nanoTime();
+  private int pingTag = Pdu.NO_TAG;
+  private long pingSince;
+  private int taskTag = Pdu.NO_TAG;
+  private @Nullable CompletableFuture<Integer> taskAnswer;
+  private int logoutTag = Pdu.NO_TAG;
+  private @Nullable CompletableFuture<Integer> logoutAnswer;
+  private final CompletableFuture<Boolean> idle = new CompletableFuture<>();
+  private final long tick;
+
+  /** Must be called on the loop. */
+  Session(
+      EventLoop loop,
+      SocketChannel socket,
+      SessionParameters parameters,
+      IscsiOptions options,
+      long lun,
+      String name)
+      throws IOException {
+    this.loop = loop;
+    this.parameters = parameters;
+    this.options = options;
+    this.lun = lun;
+    this.name = name;
+    this.cmdSn = parameters.cmdSn();
+    this.maxCmdSn = parameters.maxCmdSn();
+    this.expStatSn = parameters.expStatSn();
+    this.slots = new Command[options.queueDepth()];
+    this.freeSlots = new int[slots.length];
+    for (free = 0; free < slots.length; free++) {
+      freeSlots[free] = slots.length - 1 - free;
+    }
+    this.channel = new PduChannel(loop, socket, options.maxSegment(), this);
+    Duration shortest =
+        options.commandTimeout().compareTo(options.keepAlive()) < 0
+            ? options.commandTimeout()
+            : options.keepAlive();
+    this.tick = Math.clamp(shortest.toMillis() / 8, 5, 250);
+    loop.schedule(Duration.ofMillis(tick), this::tick);
+  }
+
+  // ---- commands
+
+  /** Sends a command; from any thread. */
+  CompletableFuture<Integer> submit(
+      byte[] cdb, Direction direction, @Nullable ByteBuffer data, boolean changes, boolean whole) {
+    Command command = new Command(cdb, direction, data, changes, whole, this::pieceSent);
+    loop.execute(() -> enqueue(command));
+    return command.done;
+  }
+
+  private void enqueue(Command command) {
+    BlockException dead = failure;
+    if (dead != null || closing) {
+      command.done.completeExceptionally(
+          dead != null ? again(dead) : new BlockException(Kind.CLOSED, name + " is closed"));
+      return;
+    }
+    command.submitted = System.nanoTime();
+    waiting.add(command);
+    pump();
+  }
+
+  private void pump() {
+    while (failure == null && free > 0 && !waiting.isEmpty() && maxCmdSn - cmdSn >= 0) {
+      start(waiting.remove());
+    }
+  }
+
+  private void start(Command command) {
+    command.slot = freeSlots[--free];
+    slots[command.slot] = command;
+    generation = generation + 1 & 0xFFFFF;
+    command.itt = generation << SLOT_BITS | command.slot;
+    command.received = 0;
+    command.lastR2t = -1;
+    command.ended = false;
+    command.outstanding = 0;
+    command.started = System.nanoTime();
+    boolean write = command.direction == Direction.WRITE;
+    int immediate = 0;
+    int unsolicited = 0;
+    if (write) {
+      int first = Math.min(command.length, parameters.firstBurst());
+      immediate = parameters.immediateData() ? Math.min(first, parameters.peerSegment()) : 0;
+      unsolicited = parameters.initialR2t() ? immediate : first;
+    }
+    Pdu header =
+        new Pdu.ScsiCommand(
+            false,
+            unsolicited == immediate,
+            command.direction == Direction.READ,
+            write,
+            lun,
+            command.itt,
+            command.length,
+            cmdSn++,
+            expStatSn,
+            command.cdb);
+    if (immediate > 0) {
+      command.outstanding++;
+      channel.send(header, command.piece(0, immediate), command.pieceSent);
+    } else {
+      channel.send(header);
+    }
+    if (unsolicited > immediate) {
+      sendData(command, Pdu.NO_TAG, immediate, unsolicited - immediate);
+    }
+  }
+
+  /** A sequence of Data-Out PDUs (RFC 7143 section 11.7). */
+  private void sendData(Command command, int ttt, int offset, int length) {
+    int end = offset + length;
+    for (int dataSn = 0; offset < end; dataSn++) {
+      int count = Math.min(end - offset, parameters.peerSegment());
+      command.outstanding++;
+      channel.send(
+          new Pdu.DataOut(offset + count == end, lun, command.itt, ttt, expStatSn, dataSn, offset),
+          command.piece(offset, count),
+          command.pieceSent);
+      offset += count;
+    }
+  }
+
+  private void pieceSent(Command command) {
+    command.outstanding--;
+    if (command.ended && command.outstanding == 0 && command.slot >= 0) {
+      release(command);
+    }
+  }
+
+  /** The command is over on the wire; its buffer is the caller's once all pieces have left. */
+  private void end(Command command, @Nullable Throwable problem) {
+    command.failure = problem;
+    command.ended = true;
+    if (command.outstanding == 0) {
+      release(command);
+    }
+  }
+
+  private void release(Command command) {
+    slots[command.slot] = null;
+    freeSlots[free++] = command.slot;
+    command.slot = -1;
+    lastProgress = System.nanoTime();
+    Throwable problem = command.failure;
+    if (problem instanceof Refused refused) {
+      later(command, refused);
+    } else if (problem == null) {
+      command.done.complete(
+          command.direction == Direction.READ ? command.received : command.length);
+    } else {
+      command.done.completeExceptionally(problem);
+    }
+    pump();
+    checkIdle();
+  }
+
+  /** Marks a command that the target refused without effect. */
+  private static final class Refused extends Exception {
+    private static final long serialVersionUID = 1L;
+    final boolean busy;
+
+    Refused(boolean busy, String why) {
+      super(why, null, false, false);
+      this.busy = busy;
+    }
+  }
+
+  private void later(Command command, Refused refused) {
+    command.attempts++;
+    if (command.firstRefusal == 0) {
+      command.firstRefusal = System.nanoTime();
+    }
+    long since = System.nanoTime() - command.firstRefusal;
+    boolean enough =
+        refused.busy
+            ? since > options.busyPatience().toNanos()
+            : command.attempts > MAX_UNIT_ATTENTIONS;
+    if (enough || closing || failure != null) {
+      command.done.completeExceptionally(
+          new BlockException(Kind.BUSY, name + ": " + refused.getMessage()));
+      return;
+    }
+    long delay = refused.busy ? Math.min(5L << Math.min(command.attempts, 7), 500) : 0;
+    backingOff++;
+    loop.schedule(
+        Duration.ofMillis(delay),
+        () -> {
+          backingOff--;
+          enqueue(command);
+          checkIdle();
+        });
+  }
+
+  // ---- what arrives
+
+  @Override
+  public @Nullable ByteBuffer place(Pdu pdu, int length) throws ProtocolException {
+    if (!(pdu instanceof Pdu.DataIn in)) {
+      if (length > MAX_SEGMENT_UNASKED) {
+        throw new ProtocolException("data segment of " + length + " bytes that nobody asked for");
+      }
+      return null;
+    }
+    if (failure != null) {
+      return null;
+    }
+    Command command = command(in.itt());
+    if (command.direction != Direction.READ
+        || in.offset() != command.received
+        || length > command.length - command.received) {
+      throw new ProtocolException("Data-In beyond or out of order");
+    }
+    return command.piece(in.offset(), length);
+  }
+
+  private Command command(int itt) throws ProtocolException {
+    int slot = itt & SLOTS - 1;
+    Command command = itt >= 0 && slot < slots.length ? slots[slot] : null;
+    if (command == null || command.itt != itt || command.ended) {
+      throw new ProtocolException(String.format("no command has tag %08x", itt));
+    }
+    return command;
+  }
+
+  @Override
+  public void received(Pdu pdu, ByteBuffer data) throws ProtocolException {
+    if (pdu instanceof Pdu.Response response) {
+      window(response.sn());
+    }
+    switch (pdu) {
+      case Pdu.DataIn in -> dataIn(in, data);
+      case Pdu.ScsiResponse response -> {
+        status(response.sn());
+        if (failure == null) {
+          Command command = command(response.itt());
+          finish(command, response.response(), response.status(), sense(data));
+        }
+      }
+      case Pdu.R2t r2t -> {
+        if (failure == null) {
+          readyToTransfer(r2t);
+        }
+      }
+      case Pdu.NopIn nop -> nop(nop, data);
+      case Pdu.TaskResponse response -> {
+        status(response.sn());
+        CompletableFuture<Integer> answer = taskAnswer;
+        if (answer != null && response.itt() == taskTag) {
+          answer.complete(response.response());
+        }
+      }
+      case Pdu.LogoutResponse response -> {
+        status(response.sn());
+        CompletableFuture<Integer> answer = logoutAnswer;
+        if (answer != null && response.itt() == logoutTag) {
+          answer.complete(response.response());
+        }
+      }
+      case Pdu.Async async -> {
+        status(async.sn());
+        async(async, data);
+      }
+      case Pdu.Reject reject -> {
+        status(reject.sn());
+        die(Kind.PROTOCOL, "the target rejected a PDU, reason " + reject.reason());
+      }
+      case Pdu.TextResponse text -> throw unexpected(text);
+      case Pdu.LoginResponse login -> throw unexpected(login);
+      case Pdu.Request request -> throw unexpected(request);
+    }
+    pump();
+  }
+
+  private static ProtocolException unexpected(Pdu pdu) {
+    return new ProtocolException("unexpected " + pdu.getClass().getSimpleName());
+  }
+
+  private void window(Pdu.Sn sn) {
+    // RFC 7143 section 4.2.2.1: a window that would shrink below nothing is ignored.
+    if (sn.maxCmdSn() - sn.expCmdSn() >= -1 && sn.maxCmdSn() - maxCmdSn > 0) {
+      maxCmdSn = sn.maxCmdSn();
+    }
+  }
+
+  private void status(Pdu.Sn sn) {
+    expStatSn = sn.statSn() + 1;
+  }
+
+  private void dataIn(Pdu.DataIn in, ByteBuffer data) throws ProtocolException {
+    if (in.hasStatus()) {
+      status(in.sn());
+    }
+    if (failure != null) {
+      return;
+    }
+    Command command = command(in.itt());
+    // A placed buffer was filled from zero; a Data-In with status alone has none.
+    command.received += data.position();
+    if (in.hasStatus()) {
+      finish(command, 0, in.status(), new Sense(Sense.NO_SENSE, 0));
+    }
+  }
+
+  private void readyToTransfer(Pdu.R2t r2t) throws ProtocolException {
+    Command command = command(r2t.itt());
+    long end = (long) r2t.offset() + r2t.length();
+    if (command.direction != Direction.WRITE
+        || r2t.offset() < 0
+        || r2t.length() <= 0
+        || r2t.length() > parameters.maxBurst()
+        || end > command.length
+        || r2t.r2tSn() <= command.lastR2t) {
+      throw new ProtocolException("R2T that does not fit its command");
+    }
+    command.lastR2t = r2t.r2tSn();
+    sendData(command, r2t.ttt(), r2t.offset(), r2t.length());
+  }
+
+  private void nop(Pdu.NopIn nop, ByteBuffer data) {
+    if (nop.itt() != Pdu.NO_TAG) {
+      status(nop.sn());
+    }
+    if (nop.itt() == pingTag) {
+      pingTag = Pdu.NO_TAG;
+    }
+    if (nop.ttt() != Pdu.NO_TAG) {
+      ByteBuffer echo = ByteBuffer.allocate(data.remaining()).put(data).flip();
+      channel.send(
+          new Pdu.NopOut(true, nop.lun(), Pdu.NO_TAG, nop.ttt(), cmdSn, expStatSn), echo, null);
+    }
+  }
+
+  private void async(Pdu.Async async, ByteBuffer data) {
+    switch (async.event()) {
+      case 0 -> {
+        if (sense(data).isReset()) {
+          die(Kind.RESET, "the target reports a reset");
+        }
+      }
+      case 1 -> die(Kind.LOST, "the target asks us to log out");
+      case 2, 3 -> die(Kind.LOST, "the target drops the session");
+      case 4 -> die(Kind.LOST, "the target wants to negotiate again");
+      default -> {
+        // Vendor specific: nothing to us.
+      }
+    }
+  }
+
+  private static Sense sense(ByteBuffer data) {
+    if (data.remaining() < 2) {
+      return new Sense(Sense.NO_SENSE, 0);
+    }
+    int length = Math.min(data.getShort(data.position()) & 0xFFFF, data.remaining() - 2);
+    return Sense.parse(data.slice(data.position() + 2, length));
+  }
+
+  /** The status byte decides; sense data beside GOOD is stale. */
+  private void finish(Command command, int response, int status, Sense sense) {
+    if (response != 0) {
+      end(command, failed(Kind.IO, "the target failed, response " + response));
+      return;
+    }
+    switch (status) {
+      case Status.GOOD, Status.CONDITION_MET -> {
+        boolean cut =
+            command.direction == Direction.READ
+                && command.whole
+                && command.received != command.length;
+        end(
+            command,
+            cut
+                ? failed(Kind.IO, "read " + command.received + " of " + command.length + " bytes")
+                : null);
+      }
+      case Status.CHECK_CONDITION -> check(command, sense);
+      case Status.BUSY -> end(command, new Refused(true, "busy"));
+      case Status.TASK_SET_FULL -> end(command, new Refused(true, "task set full"));
+      case Status.RESERVATION_CONFLICT -> end(command, failed(Kind.ACCESS, "reserved by another"));
+      case Status.TASK_ABORTED -> die(Kind.RESET, "another initiator aborted our commands");
+      default -> end(command, failed(Kind.IO, String.format("status %02x", status)));
+    }
+  }
+
+  private void check(Command command, Sense sense) {
+    String what = sense + (command.cdb[0] == 0 ? "" : String.format(" for %02x", command.cdb[0]));
+    switch (sense.key()) {
+      case Sense.UNIT_ATTENTION -> {
+        if (sense.isReset() && !probing) {
+          die(Kind.RESET, "the target was reset: " + what);
+        } else {
+          end(command, new Refused(false, what));
+        }
+      }
+      case Sense.ILLEGAL_REQUEST -> {
+        if (sense.code() >>> 8 == 0x25) {
+          die(Kind.LOST, "the logical unit is gone: " + what);
+        } else {
+          end(
+              command,
+              failed(sense.code() >>> 8 == 0x21 ? Kind.OUT_OF_RANGE : Kind.IO, what, sense));
+        }
+      }
+      case Sense.DATA_PROTECT ->
+          end(command, failed(sense.code() == 0x2707 ? Kind.NO_SPACE : Kind.READ_ONLY, what));
+      default -> end(command, failed(Kind.IO, what));
+    }
+  }
+
+  /** Until the disk has been looked at, a power-on attention is what every login gets. */
+  private boolean probing = true;
+
+  /** From now on a reset means that writes may be gone. Runs before any later command's answer. */
+  void probed() {
+    loop.execute(() -> probing = false);
+  }
+
+  private BlockException failed(Kind kind, String why) {
+    return new BlockException(kind, name + ": " + why);
+  }
+
+  private BlockException failed(Kind kind, String why, Sense sense) {
+    return new BlockException(kind, name + ": " + why, new UnsupportedCommand(sense));
+  }
+
+  /** The cause of an error that says that the target does not know a command or a field of it. */
+  static final class UnsupportedCommand extends Exception {
+    private static final long serialVersionUID = 1L;
+    private final boolean unsupported;
+
+    UnsupportedCommand(Sense sense) {
+      super(sense.toString(), null, false, false);
+      unsupported = sense.code() == 0x2000 || sense.code() == 0x2400 || sense.code() == 0x2600;
+    }
+
+    static boolean is(@Nullable Throwable failure) {
+      return failure != null && failure.getCause() instanceof UnsupportedCommand u && u.unsupported;
+    }
+  }
+
+  // ---- time
+
+  private void tick() {
+    if (!channel.isOpen()) {
+      return;
+    }
+    loop.schedule(Duration.ofMillis(tick), this::tick);
+    if (failure != null) {
+      return;
+    }
+    long now = System.nanoTime();
+    long patience = options.commandTimeout().toNanos();
+    boolean any = false;
+    for (Command command : slots) {
+      if (command != null) {
+        any = true;
+        if (now - command.started > patience) {
+          die(Kind.TIMEOUT, "no answer within " + options.commandTimeout().toMillis() + " ms");
+          return;
+        }
+      }
+    }
+    Command head = waiting.peek();
+    if (!any && head != null && now - Math.max(head.submitted, lastProgress) > patience) {
+      die(Kind.TIMEOUT, "the target opens no window for commands");
+      return;
+    }
+    keepAlive(now);
+  }
+
+  private void keepAlive(long now) {
+    long silence = options.keepAlive().toNanos();
+    if (pingTag != Pdu.NO_TAG) {
+      if (now - Math.max(pingSince, channel.lastReceived()) > silence) {
+        die(Kind.TIMEOUT, "no answer to a ping within " + options.keepAlive().toMillis() + " ms");
+      }
+    } else if (now - channel.lastReceived() > silence) {
+      pingTag = nextTag();
+      pingSince = now;
+      channel.send(new Pdu.NopOut(true, 0, pingTag, Pdu.NO_TAG, cmdSn, expStatSn));
+    }
+  }
+
+  private int nextTag() {
+    ownTag = ownTag + 1 & 0x0FFFFFFF | OWN_TAGS;
+    return ownTag;
+  }
+
+  // ---- the end
+
+  @Override
+  public void closed(IOException cause) {
+    Kind kind = cause instanceof ProtocolException ? Kind.PROTOCOL : Kind.LOST;
+    String why =
+        cause instanceof ProtocolException
+            ? "the target broke the protocol: " + cause.getMessage()
+            : "connection lost: " + cause.getMessage();
+    die(kind, why);
+    CompletableFuture<Integer> task = taskAnswer;
+    if (task != null) {
+      task.completeExceptionally(cause);
+    }
+    CompletableFuture<Integer> logout = logoutAnswer;
+    if (logout != null) {
+      logout.completeExceptionally(cause);
+    }
+  }
+
+  private void die(Kind kind, String why) {
+    if (failure != null) {
+      return;
+    }
+    BlockException reason = failed(kind, why);
+    failure = reason;
+    channel.abandonDestination();
+    channel.dropUnsent();
+    for (int i = 0; i < slots.length; i++) {
+      Command command = slots[i];
+      if (command != null) {
+        slots[i] = null;
+        command.slot = -1;
+        uncertain |= command.changes && !command.ended;
+        command.done.completeExceptionally(again(reason));
+      }
+    }
+    for (Command command = waiting.poll(); command != null; command = waiting.poll()) {
+      command.done.completeExceptionally(again(reason));
+    }
+    checkIdle();
+  }
+
+  /** Every request gets an exception of its own. */
+  private static BlockException again(BlockException reason) {
+    return new BlockException(reason.kind(), String.valueOf(reason.getMessage()), reason);
+  }
+
+  /** Why the session is dead; null while it lives. From any thread. */
+  @Nullable BlockException failure() {
+    return failure;
+  }
+
+  /**
+   * Refuses new commands; from any thread.
+   *
+   * @return completes when no command is in flight any more: true if all of them ended on the wire
+   */
+  CompletableFuture<Boolean> drain() {
+    loop.execute(() -> {
+      closing = true;
+      BlockException closed = new BlockException(Kind.CLOSED, name + " is closed");
+      for (Command c = waiting.poll(); c != null; c = waiting.poll()) {
+        c.done.completeExceptionally(again(closed));
+      }
+      checkIdle();
+    });
+    return idle;
+  }
+
+  private void checkIdle() {
+    if (closing && (failure != null || free == slots.length && backingOff == 0)) {
+      idle.complete(!uncertain);
+    }
+  }
+
+  /** Fails what is in flight, because close has waited long enough; from any thread. */
+  void giveUp() {
+    loop.execute(() -> die(Kind.CLOSED, "closed with commands in flight"));
+  }
+
+  /** Whether a command that may change the medium has no known end. Only once drained. */
+  CompletableFuture<Boolean> uncertain() {
+    CompletableFuture<Boolean> answer = new CompletableFuture<>();
+    loop.execute(() -> answer.complete(uncertain));
+    return answer;
+  }
+
+  /** LOGICAL UNIT RESET; the target answers when no command for the unit is under way. */
+  CompletableFuture<Integer> resetUnit() {
+    CompletableFuture<Integer> answer = new CompletableFuture<>();
+    loop.execute(() -> {
+      if (!channel.isOpen()) {
+        answer.completeExceptionally(new IOException("connection lost"));
+        return;
+      }
+      taskAnswer = answer;
+      taskTag = nextTag();
+      channel.send(
+          new Pdu.TaskRequest(
+              true,
+              Pdu.TaskRequest.LOGICAL_UNIT_RESET,
+              lun,
+              taskTag,
+              Pdu.NO_TAG,
+              cmdSn,
+              expStatSn,
+              0));
+    });
+    return answer;
+  }
+
+  CompletableFuture<Integer> logout() {
+    CompletableFuture<Integer> answer = new CompletableFuture<>();
+    loop.execute(() -> {
+      if (!channel.isOpen()) {
+        answer.completeExceptionally(new IOException("connection lost"));
+        return;
+      }
+      logoutAnswer = answer;
+      logoutTag = nextTag();
+      channel.send(new Pdu.LogoutRequest(true, 0, logoutTag, 0, cmdSn, expStatSn));
+    });
+    return answer;
+  }
+
+  void drop() {
+    loop.execute(() -> channel.close("closed by us"));
+  }
+}
