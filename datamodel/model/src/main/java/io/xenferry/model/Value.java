@@ -45,6 +45,10 @@ public sealed interface Value {
   /** What a void call answers: the empty string on the XenAPI's wire. */
   Value VOID = new Text("");
 
+  Value EMPTY_ARRAY = new Array(List.of());
+
+  Value EMPTY_STRUCT = new Struct(new LinkedHashMap<>());
+
   static Value of(String text) {
     return new Text(text);
   }

@@ -19,6 +19,10 @@ public final class XenApiException extends Exception {
     this(code, List.of(params));
   }
 
+  public XenApiException(ErrorCode code, String... params) {
+    this(code.name(), List.of(params));
+  }
+
   public XenApiException withCause(Throwable cause) {
     initCause(cause);
     return this;
