@@ -1,0 +1,54 @@
+package io.xenferry.copy;
+
+import io.xenferry.time.Scheduler;
+import java.util.List;
+
+/**
+ * Starts copy jobs that share one memory limit and one rate limit. Thread-safe; each job lives on
+ * the scheduler that it is given.
+ */
+public final class CopyEngine {
+  /** The best of 64 KiB to 1 MiB towards a tuned tgtd; see the copy benchmark. */
+  public static final int DEFAULT_REQUEST_SIZE = 512 << 10;
+
+  /** Eight disks at full depth. */
+  public static final long DEFAULT_MEMORY = 64L << 20;
+
+  private final BufferPool buffers;
+  private final RateLimit total = RateLimit.unlimited();
+
+  public CopyEngine() {
+    this(DEFAULT_REQUEST_SIZE, DEFAULT_MEMORY);
+  }
+
+  /**
+   * @param requestSize bytes of the largest request, a power of two; no disk's block may be larger
+   * @param memory bytes for the buffers of all jobs together
+   */
+  public CopyEngine(int requestSize, long memory) {
+    this.buffers = new BufferPool(requestSize, memory);
+  }
+
+  /** The limit for all jobs together; may be changed at any time. */
+  public RateLimit totalRate() {
+    return total;
+  }
+
+  /**
+   * Starts to copy the disks, in parallel.
+   *
+   * @throws IllegalArgumentException when a disk's log has another size, or too large blocks
+   */
+  public CopyJob start(
+      List<DiskPlan> disks, CopyOptions options, Scheduler scheduler, CopyListener listener) {
+    for (DiskPlan disk : disks) {
+      if (disk.log().map().size() != disk.source().size()
+          || disk.log().map().blockSize() > buffers.bufferSize()) {
+        throw new IllegalArgumentException(disk.source().name() + ": " + disk.log().map());
+      }
+    }
+    CopyJob job = new CopyJob(disks, options, buffers, total, scheduler, listener);
+    scheduler.execute(job::start);
+    return job;
+  }
+}

@@ -1,0 +1,390 @@
+package io.xenferry.copy;
+
+import io.xenferry.block.BlockException;
+import io.xenferry.copy.CopySnapshot.Phase;
+import io.xenferry.time.Scheduler;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.NoSuchElementException;
+import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The copy of all disks of a VM, in parallel and with one end.
+ *
+ * <pre>
+ *   COPYING → CONVERGED → (the owner freezes the guest) → DRAINING → DRAINED → CLOSED
+ *      ↑__________|______ resumeCopying ____________________|__________|
+ *   from any of them: FAILED, CANCELLED; shown meanwhile: WAITING, PAUSED
+ * </pre>
+ *
+ * <p>Until CLOSED the source is complete and the guest may go on there. Public methods may be
+ * called from any thread and never block; futures complete on the job's scheduler.
+ */
+public final class CopyJob {
+  /** Cancelling must take less than 2 s, whatever the destination does. */
+  private static final Duration CANCEL_DEADLINE = Duration.ofMillis(1500);
+
+  private static final Duration PUBLISH_INTERVAL = Duration.ofMillis(250);
+
+  private final List<DiskCopy> disks = new ArrayList<>();
+  private final CopyOptions options;
+  private final Scheduler scheduler;
+  private final CopyListener listener;
+  private final CompletableFuture<Void> cancelled = new CompletableFuture<>();
+  private final CompletableFuture<Void> ended = new CompletableFuture<>();
+  private final long started;
+  private Phase phase = Phase.COPYING;
+  private Phase shown = Phase.COPYING;
+  private boolean paused;
+  private double progress;
+  private @Nullable CompletableFuture<CopySnapshot> drain;
+  private volatile CopySnapshot latest;
+
+  CopyJob(
+      List<DiskPlan> plans,
+      CopyOptions options,
+      BufferPool buffers,
+      RateLimit total,
+      Scheduler scheduler,
+      CopyListener listener) {
+    this.options = options;
+    this.scheduler = scheduler;
+    this.listener = listener;
+    this.started = scheduler.nanoTime();
+    for (DiskPlan plan : plans) {
+      disks.add(new DiskCopy(this, plan, options, buffers, total, scheduler));
+    }
+    this.latest =
+        new CopySnapshot(
+            Phase.COPYING, 0, 0, Optional.empty(), Duration.ZERO, true, Duration.ZERO, List.of());
+  }
+
+  void start() {
+    disks.forEach(DiskCopy::start);
+    publishNowAndThen();
+    evaluate();
+  }
+
+  // ---- what the owner may do
+
+  /** The job as it was a moment ago; cheap. */
+  public CopySnapshot snapshot() {
+    return latest;
+  }
+
+  /**
+   * Completes when the job is CLOSED, exceptionally with a CopyException when it failed or was
+   * cancelled.
+   */
+  public CompletableFuture<Void> ended() {
+    return ended;
+  }
+
+  /**
+   * The write-ordering point of a disk: where guest's writes go that the owner carries, and where
+   * mirroring is switched on. To be used on the job's scheduler only.
+   *
+   * @throws NoSuchElementException when the job has no such disk
+   */
+  public WriteOrderingPoint orderingPoint(String disk) {
+    return find(disk).point;
+  }
+
+  /**
+   * Changes the rate limit of a disk, at once.
+   *
+   * @param bytesPerSecond 0 for none
+   */
+  public void diskRate(String disk, long bytesPerSecond) {
+    find(disk).rate.set(bytesPerSecond);
+  }
+
+  /** Issues no further requests; what is in flight completes, and guest's writes are logged. */
+  public void pause() {
+    scheduler.execute(() -> {
+      paused = true;
+      publish();
+    });
+  }
+
+  public void resume() {
+    scheduler.execute(() -> {
+      paused = false;
+      disks.forEach(DiskCopy::pump);
+      publish();
+    });
+  }
+
+  /**
+   * Copies the last dirty sets; the guest must be frozen from before the call until the job has
+   * ended or {@link #resumeCopying} was called.
+   *
+   * @return completes when source and destination are the same and flushed, the books agree, and
+   *     what was to be verified is; a lost destination delays it
+   */
+  public CompletableFuture<CopySnapshot> drain() {
+    CompletableFuture<CopySnapshot> result = new CompletableFuture<>();
+    scheduler.execute(() -> {
+      if (drain != null || phase.ended()) {
+        result.completeExceptionally(
+            new CopyException(CopyException.Kind.ABANDONED, "the job is " + phase));
+        return;
+      }
+      drain = result;
+      paused = false;
+      become(Phase.DRAINING);
+      disks.forEach(DiskCopy::drain);
+      disks.forEach(DiskCopy::pump);
+      if (disks.isEmpty()) {
+        allDrained();
+      }
+    });
+    return result;
+  }
+
+  /** Abandons the switch: the guest runs on at the source, and the copy goes on. */
+  public void resumeCopying() {
+    scheduler.execute(() -> {
+      if (phase != Phase.DRAINING && phase != Phase.DRAINED) {
+        return;
+      }
+      CompletableFuture<CopySnapshot> abandoned = drain;
+      drain = null;
+      become(Phase.COPYING);
+      disks.forEach(DiskCopy::resumeCopying);
+      if (abandoned != null) {
+        abandoned.completeExceptionally(
+            new CopyException(CopyException.Kind.ABANDONED, "the switch was abandoned"));
+      }
+    });
+  }
+
+  /**
+   * Fences and closes the destinations of a drained job.
+   *
+   * @return fails when the job is not drained, or its books do not agree any more: then the switch
+   *     must not go on
+   */
+  public CompletableFuture<Void> close() {
+    CompletableFuture<Void> result = new CompletableFuture<>();
+    scheduler.execute(() -> {
+      String wrong = phase == Phase.DRAINED ? booksThatDisagree() : "the job is " + phase;
+      if (wrong != null) {
+        result.completeExceptionally(new CopyException(CopyException.Kind.BOOKS, wrong));
+        return;
+      }
+      allStopped()
+          .whenComplete((done, failure) ->
+              scheduler.execute(() -> {
+                if (failure != null) {
+                  result.completeExceptionally(failure);
+                  return;
+                }
+                progress = 1;
+                become(Phase.CLOSED);
+                ended.complete(null);
+                result.complete(null);
+              }));
+    });
+    return result;
+  }
+
+  /**
+   * Ends the job from any phase before CLOSED.
+   *
+   * @return completes within 2 s: with the destinations fenced, or given up when they do not answer
+   */
+  public CompletableFuture<Void> cancel() {
+    scheduler.execute(() -> {
+      if (phase.ended()) {
+        cancelled.complete(null);
+        return;
+      }
+      end(
+          Phase.CANCELLED,
+          new CopyException(CopyException.Kind.CANCELLED, "the copy was cancelled"));
+    });
+    return cancelled;
+  }
+
+  // ---- what the disks report
+
+  boolean paused() {
+    return paused;
+  }
+
+  void evaluate() {
+    boolean ready = disks.stream().allMatch(DiskCopy::readyToSwitch);
+    if (phase == Phase.COPYING && ready) {
+      become(Phase.CONVERGED);
+      listener.onConverged(predictedDowntime(), disks.stream().allMatch(DiskCopy::fits));
+    } else {
+      publish();
+    }
+  }
+
+  void drained(DiskCopy disk) {
+    publish();
+    if (phase == Phase.DRAINING && disks.stream().allMatch(DiskCopy::isDrained)) {
+      allDrained();
+    }
+  }
+
+  private void allDrained() {
+    CompletableFuture<CopySnapshot> waiter = drain;
+    Verification.of(disks, options.verify(), scheduler)
+        .whenComplete((done, failure) ->
+            scheduler.execute(() -> {
+              if (waiter == null || drain != waiter || phase != Phase.DRAINING) {
+                return;
+              }
+              String wrong = booksThatDisagree();
+              if (failure != null) {
+                fail(Verification.failure(failure));
+              } else if (wrong != null) {
+                fail(new CopyException(CopyException.Kind.BOOKS, wrong));
+              } else {
+                become(Phase.DRAINED);
+                waiter.complete(latest);
+              }
+            }));
+  }
+
+  private @Nullable String booksThatDisagree() {
+    for (DiskCopy disk : disks) {
+      if (!disk.point.booksAgree()) {
+        return "the books do not agree: " + disk.point.books();
+      }
+    }
+    return null;
+  }
+
+  void fail(CopyException cause) {
+    if (!phase.ended()) {
+      end(Phase.FAILED, cause);
+      listener.onFailed(cause);
+    }
+  }
+
+  private void end(Phase how, CopyException cause) {
+    become(how);
+    CompletableFuture<CopySnapshot> waiter = drain;
+    drain = null;
+    allStopped().whenComplete((done, failure) -> cancelled.complete(null));
+    scheduler.schedule(CANCEL_DEADLINE, () -> cancelled.complete(null));
+    ended.completeExceptionally(cause);
+    if (waiter != null) {
+      waiter.completeExceptionally(cause);
+    }
+  }
+
+  private CompletableFuture<Void> allStopped() {
+    return CompletableFuture.allOf(
+        disks.stream().map(DiskCopy::stop).toArray(CompletableFuture[]::new));
+  }
+
+  void destinationLost(DiskCopy disk, BlockException cause) {
+    listener.onDestinationLost(disk.name(), cause);
+    publishSoon();
+  }
+
+  void destinationBack(DiskCopy disk) {
+    listener.onDestinationBack(disk.name());
+    publishSoon();
+  }
+
+  void fallback(DiskCopy disk, String reason) {
+    listener.onFallback(disk.name(), reason);
+  }
+
+  void notConverging(DiskCopy disk, long dirtyRate, long suggested) {
+    listener.onNotConverging(disk.name(), dirtyRate, suggested);
+  }
+
+  // ---- display
+
+  private void become(Phase next) {
+    phase = next;
+    publish();
+  }
+
+  private void publishSoon() {
+    scheduler.execute(this::publish);
+  }
+
+  private void publishNowAndThen() {
+    if (!phase.ended()) {
+      publish();
+      scheduler.schedule(PUBLISH_INTERVAL, this::publishNowAndThen);
+    }
+  }
+
+  private Phase phaseToShow() {
+    if (phase.ended() || phase == Phase.DRAINED) {
+      return phase;
+    }
+    if (disks.stream().anyMatch(DiskCopy::waiting)) {
+      return Phase.WAITING;
+    }
+    return paused ? Phase.PAUSED : phase;
+  }
+
+  private Duration predictedDowntime() {
+    Duration longest = Duration.ZERO;
+    for (DiskCopy disk : disks) {
+      Duration one = disk.predictedDowntime();
+      longest = one.compareTo(longest) > 0 ? one : longest;
+    }
+    return longest;
+  }
+
+  private void publish() {
+    List<CopySnapshot.Disk> figures = disks.stream().map(DiskCopy::snapshot).toList();
+    double weighted = 0;
+    double weights = 0;
+    long rate = 0;
+    boolean converges = true;
+    double remaining = 0;
+    for (int i = 0; i < figures.size(); i++) {
+      CopySnapshot.Disk figure = figures.get(i);
+      double weight = Math.max(1, disks.get(i).allocated());
+      weighted += weight * disks.get(i).progress();
+      weights += weight;
+      rate += figure.bytesPerSecond();
+      long gain = figure.bytesPerSecond() - figure.dirtyBytesPerSecond();
+      converges &= gain > 0 || figure.left() == 0;
+      if (figure.left() > 0) {
+        remaining = Math.max(remaining, gain > 0 ? (double) figure.left() / gain : 1e9);
+      }
+    }
+    if (weights > 0) {
+      progress = Math.max(progress, Math.min(1, weighted / weights));
+    }
+    latest =
+        new CopySnapshot(
+            phaseToShow(),
+            progress,
+            rate,
+            remaining >= 1e9 || rate == 0
+                ? Optional.empty()
+                : Optional.of(Duration.ofMillis((long) (remaining * 1000))),
+            predictedDowntime(),
+            converges,
+            Duration.ofNanos(scheduler.nanoTime() - started),
+            figures);
+    if (latest.phase() != shown) {
+      shown = latest.phase();
+      listener.onPhase(shown);
+    }
+  }
+
+  private DiskCopy find(String disk) {
+    return disks.stream()
+        .filter(copy -> copy.name().equals(disk))
+        .findFirst()
+        .orElseThrow(() -> new NoSuchElementException(disk));
+  }
+}

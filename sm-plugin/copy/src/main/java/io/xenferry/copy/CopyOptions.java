@@ -1,0 +1,185 @@
+package io.xenferry.copy;
+
+import java.time.Duration;
+
+/**
+ * How a job copies. Every value is positive unless said otherwise.
+ *
+ * @param depth requests in flight to one disk
+ * @param downtimeBudget how long the last dirty sets may take while the guest is paused
+ * @param passLimit passes after which the job counts as converged whatever is left
+ * @param resumeWindow how long a lost destination may stay away before the job fails
+ * @param firstRetry pause before the second attempt to open a destination; doubles each time
+ * @param lastRetry the longest such pause
+ * @param openDeadline after which an attempt to open a destination counts as failed
+ * @param restInterval how often a converged disk is looked at again
+ * @param flushInterval bounds what must be sent again after a loss
+ * @param diskBytesPerSecond limit of each disk, 0 for none; may be changed while running
+ * @param digests whether a checksum of each block sent is kept
+ * @param verify what to read back at the end
+ * @param timing deadlines of the write-ordering point
+ */
+public record CopyOptions(
+    int depth,
+    Duration downtimeBudget,
+    int passLimit,
+    Duration resumeWindow,
+    Duration firstRetry,
+    Duration lastRetry,
+    Duration openDeadline,
+    Duration restInterval,
+    Duration flushInterval,
+    long diskBytesPerSecond,
+    boolean digests,
+    Verify verify,
+    WriteOrderingPoint.Timing timing) {
+
+  /** What is read back from the destination before the job says DRAINED. */
+  public enum Verify {
+    NOTHING,
+    /** The blocks sent since the drain began. */
+    LAST_SET,
+    /** Every block. */
+    EVERYTHING
+  }
+
+  /**
+   * The defaults: 16 requests saturate a tuned tgtd; 300 ms is what TCP connections and users do
+   * not notice; 30 passes and half-second looks bound the work for a guest that writes for ever; 10
+   * minutes outlast a reboot of the destination.
+   */
+  public static final CopyOptions DEFAULT =
+      new CopyOptions(
+          16,
+          Duration.ofMillis(300),
+          30,
+          Duration.ofMinutes(10),
+          Duration.ofMillis(200),
+          Duration.ofSeconds(10),
+          Duration.ofSeconds(30),
+          Duration.ofMillis(500),
+          Duration.ofSeconds(10),
+          0,
+          true,
+          Verify.NOTHING,
+          WriteOrderingPoint.Timing.DEFAULT);
+
+  public CopyOptions withDepth(int depth) {
+    return new CopyOptions(
+        depth,
+        downtimeBudget,
+        passLimit,
+        resumeWindow,
+        firstRetry,
+        lastRetry,
+        openDeadline,
+        restInterval,
+        flushInterval,
+        diskBytesPerSecond,
+        digests,
+        verify,
+        timing);
+  }
+
+  public CopyOptions withDowntimeBudget(Duration downtimeBudget) {
+    return new CopyOptions(
+        depth,
+        downtimeBudget,
+        passLimit,
+        resumeWindow,
+        firstRetry,
+        lastRetry,
+        openDeadline,
+        restInterval,
+        flushInterval,
+        diskBytesPerSecond,
+        digests,
+        verify,
+        timing);
+  }
+
+  public CopyOptions withPassLimit(int passLimit) {
+    return new CopyOptions(
+        depth,
+        downtimeBudget,
+        passLimit,
+        resumeWindow,
+        firstRetry,
+        lastRetry,
+        openDeadline,
+        restInterval,
+        flushInterval,
+        diskBytesPerSecond,
+        digests,
+        verify,
+        timing);
+  }
+
+  public CopyOptions withResumeWindow(Duration resumeWindow) {
+    return new CopyOptions(
+        depth,
+        downtimeBudget,
+        passLimit,
+        resumeWindow,
+        firstRetry,
+        lastRetry,
+        openDeadline,
+        restInterval,
+        flushInterval,
+        diskBytesPerSecond,
+        digests,
+        verify,
+        timing);
+  }
+
+  public CopyOptions withDiskBytesPerSecond(long diskBytesPerSecond) {
+    return new CopyOptions(
+        depth,
+        downtimeBudget,
+        passLimit,
+        resumeWindow,
+        firstRetry,
+        lastRetry,
+        openDeadline,
+        restInterval,
+        flushInterval,
+        diskBytesPerSecond,
+        digests,
+        verify,
+        timing);
+  }
+
+  public CopyOptions withVerify(boolean digests, Verify verify) {
+    return new CopyOptions(
+        depth,
+        downtimeBudget,
+        passLimit,
+        resumeWindow,
+        firstRetry,
+        lastRetry,
+        openDeadline,
+        restInterval,
+        flushInterval,
+        diskBytesPerSecond,
+        digests,
+        verify,
+        timing);
+  }
+
+  public CopyOptions withTiming(WriteOrderingPoint.Timing timing) {
+    return new CopyOptions(
+        depth,
+        downtimeBudget,
+        passLimit,
+        resumeWindow,
+        firstRetry,
+        lastRetry,
+        openDeadline,
+        restInterval,
+        flushInterval,
+        diskBytesPerSecond,
+        digests,
+        verify,
+        timing);
+  }
+}

@@ -1,0 +1,98 @@
+package io.xenferry.copy;
+
+import java.time.Duration;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * A job at one instant, for display.
+ *
+ * @param progress 0 to 1; never less than in an earlier snapshot of the job
+ * @param bytesPerSecond logical bytes brought to the destinations
+ * @param predictedRemaining until converged or drained; empty when it would not end
+ * @param predictedDowntime for what is dirty now
+ * @param converges whether the guest dirties less than is copied
+ * @param elapsed since the start
+ */
+public record CopySnapshot(
+    Phase phase,
+    double progress,
+    long bytesPerSecond,
+    Optional<Duration> predictedRemaining,
+    Duration predictedDowntime,
+    boolean converges,
+    Duration elapsed,
+    List<Disk> disks) {
+
+  /** Where the job is. */
+  public enum Phase {
+    /** Passes run. */
+    COPYING,
+    /** What is left fits the budget; passes go on at a slow pace. */
+    CONVERGED,
+    /** The guest is frozen; the last dirty sets go. */
+    DRAINING,
+    /** Source and destination are the same, and flushed. */
+    DRAINED,
+    /** Destinations are fenced and closed. */
+    CLOSED,
+    /** A destination is lost; the job waits for it. */
+    WAITING,
+    /** Held by the owner. */
+    PAUSED,
+    FAILED,
+    CANCELLED;
+
+    public boolean ended() {
+      return this == CLOSED || this == FAILED || this == CANCELLED;
+    }
+  }
+
+  /** What the copy of a disk waits for most. */
+  public enum Bottleneck {
+    NONE,
+    SOURCE_READ,
+    DESTINATION_WRITE,
+    RATE_LIMIT,
+    BUFFERS
+  }
+
+  /**
+   * One disk; all sizes in bytes.
+   *
+   * @param logical size of the disk
+   * @param allocated size of the first pass
+   * @param skipped zeroes not sent
+   * @param zeroed zeroes sent as such, without data
+   * @param sent data written to the destination, all passes together
+   * @param left dirty now, as far as known
+   * @param bytesPerSecond of the current or last pass
+   * @param dirtyBytesPerSecond of the guest, over the last pass
+   */
+  public record Disk(
+      String name,
+      boolean connected,
+      long logical,
+      long allocated,
+      long read,
+      long skipped,
+      long zeroed,
+      long sent,
+      long left,
+      long bytesPerSecond,
+      long dirtyBytesPerSecond,
+      Bottleneck bottleneck,
+      List<Pass> passes) {}
+
+  /**
+   * One finished pass.
+   *
+   * @param number from 1
+   * @param dirty bytes to send when it began
+   */
+  public record Pass(int number, long dirty, long sent, long zeroed, long skipped, Duration took) {
+    public long bytesPerSecond() {
+      return (long) ((sent + zeroed + skipped) / Math.max(1e-6, took.toNanos() / 1e9));
+    }
+  }
+}

@@ -1,0 +1,121 @@
+package io.xenferry.copy;
+
+import io.xenferry.copy.CopySnapshot.Bottleneck;
+import io.xenferry.copy.Flight.Transfer;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+
+/** What a disk's copy counts: bytes by kind, times by what was waited for, passes. */
+final class DiskCounters {
+  /** Below this a rate says more about one request than about the disk. */
+  private static final long SHORTEST_MEASURE = Duration.ofMillis(20).toNanos();
+
+  private final List<CopySnapshot.Pass> passes = new ArrayList<>();
+  long read;
+  long skipped;
+  long zeroed;
+  long sent;
+  long readNanos;
+  long writeNanos;
+  long rateNanos;
+  long bufferNanos;
+  long flushNanos;
+  long allocated;
+  long dirtyRate;
+  private long rate;
+  private long passStarted;
+  private long passDirty;
+  private long sentBefore;
+  private long zeroedBefore;
+  private long skippedBefore;
+
+  void passBegins(long now, long dirty) {
+    passStarted = now;
+    passDirty = dirty;
+    sentBefore = sent;
+    zeroedBefore = zeroed;
+    skippedBefore = skipped;
+    if (passes.isEmpty()) {
+      allocated = dirty;
+    }
+  }
+
+  void count(Transfer transfer) {
+    read += transfer.bytesRead;
+    readNanos += Math.max(0, transfer.readDone - transfer.readIssued);
+    writeNanos += transfer.writeNanos;
+    if (transfer.destinationFailure == null && transfer.sourceFailure == null && !transfer.lost) {
+      skipped += transfer.bytesSkipped;
+      zeroed += transfer.bytesZeroed;
+      sent += transfer.bytesSent;
+    }
+  }
+
+  void passEnds(long now, long left) {
+    long took = now - passStarted;
+    CopySnapshot.Pass pass =
+        new CopySnapshot.Pass(
+            passes.size() + 1,
+            passDirty,
+            sent - sentBefore,
+            zeroed - zeroedBefore,
+            skipped - skippedBefore,
+            Duration.ofNanos(took));
+    passes.add(pass);
+    measure(now);
+    dirtyRate = (long) (left / Math.max(1e-3, took / 1e9));
+  }
+
+  /** The logical rate of the pass under way, or that of the last one long enough to tell. */
+  long rate(long now) {
+    measure(now);
+    return rate;
+  }
+
+  private void measure(long now) {
+    long took = now - passStarted;
+    long bytes = doneInPass();
+    if ((took >= SHORTEST_MEASURE || rate == 0) && took > 0 && bytes > 0) {
+      rate = (long) (bytes / (took / 1e9));
+    }
+  }
+
+  long doneInPass() {
+    return sent - sentBefore + zeroed - zeroedBefore + skipped - skippedBefore;
+  }
+
+  long passDirty() {
+    return passDirty;
+  }
+
+  List<CopySnapshot.Pass> passes() {
+    return List.copyOf(passes);
+  }
+
+  int passCount() {
+    return passes.size();
+  }
+
+  /** The size of the dirty set of the pass that many before the last. */
+  long dirtyOfPassBefore(int back) {
+    return passes.get(passes.size() - 1 - back).dirty();
+  }
+
+  Bottleneck bottleneck(int depth) {
+    long[] waited = {readNanos, writeNanos, rateNanos * depth, bufferNanos * depth};
+    Bottleneck[] names = {
+      Bottleneck.SOURCE_READ,
+      Bottleneck.DESTINATION_WRITE,
+      Bottleneck.RATE_LIMIT,
+      Bottleneck.BUFFERS
+    };
+    int most = 0;
+    for (int i = 1; i < waited.length; i++) {
+      if (waited[i] > waited[most]) {
+        most = i;
+      }
+    }
+    return waited[most] == 0 ? Bottleneck.NONE : names[most];
+  }
+}

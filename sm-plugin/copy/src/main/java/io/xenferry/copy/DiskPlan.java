@@ -1,0 +1,26 @@
+package io.xenferry.copy;
+
+import io.xenferry.block.BlockBackend;
+import java.util.Optional;
+
+/**
+ * One disk of a job.
+ *
+ * @param source what is copied; closed by the job at its end
+ * @param opener where to
+ * @param knownZero whether the destination is known to read as zeroes throughout
+ * @param log the durable dirty log, of the source's size; stays the caller's to close and delete
+ * @param guestDisk the disk that guest's writes pass through the write-ordering point to, where
+ *     they do; empty where the hypervisor writes the source itself
+ */
+public record DiskPlan(
+    SourceDisk source,
+    DestinationOpener opener,
+    boolean knownZero,
+    DirtyLog log,
+    Optional<BlockBackend> guestDisk) {
+
+  public DiskPlan(SourceDisk source, DestinationOpener opener, boolean knownZero, DirtyLog log) {
+    this(source, opener, knownZero, log, Optional.empty());
+  }
+}

@@ -1,0 +1,63 @@
+package io.xenferry.copy;
+
+/**
+ * A token bucket in bytes a second that may be changed while it is used. Thread-safe; never blocks:
+ * it answers how long to wait.
+ */
+public final class RateLimit {
+  /** Credit that an idle time may save up; more would let a burst through. */
+  private static final double BURST_SECONDS = 0.1;
+
+  private double bytesPerSecond;
+  private double credit;
+  private long last = Long.MIN_VALUE;
+
+  private RateLimit(double bytesPerSecond) {
+    this.bytesPerSecond = bytesPerSecond;
+  }
+
+  public static RateLimit unlimited() {
+    return new RateLimit(0);
+  }
+
+  /**
+   * @param bytesPerSecond 0 for no limit
+   */
+  public static RateLimit of(long bytesPerSecond) {
+    return new RateLimit(bytesPerSecond);
+  }
+
+  /**
+   * Changes the limit, at once.
+   *
+   * @param bytesPerSecond 0 for no limit
+   */
+  public synchronized void set(long bytesPerSecond) {
+    this.bytesPerSecond = bytesPerSecond;
+    this.credit = Math.max(credit, 0);
+  }
+
+  public synchronized long bytesPerSecond() {
+    return (long) bytesPerSecond;
+  }
+
+  /** Nanoseconds to wait before the next request may go; 0 for now. */
+  synchronized long delay(long now) {
+    if (bytesPerSecond <= 0) {
+      return 0;
+    }
+    if (last != Long.MIN_VALUE) {
+      credit += (now - last) * bytesPerSecond / 1e9;
+    }
+    last = now;
+    credit = Math.min(credit, bytesPerSecond * BURST_SECONDS);
+    return credit >= 0 ? 0 : (long) Math.ceil(-credit / bytesPerSecond * 1e9);
+  }
+
+  /** Takes the bytes of a request that goes now; negative gives back what was not needed. */
+  synchronized void take(long bytes) {
+    if (bytesPerSecond > 0) {
+      credit -= bytes;
+    }
+  }
+}
