@@ -1,0 +1,56 @@
+package io.xenferry.migration.flow;
+
+import io.xenferry.migration.ports.GuestState;
+import io.xenferry.migration.state.State;
+
+/** COMMITTED: the guest has not run. If its process is gone, it never will: RETURNED. */
+final class Committed extends Deciding {
+
+  Committed(DestinationMigration migration) {
+    super(migration, State.COMMITTED);
+  }
+
+  @Override
+  void enter(boolean recovered) {
+    migration.progress(0.98);
+    if (!recovered) {
+      goOn();
+      return;
+    }
+    if (!migration.plan().running()) {
+      withSourcesConsent(this::goOn);
+      return;
+    }
+    check(() -> withSourcesConsent(this::goOn), 0);
+  }
+
+  private void goOn() {
+    if (migration.plan().running()) {
+      check(() -> migration.move(new Starting(migration)), 0);
+    } else {
+      migration.move(new Starting(migration));
+    }
+  }
+
+  private void check(Runnable there, int attempt) {
+    migration.step(
+        this,
+        "looking after the guest",
+        host().deadlines().step(),
+        () -> ports().guests().observe(vm()),
+        seen -> {
+          if (seen == GuestState.GONE) {
+            migration.giveBack("the guest's process ended before it ran");
+          } else {
+            there.run();
+          }
+        },
+        failure ->
+            migration.after(this, migration.backOff(attempt), () -> check(there, attempt + 1)));
+  }
+
+  @Override
+  void consented() {
+    goOn();
+  }
+}

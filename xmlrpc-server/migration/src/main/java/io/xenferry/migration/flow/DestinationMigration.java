@@ -1,0 +1,62 @@
+package io.xenferry.migration.flow;
+
+import io.xenferry.migration.ledger.LedgerRow;
+import io.xenferry.migration.state.State;
+import java.time.Duration;
+
+/** The destination's side of one migration. */
+public final class DestinationMigration extends Migration {
+  private long heardAt;
+
+  public DestinationMigration(Host host, LedgerRow row) {
+    super(host, row);
+    heardAt = host.scheduler().nanoTime();
+  }
+
+  public void start() {
+    begin(new Receiving(this), false);
+  }
+
+  @Override
+  public void recover() {
+    begin(
+        switch (row().state()) {
+          case RECEIVING -> new Receiving(this);
+          case READY -> new Ready(this);
+          case COMMITTED -> new Committed(this);
+          case STARTING -> new Starting(this);
+          case RUNNING -> new Running(this);
+          case ABORTED -> new Undoing(this, State.ABORTED);
+          case RETURNED -> new Undoing(this, State.RETURNED);
+          case OWNED, SENDING, SWITCHING, COMMITTING, GIVEN ->
+              throw new IllegalStateException("not the destination's: " + row());
+        },
+        true);
+  }
+
+  @Override
+  void heard() {
+    heardAt = host().scheduler().nanoTime();
+  }
+
+  Duration silence() {
+    return Duration.ofNanos(host().scheduler().nanoTime() - heardAt);
+  }
+
+  /** Nothing has run here, and nothing will. */
+  void abort(String sentence) {
+    move(new Undoing(this, State.ABORTED), row -> row.withOutcome(sentence));
+  }
+
+  /** Committed, and the guest provably never ran. */
+  void giveBack(String sentence) {
+    move(new Undoing(this, State.RETURNED), row -> row.withOutcome(sentence));
+  }
+
+  /** The source's operator has forced the VM back: nothing is deleted here by itself. */
+  void yieldToForce(State outcome) {
+    move(
+        new Undoing(this, outcome),
+        row -> row.withForced().withOutcome("an operator forced the VM back at the source"));
+  }
+}

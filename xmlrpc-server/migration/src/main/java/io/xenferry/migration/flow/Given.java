@@ -1,0 +1,104 @@
+package io.xenferry.migration.flow;
+
+import io.xenferry.migration.gate.Operation;
+import io.xenferry.migration.ledger.LedgerRow;
+import io.xenferry.migration.peer.PeerMessage;
+import io.xenferry.migration.ports.SourcePorts;
+import io.xenferry.migration.state.Plan;
+import io.xenferry.migration.state.Role;
+import io.xenferry.migration.state.State;
+import io.xenferry.model.XenApiException;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+import java.util.function.Supplier;
+
+/**
+ * GIVEN: the VM is the destination's. Clean-up is a job that is repeated and cannot undo: guest
+ * memory first, then what the copy left, then the record, the disks last; and the acknowledgement
+ * is repeated until the destination says that nothing of the migration is left there.
+ */
+final class Given extends SourceStage {
+
+  Given(SourceMigration migration) {
+    super(migration, State.GIVEN);
+  }
+
+  @Override
+  void enter(boolean recovered) {
+    migration.progress(1);
+    migration.outcome().complete(migration.status());
+    Asking.ask(
+        migration,
+        this,
+        "acknowledge",
+        new PeerMessage.Acknowledge(),
+        answer -> {
+          if (!counts(answer) || answer.refused() || !answer.gone()) {
+            return false;
+          }
+          migration.note(LedgerRow::withSettled);
+          migration.settleIf(State.GIVEN);
+          return true;
+        });
+    if (!migration.row().cleaned() && !migration.row().forced()) {
+      migration.whenQuiet(this, () -> migration.persist(this, this::cleanUp, this::cleaned));
+    }
+  }
+
+  private void cleaned() {
+    migration.note(LedgerRow::withCleaned);
+    migration.settleIf(State.GIVEN);
+  }
+
+  private List<Effect> cleanUp() {
+    Plan plan = migration.plan();
+    SourcePorts ports = host().source();
+    List<Effect> effects = new ArrayList<>();
+    if (plan.running()) {
+      effects.add(permitted("ending the guest's process", () -> ports.guests().destroy(plan.vm())));
+    }
+    var job = migration.job();
+    if (job != null) {
+      effects.add(new Effect("closing the copy", job::close));
+    }
+    effects.add(
+        new Effect(
+            "removing what the copy left", () -> ports.copies().cleanUp(migration.id(), plan)));
+    if (plan.copy()) {
+      return effects;
+    }
+    if (plan.keepSource()) {
+      UUID kept =
+          UUID.nameUUIDFromBytes(("kept by " + migration.id()).getBytes(StandardCharsets.UTF_8));
+      effects.add(
+          permitted("locking the kept VM", () -> ports.objects().keep(migration.id(), plan, kept)));
+      return effects;
+    }
+    effects.add(
+        permitted(
+            "removing the VM's record", () -> ports.objects().removeVm(migration.id(), plan)));
+    for (Plan.Disk disk : plan.disks()) {
+      effects.add(
+          permitted(
+              "destroying disk " + disk.device(),
+              () -> ports.objects().destroyDisk(migration.id(), disk)));
+    }
+    return effects;
+  }
+
+  private Effect permitted(String what, Supplier<CompletableFuture<Void>> effect) {
+    return new Effect(
+        what,
+        () -> {
+          try (var permit =
+              host().gate().enterFor(migration.id(), Role.SOURCE, Operation.DESTROY_DISK)) {
+            return effect.get();
+          } catch (XenApiException e) {
+            return CompletableFuture.failedFuture(e);
+          }
+        });
+  }
+}

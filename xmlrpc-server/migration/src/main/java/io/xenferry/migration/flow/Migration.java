@@ -1,0 +1,489 @@
+package io.xenferry.migration.flow;
+
+import io.xenferry.migration.json.StrictJson;
+import io.xenferry.migration.ledger.AuditRow;
+import io.xenferry.migration.ledger.LedgerConflictException;
+import io.xenferry.migration.ledger.LedgerException;
+import io.xenferry.migration.ledger.LedgerRow;
+import io.xenferry.migration.peer.PeerAddress;
+import io.xenferry.migration.peer.PeerAnswer;
+import io.xenferry.migration.peer.PeerMessage;
+import io.xenferry.migration.ports.MemoryProgress;
+import io.xenferry.migration.state.DiskProgress;
+import io.xenferry.migration.state.MigrationException;
+import io.xenferry.migration.state.MigrationId;
+import io.xenferry.migration.state.MigrationStatus;
+import io.xenferry.migration.state.Plan;
+import io.xenferry.migration.state.Role;
+import io.xenferry.migration.state.State;
+import io.xenferry.time.Scheduler;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import java.util.function.Consumer;
+import java.util.function.Supplier;
+import java.util.function.UnaryOperator;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * One row of the ledger at work. Confined to the coordinator's scheduler, {@link #status} apart.
+ *
+ * <p>The one way from state to state is {@link #move}: the ledger first, then the new stage. When
+ * the ledger cannot be written, nothing more happens until the server is started anew, since what
+ * is durable is then unknown.
+ */
+public abstract sealed class Migration permits SourceMigration, DestinationMigration {
+  private static final Logger LOG = LoggerFactory.getLogger(Migration.class);
+
+  private final Host host;
+  private final Plan plan;
+  private LedgerRow row;
+  private @Nullable Stage stage;
+  private boolean stalled;
+  private String phase = "";
+  private double progress;
+  private int inFlight;
+  private final List<Runnable> whenQuiet = new ArrayList<>();
+  private Optional<MigrationStatus.Waiting> waiting = Optional.empty();
+  private volatile MigrationStatus status;
+
+  Migration(Host host, LedgerRow row) {
+    this.host = host;
+    this.row = row;
+    this.plan = StrictJson.read(row.plan(), Plan.class);
+    this.status = describe();
+  }
+
+  public final MigrationId id() {
+    return row.migration();
+  }
+
+  public final Role role() {
+    return row.role();
+  }
+
+  public final LedgerRow row() {
+    return row;
+  }
+
+  /** The last published status; from any thread. */
+  public final MigrationStatus status() {
+    return status;
+  }
+
+  /** Whether nothing is left to do. */
+  public final boolean ended() {
+    return row.ended();
+  }
+
+  /** Takes the row up where a server before this one left it. */
+  public abstract void recover();
+
+  /** An authenticated message of the peer. */
+  public final CompletableFuture<PeerAnswer> on(PeerMessage message) {
+    Stage current = stage;
+    if (stalled || current == null) {
+      return CompletableFuture.completedFuture(
+          refusal("this host cannot act on its ledger at present"));
+    }
+    heard();
+    try {
+      return current.on(message);
+    } catch (LedgerException e) {
+      stall(e);
+      return CompletableFuture.completedFuture(refusal("this host cannot write its ledger"));
+    }
+  }
+
+  /** See {@link Stage#cancel}. */
+  public final void cancel() {
+    decide(Stage::cancel);
+  }
+
+  /** See {@link Stage#force}. */
+  public final void force(String operator) {
+    decide(current -> current.force(operator));
+  }
+
+  private void decide(Consumer<Stage> decision) {
+    Stage current = stage;
+    if (stalled || current == null) {
+      throw new MigrationException(
+          "OPERATION_NOT_ALLOWED",
+          List.of("This host cannot act on its ledger at present."),
+          "the migration is stalled");
+    }
+    try {
+      decision.accept(current);
+    } catch (LedgerException e) {
+      stall(e);
+      throw e;
+    }
+  }
+
+  /**
+   * An operator ends the row: nothing more is asked of the peer, nothing is deleted.
+   *
+   * @throws MigrationException unless it is an outcome
+   */
+  public final void release(AuditRow audit) {
+    if (!row.state().outcome()) {
+      throw new MigrationException(
+          "OPERATION_NOT_ALLOWED",
+          List.of("The migration is " + row.state() + ": only an outcome can be released."),
+          "release in " + row.state());
+    }
+    row = host.ledger().update(row, row.withCleaned().withSettled(), audit);
+    stage = null;
+    publish();
+  }
+
+  final Host host() {
+    return host;
+  }
+
+  final Plan plan() {
+    return plan;
+  }
+
+  final @Nullable Stage stage() {
+    return stage;
+  }
+
+  final PeerAddress peer() {
+    return new PeerAddress(row.peerUrl(), row.peerFingerprint());
+  }
+
+  /** Hears of every authenticated message. */
+  void heard() {}
+
+  List<DiskProgress> disks() {
+    return List.of();
+  }
+
+  MemoryProgress memory() {
+    return MemoryProgress.NONE;
+  }
+
+  Optional<Duration> downtime() {
+    return Optional.empty();
+  }
+
+  /** Begins in the row's present state. */
+  final void begin(Stage first, boolean recovered) {
+    if (first.state() != row.state()) {
+      throw new IllegalStateException(first.state() + " for a row in " + row.state());
+    }
+    stage = first;
+    publish();
+    first.enter(recovered);
+  }
+
+  /** To another state: durable first, then the new stage. */
+  final void move(Stage next, UnaryOperator<LedgerRow> with) {
+    Stage old = stage;
+    row = host.ledger().update(row, with.apply(row.withState(next.state())));
+    moved(old, next);
+  }
+
+  final void move(Stage next, UnaryOperator<LedgerRow> with, AuditRow audit) {
+    Stage old = stage;
+    row = host.ledger().update(row, with.apply(row.withState(next.state())), audit);
+    moved(old, next);
+  }
+
+  final void move(Stage next) {
+    move(next, UnaryOperator.identity());
+  }
+
+  private void moved(@Nullable Stage old, Stage next) {
+    stage = next;
+    waiting = Optional.empty();
+    if (old != null) {
+      old.leave();
+    }
+    publish();
+    next.enter(false);
+  }
+
+  /** Notes something in the row without leaving the state. */
+  final void note(UnaryOperator<LedgerRow> with) {
+    LedgerRow next = with.apply(row);
+    if (!next.equals(row)) {
+      row = host.ledger().update(row, next);
+      publish();
+    }
+  }
+
+  final AuditRow audit(String operator, String action, String statement) {
+    return new AuditRow(host.scheduler().now(), operator, action, id().toString(), statement);
+  }
+
+  final void phase(String words) {
+    phase = words;
+    publish();
+  }
+
+  /** Progress, 0 to 1; lower values than before are ignored. */
+  final void progress(double value) {
+    progress = Math.max(progress, Math.min(1, value));
+  }
+
+  final void waiting(MigrationStatus.Waiting asked) {
+    waiting = Optional.of(asked);
+    publish();
+  }
+
+  final void answered() {
+    waiting = Optional.empty();
+  }
+
+  /** What this side answers, whatever it is asked. */
+  final PeerAnswer answer() {
+    return PeerAnswer.of(host.ledger().incarnation(), row.state(), row.forced(), row.ended());
+  }
+
+  final PeerAnswer refusal(String sentence) {
+    return answer().refusing("VM_MIGRATE_FAILED", List.of(row.vm().toString(), sentence), sentence);
+  }
+
+  /** Runs an effect of the stage; what it says is heard only while the stage lasts. */
+  final <T> void step(
+      Stage owner,
+      String what,
+      Duration limit,
+      Supplier<? extends CompletableFuture<T>> effect,
+      Consumer<T> then,
+      Consumer<Throwable> failed) {
+    step(owner, what, limit, effect, then, failed, late -> {});
+  }
+
+  /**
+   * @param late gets a result that came when nobody waited for it any more
+   */
+  final <T> void step(
+      Stage owner,
+      String what,
+      Duration limit,
+      Supplier<? extends CompletableFuture<T>> effect,
+      Consumer<T> then,
+      Consumer<Throwable> failed,
+      Consumer<T> late) {
+    phase(what);
+    await(owner, what, limit, effect, then, failed, late, true);
+  }
+
+  /** Like a step, but without an effect on this host that a clean-up would have to wait for. */
+  final <T> void hear(
+      Stage owner,
+      String what,
+      Duration limit,
+      Supplier<? extends CompletableFuture<T>> question,
+      Consumer<T> then,
+      Consumer<Throwable> failed) {
+    await(owner, what, limit, question, then, failed, late -> {}, false);
+  }
+
+  private <T> void await(
+      Stage owner,
+      String what,
+      Duration limit,
+      Supplier<? extends CompletableFuture<T>> effect,
+      Consumer<T> then,
+      Consumer<Throwable> failed,
+      Consumer<T> late,
+      boolean counted) {
+    int weight = counted ? 1 : 0;
+    inFlight += weight;
+    CompletableFuture<T> running;
+    try {
+      running = effect.get();
+    } catch (RuntimeException e) {
+      running = CompletableFuture.failedFuture(e);
+    }
+    boolean[] over = {false};
+    Scheduler.Cancellable timer =
+        host.scheduler()
+            .schedule(
+                limit,
+                () -> {
+                  if (!over[0]) {
+                    over[0] = true;
+                    guarded(
+                        owner,
+                        () ->
+                            failed.accept(
+                                failure("no answer within " + limit.toSeconds() + " s: " + what)));
+                  }
+                });
+    running.whenComplete((value, failure) ->
+        host.scheduler()
+            .execute(() -> {
+              timer.cancel();
+              inFlight -= weight;
+              boolean heard = !over[0] && owner.active();
+              over[0] = true;
+              if (failure != null) {
+                guarded(owner, () -> failed.accept(unwrap(failure)), heard);
+              } else if (heard) {
+                guarded(owner, () -> then.accept(value));
+              } else {
+                late.accept(value);
+              }
+              quieten();
+            }));
+  }
+
+  private void guarded(Stage owner, Runnable work, boolean heard) {
+    if (heard) {
+      guarded(owner, work);
+    }
+  }
+
+  /** Runs work of a stage if it still lasts; a ledger that fails stops the migration here. */
+  final void guarded(Stage owner, Runnable work) {
+    if (stalled || !owner.active()) {
+      return;
+    }
+    try {
+      work.run();
+    } catch (LedgerConflictException e) {
+      LOG.warn("{}: {}", row, e.getMessage());
+      stall(e);
+    } catch (LedgerException e) {
+      stall(e);
+    }
+  }
+
+  /** Runs the effects one after another. */
+  final void sequence(
+      Stage owner, List<Effect> effects, Runnable then, Consumer<Throwable> failed) {
+    if (effects.isEmpty()) {
+      then.run();
+      return;
+    }
+    Effect first = effects.getFirst();
+    List<Effect> rest = effects.subList(1, effects.size());
+    step(
+        owner,
+        first.what(),
+        host.deadlines().step(),
+        () -> first.run().get().thenApply(ignored -> true),
+        done -> sequence(owner, rest, then, failed),
+        failed);
+  }
+
+  /** Runs the effects, from the first one again after each failure, until all have succeeded. */
+  final void persist(Stage owner, Supplier<List<Effect>> effects, Runnable then) {
+    persist(owner, effects, then, 0);
+  }
+
+  private void persist(Stage owner, Supplier<List<Effect>> effects, Runnable then, int attempt) {
+    sequence(
+        owner,
+        effects.get(),
+        then,
+        failure -> {
+          LOG.warn("{}: {} failed, attempt {}: {}", row, phase, attempt + 1, failure.toString());
+          after(
+              owner,
+              backOff(attempt),
+              () -> whenQuiet(owner, () -> persist(owner, effects, then, attempt + 1)));
+        });
+  }
+
+  /** Runs when no effect is under way any more: a late one must not outlive the clean-up. */
+  final void whenQuiet(Stage owner, Runnable work) {
+    if (inFlight == 0) {
+      guarded(owner, work);
+    } else {
+      whenQuiet.add(() -> guarded(owner, work));
+    }
+  }
+
+  private void quieten() {
+    if (inFlight == 0 && !whenQuiet.isEmpty()) {
+      List<Runnable> now = List.copyOf(whenQuiet);
+      whenQuiet.clear();
+      now.forEach(Runnable::run);
+    }
+  }
+
+  /** Runs later, if the stage still lasts. */
+  final Scheduler.Cancellable after(Stage owner, Duration delay, Runnable work) {
+    return host.scheduler().schedule(delay, () -> guarded(owner, work));
+  }
+
+  /** Doubling, up to a bound, with a jitter of a quarter. */
+  final Duration backOff(int attempt) {
+    long first = host.deadlines().retryFirst().toNanos();
+    long most = host.deadlines().retryMost().toNanos();
+    long wait = Math.min(most, first << Math.min(attempt, 20));
+    return Duration.ofNanos((long) (wait * (0.75 + host.random().fraction() / 2)));
+  }
+
+  final MigrationException failure(String sentence) {
+    return new MigrationException(
+        "VM_MIGRATE_FAILED", List.of(row.vm().toString(), sentence), sentence);
+  }
+
+  final MigrationException failure(String what, Throwable cause) {
+    if (cause instanceof MigrationException named) {
+      return named;
+    }
+    String sentence = what + ": " + cause.getMessage();
+    return new MigrationException(
+        "VM_MIGRATE_FAILED", List.of(row.vm().toString(), sentence), sentence, cause);
+  }
+
+  static Throwable unwrap(Throwable failure) {
+    return failure instanceof CompletionException && failure.getCause() != null
+        ? failure.getCause()
+        : failure;
+  }
+
+  private void stall(LedgerException e) {
+    stalled = true;
+    LOG.error("{}: nothing more is done before a restart, the ledger failed", row, e);
+    phase("stalled: the ledger cannot be written");
+  }
+
+  final void publish() {
+    status = describe();
+    host.listener().changed(status);
+  }
+
+  private MigrationStatus describe() {
+    MemoryProgress memory = memory();
+    return new MigrationStatus(
+        row.migration(),
+        row.role(),
+        row.vm(),
+        row.state(),
+        phase,
+        progress,
+        disks(),
+        memory.sent(),
+        memory.remaining(),
+        waiting,
+        downtime(),
+        row.outcome(),
+        row.forced(),
+        row.ended(),
+        row.created(),
+        row.updated());
+  }
+
+  /** Ends the row when both sides are done with it. */
+  final void settleIf(State outcome) {
+    if (row.state() == outcome && row.ended()) {
+      phase("ended");
+      stage = null;
+    }
+  }
+}

@@ -1,0 +1,110 @@
+package io.xenferry.migration.flow;
+
+import io.xenferry.migration.ledger.JournalEntry;
+import io.xenferry.migration.ledger.LedgerRow;
+import io.xenferry.migration.peer.PeerAnswer;
+import io.xenferry.migration.peer.PeerMessage;
+import io.xenferry.migration.ports.DestinationPorts.ExportSpec;
+import io.xenferry.migration.state.State;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+
+/**
+ * RUNNING: the VM is this host's, running or halted. The networks are told, the record is shown,
+ * accounts go; the outcome is kept until the source has acknowledged it.
+ */
+final class Running extends DestinationStage {
+
+  Running(DestinationMigration migration) {
+    super(migration, State.RUNNING);
+  }
+
+  @Override
+  void enter(boolean recovered) {
+    migration.progress(1);
+    if (!migration.row().cleaned()) {
+      if (migration.plan().running() && !recovered) {
+        migration.step(
+            this,
+            "announcing the guest's MACs",
+            host().deadlines().step(),
+            () -> ports().guests().announce(vm()),
+            done -> settleHere(),
+            // Networks learn by themselves; a move is not undone for that.
+            failure -> settleHere());
+      } else {
+        settleHere();
+      }
+    }
+    if (!migration.row().boot().equals(host().boot()) && !migration.row().forced()) {
+      askSource();
+    }
+  }
+
+  private void askSource() {
+    Asking.ask(
+        migration,
+        this,
+        "has the VM been forced back?",
+        new PeerMessage.SourceStatus(),
+        answer -> {
+          // A source that knows nothing of it has ended its row, and so acknowledged.
+          if (counts(answer) && !(answer.in(State.OWNED) && answer.forced())) {
+            migration.note(row -> row.withBoot(host().boot()));
+            return true;
+          }
+          return false;
+        });
+  }
+
+  private void settleHere() {
+    migration.persist(
+        this,
+        this::effects,
+        () -> {
+          host().ledger().journal(migration.id()).forEach(entry -> host().ledger().done(entry));
+          migration.note(LedgerRow::withCleaned);
+          migration.phase("the VM is here");
+          migration.settleIf(State.RUNNING);
+        });
+  }
+
+  private List<Effect> effects() {
+    List<Effect> effects = new ArrayList<>();
+    for (JournalEntry entry : host().ledger().journal(migration.id())) {
+      if (entry.kind() == JournalEntry.Kind.EXPORT) {
+        ExportSpec export = new ExportSpec(entry.name(), UUID.fromString(entry.detail()), "", "");
+        effects.add(
+            new Effect(
+                "closing export " + entry.name(),
+                () -> ports().storage().closeExport(migration.id(), export)));
+      } else if (entry.kind() == JournalEntry.Kind.ACCOUNT) {
+        effects.add(
+            new Effect(
+                "removing account " + entry.name(),
+                () -> ports().storage().removeAccount(migration.id(), entry.name())));
+      }
+    }
+    effects.add(
+        new Effect(
+            "showing the VM", () -> ports().metadata().reveal(migration.id(), migration.plan())));
+    return effects;
+  }
+
+  @Override
+  CompletableFuture<PeerAnswer> on(PeerMessage message) {
+    return switch (message) {
+      case PeerMessage.Acknowledge acknowledge -> {
+        migration.note(LedgerRow::withSettled);
+        PeerAnswer answer = migration.answer();
+        migration.settleIf(State.RUNNING);
+        yield now(answer);
+      }
+      // A commit that came twice: it has been obeyed.
+      case PeerMessage.Commit commit -> now(migration.answer());
+      default -> super.on(message);
+    };
+  }
+}

@@ -1,0 +1,174 @@
+package io.xenferry.migration.flow;
+
+import io.xenferry.migration.peer.PeerAnswer;
+import io.xenferry.migration.peer.PeerMessage;
+import io.xenferry.migration.ports.CopyJob;
+import io.xenferry.migration.ports.GuestState;
+import io.xenferry.migration.ports.MemoryTarget;
+import io.xenferry.migration.state.State;
+import java.time.Duration;
+import java.util.List;
+import java.util.UUID;
+
+/**
+ * SENDING: opens at the destination, copies the disks until they converge, then sends the memory
+ * until the hypervisor may pause the guest. The guest runs; any failure just leaves it running.
+ */
+final class Sending extends SourceStage {
+  /** A copy ends when it converges, fails or is cancelled; how long that takes nobody knows. */
+  private static final Duration UNBOUNDED = Duration.ofDays(3650);
+
+  private boolean opened;
+
+  Sending(SourceMigration migration) {
+    super(migration, State.SENDING);
+  }
+
+  @Override
+  void enter(boolean recovered) {
+    if (recovered) {
+      migration.backToOwned(
+          migration.failure("the source's server was restarted during the migration"));
+      return;
+    }
+    migration.phase("opening at the destination");
+    migration.after(
+        this,
+        host().deadlines().open(),
+        () -> {
+          if (!opened) {
+            migration.backToOwned(
+                migration.failure(
+                    "the destination did not open within "
+                        + host().deadlines().open().toSeconds()
+                        + " s"));
+          }
+        });
+    Asking.ask(
+        migration,
+        this,
+        "create and export the disks",
+        new PeerMessage.Open(
+            List.of(PeerAnswer.VERSION),
+            migration.row().key(),
+            host().ledger().incarnation(),
+            host().self().url(),
+            host().self().fingerprint(),
+            migration.plan(),
+            migration.row().metadata()),
+        this::openAnswered);
+  }
+
+  private boolean openAnswered(PeerAnswer answer) {
+    if (answer.refused()) {
+      migration.backToOwned(refusedBy(answer));
+      return true;
+    }
+    if (!counts(answer) || !answer.in(State.RECEIVING)) {
+      return false;
+    }
+    List<UUID> asked = migration.plan().disks().stream().map(disk -> disk.vdi()).toList();
+    if (!answer.targets().stream().map(target -> target.source()).toList().equals(asked)) {
+      migration.backToOwned(migration.failure("the destination did not export every disk"));
+      return true;
+    }
+    opened = true;
+    migration.heartbeat(this);
+    migration.watchProgress(this);
+    migration.step(
+        this,
+        "connecting to the destination's disks",
+        host().deadlines().step(),
+        () -> host().source().copies().start(migration.id(), migration.plan(), answer.targets()),
+        this::copying,
+        failure -> fail("cannot write to the destination", failure),
+        CopyJob::close);
+    return true;
+  }
+
+  private void copying(CopyJob job) {
+    migration.job(job);
+    migration.step(
+        this,
+        "copying the disks",
+        UNBOUNDED,
+        job::converged,
+        done -> {
+          if (migration.plan().running()) {
+            startGuest();
+          } else {
+            migration.move(new Switching(migration));
+          }
+        },
+        failure -> fail("the copy failed", failure));
+  }
+
+  private void startGuest() {
+    Asking.ask(
+        migration,
+        this,
+        "start the process that receives the memory",
+        new PeerMessage.StartGuest(),
+        answer -> {
+          if (!counts(answer)) {
+            return false;
+          }
+          if (answer.refused()) {
+            migration.backToOwned(refusedBy(answer));
+          } else {
+            sendMemory();
+          }
+          return true;
+        });
+  }
+
+  private void sendMemory() {
+    UUID vm = migration.plan().vm();
+    MemoryTarget target =
+        new MemoryTarget(
+            migration.id(),
+            migration.row().peerUrl(),
+            migration.row().peerFingerprint(),
+            migration.row().key());
+    migration.step(
+        this,
+        "sending the memory",
+        host().deadlines().memory(),
+        () -> host().source().guests().sendMemory(vm, target),
+        sent -> pause(vm),
+        failure -> fail("the memory could not be sent", failure));
+  }
+
+  private void pause(UUID vm) {
+    migration.step(
+        this,
+        "waiting for the hypervisor to pause the guest",
+        host().deadlines().pause(),
+        () -> host().source().guests().pause(vm),
+        paused -> observe(vm),
+        failure -> fail("the hypervisor did not pause the guest", failure));
+  }
+
+  private void observe(UUID vm) {
+    migration.step(
+        this,
+        "checking that the guest is paused",
+        host().deadlines().step(),
+        () -> host().source().guests().observe(vm),
+        seen -> {
+          if (seen == GuestState.PRE_SWITCHOVER) {
+            migration.guestPaused();
+            migration.move(new Switching(migration));
+          } else {
+            migration.backToOwned(
+                migration.failure("the guest is " + seen + " instead of paused for the switch"));
+          }
+        },
+        failure -> fail("the guest cannot be seen", failure));
+  }
+
+  @Override
+  void cancel() {
+    migration.backToOwned(cancelled(migration));
+  }
+}

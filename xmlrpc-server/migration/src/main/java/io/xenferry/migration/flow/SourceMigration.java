@@ -1,0 +1,189 @@
+package io.xenferry.migration.flow;
+
+import io.xenferry.migration.ledger.LedgerRow;
+import io.xenferry.migration.peer.PeerAnswer;
+import io.xenferry.migration.peer.PeerMessage;
+import io.xenferry.migration.ports.CopyJob;
+import io.xenferry.migration.ports.MemoryProgress;
+import io.xenferry.migration.state.DiskProgress;
+import io.xenferry.migration.state.MigrationException;
+import io.xenferry.migration.state.MigrationStatus;
+import io.xenferry.migration.state.State;
+import java.time.Duration;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import org.jspecify.annotations.Nullable;
+
+/** The source's side of one migration. */
+public final class SourceMigration extends Migration {
+  private final CompletableFuture<MigrationStatus> outcome = new CompletableFuture<>();
+  private @Nullable CopyJob job;
+  private @Nullable MigrationException failure;
+  private long pausedAt;
+  private boolean paused;
+  private Optional<Duration> downtime = Optional.empty();
+  private List<DiskProgress> lastDisks = List.of();
+  private MemoryProgress lastMemory = MemoryProgress.NONE;
+  private long silentSince;
+  private boolean copyPaused;
+
+  public SourceMigration(Host host, LedgerRow row) {
+    super(host, row);
+  }
+
+  /**
+   * Completes once the VM is the destination's, or with a {@link MigrationException} once it is the
+   * source's again and, if it ran, runs.
+   */
+  public CompletableFuture<MigrationStatus> outcome() {
+    return outcome;
+  }
+
+  public void start() {
+    begin(new Sending(this), false);
+  }
+
+  @Override
+  public void recover() {
+    switch (row().state()) {
+      case SENDING, SWITCHING -> {
+        failure = failure("the source's server was restarted during the migration");
+        begin(row().state() == State.SENDING ? new Sending(this) : new Switching(this), true);
+      }
+      case COMMITTING -> begin(new Committing(this), true);
+      case GIVEN -> begin(new Given(this), true);
+      case OWNED -> begin(new Owned(this), true);
+      case RECEIVING, READY, COMMITTED, STARTING, RUNNING, ABORTED, RETURNED ->
+          throw new IllegalStateException("not the source's: " + row());
+    }
+  }
+
+  @Override
+  List<DiskProgress> disks() {
+    return lastDisks == null ? List.of() : lastDisks;
+  }
+
+  @Override
+  MemoryProgress memory() {
+    return lastMemory == null ? MemoryProgress.NONE : lastMemory;
+  }
+
+  @Override
+  Optional<Duration> downtime() {
+    return downtime == null ? Optional.empty() : downtime;
+  }
+
+  @Nullable CopyJob job() {
+    return job;
+  }
+
+  void job(CopyJob started) {
+    job = started;
+  }
+
+  @Nullable MigrationException failed() {
+    return failure;
+  }
+
+  /** The VM stays here: durable first; the guest goes on in {@link Owned}. */
+  void backToOwned(MigrationException cause) {
+    failure = cause;
+    move(new Owned(this), row -> row.withOutcome(String.valueOf(cause.getMessage())));
+  }
+
+  void guestPaused() {
+    paused = true;
+    pausedAt = host().scheduler().nanoTime();
+  }
+
+  void guestRuns() {
+    if (paused) {
+      paused = false;
+      downtime = Optional.of(Duration.ofNanos(host().scheduler().nanoTime() - pausedAt));
+      publish();
+    }
+  }
+
+  /** Reads the statistics, and repeats while the stage lasts. */
+  void watchProgress(Stage owner) {
+    CopyJob running = job;
+    if (running != null) {
+      lastDisks = List.copyOf(running.progress());
+    }
+    if (plan().running()) {
+      lastMemory = host().source().guests().memoryProgress(plan().vm());
+    }
+    long done = Math.min(lastMemory.sent(), plan().memoryBytes());
+    for (DiskProgress disk : lastDisks) {
+      done += Math.min(disk.size(), disk.sent() + disk.zero());
+    }
+    long all = plan().bytes();
+    progress(all == 0 ? 0 : 0.95 * done / all);
+    publish();
+    after(owner, host().deadlines().progress(), () -> watchProgress(owner));
+  }
+
+  /** The heartbeat: pauses the copy when the peer is away, gives up after the resume window. */
+  void heartbeat(Stage owner) {
+    silentSince = host().scheduler().nanoTime();
+    beat(owner);
+  }
+
+  private void beat(Stage owner) {
+    hear(
+        owner,
+        "heartbeat",
+        host().deadlines().lost(),
+        () ->
+            host()
+                .peers()
+                .send(
+                    peer(),
+                    id(),
+                    row().token(),
+                    row().key(),
+                    new PeerMessage.Heartbeat(),
+                    host().deadlines().lost()),
+        answer -> {
+          heartbeatAnswered(answer);
+          again(owner);
+        },
+        failed -> {
+          heartbeatMissed();
+          again(owner);
+        });
+  }
+
+  private void again(Stage owner) {
+    after(owner, host().deadlines().heartbeat(), () -> beat(owner));
+  }
+
+  private void heartbeatAnswered(PeerAnswer answer) {
+    if (answer.refused() || !answer.incarnation().equals(row().peerIncarnation())) {
+      heartbeatMissed();
+      return;
+    }
+    if (answer.in(State.ABORTED)) {
+      backToOwned(failure("the destination gave the migration up: " + answer.sentence()));
+      return;
+    }
+    silentSince = host().scheduler().nanoTime();
+    CopyJob running = job;
+    if (copyPaused && running != null) {
+      copyPaused = false;
+      running.resume();
+    }
+  }
+
+  private void heartbeatMissed() {
+    Duration silent = Duration.ofNanos(host().scheduler().nanoTime() - silentSince);
+    CopyJob running = job;
+    if (silent.compareTo(host().deadlines().resumeWindow()) >= 0) {
+      backToOwned(failure("the destination did not answer for " + silent.toSeconds() + " s"));
+    } else if (silent.compareTo(host().deadlines().lost()) >= 0 && !copyPaused && running != null) {
+      copyPaused = true;
+      running.pause();
+    }
+  }
+}

@@ -1,0 +1,139 @@
+package io.xenferry.migration.flow;
+
+import io.xenferry.migration.peer.PeerAnswer;
+import io.xenferry.migration.peer.PeerMessage;
+import io.xenferry.migration.ports.CopyJob;
+import io.xenferry.migration.ports.GuestState;
+import io.xenferry.migration.state.Plan;
+import io.xenferry.migration.state.State;
+import java.util.List;
+import java.util.Objects;
+import java.util.UUID;
+
+/**
+ * SWITCHING: the guest is paused; the last blocks, the fence, the rest of the memory, READY. The
+ * source may still take the guest back alone, and does when the deadline passes.
+ */
+final class Switching extends SourceStage {
+
+  Switching(SourceMigration migration) {
+    super(migration, State.SWITCHING);
+  }
+
+  @Override
+  void enter(boolean recovered) {
+    if (recovered) {
+      migration.backToOwned(
+          migration.failure("the source's server was restarted during the switch"));
+      return;
+    }
+    migration.progress(0.95);
+    migration.heartbeat(this);
+    migration.after(
+        this,
+        host().deadlines().switchOver(),
+        () ->
+            migration.backToOwned(
+                migration.failure(
+                    "the switch took more than "
+                        + host().deadlines().switchOver().toSeconds()
+                        + " s")));
+    CopyJob job = Objects.requireNonNull(migration.job(), "copied before");
+    migration.step(
+        this,
+        "draining the last dirty blocks",
+        host().deadlines().switchOver(),
+        job::drain,
+        this::closeExports,
+        failure -> fail("the last blocks could not be written", failure));
+  }
+
+  private void closeExports(List<CopyJob.Digest> digests) {
+    List<UUID> drained = digests.stream().map(CopyJob.Digest::vdi).toList();
+    List<UUID> planned = migration.plan().disks().stream().map(Plan.Disk::vdi).toList();
+    if (!drained.equals(planned)) {
+      migration.backToOwned(migration.failure("not every disk's books were closed"));
+      return;
+    }
+    Asking.ask(
+        migration,
+        this,
+        "close the exports and flush",
+        new PeerMessage.CloseExports(
+            digests.stream()
+                .map(digest -> new PeerMessage.DiskDigest(digest.vdi(), digest.digest()))
+                .toList()),
+        answer -> {
+          if (!counts(answer)) {
+            return false;
+          }
+          if (answer.refused()) {
+            migration.backToOwned(refusedBy(answer));
+          } else if (migration.plan().running()) {
+            finishMemory();
+          } else {
+            prepare();
+          }
+          return true;
+        });
+  }
+
+  private void finishMemory() {
+    migration.progress(0.96);
+    migration.step(
+        this,
+        "sending the rest of the memory",
+        host().deadlines().switchOver(),
+        () -> host().source().guests().finishMemory(migration.plan().vm()),
+        done -> prepare(),
+        failure -> fail("the rest of the memory could not be sent", failure));
+  }
+
+  private void prepare() {
+    migration.progress(0.97);
+    Asking.ask(
+        migration,
+        this,
+        "make everything ready",
+        new PeerMessage.Prepare(),
+        answer -> {
+          if (!counts(answer)) {
+            return false;
+          }
+          if (answer.refused()) {
+            migration.backToOwned(refusedBy(answer));
+            return true;
+          }
+          if (!answer.in(State.READY)) {
+            return false;
+          }
+          observe(answer);
+          return true;
+        });
+  }
+
+  private void observe(PeerAnswer ready) {
+    migration.step(
+        this,
+        "checking that the guest cannot resume by itself",
+        host().deadlines().step(),
+        () -> host().source().guests().observe(migration.plan().vm()),
+        seen -> {
+          boolean safe =
+              migration.plan().running()
+                  ? seen == GuestState.SENT || seen == GuestState.PAUSED
+                  : seen == GuestState.GONE || seen == GuestState.SHUTDOWN;
+          if (safe) {
+            migration.move(new Committing(migration));
+          } else {
+            migration.backToOwned(migration.failure("the guest is " + seen + " at the switch"));
+          }
+        },
+        failure -> fail("the guest cannot be seen", failure));
+  }
+
+  @Override
+  void cancel() {
+    migration.backToOwned(cancelled(migration));
+  }
+}

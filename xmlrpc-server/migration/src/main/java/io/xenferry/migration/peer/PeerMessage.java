@@ -1,0 +1,89 @@
+package io.xenferry.migration.peer;
+
+import io.xenferry.migration.state.Plan;
+import java.util.List;
+import java.util.UUID;
+
+/**
+ * What one server says to another about one migration; each is idempotent, and may arrive late,
+ * twice or never.
+ */
+public sealed interface PeerMessage {
+
+  /** The last part of the path; empty for {@link Open}. */
+  default String verb() {
+    return switch (this) {
+      case Open open -> "";
+      case Heartbeat heartbeat -> "heartbeat";
+      case StartGuest start -> "guest";
+      case CloseExports close -> "close-exports";
+      case Prepare prepare -> "prepare";
+      case Commit commit -> "commit";
+      case Abort abort -> "abort";
+      case Status status -> "status";
+      case Acknowledge acknowledge -> "acknowledge";
+      case SourceStatus status -> "status";
+    };
+  }
+
+  /**
+   * Asks the destination to create and export everything.
+   *
+   * @param versions of this protocol that the source speaks
+   * @param key 32 bytes in hex, made by the source for this migration; every later message is
+   *     authenticated by it, so the client that carried the token cannot forge one
+   * @param incarnation of the source's ledger
+   * @param url where the source's server is reached
+   * @param fingerprint of the source's certificate
+   * @param metadata the VM's document, opaque here
+   */
+  record Open(
+      List<Integer> versions,
+      String key,
+      UUID incarnation,
+      String url,
+      String fingerprint,
+      Plan plan,
+      String metadata)
+      implements PeerMessage {
+
+    /** Without the key. */
+    @Override
+    public String toString() {
+      return "Open[plan=" + plan.vm() + ", url=" + url + "]";
+    }
+  }
+
+  /** The source is alive and goes on. */
+  record Heartbeat() implements PeerMessage {}
+
+  /** Start the process that will receive the memory. */
+  record StartGuest() implements PeerMessage {}
+
+  /** Every byte is there: fence the exports and flush. */
+  record CloseExports(List<DiskDigest> disks) implements PeerMessage {}
+
+  /** Finish everything that can fail, and say READY. */
+  record Prepare() implements PeerMessage {}
+
+  /** The source's record is COMMITTING. */
+  record Commit(UUID incarnation) implements PeerMessage {}
+
+  /** The source has taken the VM back. */
+  record Abort(UUID incarnation) implements PeerMessage {}
+
+  /** How does it stand at the destination? */
+  record Status() implements PeerMessage {}
+
+  /** The source's own record of the outcome is durable. */
+  record Acknowledge() implements PeerMessage {}
+
+  /** Asked by the destination: how does it stand at the source? */
+  record SourceStatus() implements PeerMessage {}
+
+  /**
+   * @param vdi uuid at the source
+   * @param digest empty where none was asked for
+   */
+  record DiskDigest(UUID vdi, String digest) {}
+}
