@@ -1,0 +1,103 @@
+package io.xenferry.wire;
+
+import java.net.Socket;
+import java.security.GeneralSecurityException;
+import java.security.SecureRandom;
+import java.security.cert.CertificateException;
+import java.security.cert.X509Certificate;
+import java.util.function.Predicate;
+import javax.net.ssl.SSLContext;
+import javax.net.ssl.SSLEngine;
+import javax.net.ssl.TrustManager;
+import javax.net.ssl.X509ExtendedTrustManager;
+
+/**
+ * Which certificate a peer may show. Names and chains do not count: servers of this kind sign their
+ * own.
+ */
+public final class Trust {
+  private final Predicate<Fingerprint> accept;
+
+  private Trust(Predicate<Fingerprint> accept) {
+    this.accept = accept;
+  }
+
+  /** This certificate and no other. */
+  public static Trust pinned(Fingerprint fingerprint) {
+    return new Trust(fingerprint::equals);
+  }
+
+  /**
+   * Asks at every handshake; the answer to the first contact is the caller's to remember.
+   *
+   * @param accept called on a thread of the connection's, must not block
+   */
+  public static Trust decidedBy(Predicate<Fingerprint> accept) {
+    return new Trust(accept);
+  }
+
+  /** A TLS 1.2 and 1.3 context that asks this trust. */
+  public SSLContext context() {
+    try {
+      SSLContext context = SSLContext.getInstance("TLS");
+      context.init(null, new TrustManager[] {new Check()}, new SecureRandom());
+      return context;
+    } catch (GeneralSecurityException e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  /** Extended, so that the JDK adds no check of host names to it. */
+  private final class Check extends X509ExtendedTrustManager {
+    private void check(X509Certificate[] chain) throws CertificateException {
+      if (chain.length == 0) {
+        throw new CertificateException("no certificate");
+      }
+      Fingerprint shown = Fingerprint.of(chain[0]);
+      if (!accept.test(shown)) {
+        throw new CertificateException("certificate not trusted: SHA-256 " + shown);
+      }
+    }
+
+    @Override
+    public void checkServerTrusted(X509Certificate[] chain, String authType)
+        throws CertificateException {
+      check(chain);
+    }
+
+    @Override
+    public void checkServerTrusted(X509Certificate[] chain, String authType, Socket socket)
+        throws CertificateException {
+      check(chain);
+    }
+
+    @Override
+    public void checkServerTrusted(X509Certificate[] chain, String authType, SSLEngine engine)
+        throws CertificateException {
+      check(chain);
+    }
+
+    @Override
+    public void checkClientTrusted(X509Certificate[] chain, String authType)
+        throws CertificateException {
+      throw new CertificateException("not a server");
+    }
+
+    @Override
+    public void checkClientTrusted(X509Certificate[] chain, String authType, Socket socket)
+        throws CertificateException {
+      throw new CertificateException("not a server");
+    }
+
+    @Override
+    public void checkClientTrusted(X509Certificate[] chain, String authType, SSLEngine engine)
+        throws CertificateException {
+      throw new CertificateException("not a server");
+    }
+
+    @Override
+    public X509Certificate[] getAcceptedIssuers() {
+      return new X509Certificate[0];
+    }
+  }
+}
