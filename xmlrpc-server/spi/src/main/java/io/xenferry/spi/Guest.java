@@ -12,8 +12,13 @@ import java.util.function.Consumer;
  *
  * <p>Sending the memory, in order: {@link #sendMemory} while the guest runs, {@link
  * #pauseForSwitch} once little is left, until it is seen in {@link State#PRE_SWITCHOVER}, paused,
- * then {@link #finishMemory}, then {@link State#SENT}. Up to SENT {@link #cancelSend} leaves it
- * paused where it was paused and running where it was running.
+ * then {@link #finishMemory}, then {@link State#SENT}.
+ *
+ * <p>Up to SENT the hypervisor lets a guest that ran when the sending began <b>run again by
+ * itself</b>, as soon as the sending is cancelled or fails (its peer gone, for example); one that
+ * was paused when it began stays paused. From SENT on nothing but {@link #resume} lets it run. So
+ * up to SENT the gate has to allow it to run here, and who must be sure that it stands still waits
+ * for SENT.
  */
 public interface Guest {
 
@@ -68,7 +73,8 @@ public interface Guest {
   /**
    * Starts sending the memory to a stream socket of this host. The guest runs on, and the
    * hypervisor does not pause it (its downtime limit stays at nearly nothing) before {@link
-   * #pauseForSwitch}: should this server die, the guest is not left paused.
+   * #pauseForSwitch}: should this server die, the guest is not left paused. Only a guest of whose
+   * memory nothing at all is left to send may be seen in PRE_SWITCHOVER earlier.
    *
    * @param bytesPerSecond limit; 0 for none
    */
@@ -84,7 +90,11 @@ public interface Guest {
   /** Sends the rest, from PRE_SWITCHOVER. Returns at once; watch {@link #state}. */
   void finishMemory() throws HypervisorException, InterruptedException;
 
-  /** Ends the sending; see the class comment. */
+  /**
+   * Ends the sending, and returns when it has ended: the guest is then as it was when the sending
+   * began, see the class comment. Does nothing when nothing is being sent, and leaves one that is
+   * SENT as it is.
+   */
   void cancelSend() throws HypervisorException, InterruptedException;
 
   MemoryProgress memoryProgress() throws HypervisorException, InterruptedException;

@@ -69,6 +69,10 @@ final class SourceGuests implements SourcePorts.Guests {
         throw failure.get();
       }
       Guest.State state = guest.state();
+      if (state == Guest.State.PRE_SWITCHOVER) {
+        // Nothing at all was left; QEMU then pauses the guest whatever its downtime limit says.
+        return;
+      }
       if (state != Guest.State.RUNNING && state != Guest.State.PAUSED) {
         throw new IOException("the guest is " + state + " while its memory is being sent");
       }

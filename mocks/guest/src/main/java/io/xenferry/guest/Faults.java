@@ -1,0 +1,41 @@
+package io.xenferry.guest;
+
+import java.util.Arrays;
+import java.util.Set;
+import java.util.stream.Collectors;
+
+/**
+ * What goes wrong on purpose, named in the platform map with commas between:
+ *
+ * <pre>
+ * refuse-activate   an incoming guest refuses to open its disks for writing
+ * refuse-cont       cont is refused
+ * hang-qmp=COMMAND  the command is never answered, nor any after it
+ * stall-memory      the memory stream stops after its first pass
+ * die=POINT         the process kills itself at one of: running, stopped (at the switch, standing
+ *                   still), pre-switchover, device (told to go on), sent, incoming (a stream has
+ *                   begun), received, cont
+ * </pre>
+ */
+record Faults(Set<String> names) {
+
+  static Faults parse(String list) {
+    return new Faults(
+        Arrays.stream(list.split(","))
+            .map(String::strip)
+            .filter(name -> !name.isEmpty())
+            .collect(Collectors.toUnmodifiableSet()));
+  }
+
+  boolean has(String name) {
+    return names.contains(name);
+  }
+
+  /** Dies as by kill -9 when that was asked for. */
+  void dieAt(String point) {
+    if (has("die=" + point)) {
+      System.err.println("fault: dying at " + point);
+      Runtime.getRuntime().halt(137);
+    }
+  }
+}

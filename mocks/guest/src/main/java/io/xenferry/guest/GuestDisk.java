@@ -1,0 +1,113 @@
+package io.xenferry.guest;
+
+import io.xenferry.block.BlockBackend;
+import io.xenferry.block.FileBackend;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A raw image. It is open for writing, and locked as QEMU locks it, from the start of the guest, or
+ * in an incoming one from the end of the stream, until its memory was sent to another.
+ */
+final class GuestDisk implements AutoCloseable {
+  final int index;
+  final GuestSettings.Disk settings;
+  final long size;
+  private final Map<String, DirtyBitmap> bitmaps = new LinkedHashMap<>();
+  private volatile @Nullable FileBackend writer;
+
+  GuestDisk(int index, GuestSettings.Disk settings) throws IOException {
+    this.index = index;
+    this.settings = settings;
+    try (FileBackend reader = FileBackend.open(settings.file(), FileBackend.Mode.READ_ONLY)) {
+      this.size = reader.size();
+    }
+  }
+
+  boolean writable() {
+    return !settings.readOnly();
+  }
+
+  boolean active() {
+    return writer != null;
+  }
+
+  /** Fails when another has the image open for writing. */
+  void activate() throws IOException {
+    if (writable() && writer == null) {
+      writer = FileBackend.open(settings.file(), FileBackend.Mode.READ_WRITE);
+    }
+  }
+
+  void deactivate() throws IOException {
+    FileBackend open = writer;
+    if (open != null) {
+      await(open.flush());
+      writer = null;
+      open.close();
+    }
+  }
+
+  /** For an export; the caller closes it. */
+  BlockBackend openForReading() throws IOException {
+    return FileBackend.open(settings.file(), FileBackend.Mode.READ_ONLY);
+  }
+
+  /** Returns when the disk has acknowledged the write; it is in the bitmaps by then. */
+  void write(long offset, ByteBuffer content) throws IOException {
+    long length = content.remaining();
+    await(open().write(offset, content));
+    synchronized (bitmaps) {
+      bitmaps.values().forEach(bitmap -> bitmap.mark(offset, length));
+    }
+  }
+
+  void flush() throws IOException {
+    await(open().flush());
+  }
+
+  private FileBackend open() throws IOException {
+    FileBackend open = writer;
+    if (open == null) {
+      throw new IOException(settings.device() + " is not open for writing");
+    }
+    return open;
+  }
+
+  private static void await(CompletableFuture<Void> done) throws IOException {
+    try {
+      done.get();
+    } catch (ExecutionException e) {
+      throw e.getCause() instanceof IOException io ? io : new IOException(e.getCause());
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new IOException("interrupted", e);
+    }
+  }
+
+  /** What is done with bitmaps, one at a time and never in the midst of a write's noting. */
+  <T> T withBitmaps(BitmapAction<T> action) throws QmpError {
+    synchronized (bitmaps) {
+      return action.apply(bitmaps);
+    }
+  }
+
+  /** Looks at or changes a disk's bitmaps. */
+  @FunctionalInterface
+  interface BitmapAction<T> {
+    T apply(Map<String, DirtyBitmap> bitmaps) throws QmpError;
+  }
+
+  @Override
+  public void close() {
+    FileBackend open = writer;
+    if (open != null) {
+      open.close();
+    }
+  }
+}

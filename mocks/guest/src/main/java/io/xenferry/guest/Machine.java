@@ -1,0 +1,196 @@
+package io.xenferry.guest;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.ThreadLocalRandom;
+
+/**
+ * The guest proper: its run state, disks, memory and work. Its methods change the run state one
+ * after another; events are told to the monitor.
+ */
+final class Machine {
+  final GuestSettings settings;
+  final Faults faults;
+  final List<GuestDisk> disks;
+  final GuestMemory memory;
+  final Throttle diskThrottle;
+  private final RunGate gate;
+  private final Optional<Workload> workload;
+  private volatile RunState state;
+  private volatile Events events = (name, payload) -> {};
+
+  /** Who is told of events. */
+  interface Events {
+    void tell(String name, ObjectNode payload);
+  }
+
+  Machine(
+      GuestSettings settings,
+      List<GuestDisk> disks,
+      RunGate gate,
+      Optional<Workload> workload,
+      Throttle diskThrottle,
+      RunState state)
+      throws IOException {
+    this.settings = settings;
+    this.faults = settings.faults();
+    this.disks = disks;
+    this.gate = gate;
+    this.workload = workload;
+    this.diskThrottle = diskThrottle;
+    this.state = state;
+    this.memory = new GuestMemory(settings.number("memory-size", 16 << 20));
+    long dirtyRate = settings.number("memory-dirty-rate", 4 << 20);
+    if (dirtyRate > 0) {
+      Thread.ofPlatform().daemon().name("memory").start(() -> dirtyLoop(new Throttle(dirtyRate)));
+    }
+  }
+
+  void tellEventsTo(Events listener) {
+    events = listener;
+  }
+
+  void tell(String name, ObjectNode payload) {
+    events.tell(name, payload);
+  }
+
+  RunState state() {
+    return state;
+  }
+
+  RunGate gate() {
+    return gate;
+  }
+
+  private void dirtyLoop(Throttle rate) {
+    try {
+      while (true) {
+        gate.enter();
+        try {
+          ThreadLocalRandom random = ThreadLocalRandom.current();
+          memory.touch(random.nextInt(memory.count()), random.nextLong());
+        } finally {
+          gate.leave();
+        }
+        rate.pass(GuestMemory.PAGE);
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  /** Lets the guest run; its disks are its own first. */
+  synchronized void run() throws QmpError {
+    if (state == RunState.RUNNING) {
+      return;
+    }
+    faults.dieAt("cont");
+    if (faults.has("refuse-cont")) {
+      throw new QmpError("fault: cont refused");
+    }
+    try {
+      for (GuestDisk disk : disks) {
+        disk.activate();
+      }
+      if (workload.isPresent()) {
+        workload.get().started();
+      }
+    } catch (IOException e) {
+      throw new QmpError(String.valueOf(e.getMessage()));
+    }
+    state = RunState.RUNNING;
+    gate.open();
+    tell("RESUME", QmpServer.object());
+    faults.dieAt("running");
+  }
+
+  /**
+   * Stops the guest.
+   *
+   * @return whether it ran
+   */
+  synchronized boolean stop(RunState to) {
+    boolean ran = state == RunState.RUNNING;
+    if (ran) {
+      gate.close();
+      try {
+        if (workload.isPresent()) {
+          workload.get().stopped();
+        }
+      } catch (IOException e) {
+        e.printStackTrace();
+        Runtime.getRuntime().halt(3);
+      }
+    }
+    state = to;
+    if (ran) {
+      tell("STOP", QmpServer.object());
+    }
+    return ran;
+  }
+
+  /** As QEMU at the end of a stream: says so when it cannot have a disk, and goes on. */
+  synchronized void activateAsReceived() {
+    if (faults.has("refuse-activate")) {
+      return;
+    }
+    for (GuestDisk disk : disks) {
+      try {
+        disk.activate();
+      } catch (IOException e) {
+        System.err.println(e.getMessage());
+      }
+    }
+  }
+
+  /** Gives the disks up, for whoever got the memory. */
+  synchronized void deactivateDisks() throws IOException {
+    for (GuestDisk disk : disks) {
+      disk.deactivate();
+    }
+  }
+
+  synchronized void powerDown() {
+    if (stop(RunState.SHUTDOWN)) {
+      tell("POWERDOWN", QmpServer.object());
+      tell("SHUTDOWN", QmpServer.object().put("guest", true).put("reason", "guest-shutdown"));
+    }
+  }
+
+  void reset() {
+    tell("RESET", QmpServer.object().put("guest", false).put("reason", "host-qmp-system-reset"));
+  }
+
+  /** Everything that is no page. */
+  ObjectNode saveState() {
+    ObjectNode saved = QmpServer.object();
+    saved.put("vm", settings.vm().toString()).put("touched", memory.touched());
+    workload.ifPresent(work -> work.save(saved.putObject("workload")));
+    var sizes = saved.putArray("disks");
+    disks.forEach(disk -> sizes.add(disk.size));
+    return saved;
+  }
+
+  void loadState(JsonNode saved) throws IOException {
+    if (!saved.path("vm").asText().equals(settings.vm().toString())) {
+      // The uuid names the ledger's blocks; a copy under another uuid keeps it in its platform.
+      throw new IOException("the memory of another VM arrives: " + saved.path("vm"));
+    }
+    JsonNode sizes = saved.path("disks");
+    if (sizes.size() != disks.size()) {
+      throw new IOException(sizes.size() + " disks arrive where " + disks.size() + " are");
+    }
+    for (GuestDisk disk : disks) {
+      if (sizes.get(disk.index).asLong() != disk.size) {
+        throw new IOException(
+            disk.settings.device() + " has " + disk.size + " bytes, not " + sizes.get(disk.index));
+      }
+    }
+    if (workload.isPresent()) {
+      workload.get().load(saved.path("workload"));
+    }
+  }
+}

@@ -1,0 +1,216 @@
+package io.xenferry.guest;
+
+import static io.xenferry.guest.Guests.awaitState;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.awaitility.Awaitility.await;
+
+import io.xenferry.qemu.GuestLauncher;
+import io.xenferry.qemu.QemuHypervisor;
+import io.xenferry.spi.Guest;
+import io.xenferry.spi.Guest.State;
+import io.xenferry.spi.GuestSpec;
+import io.xenferry.spi.HypervisorException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.Map;
+import java.util.UUID;
+import java.util.concurrent.CopyOnWriteArrayList;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** What every hypervisor behind the driver must do; the fake is held to it as QEMU is. */
+abstract class HypervisorContract {
+  static final long SIZE = 8 << 20;
+
+  final UUID vm = UUID.randomUUID();
+  Guests guests;
+
+  abstract GuestLauncher launcher() throws Exception;
+
+  @BeforeEach
+  void open() throws Exception {
+    guests = new Guests(launcher());
+  }
+
+  @AfterEach
+  void close() throws Exception {
+    guests.close();
+  }
+
+  GuestSpec spec(String disk) throws Exception {
+    return guests.spec(vm, Map.of(), guests.disk(disk, SIZE));
+  }
+
+  @Test
+  void startsPausedAndRunsAndPausesAgain() throws Exception {
+    Guest guest = guests.host("s").start(spec("a"), true);
+    assertThat(guest.state()).isEqualTo(State.PAUSED);
+    guest.resume();
+    assertThat(guest.state()).isEqualTo(State.RUNNING);
+    guest.pause();
+    assertThat(guest.state()).isEqualTo(State.PAUSED);
+    assertThat(guest.devices()).containsExactly("xvda");
+  }
+
+  @Test
+  void isFoundAgainByALaterServer() throws Exception {
+    QemuHypervisor first = guests.host("s");
+    first.start(spec("a"), false);
+    first.close();
+
+    QemuHypervisor second = guests.host("s");
+    assertThat(second.guests()).singleElement().extracting(Guest::vm).isEqualTo(vm);
+    Guest guest = second.find(vm).orElseThrow();
+    assertThat(guest.state()).isEqualTo(State.RUNNING);
+    assertThatThrownBy(() -> second.start(spec("a"), false))
+        .isInstanceOf(HypervisorException.class)
+        .hasMessageContaining("already has a process");
+    guest.destroy();
+    assertThat(guest.state()).isEqualTo(State.GONE);
+    assertThat(second.guests()).isEmpty();
+    guest.destroy();
+  }
+
+  @Test
+  void isFoundEvenWhenItsProcessIdWasNeverWritten() throws Exception {
+    QemuHypervisor first = guests.host("s");
+    first.start(spec("a"), false);
+    first.close();
+    Files.delete(guests.directory.resolve("s").resolve(vm.toString()).resolve("pid"));
+
+    assertThat(guests.host("s").find(vm)).isPresent();
+  }
+
+  @Test
+  void tellsWhatHappensAndThatItDied() throws Exception {
+    Guest guest = guests.host("s").start(spec("a"), false);
+    List<State> seen = new CopyOnWriteArrayList<>();
+    guest.onChange(seen::add);
+    guest.pause();
+    guest.resume();
+    await().until(() -> seen.containsAll(List.of(State.PAUSED, State.RUNNING)));
+    long pid =
+        Long.parseLong(
+            Files.readString(guests.directory.resolve("s").resolve(vm.toString()).resolve("pid"))
+                .trim());
+    ProcessHandle.of(pid).orElseThrow().destroyForcibly();
+    await().atMost(Duration.ofSeconds(5)).until(() -> seen.contains(State.GONE));
+    assertThat(guest.state()).isEqualTo(State.GONE);
+    assertThatThrownBy(guest::pause)
+        .isInstanceOfSatisfying(
+            HypervisorException.class,
+            e -> assertThat(e.kind()).isEqualTo(HypervisorException.Kind.GONE));
+  }
+
+  @Test
+  void refusesADiskThatAnotherWritesTo() throws Exception {
+    guests.host("s").start(spec("a"), false);
+    GuestSpec second = guests.spec(UUID.randomUUID(), Map.of(), guests.directory.resolve("a"));
+    assertThatThrownBy(() -> guests.host("d").start(second, false))
+        .isInstanceOf(HypervisorException.class)
+        .hasMessageContaining("did not start");
+  }
+
+  @Test
+  void sendsItsMemory() throws Exception {
+    Guest source = guests.host("s").start(spec("a"), false);
+    Guest destination = guests.host("d").startIncoming(spec("b"));
+    assertThat(destination.state()).isEqualTo(State.INCOMING);
+
+    toPreSwitchover(source, destination.incomingSocket());
+    assertThat(destination.state()).isEqualTo(State.INCOMING);
+    source.finishMemory();
+    awaitState(source, State.SENT);
+    awaitState(destination, State.RECEIVED);
+    destination.activate();
+    destination.activate();
+    assertThat(destination.state()).isEqualTo(State.RECEIVED);
+    destination.resume();
+    assertThat(destination.state()).isEqualTo(State.RUNNING);
+    assertThat(source.state()).isEqualTo(State.SENT);
+    destination.announce();
+    destination.pause();
+    assertThat(destination.state()).isEqualTo(State.PAUSED);
+    source.cancelSend();
+    assertThat(source.state()).isEqualTo(State.SENT);
+    source.destroy();
+  }
+
+  @Test
+  void runsOnWhenTheSendingIsCancelledBeforeTheSwitch() throws Exception {
+    Guest source = guests.host("s").start(spec("a"), false);
+    Guest destination = guests.host("d").startIncoming(spec("b"));
+    toPreSwitchover(source, destination.incomingSocket());
+    source.cancelSend();
+    assertThat(source.state()).isEqualTo(State.RUNNING);
+    awaitState(destination, State.GONE);
+  }
+
+  @Test
+  void staysPausedWhenItWasPausedBeforeACancelledSending() throws Exception {
+    Guest source = guests.host("s").start(spec("a"), true);
+    Guest destination = guests.host("d").startIncoming(spec("b"));
+    toPreSwitchover(source, destination.incomingSocket());
+    source.cancelSend();
+    assertThat(source.state()).isEqualTo(State.PAUSED);
+  }
+
+  @Test
+  void runsOnWhenTheDestinationDiesInTheSwitch() throws Exception {
+    Guest source = guests.host("s").start(spec("a"), false);
+    Guest destination = guests.host("d").startIncoming(spec("b"));
+    toPreSwitchover(source, destination.incomingSocket());
+    destination.destroy();
+    source.cancelSend();
+    assertThat(source.state()).isEqualTo(State.RUNNING);
+  }
+
+  @Test
+  void runsAgainAtTheSourceAfterItWasSent() throws Exception {
+    Guest source = guests.host("s").start(spec("a"), false);
+    Guest destination = guests.host("d").startIncoming(spec("b"));
+    toPreSwitchover(source, destination.incomingSocket());
+    source.finishMemory();
+    awaitState(source, State.SENT);
+    awaitState(destination, State.RECEIVED);
+    destination.destroy();
+    source.resume();
+    assertThat(source.state()).isEqualTo(State.RUNNING);
+
+    Guest again = guests.host("d").startIncoming(spec("b"));
+    toPreSwitchover(source, again.incomingSocket());
+    source.finishMemory();
+    awaitState(source, State.SENT);
+    awaitState(again, State.RECEIVED);
+  }
+
+  @Test
+  void isFoundInEveryPhaseOfTheSending() throws Exception {
+    QemuHypervisor first = guests.host("s");
+    QemuHypervisor firstDestination = guests.host("d");
+    Guest source = first.start(spec("a"), false);
+    Guest destination = firstDestination.startIncoming(spec("b"));
+    toPreSwitchover(source, destination.incomingSocket());
+    first.close();
+    firstDestination.close();
+
+    Guest foundSource = guests.host("s").find(vm).orElseThrow();
+    assertThat(foundSource.state()).isEqualTo(State.PRE_SWITCHOVER);
+    Guest foundDestination = guests.host("d").find(vm).orElseThrow();
+    assertThat(foundDestination.state()).isEqualTo(State.INCOMING);
+    foundSource.finishMemory();
+    awaitState(foundSource, State.SENT);
+    awaitState(foundDestination, State.RECEIVED);
+  }
+
+  void toPreSwitchover(Guest source, Path socket) throws Exception {
+    source.sendMemory(socket, 0);
+    await().until(() -> source.memoryProgress().sent() > 0);
+    source.pauseForSwitch(Duration.ofMillis(300));
+    awaitState(source, State.PRE_SWITCHOVER);
+  }
+}

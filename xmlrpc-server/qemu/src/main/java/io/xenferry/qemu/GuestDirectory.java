@@ -1,0 +1,178 @@
+package io.xenferry.qemu;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.xenferry.spi.GuestSpec;
+import io.xenferry.spi.HypervisorException;
+import io.xenferry.spi.HypervisorException.Kind;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.UUID;
+import java.util.stream.Stream;
+
+/**
+ * What is kept of a guest on this host while it lives: one directory, named by the VM's uuid, that
+ * a later server finds. It holds {@code spec.json}, {@code pid}, {@code qmp.sock}, {@code
+ * nbd.sock}, {@code incoming.sock}, {@code guest.log} (the process's stdout and stderr), and {@code
+ * incoming} as long as the guest has not run since it was started for a memory stream.
+ */
+public record GuestDirectory(Path path) {
+  /** {@code sockaddr_un.sun_path} holds 108 bytes, one of them the end. */
+  private static final int SOCKET_PATH_LIMIT = 107;
+
+  private static final ObjectMapper JSON = new ObjectMapper();
+
+  public Path specFile() {
+    return path.resolve("spec.json");
+  }
+
+  public Path pidFile() {
+    return path.resolve("pid");
+  }
+
+  public Path qmpSocket() {
+    return path.resolve("qmp.sock");
+  }
+
+  public Path nbdSocket() {
+    return path.resolve("nbd.sock");
+  }
+
+  public Path incomingSocket() {
+    return path.resolve("incoming.sock");
+  }
+
+  public Path logFile() {
+    return path.resolve("guest.log");
+  }
+
+  Path incomingMark() {
+    return path.resolve("incoming");
+  }
+
+  /** Makes the directory, for its owner only, and writes the spec durably. */
+  void create(GuestSpec spec, boolean incoming) throws HypervisorException {
+    int longest = incomingSocket().toString().getBytes(StandardCharsets.UTF_8).length;
+    if (longest > SOCKET_PATH_LIMIT) {
+      throw new HypervisorException(
+          Kind.REFUSED, "the run directory's path is too long for a Unix socket: " + path);
+    }
+    try {
+      remove();
+      Files.createDirectories(
+          path, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
+      if (incoming) {
+        Files.createFile(incomingMark());
+      }
+      Path draft = path.resolve("spec.json.new");
+      try (FileChannel file =
+          FileChannel.open(draft, StandardOpenOption.CREATE, StandardOpenOption.WRITE)) {
+        ByteBuffer text = ByteBuffer.wrap(JSON.writeValueAsBytes(json(spec)));
+        while (text.hasRemaining()) {
+          file.write(text);
+        }
+        file.force(true);
+      }
+      Files.move(draft, specFile(), StandardCopyOption.ATOMIC_MOVE);
+    } catch (IOException e) {
+      throw new HypervisorException(Kind.REFUSED, "cannot prepare " + path + ": " + e, e);
+    }
+  }
+
+  /** Removes all of it but the log of the last process. */
+  void remove() throws IOException {
+    if (!Files.isDirectory(path)) {
+      return;
+    }
+    try (Stream<Path> entries = Files.list(path)) {
+      for (Path entry : entries.toList()) {
+        if (!entry.equals(logFile())) {
+          Files.deleteIfExists(entry);
+        }
+      }
+    }
+  }
+
+  GuestSpec readSpec() throws IOException {
+    return spec(JSON.readTree(specFile().toFile()));
+  }
+
+  private static ObjectNode json(GuestSpec spec) {
+    ObjectNode root = JSON.createObjectNode();
+    root.put("vm", spec.vm().toString());
+    root.put("name", spec.name());
+    root.put("memory", spec.memoryBytes());
+    root.put("vcpus", spec.vcpus());
+    ArrayNode disks = root.putArray("disks");
+    for (GuestSpec.Disk disk : spec.disks()) {
+      disks
+          .addObject()
+          .put("device", disk.device())
+          .put("node", GuestLauncher.nodeName(disk.device()))
+          .put("vdi", disk.vdi().toString())
+          .put("file", disk.file().toString())
+          .put("format", disk.format())
+          .put("readOnly", disk.readOnly());
+    }
+    ArrayNode nics = root.putArray("nics");
+    for (GuestSpec.Nic nic : spec.nics()) {
+      nics.addObject()
+          .put("device", nic.device())
+          .put("mac", nic.mac())
+          .put("bridge", nic.bridge());
+    }
+    ObjectNode platform = root.putObject("platform");
+    spec.platform().forEach(platform::put);
+    return root;
+  }
+
+  private static GuestSpec spec(JsonNode root) throws IOException {
+    try {
+      List<GuestSpec.Disk> disks = new ArrayList<>();
+      for (JsonNode disk : root.path("disks")) {
+        disks.add(
+            new GuestSpec.Disk(
+                disk.path("device").asText(),
+                UUID.fromString(disk.path("vdi").asText()),
+                Path.of(disk.path("file").asText()),
+                disk.path("format").asText(),
+                disk.path("readOnly").asBoolean()));
+      }
+      List<GuestSpec.Nic> nics = new ArrayList<>();
+      for (JsonNode nic : root.path("nics")) {
+        nics.add(
+            new GuestSpec.Nic(
+                nic.path("device").asText(),
+                nic.path("mac").asText(),
+                nic.path("bridge").asText()));
+      }
+      Map<String, String> platform = new LinkedHashMap<>();
+      root.path("platform")
+          .properties()
+          .forEach(entry -> platform.put(entry.getKey(), entry.getValue().asText()));
+      return new GuestSpec(
+          UUID.fromString(root.path("vm").asText()),
+          root.path("name").asText(),
+          root.path("memory").asLong(),
+          root.path("vcpus").asInt(),
+          List.copyOf(disks),
+          List.copyOf(nics),
+          Map.copyOf(platform));
+    } catch (IllegalArgumentException e) {
+      throw new IOException("not a guest's spec", e);
+    }
+  }
+}

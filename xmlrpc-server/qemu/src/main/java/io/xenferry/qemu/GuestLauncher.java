@@ -1,0 +1,39 @@
+package io.xenferry.qemu;
+
+import io.xenferry.spi.GuestSpec;
+import io.xenferry.spi.HypervisorException;
+import java.util.List;
+
+/**
+ * The command line of a guest's process: the only place where hypervisors that speak QMP differ.
+ */
+public interface GuestLauncher {
+
+  /** How a guest begins. */
+  enum Mode {
+    RUNNING,
+    /** Before its first instruction. */
+    PAUSED,
+    /** Waits for {@code migrate-incoming}, and is paused when the stream is complete. */
+    INCOMING
+  }
+
+  /** The hypervisor's name, see {@link io.xenferry.spi.Hypervisor#name}. */
+  String name();
+
+  /**
+   * The program and its arguments. It must serve QMP at {@link GuestDirectory#qmpSocket} and write
+   * its process id to {@link GuestDirectory#pidFile}; the first's path must stand among the
+   * arguments, since that is how the process is known again. The spec stands at {@link
+   * GuestDirectory#specFile} before it starts.
+   *
+   * @throws HypervisorException REFUSED when the spec asks for what this hypervisor cannot give
+   */
+  List<String> command(GuestSpec spec, GuestDirectory directory, Mode mode)
+      throws HypervisorException;
+
+  /** The block node of a disk, by which every QMP command names it. QEMU allows 31 characters. */
+  static String nodeName(String device) {
+    return "disk-" + device;
+  }
+}

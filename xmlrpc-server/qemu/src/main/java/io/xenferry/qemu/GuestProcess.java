@@ -1,0 +1,120 @@
+package io.xenferry.qemu;
+
+import io.xenferry.spi.HypervisorException;
+import io.xenferry.spi.HypervisorException.Kind;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Optional;
+import java.util.stream.Stream;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * A process on this host, of ours or not, that cannot be mistaken for a later one of the same id
+ * (proc(5): the start time stands in {@code /proc/PID/stat}, field 22).
+ */
+final class GuestProcess {
+  private static final Logger log = LoggerFactory.getLogger(GuestProcess.class);
+  private static final Path PROC = Path.of("/proc");
+  private static final Duration POLL = Duration.ofMillis(20);
+
+  private final long pid;
+  private final String startTime;
+
+  private GuestProcess(long pid, String startTime) {
+    this.pid = pid;
+    this.startTime = startTime;
+  }
+
+  long pid() {
+    return pid;
+  }
+
+  /** The live process of that id now. */
+  static Optional<GuestProcess> of(long pid) {
+    return stat(pid).filter(stat -> !stat.dead()).map(s -> new GuestProcess(pid, s.startTime()));
+  }
+
+  /** The live process that was started with the argument, by the id in a file or else by search. */
+  static Optional<GuestProcess> startedWith(String argument, Path pidFile) {
+    Optional<GuestProcess> known = Optional.empty();
+    try {
+      long pid = Long.parseLong(Files.readString(pidFile).trim());
+      known = of(pid).filter(process -> process.hasArgument(argument));
+    } catch (IOException | NumberFormatException e) {
+      log.debug("no process id in {}", pidFile);
+    }
+    // The server may have died between starting the guest and the guest's writing of its id.
+    return known.isPresent() ? known : search(argument);
+  }
+
+  private static Optional<GuestProcess> search(String argument) {
+    try (Stream<Path> entries = Files.list(PROC)) {
+      return entries
+          .map(entry -> String.valueOf(entry.getFileName()))
+          .filter(name -> name.chars().allMatch(Character::isDigit))
+          .map(name -> of(Long.parseLong(name)))
+          .flatMap(Optional::stream)
+          .filter(process -> process.hasArgument(argument))
+          .findFirst();
+    } catch (IOException e) {
+      log.warn("cannot list processes", e);
+      return Optional.empty();
+    }
+  }
+
+  private boolean hasArgument(String argument) {
+    try {
+      String line = Files.readString(PROC.resolve(pid + "/cmdline"), StandardCharsets.ISO_8859_1);
+      String wanted =
+          new String(argument.getBytes(StandardCharsets.UTF_8), StandardCharsets.ISO_8859_1);
+      for (String word : line.split("\0")) {
+        // QEMU's option is unix:PATH,server=on,wait=off.
+        if (word.equals(wanted) || word.startsWith("unix:" + wanted + ",")) {
+          return true;
+        }
+      }
+      return false;
+    } catch (IOException e) {
+      return false;
+    }
+  }
+
+  boolean alive() {
+    return stat(pid).map(s -> !s.dead() && s.startTime().equals(startTime)).orElse(false);
+  }
+
+  /** Kills it, unless it is gone. */
+  void kill() {
+    if (alive()) {
+      ProcessHandle.of(pid).ifPresent(ProcessHandle::destroyForcibly);
+    }
+  }
+
+  void awaitEnd(Duration deadline) throws HypervisorException, InterruptedException {
+    long end = System.nanoTime() + deadline.toNanos();
+    while (alive()) {
+      if (System.nanoTime() - end > 0) {
+        throw new HypervisorException(
+            Kind.TIMEOUT, "process " + pid + " did not end within " + deadline);
+      }
+      Thread.sleep(POLL);
+    }
+  }
+
+  private record Stat(boolean dead, String startTime) {}
+
+  private static Optional<Stat> stat(long pid) {
+    try {
+      String line = Files.readString(PROC.resolve(pid + "/stat"), StandardCharsets.ISO_8859_1);
+      // The second field is the name in parentheses, which may itself hold any character.
+      String[] fields = line.substring(line.lastIndexOf(')') + 2).split(" ");
+      return Optional.of(new Stat(fields[0].equals("Z") || fields[0].equals("X"), fields[19]));
+    } catch (IOException | IndexOutOfBoundsException e) {
+      return Optional.empty();
+    }
+  }
+}

@@ -1,0 +1,230 @@
+package io.xenferry.qemu;
+
+import io.xenferry.spi.Guest;
+import io.xenferry.spi.GuestSpec;
+import io.xenferry.spi.Hypervisor;
+import io.xenferry.spi.HypervisorException;
+import io.xenferry.spi.HypervisorException.Kind;
+import java.io.IOException;
+import java.io.RandomAccessFile;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.UUID;
+import java.util.concurrent.locks.ReentrantLock;
+import java.util.stream.Stream;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Guests that speak QMP, each a process in a session of its own with a directory below the run
+ * directory (see {@link GuestDirectory}), by which a later server finds it. Two servers must not
+ * share a run directory.
+ */
+public final class QemuHypervisor implements Hypervisor {
+  private static final Logger log = LoggerFactory.getLogger(QemuHypervisor.class);
+
+  private final GuestLauncher launcher;
+  private final Path runDirectory;
+  private final Map<UUID, QmpGuest> known = new HashMap<>();
+  private final ReentrantLock lock = new ReentrantLock();
+
+  /**
+   * @param runDirectory made if missing; its path at most 50 bytes, for the sockets' sake
+   */
+  public QemuHypervisor(GuestLauncher launcher, Path runDirectory) {
+    this.launcher = launcher;
+    this.runDirectory = runDirectory.toAbsolutePath();
+  }
+
+  @Override
+  public String name() {
+    return launcher.name();
+  }
+
+  @Override
+  public Guest start(GuestSpec spec, boolean paused)
+      throws HypervisorException, InterruptedException {
+    return launch(spec, paused ? GuestLauncher.Mode.PAUSED : GuestLauncher.Mode.RUNNING);
+  }
+
+  @Override
+  public Guest startIncoming(GuestSpec spec) throws HypervisorException, InterruptedException {
+    return launch(spec, GuestLauncher.Mode.INCOMING);
+  }
+
+  private Guest launch(GuestSpec spec, GuestLauncher.Mode mode)
+      throws HypervisorException, InterruptedException {
+    GuestDirectory directory = new GuestDirectory(runDirectory.resolve(spec.vm().toString()));
+    QmpGuest guest;
+    lock.lockInterruptibly();
+    try {
+      if (adopt(spec.vm()).isPresent()) {
+        throw new HypervisorException(Kind.REFUSED, "VM " + spec.vm() + " already has a process");
+      }
+      List<String> command = new ArrayList<>(List.of("setsid"));
+      command.addAll(launcher.command(spec, directory, mode));
+      directory.create(spec, mode == GuestLauncher.Mode.INCOMING);
+      guest = remember(spec, directory, spawn(command, directory));
+    } finally {
+      lock.unlock();
+    }
+    try {
+      guest.settle(mode == GuestLauncher.Mode.INCOMING);
+      return guest;
+    } catch (HypervisorException e) {
+      guest.destroy();
+      Kind kind = e.kind() == Kind.GONE ? Kind.REFUSED : e.kind();
+      throw new HypervisorException(
+          kind, spec.name() + " did not start: " + lastWords(directory, e), e);
+    } catch (InterruptedException e) {
+      guest.process().kill();
+      throw e;
+    }
+  }
+
+  private static GuestProcess spawn(List<String> command, GuestDirectory directory)
+      throws HypervisorException {
+    try {
+      // A session of its own: what ends the server's terminal or group does not reach the guest.
+      // setsid(1) becomes the program without a fork, since a child of the JVM leads no group.
+      Process process =
+          new ProcessBuilder(command)
+              .directory(directory.path().toFile())
+              .redirectInput(ProcessBuilder.Redirect.from(Path.of("/dev/null").toFile()))
+              .redirectOutput(ProcessBuilder.Redirect.appendTo(directory.logFile().toFile()))
+              .redirectErrorStream(true)
+              .start();
+      return GuestProcess.of(process.pid())
+          .orElseThrow(() ->
+              new HypervisorException(
+                  Kind.REFUSED, "it ended at once: " + tail(directory.logFile())));
+    } catch (IOException e) {
+      throw new HypervisorException(Kind.REFUSED, "cannot start " + command.get(1), e);
+    }
+  }
+
+  private static String lastWords(GuestDirectory directory, HypervisorException e) {
+    String words = tail(directory.logFile());
+    return words.isBlank() ? String.valueOf(e.getMessage()) : words;
+  }
+
+  /** The end of a log, some lines of it. */
+  private static String tail(Path file) {
+    try (RandomAccessFile log = new RandomAccessFile(file.toFile(), "r")) {
+      byte[] end = new byte[(int) Math.min(600, log.length())];
+      log.seek(log.length() - end.length);
+      log.readFully(end);
+      return new String(end, StandardCharsets.UTF_8).strip();
+    } catch (IOException e) {
+      return "";
+    }
+  }
+
+  private QmpGuest remember(GuestSpec spec, GuestDirectory directory, GuestProcess process) {
+    QmpGuest guest = new QmpGuest(spec, directory, process, () -> forget(spec.vm(), process));
+    known.put(spec.vm(), guest);
+    return guest;
+  }
+
+  private void forget(UUID vm, GuestProcess process) {
+    lock.lock();
+    try {
+      known.computeIfPresent(vm, (uuid, guest) -> guest.process() == process ? null : guest);
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  @Override
+  public List<Guest> guests() throws HypervisorException, InterruptedException {
+    List<Guest> found = new ArrayList<>();
+    lock.lockInterruptibly();
+    try {
+      if (Files.isDirectory(runDirectory)) {
+        try (Stream<Path> entries = Files.list(runDirectory)) {
+          for (Path entry : entries.sorted().toList()) {
+            Optional<UUID> vm = uuid(String.valueOf(entry.getFileName()));
+            if (vm.isPresent()) {
+              adoptReadable(vm.get()).ifPresent(found::add);
+            }
+          }
+        }
+      }
+    } catch (IOException e) {
+      throw new HypervisorException(Kind.REFUSED, "cannot list " + runDirectory, e);
+    } finally {
+      lock.unlock();
+    }
+    return found;
+  }
+
+  @Override
+  public Optional<Guest> find(UUID vm) throws HypervisorException, InterruptedException {
+    lock.lockInterruptibly();
+    try {
+      return adopt(vm).map(guest -> guest);
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  private Optional<QmpGuest> adoptReadable(UUID vm) {
+    try {
+      return adopt(vm);
+    } catch (HypervisorException e) {
+      log.error("VM {} cannot be adopted", vm, e);
+      return Optional.empty();
+    }
+  }
+
+  /** The live guest, known or found; the lock is held. */
+  private Optional<QmpGuest> adopt(UUID vm) throws HypervisorException {
+    QmpGuest guest = known.get(vm);
+    if (guest != null && guest.process().alive()) {
+      return Optional.of(guest);
+    }
+    GuestDirectory directory = new GuestDirectory(runDirectory.resolve(vm.toString()));
+    if (!Files.exists(directory.specFile())) {
+      return Optional.empty();
+    }
+    Optional<GuestProcess> process =
+        GuestProcess.startedWith(directory.qmpSocket().toString(), directory.pidFile());
+    if (process.isEmpty()) {
+      return Optional.empty();
+    }
+    try {
+      log.info("adopting VM {}, process {}", vm, process.get().pid());
+      return Optional.of(remember(directory.readSpec(), directory, process.get()));
+    } catch (IOException e) {
+      throw new HypervisorException(
+          Kind.PROTOCOL,
+          "VM " + vm + " runs as process " + process.get().pid() + " but its spec is unreadable",
+          e);
+    }
+  }
+
+  private static Optional<UUID> uuid(String name) {
+    try {
+      return Optional.of(UUID.fromString(name));
+    } catch (IllegalArgumentException e) {
+      return Optional.empty();
+    }
+  }
+
+  @Override
+  public void close() {
+    lock.lock();
+    try {
+      known.values().forEach(QmpGuest::letGo);
+      known.clear();
+    } finally {
+      lock.unlock();
+    }
+  }
+}

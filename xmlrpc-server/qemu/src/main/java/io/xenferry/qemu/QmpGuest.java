@@ -1,0 +1,337 @@
+package io.xenferry.qemu;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import io.xenferry.copy.SourceDisk;
+import io.xenferry.qemu.qmp.QmpEvent;
+import io.xenferry.spi.Guest;
+import io.xenferry.spi.GuestSpec;
+import io.xenferry.spi.HypervisorException;
+import io.xenferry.spi.HypervisorException.Kind;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.UUID;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.atomic.AtomicReference;
+import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/** A guest behind a QMP monitor. */
+final class QmpGuest implements Guest {
+  private static final Logger log = LoggerFactory.getLogger(QmpGuest.class);
+
+  private static final Duration END_DEADLINE = Duration.ofSeconds(10);
+
+  /** How often a process is looked at whose monitor says nothing. */
+  private static final Duration WATCH = Duration.ofMillis(250);
+
+  private final GuestSpec spec;
+  private final GuestDirectory directory;
+  private final GuestProcess process;
+  private final Monitor monitor;
+  private final MemorySender memory;
+  private final NbdExports exports;
+  private final Runnable onGone;
+  private final List<Consumer<State>> listeners = new CopyOnWriteArrayList<>();
+  private final AtomicReference<@Nullable State> told = new AtomicReference<>();
+  private volatile boolean letGo;
+
+  /**
+   * @param onGone called once when the process is seen gone
+   */
+  QmpGuest(GuestSpec spec, GuestDirectory directory, GuestProcess process, Runnable onGone) {
+    this.spec = spec;
+    this.directory = directory;
+    this.process = process;
+    this.onGone = onGone;
+    this.monitor = new Monitor(process, directory, this::tellState);
+    this.memory = new MemorySender(monitor);
+    this.exports = new NbdExports(monitor, directory.nbdSocket());
+    monitor.listen(this::event);
+    Thread.ofVirtual().name("guest " + spec.name()).start(this::watch);
+  }
+
+  GuestProcess process() {
+    return process;
+  }
+
+  GuestSpec spec() {
+    return spec;
+  }
+
+  /** Waits until the monitor answers, and readies a guest that waits for a memory stream. */
+  void settle(boolean incoming) throws HypervisorException, InterruptedException {
+    monitor.execute("query-status");
+    if (incoming) {
+      monitor.execute(
+          "migrate-set-capabilities",
+          Map.of(
+              "capabilities",
+              List.of(
+                  Map.of("capability", "events", "state", true),
+                  Map.of("capability", "pause-before-switchover", "state", true))));
+      monitor.execute("migrate-incoming", Map.of("uri", "unix:" + directory.incomingSocket()));
+    }
+  }
+
+  @Override
+  public UUID vm() {
+    return spec.vm();
+  }
+
+  @Override
+  public State state() throws HypervisorException, InterruptedException {
+    if (!process.alive()) {
+      return State.GONE;
+    }
+    try {
+      String run = monitor.execute("query-status").path("status").asText();
+      return switch (run) {
+        case "running", "suspended" -> State.RUNNING;
+        case "inmigrate" -> State.INCOMING;
+        case "finish-migrate" -> State.PRE_SWITCHOVER;
+        case "postmigrate" -> memory.status().equals("completed") ? State.SENT : State.PAUSED;
+        case "shutdown" -> State.SHUTDOWN;
+        case "paused", "prelaunch" -> received() ? State.RECEIVED : State.PAUSED;
+        case "io-error",
+            "watchdog",
+            "debug",
+            "guest-panicked",
+            "internal-error",
+            "save-vm",
+            "restore-vm" ->
+            State.PAUSED;
+        default -> throw new HypervisorException(Kind.PROTOCOL, "unknown run state " + run);
+      };
+    } catch (HypervisorException e) {
+      if (e.kind() == Kind.GONE && !process.alive()) {
+        return State.GONE;
+      }
+      throw e;
+    }
+  }
+
+  private boolean received() throws HypervisorException, InterruptedException {
+    return Files.exists(directory.incomingMark()) && memory.status().equals("completed");
+  }
+
+  @Override
+  public void pause() throws HypervisorException, InterruptedException {
+    monitor.execute("stop");
+  }
+
+  @Override
+  public void resume() throws HypervisorException, InterruptedException {
+    State before = state();
+    switch (before) {
+      case RUNNING -> {
+        return;
+      }
+      case RECEIVED, SENT -> checkNobodyElseWrites();
+      case PAUSED -> {}
+      case INCOMING, PRE_SWITCHOVER, SHUTDOWN ->
+          throw new HypervisorException(Kind.REFUSED, "a guest that is " + before + " cannot run");
+      case GONE -> throw new HypervisorException(Kind.GONE, "the guest's process is gone");
+    }
+    monitor.execute("cont");
+    if (state() != State.RUNNING) {
+      throw new HypervisorException(Kind.REFUSED, "the guest did not run when told to");
+    }
+    try {
+      Files.deleteIfExists(directory.incomingMark());
+    } catch (IOException e) {
+      log.warn("{}: when paused it will look as if it had just come in", spec.name(), e);
+    }
+  }
+
+  @Override
+  public void shutdown() throws HypervisorException, InterruptedException {
+    monitor.execute("system_powerdown");
+  }
+
+  @Override
+  public void reset() throws HypervisorException, InterruptedException {
+    monitor.execute("system_reset");
+  }
+
+  @Override
+  public void destroy() throws HypervisorException, InterruptedException {
+    if (process.alive()) {
+      process.kill();
+      process.awaitEnd(END_DEADLINE);
+    }
+    monitor.close();
+    gone();
+  }
+
+  @Override
+  public List<String> devices() {
+    return spec.disks().stream().map(GuestSpec.Disk::device).toList();
+  }
+
+  @Override
+  public SourceDisk source(String device) throws HypervisorException, InterruptedException {
+    if (!devices().contains(device)) {
+      throw new HypervisorException(Kind.REFUSED, "the guest has no disk " + device);
+    }
+    throw new HypervisorException(Kind.REFUSED, "not yet: " + device);
+  }
+
+  @Override
+  public void throttle(long bytesPerSecond) throws HypervisorException, InterruptedException {
+    for (JsonNode block : monitor.execute("query-block")) {
+      String node = block.path("inserted").path("node-name").asText();
+      if (spec.disks().stream().anyMatch(d -> GuestLauncher.nodeName(d.device()).equals(node))) {
+        Map<String, Object> limits = new LinkedHashMap<>();
+        limits.put("id", block.path("qdev").asText());
+        for (String limit : List.of("bps", "bps_rd", "iops", "iops_rd", "iops_wr")) {
+          limits.put(limit, 0);
+        }
+        limits.put("bps_wr", Math.max(0, bytesPerSecond));
+        // One group, one allowance for all disks.
+        limits.put("group", "xenferry");
+        monitor.execute("block_set_io_throttle", limits);
+      }
+    }
+  }
+
+  @Override
+  public void sendMemory(Path unixSocket, long bytesPerSecond)
+      throws HypervisorException, InterruptedException {
+    memory.start(unixSocket, bytesPerSecond);
+  }
+
+  @Override
+  public void pauseForSwitch(Duration downtime) throws HypervisorException, InterruptedException {
+    memory.pauseForSwitch(downtime);
+  }
+
+  @Override
+  public void finishMemory() throws HypervisorException, InterruptedException {
+    memory.finish();
+  }
+
+  @Override
+  public void cancelSend() throws HypervisorException, InterruptedException {
+    memory.cancel();
+  }
+
+  @Override
+  public MemoryProgress memoryProgress() throws HypervisorException, InterruptedException {
+    return memory.progress();
+  }
+
+  @Override
+  public Path incomingSocket() {
+    return directory.incomingSocket();
+  }
+
+  @Override
+  public void activate() throws HypervisorException, InterruptedException {
+    State state = state();
+    if (state != State.RECEIVED) {
+      throw new HypervisorException(
+          state == State.GONE ? Kind.GONE : Kind.REFUSED,
+          "only a guest that was received can be activated, not one that is " + state);
+    }
+    for (GuestSpec.Disk disk : spec.disks()) {
+      if (!disk.readOnly()) {
+        activate(disk);
+      }
+    }
+  }
+
+  private void activate(GuestSpec.Disk disk) throws HypervisorException, InterruptedException {
+    ImageLock lock = ImageLock.of(disk, process);
+    lock.checkNobodyElse();
+    if (!lock.isHeld()) {
+      // It was to open it for writing at the end of the stream, and could not.
+      exports.activate(GuestLauncher.nodeName(disk.device()));
+      lock.checkNobodyElse();
+      if (!lock.isHeld()) {
+        throw new HypervisorException(
+            Kind.REFUSED, disk.device() + ": the guest does not open " + disk.file());
+      }
+    }
+  }
+
+  private void checkNobodyElseWrites() throws HypervisorException {
+    for (GuestSpec.Disk disk : spec.disks()) {
+      if (!disk.readOnly()) {
+        ImageLock.of(disk, process).checkNobodyElse();
+      }
+    }
+  }
+
+  @Override
+  public void announce() throws HypervisorException, InterruptedException {
+    monitor.execute("announce-self", Map.of("initial", 50, "max", 550, "rounds", 5, "step", 100));
+  }
+
+  @Override
+  public AutoCloseable onChange(Consumer<State> listener) {
+    listeners.add(listener);
+    return () -> listeners.remove(listener);
+  }
+
+  /** Ends the watching and the connection; the guest goes on. */
+  void letGo() {
+    letGo = true;
+    monitor.close();
+  }
+
+  private void event(QmpEvent event) {
+    switch (event.name()) {
+      case "STOP", "RESUME", "SHUTDOWN", "MIGRATION", "SUSPEND", "WAKEUP" -> tellState();
+      default -> {}
+    }
+  }
+
+  private void tellState() {
+    if (letGo) {
+      return;
+    }
+    try {
+      tell(state());
+    } catch (HypervisorException e) {
+      log.info("{}: its state is unknown for now: {}", spec.name(), e.getMessage());
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  private void tell(State state) {
+    State last = told.getAndSet(state);
+    if (last == State.GONE) {
+      told.set(State.GONE);
+    } else if (state != last) {
+      if (state == State.GONE) {
+        onGone.run();
+      }
+      listeners.forEach(listener -> listener.accept(state));
+    }
+  }
+
+  private void gone() {
+    if (!letGo) {
+      tell(State.GONE);
+    }
+  }
+
+  private void watch() {
+    try {
+      while (!letGo && process.alive()) {
+        Thread.sleep(WATCH);
+      }
+      gone();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+}
