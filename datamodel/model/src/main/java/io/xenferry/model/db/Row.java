@@ -1,5 +1,6 @@
 package io.xenferry.model.db;
 
+import io.xenferry.model.Field;
 import io.xenferry.model.FieldDef;
 import io.xenferry.model.Value;
 
@@ -21,4 +22,9 @@ public interface Row {
    * The stored value, or the view's computed one where the field is the many side of a relation.
    */
   Value get(FieldDef field);
+
+  /** The same, in the field's Java type. */
+  default <V> V get(Field<?, V> field) {
+    return field.toJava().apply(get(field.def()));
+  }
 }

@@ -1,7 +1,10 @@
 package io.xenferry.model.db;
 
+import io.xenferry.model.ClassDef;
+import io.xenferry.model.ErrorCode;
 import io.xenferry.model.Field;
 import io.xenferry.model.Ref;
+import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import java.util.Collection;
 import java.util.List;
@@ -24,9 +27,36 @@ public interface Snapshot {
 
   /**
    * What changed after the given generation, one entry an object, in order of generation. Deletions
-   * are remembered for a bounded history; an older generation than that gives no deletions.
+   * are remembered for a bounded history; an older generation than that gives no deletions. A
+   * generation that is yet to come, as after the database was restored, counts as 0.
    */
   List<Change> changesSince(long generation);
+
+  /** The object; HANDLE_INVALID when it is gone. */
+  default Row require(String className, String ref) throws XenApiException {
+    return row(className, ref)
+        .orElseThrow(() -> new XenApiException(ErrorCode.HANDLE_INVALID, className, ref));
+  }
+
+  /** The object with that uuid; UUID_INVALID when there is none. */
+  default Row requireUuid(String className, String uuid) throws XenApiException {
+    return byUuid(className, uuid)
+        .orElseThrow(() -> new XenApiException(ErrorCode.UUID_INVALID, className, uuid));
+  }
+
+  /** References of all objects of a class in order of their making. */
+  default <T> List<Ref<T>> refs(ClassDef classDef) {
+    return rows(classDef.name()).stream().map(r -> Ref.<T>of(r.ref())).toList();
+  }
+
+  /** Objects of a class whose field has the value. */
+  default <T, V> List<Ref<T>> where(Field<T, V> field, V value) {
+    Value wanted = field.toValue().apply(value);
+    return rows(field.def().className()).stream()
+        .filter(r -> r.get(field.def()).equals(wanted))
+        .map(r -> Ref.<T>of(r.ref()))
+        .toList();
+  }
 
   /** Live objects per class, lower-case names, for {@code valid_ref_counts}. */
   Map<String, Integer> counts();

@@ -15,7 +15,16 @@ public interface Transaction extends Snapshot {
    */
   String create(String className, Map<String, Value> fieldsByName) throws XenApiException;
 
-  /** HANDLE_INVALID when the object is gone. */
+  /** The same with a reference of the caller's choice, which must be new. */
+  void create(String className, String ref, Map<String, Value> fieldsByName) throws XenApiException;
+
+  /**
+   * HANDLE_INVALID when the object is gone, INVALID_VALUE when the value is not of the field's
+   * type. A view of a relation between two sets may be set like its other end.
+   *
+   * @throws IllegalArgumentException for a view that follows from a reference, or a field of
+   *     another class
+   */
   void set(String className, String ref, FieldDef field, Value value) throws XenApiException;
 
   <T, V> void set(Ref<T> ref, Field<T, V> field, V value) throws XenApiException;

@@ -1,0 +1,118 @@
+package io.xenferry.model.db;
+
+import io.xenferry.model.ClassDef;
+import io.xenferry.model.DataModel;
+import io.xenferry.model.FieldDef;
+import io.xenferry.model.Type;
+import io.xenferry.model.Types;
+import io.xenferry.model.Value;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/**
+ * Looks for what should not be: references to nothing, uuids used twice, values of a wrong type.
+ */
+public final class DatabaseChecker {
+
+  /** What kind of fault. */
+  public enum Kind {
+    BROKEN_REFERENCE,
+    DUPLICATE_UUID,
+    WRONG_TYPE,
+    UNREADABLE
+  }
+
+  /**
+   * One fault.
+   *
+   * @param className the object's class, empty for {@code UNREADABLE}
+   * @param ref the object
+   * @param field the field's name, empty where no single one is at fault
+   */
+  public record Finding(Kind kind, String className, String ref, String field, String detail) {}
+
+  private DatabaseChecker() {}
+
+  /** All faults of a snapshot. Fields that may dangle by the model are left out. */
+  public static List<Finding> check(Snapshot snapshot) {
+    List<Finding> out = new ArrayList<>();
+    for (ClassDef c : DataModel.classes()) {
+      if (c.inDatabase()) {
+        check(snapshot, c, out);
+      }
+    }
+    return List.copyOf(out);
+  }
+
+  /**
+   * The same of a database that no server has open, and what could not even be read.
+   *
+   * @throws DatabaseException when the file as a whole cannot be used
+   */
+  public static List<Finding> check(Path file) throws DatabaseException {
+    try (SqliteStore store = SqliteStore.open(file)) {
+      State state = store.load();
+      List<Finding> out = new ArrayList<>();
+      store.faults().forEach(f -> out.add(new Finding(Kind.UNREADABLE, "", "", "", f)));
+      out.addAll(check(new StateSnapshot(state)));
+      return List.copyOf(out);
+    } catch (DatabaseException e) {
+      throw e;
+    } catch (java.io.IOException e) {
+      throw new DatabaseException(String.valueOf(e.getMessage()), e);
+    }
+  }
+
+  private static void check(Snapshot snapshot, ClassDef c, List<Finding> out) {
+    Map<String, String> uuids = new HashMap<>();
+    Optional<FieldDef> uuid = c.field("uuid");
+    for (Row row : snapshot.rows(c.name())) {
+      uuid.ifPresent(f -> {
+        String text = Types.databaseText(row.get(f));
+        String other = text.isEmpty() ? null : uuids.put(text, row.ref());
+        if (other != null) {
+          out.add(
+              new Finding(
+                  Kind.DUPLICATE_UUID, c.name(), row.ref(), "uuid", text + " has " + other));
+        }
+      });
+      for (FieldDef f : c.fields()) {
+        if (f.view().isEmpty()) {
+          check(snapshot, row, f, out);
+        }
+      }
+    }
+  }
+
+  private static void check(Snapshot snapshot, Row row, FieldDef f, List<Finding> out) {
+    Value v = row.get(f);
+    Types.fault(f.type(), v)
+        .ifPresent(
+            w -> out.add(new Finding(Kind.WRONG_TYPE, row.className(), row.ref(), f.name(), w)));
+    String target =
+        switch (f.type()) {
+          case Type.RefTo r -> r.className();
+          case Type.SetOf(Type.RefTo r) -> r.className();
+          case Type.MapOf(Type _, Type.RefTo r) -> r.className();
+          default -> "";
+        };
+    if (target.isEmpty() || f.dangling() || !DataModel.classDef(target).inDatabase()) {
+      return;
+    }
+    for (String ref : Types.refs(f.type(), v)) {
+      if (snapshot.row(target, ref).isEmpty()) {
+        out.add(
+            new Finding(
+                Kind.BROKEN_REFERENCE,
+                row.className(),
+                row.ref(),
+                f.name(),
+                "there is no " + target + " " + ref));
+      }
+    }
+  }
+}
