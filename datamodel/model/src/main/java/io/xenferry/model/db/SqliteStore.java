@@ -365,7 +365,8 @@ final class SqliteStore implements Store {
           new DatabaseException(file + " is in use by another process; stop that one first", e);
       case SQLITE_NOTADB ->
           new DatabaseException(file + " is no database, or its beginning is damaged", e);
-      case SQLITE_CORRUPT -> new DatabaseException(damaged(file, String.valueOf(e.getMessage())), e);
+      case SQLITE_CORRUPT ->
+          new DatabaseException(damaged(file, String.valueOf(e.getMessage())), e);
       case SQLITE_FULL -> new DatabaseException("The disk of " + file + " is full", e);
       default -> new DatabaseException("The database " + file + ": " + e.getMessage(), e);
     };
