@@ -29,7 +29,7 @@ import org.slf4j.LoggerFactory;
 public final class IscsiDisk implements BlockBackend {
   private static final Logger log = LoggerFactory.getLogger(IscsiDisk.class);
 
-  /** One WRITE SAME that may unmap: tgtd punches the hole in one call, however long. */
+  /** One WRITE SAME that may unmap: tgtd punches one hole, but counts bytes in 32 bits. */
   private static final long ZERO_UNMAP_BYTES = 1L << 30;
 
   /** One WRITE SAME that really writes must fit well into the deadline. */
@@ -228,7 +228,10 @@ public final class IscsiDisk implements BlockBackend {
     }
     List<Extent> unknown = List.of(new Extent(offset, length, false));
     if (!lbaStatus || !findings.unmapZeroes()) {
-      BlockException dead = session.failure();
+      BlockException dead =
+          closing.get()
+              ? new BlockException(Kind.CLOSED, name() + " is closed")
+              : session.failure();
       return dead == null
           ? CompletableFuture.completedFuture(unknown)
           : CompletableFuture.failedFuture(dead);
@@ -255,7 +258,11 @@ public final class IscsiDisk implements BlockBackend {
         .thenCompose(next -> next);
   }
 
-  /** SBC-3 section 5.7; descriptors that do not follow one another end the list. */
+  /**
+   * SBC-3 section 5.7; descriptors that do not follow one another end the list. tgtd counts blocks
+   * modulo 2^32: the next descriptor's address tells the truth, and a count of zero means at least
+   * 2^32.
+   */
   private List<Extent> statuses(
       ByteBuffer answer, int got, long offset, long length, List<Extent> unknown) {
     int size = findings.blockSize();
@@ -265,12 +272,18 @@ public final class IscsiDisk implements BlockBackend {
     for (int i = 8; i + 16 <= got && at < end; i += 16) {
       long start = answer.getLong(i);
       long blocks = answer.getInt(i + 8) & 0xFFFFFFFFL;
-      boolean follows = start * size == at || found.isEmpty() && start * size < at;
-      if (blocks == 0 || start < 0 || start > findings.blocks() || !follows) {
+      blocks = blocks == 0 ? 1L << 32 : blocks;
+      if (i + 32 <= got) {
+        long next = answer.getLong(i + 16) - start;
+        boolean wrapped = next > blocks && next - blocks < 1L << 48;
+        blocks = wrapped && (next & 0xFFFFFFFFL) == (blocks & 0xFFFFFFFFL) ? next : blocks;
+      }
+      if (start < 0 || start >= findings.blocks()) {
         break;
       }
-      long stop = Math.min(end, (start + blocks) * size);
-      if (stop <= at) {
+      boolean follows = start * size == at || found.isEmpty() && start * size < at;
+      long stop = Math.min(end, Math.min(start + blocks, findings.blocks()) * size);
+      if (!follows || stop <= at) {
         break;
       }
       int status = answer.get(i + 12) & 0xF;
@@ -351,6 +364,11 @@ public final class IscsiDisk implements BlockBackend {
   /** Session reinstatement (RFC 7143 section 6.3.5): the same name and ISID end the old session. */
   private Session replacement() throws BlockException {
     return IscsiInitiator.login(url, options.withLoginTimeout(options.closeTimeout()), loop, isid);
+  }
+
+  /** Why the disk is dead; empty while it lives, and after an orderly close. */
+  public java.util.Optional<Kind> failureKind() {
+    return java.util.Optional.ofNullable(session.failure()).map(BlockException::kind);
   }
 
   /** Waits at most that long for a future of this disk's; for callers without callbacks. */

@@ -573,7 +573,9 @@ final class Session implements PduChannel.Handler {
     if (failure != null) {
       return;
     }
-    BlockException reason = failed(kind, why);
+    // The target ends the connection after a logout: then it is not lost.
+    boolean over = closing && free == slots.length;
+    BlockException reason = over ? failed(Kind.CLOSED, "closed") : failed(kind, why);
     failure = reason;
     channel.abandonDestination();
     channel.dropUnsent();
@@ -676,6 +678,9 @@ final class Session implements PduChannel.Handler {
   }
 
   void drop() {
-    loop.execute(() -> channel.close("closed by us"));
+    loop.execute(() -> {
+      die(Kind.CLOSED, "closed");
+      channel.close("closed by us");
+    });
   }
 }

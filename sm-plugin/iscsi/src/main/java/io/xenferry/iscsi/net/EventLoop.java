@@ -34,6 +34,7 @@ public final class EventLoop implements Scheduler, AutoCloseable {
   private final AtomicBoolean awake = new AtomicBoolean();
   private final PriorityQueue<Timer> timers = new PriorityQueue<>();
   private volatile boolean closed;
+  private volatile boolean ended;
 
   /**
    * Starts the loop.
@@ -63,7 +64,9 @@ public final class EventLoop implements Scheduler, AutoCloseable {
   @Override
   public void execute(Runnable task) {
     tasks.add(task);
-    if (!inLoop() && awake.compareAndSet(false, true)) {
+    if (ended) {
+      afterTheEnd();
+    } else if (!inLoop() && awake.compareAndSet(false, true)) {
       selector.wakeup();
     }
   }
@@ -107,7 +110,14 @@ public final class EventLoop implements Scheduler, AutoCloseable {
     } finally {
       runTasks();
       closeAll();
+      ended = true;
+      afterTheEnd();
     }
+  }
+
+  /** Late tasks still run, one at a time, so that nobody waits for an answer for ever. */
+  private synchronized void afterTheEnd() {
+    runTasks();
   }
 
   private void runTasks() {

@@ -1,0 +1,409 @@
+package io.xenferry.iscsi.tgt;
+
+import io.xenferry.iscsi.IscsiUrl;
+import io.xenferry.iscsi.target.Export;
+import io.xenferry.iscsi.target.ExportJournal;
+import io.xenferry.iscsi.target.TargetException;
+import io.xenferry.iscsi.target.TargetException.Kind;
+import io.xenferry.iscsi.target.TargetService;
+import java.io.IOException;
+import java.net.InetAddress;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.ReentrantLock;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * The target service on tgtd: on one of its own, which it starts, finds again after a restart and
+ * brings back when it dies, or on one that the administrator runs.
+ *
+ * <p>One lock serialises opening, closing and the watchdog, so that a target that is being closed
+ * is never re-created.
+ */
+public final class TgtTargetService implements TargetService {
+  private static final Logger log = LoggerFactory.getLogger(TgtTargetService.class);
+
+  /**
+   * @param state directory for what must survive a restart
+   * @param address of the portal
+   * @param port of the portal; 0 lets the system choose once
+   * @param attachTo control number of a tgtd that somebody else runs; empty starts one
+   * @param prefix in an attached daemon only targets whose names begin so are ours to remove
+   * @param commandTimeout of one tgtadm call
+   * @param closeTimeout how long sessions may take to end when an export is closed
+   * @param watch how often the daemon is looked after
+   */
+  public record Settings(
+      Path state,
+      InetAddress address,
+      int port,
+      Optional<Integer> attachTo,
+      String prefix,
+      Duration commandTimeout,
+      Duration closeTimeout,
+      Duration watch) {
+
+    /** A daemon of our own on a free port of the address. */
+    public static Settings own(Path state, InetAddress address) {
+      return new Settings(
+          state,
+          address,
+          0,
+          Optional.empty(),
+          "iqn.",
+          Duration.ofSeconds(10),
+          Duration.ofSeconds(15),
+          Duration.ofSeconds(1));
+    }
+
+    public Settings onPort(int chosen) {
+      return new Settings(
+          state, address, chosen, attachTo, prefix, commandTimeout, closeTimeout, watch);
+    }
+
+    /** A daemon that listens on the port already. */
+    public Settings attachedTo(int control, int itsPort, String ourPrefix) {
+      return new Settings(
+          state,
+          address,
+          itsPort,
+          Optional.of(control),
+          ourPrefix,
+          commandTimeout,
+          closeTimeout,
+          watch);
+    }
+  }
+
+  private final Settings settings;
+  private final ExportJournal journal;
+  private final TgtDaemon daemon;
+  private final ReentrantLock lock = new ReentrantLock();
+  private final Map<String, Export> open = new LinkedHashMap<>();
+  private final Thread watchdog;
+  private TgtDaemon.@Nullable Running running;
+  private TgtTargets targets;
+  private int port;
+  private volatile boolean closed;
+
+  /**
+   * Finds or starts the daemon, removes the targets that are not open in the journal, re-creates
+   * those that are.
+   */
+  public TgtTargetService(Settings settings, ExportJournal journal) throws TargetException {
+    this.settings = settings;
+    this.journal = journal;
+    this.daemon = new TgtDaemon(settings.state(), settings.address(), settings.commandTimeout());
+    try {
+      Files.createDirectories(settings.state());
+      for (Export export : journal.open()) {
+        open.put(export.iqn(), export);
+      }
+    } catch (IOException e) {
+      throw new TargetException(Kind.JOURNAL, "cannot read the journal: " + e.getMessage(), e);
+    }
+    targets = new TgtTargets(new Tgtadm(0, settings.commandTimeout()));
+    lock.lock();
+    try {
+      up();
+      reconcile();
+    } finally {
+      lock.unlock();
+    }
+    watchdog = Thread.ofPlatform().daemon().name("tgtd watchdog").start(this::watch);
+  }
+
+  /** Makes sure that there is a daemon. */
+  private void up() throws TargetException {
+    int control;
+    if (settings.attachTo().isPresent()) {
+      control = settings.attachTo().get();
+      port = settings.port();
+    } else {
+      TgtDaemon.Running found = running;
+      if (found == null || !found.process().isAlive()) {
+        Optional<TgtDaemon.Running> earlier = daemon.find();
+        found = earlier.isPresent() ? earlier.get() : daemon.start(settings.port());
+        running = found;
+      }
+      control = found.control();
+      port = found.port();
+    }
+    targets = new TgtTargets(new Tgtadm(control, settings.commandTimeout()));
+  }
+
+  /** Makes the daemon's targets equal to what is open. */
+  private void reconcile() throws TargetException {
+    Map<String, TgtTargets.Existing> existing = targets.show();
+    for (TgtTargets.Existing target : existing.values()) {
+      if (!open.containsKey(target.iqn()) && target.iqn().startsWith(settings.prefix())) {
+        log.info("removing target {}: it is not open in the journal", target.iqn());
+        targets.remove(target.iqn(), settings.closeTimeout());
+      }
+    }
+    TargetException failure = null;
+    for (Export export : open.values()) {
+      if (!existing.containsKey(export.iqn())) {
+        log.info("re-creating target {}", export.iqn());
+        try {
+          targets.create(export, freeTid());
+        } catch (TargetException e) {
+          if (e.kind() == Kind.DOWN) {
+            throw e;
+          }
+          // One lost backing file must not keep the others from coming back.
+          log.error("cannot re-create target {}: {}", export.iqn(), e.getMessage());
+          failure = e;
+        }
+      }
+    }
+    if (failure != null && open.size() == 1) {
+      log.warn("no target could be re-created");
+    }
+  }
+
+  private int freeTid() throws TargetException {
+    List<Integer> used = targets.show().values().stream().map(TgtTargets.Existing::tid).toList();
+    int tid = 1;
+    while (used.contains(tid)) {
+      tid++;
+    }
+    return tid;
+  }
+
+  @Override
+  public IscsiUrl open(Export export) throws TargetException {
+    lock.lock();
+    try {
+      requireRunning();
+      Export before = open.get(export.iqn());
+      if (export.equals(before)) {
+        if (!targets.show().containsKey(export.iqn())) {
+          targets.create(export, freeTid());
+        }
+        return urlOf(export);
+      }
+      if (before != null) {
+        throw new TargetException(Kind.EXISTS, export.iqn() + " is open with other parameters");
+      }
+      requireDistinct(export);
+      try {
+        journal.opened(export);
+      } catch (IOException e) {
+        throw new TargetException(Kind.JOURNAL, "journal: " + e.getMessage(), e);
+      }
+      open.put(export.iqn(), export);
+      try {
+        if (targets.show().containsKey(export.iqn())) {
+          targets.remove(export.iqn(), settings.closeTimeout());
+        }
+        targets.create(export, freeTid());
+        return urlOf(export);
+      } catch (TargetException e) {
+        open.remove(export.iqn());
+        journalClosed(export.iqn());
+        throw e;
+      }
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  private void requireDistinct(Export export) throws TargetException {
+    for (Export other : open.values()) {
+      boolean account =
+          export.account().isPresent()
+              && other.account().isPresent()
+              && export.account().get().user().equals(other.account().get().user());
+      if (account || other.scsiId().equals(export.scsiId())) {
+        throw new TargetException(
+            Kind.EXISTS, other.iqn() + " has the same " + (account ? "CHAP user" : "SCSI id"));
+      }
+    }
+  }
+
+  private void requireRunning() throws TargetException {
+    if (closed) {
+      throw new TargetException(Kind.DOWN, "the target service is closed");
+    }
+  }
+
+  private void journalClosed(String iqn) throws TargetException {
+    try {
+      journal.closed(iqn);
+    } catch (IOException e) {
+      throw new TargetException(Kind.JOURNAL, "journal: " + e.getMessage(), e);
+    }
+  }
+
+  @Override
+  public void close(String iqn) throws TargetException {
+    lock.lock();
+    try {
+      requireRunning();
+      journalClosed(iqn);
+      open.remove(iqn);
+      try {
+        targets.remove(iqn, settings.closeTimeout());
+      } catch (TargetException e) {
+        // A daemon that is gone has no session that could write; the watchdog starts another.
+        TgtDaemon.Running ours = running;
+        if (e.kind() != Kind.DOWN || ours == null || ours.process().isAlive()) {
+          throw e;
+        }
+      }
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  @Override
+  public List<Export> list() {
+    lock.lock();
+    try {
+      return List.copyOf(open.values());
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  @Override
+  public Optional<IscsiUrl> url(String iqn) {
+    lock.lock();
+    try {
+      return Optional.ofNullable(open.get(iqn)).map(this::urlOf);
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  private IscsiUrl urlOf(Export export) {
+    return new IscsiUrl(
+        export.account(), settings.address().getHostAddress(), port, export.iqn(), export.lun());
+  }
+
+  @Override
+  public boolean drained(String iqn) throws TargetException {
+    lock.lock();
+    try {
+      TgtTargets.Existing target = targets.show().get(iqn);
+      return target == null || target.sessions() == 0;
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  /** The process of our own daemon; empty when attached. */
+  public Optional<ProcessHandle> process() {
+    lock.lock();
+    try {
+      return Optional.ofNullable(running).map(TgtDaemon.Running::process);
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  /** The daemon's targets, for a test that plays an administrator who removes one. */
+  TgtTargets targetsForTest() {
+    lock.lock();
+    try {
+      return targets;
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  // ---- the watchdog
+
+  private void watch() {
+    while (!closed) {
+      try {
+        awaitDeathOrTick();
+        lock.lockInterruptibly();
+        try {
+          if (!closed) {
+            look();
+          }
+        } finally {
+          lock.unlock();
+        }
+      } catch (InterruptedException e) {
+        return;
+      }
+    }
+  }
+
+  private void awaitDeathOrTick() throws InterruptedException {
+    Optional<ProcessHandle> process = process();
+    try {
+      if (process.isPresent() && process.get().isAlive()) {
+        process.get().onExit().get(settings.watch().toMillis(), TimeUnit.MILLISECONDS);
+      } else {
+        TimeUnit.NANOSECONDS.sleep(settings.watch().toNanos());
+      }
+    } catch (java.util.concurrent.ExecutionException | java.util.concurrent.TimeoutException e) {
+      // Time to look.
+    }
+  }
+
+  private void look() {
+    try {
+      TgtDaemon.Running before = running;
+      if (before != null && !before.process().isAlive()) {
+        log.warn("tgtd {} is gone; starting another", before.process().pid());
+        up();
+        reconcile();
+        return;
+      }
+      if (!targets.show().keySet().containsAll(open.keySet())) {
+        reconcile();
+      }
+    } catch (TargetException e) {
+      log.warn("the watchdog will try again: {}", e.getMessage());
+    }
+  }
+
+  /**
+   * Closes every export and ends our own daemon: for an orderly stop for good, not for a restart of
+   * the server.
+   */
+  public void stop() throws TargetException {
+    lock.lock();
+    try {
+      for (Export export : List.copyOf(open.values())) {
+        close(export.iqn());
+      }
+      closed = true;
+      TgtDaemon.Running ours = running;
+      if (ours != null && ours.process().isAlive()) {
+        for (TgtTargets.Existing left : targets.show().values()) {
+          targets.remove(left.iqn(), settings.closeTimeout());
+        }
+        daemon.stop(ours);
+      }
+      running = null;
+    } finally {
+      lock.unlock();
+    }
+    close();
+  }
+
+  @Override
+  public void close() {
+    closed = true;
+    watchdog.interrupt();
+    try {
+      watchdog.join(settings.commandTimeout().toMillis());
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+}

@@ -1,0 +1,104 @@
+package io.xenferry.iscsi.tgt;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.awaitility.Awaitility.await;
+
+import io.xenferry.block.BlockException;
+import io.xenferry.block.ExternalTools;
+import io.xenferry.iscsi.IscsiUrl;
+import io.xenferry.iscsi.IscsiUrl.Credentials;
+import io.xenferry.iscsi.initiator.IscsiDisk;
+import io.xenferry.iscsi.initiator.IscsiInitiator;
+import io.xenferry.iscsi.target.Acl;
+import io.xenferry.iscsi.target.Export;
+import io.xenferry.iscsi.target.ExportJournal;
+import io.xenferry.iscsi.target.TargetService;
+import io.xenferry.iscsi.target.TargetServiceContract;
+import java.net.InetAddress;
+import java.nio.ByteBuffer;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+class TgtTargetServiceTest extends TargetServiceContract {
+
+  @BeforeAll
+  static void needsTgtd() {
+    ExternalTools.require("tgtd", "tgtadm", "setsid");
+  }
+
+  @Override
+  protected TargetService start(ExportJournal journal) throws Exception {
+    return new TgtTargetService(
+        TgtTargetService.Settings.own(
+            directory.resolve("tgtd"), InetAddress.getByName("127.0.0.1")),
+        journal);
+  }
+
+  @Override
+  protected void stop(TargetService service) throws Exception {
+    ((TgtTargetService) service).stop();
+  }
+
+  @Test
+  void aKilledDaemonComesBackWithItsOpenExportsOnly() throws Exception {
+    Credentials account = new Credentials("ferry3", "correct-horse-3");
+    Export open =
+        export("survivor", file("s.img", 64 * MIB), Optional.of(account), new Acl.Everybody());
+    Export closed = export("closed", file("c.img", MIB));
+    IscsiUrl url = service.open(open);
+    service.open(closed);
+    service.close(closed.iqn());
+    IscsiDisk disk = IscsiInitiator.connect(url, OPTIONS);
+    List<CompletableFuture<Void>> writes = new ArrayList<>();
+    for (int i = 0; i < 200; i++) {
+      writes.add(disk.write((long) i * 256 * 1024, ByteBuffer.allocateDirect(256 * 1024)));
+    }
+    ProcessHandle daemon = ((TgtTargetService) service).process().orElseThrow();
+
+    assertThat(daemon.destroyForcibly()).isTrue();
+
+    int lost = 0;
+    for (CompletableFuture<Void> write : writes) {
+      try {
+        IscsiDisk.await(write, Duration.ofSeconds(10));
+      } catch (BlockException e) {
+        assertThat(e.kind()).isIn(BlockException.Kind.LOST, BlockException.Kind.RESET);
+        lost++;
+      }
+    }
+    await()
+        .atMost(Duration.ofSeconds(20))
+        .untilAsserted(() ->
+            assertThat(((TgtTargetService) service).process())
+                .hasValueSatisfying(p -> assertThat(p.pid()).isNotEqualTo(daemon.pid())));
+    try (IscsiDisk again = IscsiInitiator.connect(url, OPTIONS)) {
+      assertThat(again.size()).isEqualTo(64 * MIB);
+    }
+    if (lost > 0) {
+      assertThat(disk.failureKind()).isPresent();
+    }
+    disk.close();
+    assertThat(IscsiInitiator.discover(url.host(), url.port(), Optional.empty(), OPTIONS))
+        .extracting(IscsiInitiator.Discovered::iqn)
+        .containsExactly(open.iqn());
+  }
+
+  @Test
+  void aLostTargetIsCreatedAgain() throws Exception {
+    Export export = export("lost", file("l.img", MIB));
+    IscsiUrl url = service.open(export);
+    TgtTargetService tgt = (TgtTargetService) service;
+
+    tgt.targetsForTest().remove(export.iqn(), Duration.ofSeconds(5));
+
+    await()
+        .atMost(Duration.ofSeconds(10))
+        .ignoreExceptions()
+        .untilAsserted(() -> IscsiInitiator.connect(url, OPTIONS).close());
+  }
+}
