@@ -1,0 +1,136 @@
+package io.xenferry.server;
+
+import io.xenferry.model.XenApiException;
+import io.xenferry.model.db.ObjectDatabase;
+import io.xenferry.model.db.SqliteDatabase;
+import io.xenferry.server.config.ListenConfig;
+import io.xenferry.server.config.ServerConfig;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.nio.channels.FileChannel;
+import java.nio.channels.FileLock;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.time.Clock;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.concurrent.Callable;
+import java.util.concurrent.CountDownLatch;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+
+/**
+ * Runs one server until SIGTERM or SIGINT. Several run on one machine with state directories and
+ * addresses of their own.
+ *
+ * <p>Once it listens it prints one line, and writes the same into {@code ready} in its state
+ * directory, which it removes when it ends in order:
+ *
+ * <pre>ready port=443 http-port=80 fingerprint=AB:CD:…</pre>
+ */
+@Command(
+    name = "xenferry server",
+    mixinStandardHelpOptions = true,
+    description = "A XenAPI server on this host.")
+public final class ServerMain implements Callable<Integer> {
+
+  @Option(
+      names = "--state-dir",
+      required = true,
+      description = "Database, certificate, users; made at the first start.")
+  private Path stateDirectory = Path.of("");
+
+  @Option(names = "--listen", description = "Address to listen on (default: 127.0.0.1).")
+  private String listen = "127.0.0.1";
+
+  @Option(names = "--port", description = "TLS port; 0 lets the system choose (default: 443).")
+  private int port = 443;
+
+  @Option(names = "--http-port", description = "Plain HTTP port; off unless given.")
+  private @Nullable Integer httpPort;
+
+  @Option(
+      names = "--unix-socket",
+      description = "Unix socket for root without a password; off unless given.")
+  private @Nullable Path unixSocket;
+
+  public static void main(String[] args) {
+    System.exit(new CommandLine(new ServerMain()).execute(args));
+  }
+
+  @Override
+  public Integer call() throws IOException, XenApiException, InterruptedException {
+    PrintWriter out = new PrintWriter(System.out, true, java.nio.charset.StandardCharsets.UTF_8);
+    ServerConfig config =
+        ServerConfig.defaults(stateDirectory)
+            .with(
+                new ListenConfig(
+                    listen,
+                    port,
+                    httpPort == null ? OptionalInt.empty() : OptionalInt.of(httpPort),
+                    Optional.ofNullable(unixSocket)));
+    XenFerryServer.prepare(stateDirectory);
+    Path ready = stateDirectory.resolve("ready");
+    try (FileChannel lockFile =
+            FileChannel.open(
+                stateDirectory.resolve("lock"),
+                StandardOpenOption.CREATE,
+                StandardOpenOption.WRITE);
+        FileLock lock = lockFile.tryLock()) {
+      if (lock == null) {
+        System.err.println("Another server runs on " + stateDirectory);
+        return 1;
+      }
+      Files.deleteIfExists(ready);
+      ObjectDatabase db = SqliteDatabase.open(stateDirectory.resolve("pool.db"));
+      CountDownLatch stop = new CountDownLatch(1);
+      CountDownLatch stopped = new CountDownLatch(1);
+      // The JVM exits when its hooks return: this one waits until all is closed in order.
+      Runtime.getRuntime()
+          .addShutdownHook(
+              new Thread(
+                  () -> {
+                    stop.countDown();
+                    try {
+                      stopped.await();
+                    } catch (InterruptedException e) {
+                      Thread.currentThread().interrupt();
+                    }
+                  },
+                  "stop"));
+      try (XenFerryServer server = open(config, db)) {
+        String line =
+            "ready port="
+                + server.port()
+                + (server.httpPort().isPresent()
+                    ? " http-port=" + server.httpPort().getAsInt()
+                    : "")
+                + " fingerprint="
+                + server.fingerprint();
+        Path temporary = stateDirectory.resolve("ready.new");
+        Files.writeString(temporary, line + "\n");
+        Files.move(temporary, ready, StandardCopyOption.ATOMIC_MOVE);
+        out.println(line);
+        stop.await();
+        Files.deleteIfExists(ready);
+      } finally {
+        stopped.countDown();
+      }
+    }
+    return 0;
+  }
+
+  private static XenFerryServer open(ServerConfig config, ObjectDatabase db)
+      throws IOException, XenApiException, InterruptedException {
+    try {
+      return new XenFerryServer(config, db, Clock.systemUTC());
+    } catch (IOException | XenApiException | InterruptedException | RuntimeException e) {
+      db.close();
+      throw e;
+    }
+  }
+}

@@ -1,0 +1,113 @@
+package io.xenferry.server;
+
+import io.xenferry.model.XenApiException;
+import io.xenferry.model.db.ObjectDatabase;
+import io.xenferry.server.boot.FirstStart;
+import io.xenferry.server.boot.HostFacts;
+import io.xenferry.server.call.Dispatcher;
+import io.xenferry.server.call.Registry;
+import io.xenferry.server.call.ServerContext;
+import io.xenferry.server.config.ServerConfig;
+import io.xenferry.server.event.Events;
+import io.xenferry.server.http.Certificate;
+import io.xenferry.server.http.CliService;
+import io.xenferry.server.http.HttpServer;
+import io.xenferry.server.messages.Messages;
+import io.xenferry.server.schema.Schema;
+import io.xenferry.server.session.Sessions;
+import io.xenferry.server.session.Users;
+import io.xenferry.server.task.Tasks;
+import io.xenferry.wire.Fingerprint;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.time.Clock;
+import java.util.OptionalInt;
+
+/**
+ * A server, put together in one place. It runs when the constructor returns, and owns the database
+ * that it was given.
+ *
+ * <pre>
+ *  Users ── Sessions ──┐
+ *  ObjectDatabase ─────┼── ServerContext ── Dispatcher ── HttpServer
+ *         ├── Tasks ───┤                       │
+ *         └── Events ──┘                    Registry (Messages)
+ * </pre>
+ */
+public final class XenFerryServer implements AutoCloseable {
+  private final ServerContext context;
+  private final Dispatcher dispatcher;
+  private final HttpServer http;
+  private final Certificate certificate;
+
+  public XenFerryServer(ServerConfig config, ObjectDatabase db, Clock clock)
+      throws IOException, XenApiException, InterruptedException {
+    prepare(config.stateDirectory());
+    certificate = Certificate.in(config.stateDirectory());
+    Schema schema = new Schema();
+    new FirstStart(config, clock, HostFacts.of(config.listen(), config.stateDirectory())).run(db);
+    Users users = new Users(config.stateDirectory(), config.sessions().hashIterations());
+    Sessions sessions = new Sessions(db, schema, users, config.sessions(), clock);
+    Tasks tasks = new Tasks(db, schema, clock);
+    Events events = new Events(db, schema, sessions);
+    context = new ServerContext(config, db, schema, clock, users, sessions, tasks, events);
+    Registry registry = Messages.registry(certificate);
+    dispatcher = new Dispatcher(context, registry);
+    CliService cli = (body, stream, origin) -> {};
+    tasks.failOrphans();
+    http =
+        new HttpServer(
+            config.listen(), config.limits(), certificate, dispatcher, cli, router -> {});
+    try {
+      http.start();
+    } catch (IOException e) {
+      close();
+      throw e;
+    }
+  }
+
+  /** Makes the directory, readable by its owner alone. */
+  static void prepare(Path directory) throws IOException {
+    if (!Files.exists(directory)) {
+      Files.createDirectories(
+          directory,
+          PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
+    }
+    Files.setPosixFilePermissions(directory, PosixFilePermissions.fromString("rwx------"));
+  }
+
+  public ServerContext context() {
+    return context;
+  }
+
+  public Dispatcher dispatcher() {
+    return dispatcher;
+  }
+
+  /** Of TLS. */
+  public int port() {
+    return http.port();
+  }
+
+  public OptionalInt httpPort() {
+    return http.httpPort();
+  }
+
+  public Fingerprint fingerprint() {
+    return certificate.fingerprint();
+  }
+
+  /** Stops listening, wakes who waits, ends calls, closes the database: in this order. */
+  @Override
+  public void close() throws IOException {
+    context.events().close();
+    try {
+      http.close();
+    } finally {
+      dispatcher.close();
+      context.db().close();
+    }
+  }
+}

@@ -1,0 +1,116 @@
+package io.xenferry.server.boot;
+
+import io.xenferry.server.config.ListenConfig;
+import java.io.IOException;
+import java.net.Inet4Address;
+import java.net.InetAddress;
+import java.net.InterfaceAddress;
+import java.net.NetworkInterface;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.HexFormat;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * What this machine is like, as far as records tell of it.
+ *
+ * @param id eight hexadecimal digits, different for each state directory
+ */
+public record HostFacts(
+    String id,
+    long memoryBytes,
+    int cpus,
+    String cpuVendor,
+    String cpuModel,
+    long cpuMegahertz,
+    String cpuFlags,
+    String device,
+    String mac,
+    String address,
+    String netmask) {
+
+  public static HostFacts of(ListenConfig listen, Path stateDirectory) throws IOException {
+    Map<String, String> cpu = colonFile(Path.of("/proc/cpuinfo"));
+    Map<String, String> memory = colonFile(Path.of("/proc/meminfo"));
+    InetAddress address = InetAddress.getByName(listen.address());
+    if (address.isAnyLocalAddress()) {
+      address = firstRoutable();
+    }
+    NetworkInterface nic = NetworkInterface.getByInetAddress(address);
+    byte[] hardware = nic == null ? null : nic.getHardwareAddress();
+    return new HostFacts(
+        String.format("%08x", stateDirectory.toAbsolutePath().toString().hashCode()),
+        number(memory.getOrDefault("MemTotal", "0")) * 1024,
+        Runtime.getRuntime().availableProcessors(),
+        cpu.getOrDefault("vendor_id", "unknown"),
+        cpu.getOrDefault("model name", "unknown"),
+        number(cpu.getOrDefault("cpu MHz", "0")),
+        cpu.getOrDefault("flags", ""),
+        nic == null ? "eth0" : nic.getName(),
+        hardware == null ? "00:00:00:00:00:00" : HexFormat.ofDelimiter(":").formatHex(hardware),
+        address.getHostAddress(),
+        nic == null ? "" : netmask(nic, address));
+  }
+
+  private static InetAddress firstRoutable() throws IOException {
+    return NetworkInterface.networkInterfaces()
+        .flatMap(NetworkInterface::inetAddresses)
+        .filter(a -> a instanceof Inet4Address && !a.isLoopbackAddress() && !a.isLinkLocalAddress())
+        .findFirst()
+        .orElse(InetAddress.getLoopbackAddress());
+  }
+
+  private static String netmask(NetworkInterface nic, InetAddress address) {
+    for (InterfaceAddress a : nic.getInterfaceAddresses()) {
+      if (a.getAddress() instanceof Inet4Address && address instanceof Inet4Address) {
+        int mask = a.getNetworkPrefixLength() == 0 ? 0 : -1 << (32 - a.getNetworkPrefixLength());
+        return (mask >>> 24) + "." + (mask >>> 16 & 255) + "." + (mask >>> 8 & 255) + "."
+            + (mask & 255);
+      }
+    }
+    return "";
+  }
+
+  /** First value of each key, of a file with lines {@code key : value}; empty without the file. */
+  private static Map<String, String> colonFile(Path file) throws IOException {
+    Map<String, String> values = new LinkedHashMap<>();
+    if (!Files.isReadable(file)) {
+      return values;
+    }
+    List<String> lines = Files.readAllLines(file, StandardCharsets.ISO_8859_1);
+    for (String line : lines) {
+      int colon = line.indexOf(':');
+      if (colon > 0) {
+        values.putIfAbsent(line.substring(0, colon).strip(), line.substring(colon + 1).strip());
+      }
+    }
+    return values;
+  }
+
+  private static long number(String text) {
+    String digits = text.replaceAll("[^0-9].*", "");
+    return digits.isEmpty() || digits.length() > 15 ? 0 : Long.parseLong(digits);
+  }
+
+  /** As host.cpu_info holds it. */
+  public Map<String, String> cpuInfo() {
+    Map<String, String> info = new LinkedHashMap<>();
+    info.put("cpu_count", Integer.toString(cpus));
+    info.put("socket_count", "1");
+    info.put("threads_per_core", "1");
+    info.put("vendor", cpuVendor);
+    info.put("speed", Long.toString(cpuMegahertz));
+    info.put("modelname", cpuModel);
+    info.put("family", "6");
+    info.put("model", "0");
+    info.put("stepping", "0");
+    info.put("flags", cpuFlags);
+    info.put("features", "");
+    info.put("features_pv", "");
+    info.put("features_hvm", "");
+    return info;
+  }
+}

@@ -1,0 +1,42 @@
+package io.xenferry.server.config;
+
+import java.nio.file.Path;
+
+/**
+ * Everything that can be configured. Each part has its defaults in {@code defaults()}; a test
+ * records them.
+ *
+ * @param stateDirectory database, certificate, users; the server keeps it at mode 0700
+ */
+public record ServerConfig(
+    Path stateDirectory,
+    ListenConfig listen,
+    LimitsConfig limits,
+    SessionConfig sessions,
+    ProductConfig product) {
+
+  public static ServerConfig defaults(Path stateDirectory) {
+    return new ServerConfig(
+        stateDirectory,
+        ListenConfig.defaults(),
+        LimitsConfig.defaults(),
+        SessionConfig.defaults(),
+        ProductConfig.defaults());
+  }
+
+  public ServerConfig with(ListenConfig changed) {
+    return new ServerConfig(stateDirectory, changed, limits, sessions, product);
+  }
+
+  public ServerConfig with(LimitsConfig changed) {
+    return new ServerConfig(stateDirectory, listen, changed, sessions, product);
+  }
+
+  public ServerConfig with(SessionConfig changed) {
+    return new ServerConfig(stateDirectory, listen, limits, changed, product);
+  }
+
+  public ServerConfig with(ProductConfig changed) {
+    return new ServerConfig(stateDirectory, listen, limits, sessions, changed);
+  }
+}

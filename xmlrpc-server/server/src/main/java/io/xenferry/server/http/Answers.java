@@ -1,0 +1,117 @@
+package io.xenferry.server.http;
+
+import io.xenferry.server.call.Origin;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.function.Consumer;
+import org.eclipse.jetty.http.HttpField;
+import org.eclipse.jetty.http.HttpHeader;
+import org.eclipse.jetty.http.HttpStatus;
+import org.eclipse.jetty.io.Content;
+import org.eclipse.jetty.io.EndPoint;
+import org.eclipse.jetty.server.HttpStream;
+import org.eclipse.jetty.server.Request;
+import org.eclipse.jetty.server.Response;
+import org.eclipse.jetty.util.Callback;
+
+/** What handlers have in common: bodies with a limit and a deadline, errors, upgrades. */
+public final class Answers {
+  private Answers() {}
+
+  /** A request's body is larger than allowed. */
+  public static final class TooLarge extends IOException {
+    private static final long serialVersionUID = 1L;
+
+    TooLarge() {
+      super("the body is too large");
+    }
+  }
+
+  /** A request's body did not arrive in time. */
+  public static final class TooSlow extends IOException {
+    private static final long serialVersionUID = 1L;
+
+    TooSlow() {
+      super("the body does not arrive");
+    }
+  }
+
+  /** The whole body. */
+  public static byte[] body(Request request, int limit, Duration deadline) throws IOException {
+    if (request.getLength() > limit) {
+      throw new TooLarge();
+    }
+    long end = System.nanoTime() + deadline.toNanos();
+    ByteArrayOutputStream body = new ByteArrayOutputStream();
+    byte[] buffer = new byte[16 * 1024];
+    try (InputStream in = Content.Source.asInputStream(request)) {
+      int n;
+      while ((n = in.read(buffer)) >= 0) {
+        body.write(buffer, 0, n);
+        if (body.size() > limit) {
+          throw new TooLarge();
+        }
+        // Each read has the idle timeout; somebody who sends a byte a second has this.
+        if (System.nanoTime() - end > 0) {
+          throw new TooSlow();
+        }
+      }
+    }
+    return body.toByteArray();
+  }
+
+  /** A small page with the status; the connection ends. */
+  public static void error(Response response, Callback callback, int status) {
+    String text = status + " " + HttpStatus.getMessage(status);
+    response.getHeaders().put(HttpHeader.CONNECTION, "close");
+    page(response, callback, status, "<html><body><h1>" + text + "</h1></body></html>");
+  }
+
+  static void page(Response response, Callback callback, int status, String html) {
+    bytes(response, callback, status, "text/html", html.getBytes(StandardCharsets.UTF_8));
+  }
+
+  /** The whole answer at once. */
+  public static void bytes(
+      Response response, Callback callback, int status, String type, byte[] body) {
+    response.setStatus(status);
+    response.getHeaders().put(new HttpField(HttpHeader.CONTENT_TYPE, type));
+    response.getHeaders().put(HttpHeader.CACHE_CONTROL, "no-cache, no-store");
+    response.getHeaders().put(HttpHeader.CONTENT_LENGTH, body.length);
+    response.write(true, ByteBuffer.wrap(body), callback);
+  }
+
+  /** Who is at the other end. */
+  public static Origin origin(Request request) {
+    boolean trusted = request.getConnectionMetaData().getConnector() instanceof UnixConnector;
+    return new Origin(
+        trusted, String.valueOf(request.getConnectionMetaData().getRemoteSocketAddress()));
+  }
+
+  /**
+   * Answers 101 and hands the connection's bytes to the work, which ends it by returning. The
+   * caller has checked that the client asked for the protocol.
+   *
+   * @param protocol for the Upgrade header
+   */
+  public static void upgrade(
+      Request request,
+      Response response,
+      Callback callback,
+      String protocol,
+      Consumer<RawStream> work) {
+    EndPoint endPoint = request.getConnectionMetaData().getConnection().getEndPoint();
+    request.setAttribute(
+        HttpStream.UPGRADE_CONNECTION_ATTRIBUTE,
+        new RawConnection(
+            endPoint, request.getConnectionMetaData().getConnector().getExecutor(), work));
+    response.setStatus(HttpStatus.SWITCHING_PROTOCOLS_101);
+    response.getHeaders().put(HttpHeader.UPGRADE, protocol);
+    response.getHeaders().put(HttpHeader.CONNECTION, "Upgrade");
+    response.write(true, null, callback);
+  }
+}

@@ -1,0 +1,104 @@
+package io.xenferry.server.messages;
+
+import io.xenferry.model.DataModel;
+import io.xenferry.model.Value;
+import io.xenferry.model.XenApiException;
+import io.xenferry.model.db.Row;
+import io.xenferry.model.db.Transaction;
+import io.xenferry.server.call.Registry;
+import io.xenferry.server.schema.Schema;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * Works out {@code allowed_operations} of VMs, VBDs and VIFs: what the power state allows, of that
+ * what this server implements. Whoever changes a power state or what a VM has under way calls {@link
+ * #refresh} in the same transaction.
+ */
+public final class AllowedOperations {
+
+  private static final List<String> ALWAYS = List.of("snapshot", "migrate_send", "shutdown");
+
+  private static final Map<String, List<String>> BY_STATE =
+      Map.of(
+          "Halted",
+              List.of(
+                  "clone", "copy", "start", "start_on", "export", "destroy", "migrate_send",
+                  "snapshot", "revert"),
+          "Running",
+              List.of(
+                  "pause", "clean_shutdown", "clean_reboot", "hard_shutdown", "hard_reboot",
+                  "suspend", "checkpoint", "pool_migrate"),
+          "Paused", List.of("unpause", "hard_shutdown", "hard_reboot"),
+          "Suspended", List.of("resume", "resume_on", "hard_shutdown", "copy", "export"));
+
+  private final Registry registry;
+  private final Schema schema = new Schema();
+
+  public AllowedOperations(Registry registry) {
+    this.registry = registry;
+  }
+
+  /** For the VM and what hangs on it. */
+  public void refresh(Transaction tx, String vm) throws XenApiException {
+    Row row = Schema.row(tx, "VM", vm);
+    set(tx, row, vmOperations(row));
+    for (String vbd : schema.texts(row, "VBDs")) {
+      refreshDevice(tx, row, Schema.row(tx, "VBD", vbd));
+    }
+    for (String vif : schema.texts(row, "VIFs")) {
+      refreshDevice(tx, row, Schema.row(tx, "VIF", vif));
+    }
+  }
+
+  private List<String> vmOperations(Row vm) {
+    if (schema.bool(vm, "is_control_domain")
+        || !schema.textMap(vm, "current_operations").isEmpty()) {
+      return List.of();
+    }
+    if (schema.bool(vm, "is_a_template")) {
+      return known(List.of("clone", "copy", "provision", "export", "destroy"), vm);
+    }
+    String state = schema.text(vm, "power_state");
+    List<String> all = new ArrayList<>(BY_STATE.getOrDefault(state, List.of()));
+    if (!state.equals("Halted")) {
+      ALWAYS.stream().filter(o -> !all.contains(o)).forEach(all::add);
+    }
+    return known(all, vm);
+  }
+
+  private List<String> known(List<String> operations, Row vm) {
+    Map<String, String> blocked = schema.textMap(vm, "blocked_operations");
+    return operations.stream()
+        .filter(o -> !blocked.containsKey(o))
+        .filter(o -> implemented("VM." + o))
+        .toList();
+  }
+
+  private void refreshDevice(Transaction tx, Row vm, Row device) throws XenApiException {
+    boolean running = schema.text(vm, "power_state").equals("Running");
+    boolean attached = schema.bool(device, "currently_attached");
+    List<String> operations = new ArrayList<>();
+    if (!attached) {
+      operations.add("attach");
+    }
+    if (running && implemented(device.className() + ".plug")) {
+      operations.add(attached ? "unplug" : "plug");
+    }
+    set(tx, device, operations);
+  }
+
+  private boolean implemented(String wireName) {
+    return DataModel.message(wireName)
+        .map(m -> !(registry.entry(m) instanceof Registry.Refused))
+        .orElse(false);
+  }
+
+  private void set(Transaction tx, Row row, List<String> operations) throws XenApiException {
+    Value value = Value.ofTexts(operations);
+    if (!schema.get(row, "allowed_operations").equals(value)) {
+      schema.set(tx, row.className(), row.ref(), "allowed_operations", value);
+    }
+  }
+}

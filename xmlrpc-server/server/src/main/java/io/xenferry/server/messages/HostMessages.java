@@ -1,0 +1,103 @@
+package io.xenferry.server.messages;
+
+import io.xenferry.model.DataModel;
+import io.xenferry.model.Value;
+import io.xenferry.model.XenApiException;
+import io.xenferry.model.db.Row;
+import io.xenferry.server.call.Call;
+import io.xenferry.server.call.Registry;
+import io.xenferry.server.http.Certificate;
+import io.xenferry.server.schema.Schema;
+import java.security.GeneralSecurityException;
+import java.time.LocalDateTime;
+import java.time.ZoneId;
+import java.time.ZoneOffset;
+import java.util.Map;
+
+/** The host, as far as nothing outside the server is touched. */
+final class HostMessages {
+  private static final String TEST = "PoolAndHostTest.theHostAnswers";
+
+  private final Certificate certificate;
+
+  HostMessages(Certificate certificate) {
+    this.certificate = certificate;
+  }
+
+  void register(Registry r) {
+    r.implement("host.get_servertime", c -> Value.of(c.server().clock().instant()), TEST);
+    r.implement("host.get_server_localtime", HostMessages::localTime, TEST);
+    r.implement("host.list_methods", HostMessages::listMethods, TEST);
+    r.implement("host.get_management_interface", HostMessages::managementInterface, TEST);
+    r.implement("host.get_server_certificate", this::serverCertificate, TEST);
+    r.implement("host.compute_free_memory", HostMessages::freeMemory, TEST);
+    r.implement("host.compute_memory_overhead", c -> Value.of(0L), TEST);
+    r.implement("host.get_tracked_user_agents", c -> Value.ofTexts(Map.of()), TEST);
+    r.implement("host.is_in_emergency_mode", c -> Value.of(false), TEST);
+    r.implement("host.enable", c -> enabled(c, true), TEST);
+    r.implement("host.disable", c -> enabled(c, false), TEST);
+  }
+
+  /** The wire has no zone for it: the local clock's face. */
+  private static Value localTime(Call c) {
+    LocalDateTime face = LocalDateTime.ofInstant(c.server().clock().instant(), ZoneId.systemDefault());
+    return Value.of(face.toInstant(ZoneOffset.UTC));
+  }
+
+  private static Value listMethods(Call c) {
+    return Value.ofTexts(
+        DataModel.classes().stream()
+            .flatMap(t -> t.messages().stream())
+            .filter(m -> !m.hidden())
+            .map(m -> m.wireName())
+            .toList());
+  }
+
+  private static Value managementInterface(Call c) throws XenApiException {
+    Schema schema = c.server().schema();
+    Row host = Schema.row(c.server().db().snapshot(), "host", c.text(0));
+    return c.server().db().snapshot().rows("PIF").stream()
+        .filter(p -> schema.text(p, "host").equals(host.ref()) && schema.bool(p, "management"))
+        .findFirst()
+        .map(p -> Value.of(p.ref()))
+        .orElseThrow(() -> new XenApiException("HOST_HAS_NO_MANAGEMENT_IP"));
+  }
+
+  private Value serverCertificate(Call c) throws XenApiException {
+    try {
+      return Value.of(certificate.pem());
+    } catch (GeneralSecurityException e) {
+      throw new XenApiException("INTERNAL_ERROR", e.toString()).withCause(e);
+    }
+  }
+
+  /** Physical memory less what the running VMs were given. */
+  private static Value freeMemory(Call c) throws XenApiException {
+    Schema schema = c.server().schema();
+    var snapshot = c.server().db().snapshot();
+    Row host = Schema.row(snapshot, "host", c.text(0));
+    long total =
+        snapshot
+            .row("host_metrics", schema.text(host, "metrics"))
+            .map(m -> schema.integer(m, "memory_total"))
+            .orElse(0L);
+    long used =
+        snapshot.rows("VM").stream()
+            .filter(vm -> schema.text(vm, "power_state").equals("Running"))
+            .filter(vm -> !schema.bool(vm, "is_control_domain"))
+            .mapToLong(vm -> schema.integer(vm, "memory_static_max"))
+            .sum();
+    return Value.of(Math.max(0, total - used));
+  }
+
+  private static Value enabled(Call c, boolean enabled) throws XenApiException {
+    c.server()
+        .db()
+        .change(
+            tx -> {
+              Schema.row(tx, "host", c.text(0));
+              c.server().schema().set(tx, "host", c.text(0), "enabled", Value.of(enabled));
+            });
+    return Value.VOID;
+  }
+}

@@ -1,0 +1,30 @@
+package io.xenferry.server.messages;
+
+import io.xenferry.server.call.Registry;
+import io.xenferry.server.http.Certificate;
+
+/**
+ * The list of all messages with code of their own. A class that adds messages has a method {@code
+ * register(Registry)} and a line here; whoever needs more than the call's context gets it through
+ * the constructor.
+ */
+public final class Messages {
+  private Messages() {}
+
+  public static Registry registry(Certificate certificate) {
+    Registry r = new Registry();
+    AllowedOperations allowed = new AllowedOperations(r);
+    SessionMessages.register(r);
+    TaskMessages.register(r);
+    EventMessages.register(r);
+    RoleMessages.register(r);
+    AlertMessages.register(r);
+    PoolMessages.register(r);
+    new HostMessages(certificate).register(r);
+    NetworkMessages.register(r);
+    new VifMessages(allowed).register(r);
+    new VbdMessages(allowed).register(r);
+    new VmRecordMessages(allowed).register(r);
+    return r;
+  }
+}

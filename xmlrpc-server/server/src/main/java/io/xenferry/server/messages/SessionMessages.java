@@ -1,0 +1,83 @@
+package io.xenferry.server.messages;
+
+import io.xenferry.model.Value;
+import io.xenferry.model.XenApiException;
+import io.xenferry.server.call.Call;
+import io.xenferry.server.call.Registry;
+import io.xenferry.server.session.Session;
+import java.io.IOException;
+
+/** Logging in and out, and passwords. */
+final class SessionMessages {
+  private static final String TEST = "SessionTest";
+
+  private SessionMessages() {}
+
+  static void register(Registry r) {
+    r.implement("session.login_with_password", SessionMessages::login, TEST + ".logsInAndOut");
+    r.implement("session.logout", SessionMessages::logout, TEST + ".logsInAndOut");
+    r.implement("session.local_logout", SessionMessages::logout, TEST + ".logsInAndOut");
+    r.implement(
+        "session.change_password", SessionMessages::changePassword, TEST + ".changesItsPassword");
+    r.implement(
+        "session.get_all_subject_identifiers",
+        c ->
+            Value.ofTexts(
+                c.server().sessions().all().stream()
+                    .filter(s -> !s.superuser())
+                    .map(Session::user)
+                    .distinct()
+                    .toList()),
+        TEST + ".rolesLimitWhatASessionMayDo");
+    r.implement(
+        "session.logout_subject_identifier",
+        SessionMessages::logoutSubject,
+        TEST + ".rolesLimitWhatASessionMayDo");
+  }
+
+  private static Value login(Call c) throws XenApiException, InterruptedException {
+    String originator = c.text(3);
+    Session s =
+        c.origin().trusted()
+            ? c.server().sessions().openRoot(originator)
+            : c.server().sessions().login(c.text(0), c.text(1), originator);
+    return Value.of(s.ref());
+  }
+
+  private static Value logout(Call c) throws XenApiException {
+    c.server().sessions().close(c.caller().ref());
+    return Value.VOID;
+  }
+
+  private static Value changePassword(Call c) throws XenApiException, InterruptedException {
+    Session s = c.caller();
+    String role =
+        switch (s.rights()) {
+          case Session.Superuser u -> io.xenferry.server.session.Users.SUPERUSER;
+          case Session.Role u -> u.name();
+          case Session.Restricted u ->
+              throw new XenApiException("USER_IS_NOT_LOCAL_SUPERUSER", s.user());
+        };
+    if (c.text(1).length() < 6 || c.text(1).length() > 256) {
+      throw new XenApiException("CHANGE_PASSWORD_REJECTED", "It must have 6 to 256 characters");
+    }
+    if (!s.superuser() && c.server().users().authenticate(s.user(), c.text(0)).isEmpty()) {
+      throw new XenApiException("CHANGE_PASSWORD_REJECTED", "The old password is wrong");
+    }
+    try {
+      c.server().users().put(s.user(), role, c.text(1));
+    } catch (IOException e) {
+      throw new XenApiException("INTERNAL_ERROR", "The password could not be stored").withCause(e);
+    }
+    return Value.VOID;
+  }
+
+  private static Value logoutSubject(Call c) throws XenApiException {
+    for (Session s : c.server().sessions().all()) {
+      if (!s.superuser() && s.user().equals(c.text(0))) {
+        c.server().sessions().close(s.ref());
+      }
+    }
+    return Value.VOID;
+  }
+}

@@ -1,0 +1,338 @@
+package io.xenferry.server.task;
+
+import io.xenferry.model.Ref;
+import io.xenferry.model.Value;
+import io.xenferry.model.XenApiException;
+import io.xenferry.model.db.ObjectDatabase;
+import io.xenferry.model.db.Row;
+import io.xenferry.model.db.Transaction;
+import io.xenferry.server.schema.Schema;
+import java.time.Clock;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.ConcurrentHashMap;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Tasks: rows of the database, durable, and the live work behind those that are pending.
+ *
+ * <pre>
+ * pending ──► success | failure | cancelled      the first completion wins
+ * </pre>
+ */
+public final class Tasks {
+  private static final Logger LOG = LoggerFactory.getLogger(Tasks.class);
+
+  /** How long completed tasks are kept, and how many of all; the published server's figures. */
+  private static final Duration KEEP_COMPLETED = Duration.ofSeconds(3900);
+
+  private static final int KEEP = 200;
+
+  private final ObjectDatabase db;
+  private final Schema schema;
+  private final Clock clock;
+  private final Map<String, LiveTask> live = new ConcurrentHashMap<>();
+  private final Map<String, String> owners = new ConcurrentHashMap<>();
+
+  public Tasks(ObjectDatabase db, Schema schema, Clock clock) {
+    this.db = db;
+    this.schema = schema;
+    this.clock = clock;
+  }
+
+  /**
+   * Makes a task for work that starts now.
+   *
+   * @param session to which it belongs; {@link Ref#nullRef} for the server's own work
+   * @param parent of which it is a step; null reference for none
+   */
+  public Task start(String label, String description, Ref<?> session, String user, Ref<?> parent)
+      throws XenApiException {
+    collect();
+    String ref = create(label, description, session, user, parent);
+    LiveTask task = new LiveTask(ref);
+    live.put(ref, task);
+    return task;
+  }
+
+  /** A row that its client completes by itself: task.create. */
+  public String create(
+      String label, String description, Ref<?> session, String user, Ref<?> parent)
+      throws XenApiException {
+    Instant now = clock.instant();
+    String ref = insert(label, description, session, parent, now);
+    if (!user.isEmpty()) {
+      owners.put(ref, user);
+    }
+    return ref;
+  }
+
+  /** Who made it; nobody once the server was restarted. */
+  public Optional<String> owner(String ref) {
+    return Optional.ofNullable(owners.get(ref));
+  }
+
+  private String insert(
+      String label, String description, Ref<?> session, Ref<?> parent, Instant now)
+      throws XenApiException {
+    return db.write(
+        tx -> {
+          Map<String, Value> f = new LinkedHashMap<>();
+          f.put("name_label", Value.of(label));
+          f.put("name_description", Value.of(description));
+          f.put("created", Value.of(now));
+          f.put("finished", Value.of(Instant.EPOCH));
+          f.put("status", Value.of("pending"));
+          f.put("progress", Value.of(0.0));
+          f.put("type", Value.of("<none/>"));
+          f.put("backtrace", Value.of("()"));
+          f.put("subtask_of", Value.of(parent));
+          if (!session.isNull()) {
+            f.put("session", Value.of(session));
+          }
+          tx.rows("host").stream()
+              .findFirst()
+              .ifPresent(h -> f.put("resident_on", Value.of(h.ref())));
+          return tx.create("task", f);
+        });
+  }
+
+  /** Takes over the task of work that a former server began and this one goes on with. */
+  public Optional<Task> adopt(String ref) {
+    Row row = db.snapshot().row("task", ref).orElse(null);
+    if (row == null || !schema.text(row, "status").equals("pending")) {
+      return Optional.empty();
+    }
+    LiveTask task = new LiveTask(ref);
+    task.shown = ((Value.Real) schema.get(row, "progress")).value();
+    live.put(ref, task);
+    return Optional.of(task);
+  }
+
+  /** At start-up, after adopting: whatever is still pending has nobody behind it. */
+  public void failOrphans() throws XenApiException {
+    for (Row r : List.copyOf(db.snapshot().rows("task"))) {
+      if (schema.text(r, "status").equals("pending") && !live.containsKey(r.ref())) {
+        fail(
+            r.ref(),
+            new XenApiException(
+                "INTERNAL_ERROR", "The server was restarted while this was under way"));
+      }
+    }
+  }
+
+  /**
+   * @param result as a {@code <value>} element
+   */
+  public void succeed(String ref, String result) throws XenApiException {
+    complete(ref, "success", result, List.of());
+  }
+
+  public void fail(String ref, XenApiException failure) throws XenApiException {
+    List<String> words = new ArrayList<>();
+    words.add(failure.code());
+    words.addAll(failure.params());
+    boolean cancelled = failure.code().equals("TASK_CANCELLED");
+    complete(ref, cancelled ? "cancelled" : "failure", "", words);
+  }
+
+  private void complete(String ref, String status, String result, List<String> error)
+      throws XenApiException {
+    live.remove(ref);
+    Instant now = clock.instant();
+    db.change(
+        tx -> {
+          Row row = tx.row("task", ref).orElse(null);
+          if (row == null || !schema.text(row, "status").equals("pending")) {
+            return;
+          }
+          schema.set(tx, "task", ref, "allowed_operations", new Value.Array(List.of()));
+          schema.set(tx, "task", ref, "finished", Value.of(now));
+          schema.set(tx, "task", ref, "progress", Value.of(1.0));
+          schema.set(tx, "task", ref, "result", Value.of(result));
+          schema.set(tx, "task", ref, "error_info", Value.ofTexts(error));
+          schema.set(tx, "task", ref, "status", Value.of(status));
+          if (schema.textMap(row, "current_operations").containsValue("destroy")) {
+            tx.delete("task", ref);
+          }
+        });
+  }
+
+  /** Removes the row of a call that answered by itself. */
+  public void drop(String ref) throws XenApiException {
+    live.remove(ref);
+    owners.remove(ref);
+    db.change(
+        tx -> {
+          if (tx.row("task", ref).isPresent()) {
+            tx.delete("task", ref);
+          }
+        });
+  }
+
+  /**
+   * Asks for cancelling. The work notices, or it doesn't; a row without work is cancelled here.
+   *
+   * @param by the task of the cancelling call
+   * @throws XenApiException HANDLE_INVALID
+   */
+  public void cancel(String ref, String by) throws XenApiException {
+    boolean pending =
+        db.write(
+            tx -> {
+              Row row = Schema.row(tx, "task", ref);
+              if (!schema.text(row, "status").equals("pending")) {
+                return false;
+              }
+              markOperation(tx, row, by, "cancel");
+              return true;
+            });
+    if (!pending) {
+      return;
+    }
+    LiveTask task = live.get(ref);
+    if (task != null) {
+      task.cancel();
+    } else {
+      fail(ref, new XenApiException("TASK_CANCELLED", ref));
+    }
+  }
+
+  /** Removes a completed task; one under way goes once it completes. */
+  public void destroy(String ref, String by) throws XenApiException {
+    db.change(
+        tx -> {
+          Row row = Schema.row(tx, "task", ref);
+          if (schema.text(row, "status").equals("pending") && live.containsKey(ref)) {
+            markOperation(tx, row, by, "destroy");
+          } else {
+            tx.delete("task", ref);
+          }
+        });
+  }
+
+  private void markOperation(Transaction tx, Row row, String by, String operation)
+      throws XenApiException {
+    Map<String, String> operations = schema.textMap(row, "current_operations");
+    operations.put(by, operation);
+    schema.set(tx, "task", row.ref(), "current_operations", Value.ofTexts(operations));
+  }
+
+  /** Old completed tasks go; beyond a number the oldest completed ones go early. */
+  private void collect() throws XenApiException {
+    List<Row> completed =
+        db.snapshot().rows("task").stream()
+            .filter(r -> !schema.text(r, "status").equals("pending"))
+            .sorted(Comparator.comparing(this::finished))
+            .toList();
+    int total = db.snapshot().rows("task").size();
+    Instant limit = clock.instant().minus(KEEP_COMPLETED);
+    for (Row r : completed) {
+      if (finished(r).isBefore(limit) || total >= KEEP) {
+        drop(r.ref());
+        total--;
+      }
+    }
+  }
+
+  private Instant finished(Row row) {
+    return ((Value.Time) schema.get(row, "finished")).instant();
+  }
+
+  private final class LiveTask implements Task {
+    private final String ref;
+    private final List<Runnable> onCancel = new ArrayList<>();
+    private boolean cancelled;
+    private double shown;
+
+    LiveTask(String ref) {
+      this.ref = ref;
+    }
+
+    @Override
+    public String ref() {
+      return ref;
+    }
+
+    @Override
+    public void progress(double fraction) {
+      synchronized (this) {
+        // A step of one per cent: a commit and an event each.
+        if (!(fraction >= shown + 0.01)) {
+          return;
+        }
+        shown = Math.min(fraction, 1);
+        fraction = shown;
+      }
+      write("progress", Value.of(fraction));
+    }
+
+    @Override
+    public void cancellable(boolean possible) {
+      write("allowed_operations", Value.ofTexts(possible ? List.of("cancel") : List.of()));
+    }
+
+    /** What is only for show must not fail the work. */
+    private void write(String field, Value value) {
+      try {
+        db.change(
+            tx -> {
+              Row row = tx.row("task", ref).orElse(null);
+              if (row == null || !schema.text(row, "status").equals("pending")) {
+                return;
+              }
+              if (field.equals("progress")
+                  && ((Value.Real) schema.get(row, field)).value()
+                      >= ((Value.Real) value).value()) {
+                return;
+              }
+              schema.set(tx, "task", ref, field, value);
+            });
+      } catch (XenApiException e) {
+        LOG.warn("task {}: {} not written", ref, field, e);
+      }
+    }
+
+    @Override
+    public synchronized boolean cancelled() {
+      return cancelled;
+    }
+
+    @Override
+    public void throwIfCancelled() throws XenApiException {
+      if (cancelled()) {
+        throw new XenApiException("TASK_CANCELLED", ref);
+      }
+    }
+
+    @Override
+    public void onCancel(Runnable action) {
+      synchronized (this) {
+        if (!cancelled) {
+          onCancel.add(action);
+          return;
+        }
+      }
+      action.run();
+    }
+
+    private void cancel() {
+      List<Runnable> actions;
+      synchronized (this) {
+        if (cancelled) {
+          return;
+        }
+        cancelled = true;
+        actions = List.copyOf(onCancel);
+      }
+      actions.forEach(Runnable::run);
+    }
+  }
+}
