@@ -147,6 +147,26 @@ public final class FileBackend implements BlockBackend {
     return open(path, Mode.READ_WRITE);
   }
 
+  /** Bytes of data in an image, without its holes; its size where holes are not seen. */
+  public static long allocated(Path path) throws IOException {
+    long size = Files.size(path);
+    Optional<LinuxFile> linux = LinuxFile.open(path, false);
+    if (linux.isEmpty()) {
+      return size;
+    }
+    try (LinuxFile file = linux.get()) {
+      long bytes = 0;
+      long at = file.nextData(0);
+      while (at >= 0 && at < size) {
+        long hole = file.nextHole(at);
+        long end = hole <= at ? size : hole;
+        bytes += end - at;
+        at = file.nextData(end);
+      }
+      return bytes;
+    }
+  }
+
   @Override
   public String name() {
     return name;

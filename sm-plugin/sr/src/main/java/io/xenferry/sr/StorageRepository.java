@@ -1,0 +1,84 @@
+package io.xenferry.sr;
+
+import io.xenferry.block.BlockBackend;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/**
+ * An attached SR. VDIs are named by their location.
+ *
+ * <p>Who may do what when (datapath states, exports) is the mux's affair; a repository guards its
+ * own records and files. Thread-safe; all methods block. Anything may fail with Vdi_does_not_exist.
+ */
+public interface StorageRepository {
+
+  String sr();
+
+  SrInfo stat() throws SmapiException;
+
+  void setNameLabel(String value) throws SmapiException;
+
+  void setNameDescription(String value) throws SmapiException;
+
+  /** All VDIs; what was found broken is left out and logged. */
+  List<VdiInfo> scan() throws SmapiException;
+
+  /** Gives the SR back; nothing of it is open afterwards. */
+  void detach() throws SmapiException;
+
+  /** Detaches and deletes the SR, which must hold no VDI (39). */
+  void destroy() throws SmapiException;
+
+  /** Makes a VDI of zeroes; size is rounded up. Location and uuid are chosen if not given. */
+  VdiInfo create(VdiInfo wanted) throws SmapiException;
+
+  void destroyVdi(String vdi) throws SmapiException;
+
+  VdiInfo stat(String vdi) throws SmapiException;
+
+  /** A copy of a VDI that nobody writes, as it is now. Names and sm_config as in {@code wanted}. */
+  VdiInfo snapshot(VdiInfo wanted, Progress progress) throws SmapiException;
+
+  /** A copy like {@link #snapshot}, but a disk in its own right. */
+  VdiInfo copyOf(VdiInfo wanted, Progress progress) throws SmapiException;
+
+  /**
+   * Grows a VDI.
+   *
+   * @return the new size, rounded up
+   */
+  long resize(String vdi, long newSize) throws SmapiException;
+
+  /** Takes a volume that is in the SR already into its books. */
+  VdiInfo introduce(String uuid, Map<String, String> smConfig, String location)
+      throws SmapiException;
+
+  /** Changes the record of a VDI. */
+  VdiInfo update(String vdi, Change change) throws SmapiException;
+
+  /** VDIs of the same content first; nothing that is known to differ. */
+  List<VdiInfo> similarContent(String vdi) throws SmapiException;
+
+  List<Implementation> attachVdi(String vdi, boolean writable) throws SmapiException;
+
+  /** From now on a guest may use it; when writable its content id is no longer true. */
+  void activate(String vdi, boolean writable) throws SmapiException;
+
+  void deactivate(String vdi) throws SmapiException;
+
+  void detachVdi(String vdi) throws SmapiException;
+
+  /** The VDI as a block backend, for copies and targets within this process. */
+  BlockBackend open(String vdi, boolean writable) throws SmapiException;
+
+  /** The raw file or device that a target could serve. */
+  Optional<Path> path(String vdi) throws SmapiException;
+
+  /** A change of a record. */
+  @FunctionalInterface
+  interface Change {
+    VdiInfo of(VdiInfo before);
+  }
+}

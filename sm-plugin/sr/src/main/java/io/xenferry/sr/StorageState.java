@@ -1,0 +1,81 @@
+package io.xenferry.sr;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
+
+/**
+ * The datapaths and exports on disk, so that a restarted server knows what its guests have open.
+ * Keys are {@code dp<TAB>sr<TAB>vdi<TAB>dp} and {@code export<TAB>sr<TAB>vdi}.
+ */
+final class StorageState {
+  private static final String SEPARATOR = "\t";
+
+  private final Optional<Path> file;
+  private final Map<String, String> entries = new TreeMap<>();
+
+  /** One datapath as it was stored. */
+  record Stored(String sr, String vdi, String dp, String domain, DatapathState state) {}
+
+  StorageState(Optional<Path> file) throws IOException {
+    this.file = file;
+    if (file.isPresent()) {
+      entries.putAll(AtomicFile.read(file.get()));
+    }
+  }
+
+  synchronized List<Stored> datapaths() {
+    List<Stored> stored = new ArrayList<>();
+    entries.forEach((key, value) -> {
+      String[] k = key.split(SEPARATOR, -1);
+      String[] v = value.split(SEPARATOR, -1);
+      if (k.length == 4 && v.length == 2) {
+        stored.add(new Stored(k[1], k[2], k[3], v[1], DatapathState.valueOf(v[0])));
+      }
+    });
+    return stored;
+  }
+
+  /** Tags of open exports by SR and VDI. */
+  synchronized Map<List<String>, String> exports() {
+    Map<List<String>, String> exports = new java.util.HashMap<>();
+    entries.forEach((key, value) -> {
+      String[] k = key.split(SEPARATOR, -1);
+      if (k.length == 3) {
+        exports.put(List.of(k[1], k[2]), value);
+      }
+    });
+    return exports;
+  }
+
+  synchronized void putDatapath(
+      String sr, String vdi, String dp, String domain, DatapathState state) throws IOException {
+    String key = String.join(SEPARATOR, "dp", sr, vdi, dp);
+    if (state == DatapathState.DETACHED) {
+      entries.remove(key);
+    } else {
+      entries.put(key, state.name() + SEPARATOR + domain);
+    }
+    save();
+  }
+
+  synchronized void putExport(String sr, String vdi, Optional<String> tag) throws IOException {
+    String key = String.join(SEPARATOR, "export", sr, vdi);
+    if (tag.isPresent()) {
+      entries.put(key, tag.get());
+    } else {
+      entries.remove(key);
+    }
+    save();
+  }
+
+  private void save() throws IOException {
+    if (file.isPresent()) {
+      AtomicFile.write(file.get(), entries);
+    }
+  }
+}

@@ -1,0 +1,512 @@
+package io.xenferry.sr;
+
+import io.xenferry.block.BlockBackend;
+import io.xenferry.block.BlockException;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.UUID;
+import java.util.concurrent.locks.ReentrantLock;
+import java.util.regex.Pattern;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * An SR of plain volumes over a {@link VolumeStore}.
+ *
+ * <p>A record is written before its volume is made and deleted after it: an operation that a crash
+ * cut short is seen by its record's state, and undone or ended when the SR is attached.
+ */
+public final class VolumeRepository implements StorageRepository {
+  private static final Logger LOG = LoggerFactory.getLogger(VolumeRepository.class);
+
+  /** Sizes are multiples of the sector of iSCSI and of guests. */
+  private static final long SECTOR = 512;
+
+  /** What a raw file may have on common file systems (ext4, 4 KiB blocks). */
+  private static final long LARGEST = 16L << 40;
+
+  private static final Pattern UUID_TEXT =
+      Pattern.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}");
+
+  private final String sr;
+  private final VolumeStore store;
+  private final ReentrantLock lock = new ReentrantLock();
+  private final Map<String, Map<String, String>> records = new HashMap<>();
+  private final Set<String> copying = new HashSet<>();
+  private final Set<String> active = new HashSet<>();
+  private final Set<String> written = new HashSet<>();
+
+  private VolumeRepository(String sr, VolumeStore store) {
+    this.sr = sr;
+    this.store = store;
+  }
+
+  /** Reads the books and repairs them. */
+  public static VolumeRepository open(String sr, VolumeStore store) throws SmapiException {
+    VolumeRepository repository = new VolumeRepository(sr, store);
+    try {
+      repository.records.putAll(store.records());
+      repository.repair();
+    } catch (IOException e) {
+      store.close();
+      throw SmapiException.failure(SmError.METADATA, sr + ": " + e).withCause(e);
+    }
+    return repository;
+  }
+
+  @Override
+  public String sr() {
+    return sr;
+  }
+
+  private void repair() throws IOException {
+    for (Map.Entry<String, Map<String, String>> e : List.copyOf(records.entrySet())) {
+      String state = e.getValue().getOrDefault(VdiRecords.STATE, VdiRecords.READY);
+      if (!state.equals(VdiRecords.READY)) {
+        LOG.info("SR {}: VDI {} was left {}: removed", sr, e.getKey(), state);
+        store.delete(e.getKey());
+        store.deleteRecord(e.getKey());
+        records.remove(e.getKey());
+      }
+    }
+  }
+
+  @Override
+  public SrInfo stat() throws SmapiException {
+    return locked(
+        SmError.SR_SCAN,
+        () -> {
+          Map<String, String> own = store.srRecord();
+          VolumeStore.Space space = store.space();
+          return new SrInfo(
+              sr,
+              own.getOrDefault("name_label", ""),
+              own.getOrDefault("name_description", ""),
+              space.total(),
+              space.free(),
+              false,
+              SrInfo.Health.HEALTHY);
+        });
+  }
+
+  @Override
+  public void setNameLabel(String value) throws SmapiException {
+    setOwn("name_label", value);
+  }
+
+  @Override
+  public void setNameDescription(String value) throws SmapiException {
+    setOwn("name_description", value);
+  }
+
+  private void setOwn(String key, String value) throws SmapiException {
+    locked(
+        SmError.METADATA,
+        () -> {
+          Map<String, String> own = new HashMap<>(store.srRecord());
+          own.put(key, value);
+          store.putSrRecord(own);
+          return own;
+        });
+  }
+
+  @Override
+  public List<VdiInfo> scan() throws SmapiException {
+    return locked(
+        SmError.SR_SCAN,
+        () -> {
+          List<VdiInfo> found = new ArrayList<>();
+          for (String vdi : records.keySet().stream().sorted().toList()) {
+            if (!isReady(vdi)) {
+              continue;
+            }
+            if (store.exists(vdi)) {
+              found.add(info(vdi));
+            } else {
+              LOG.warn("SR {}: VDI {} has a record and no volume", sr, vdi);
+            }
+          }
+          return found;
+        });
+  }
+
+  @Override
+  public void detach() throws SmapiException {
+    locked(
+        SmError.SR_IN_USE,
+        () -> {
+          refuseIfBusy();
+          store.close();
+          return sr;
+        });
+  }
+
+  @Override
+  public void destroy() throws SmapiException {
+    locked(
+        SmError.FILE_SR_DELETE,
+        () -> {
+          refuseIfBusy();
+          if (!records.isEmpty()) {
+            throw SmapiException.failure(
+                SmError.SR_NOT_EMPTY, "the SR still holds " + records.size() + " VDIs");
+          }
+          store.destroy();
+          return sr;
+        });
+  }
+
+  private void refuseIfBusy() throws SmapiException {
+    if (!copying.isEmpty() || !active.isEmpty()) {
+      throw SmapiException.failure(SmError.SR_IN_USE, "VDIs of the SR are in use");
+    }
+  }
+
+  @Override
+  public VdiInfo create(VdiInfo wanted) throws SmapiException {
+    return locked(SmError.VDI_CREATE, () -> finish(begin(wanted, SmError.VDI_CREATE), wanted));
+  }
+
+  /** Makes the record, marked unfinished, then the volume. */
+  private String begin(VdiInfo wanted, SmError otherwise) throws SmapiException, IOException {
+    long size = rounded(wanted.virtualSize());
+    String key = wanted.uuid().orElseGet(() -> UUID.randomUUID().toString());
+    requireUuid(key);
+    if (records.containsKey(key) || store.exists(key)) {
+      throw SmapiException.failure(SmError.VDI_EXISTS, "there is a VDI " + key + " already");
+    }
+    if (size > store.space().total()) {
+      throw SmapiException.failure(
+          SmError.SR_NO_SPACE, size + " bytes are more than the SR could ever hold");
+    }
+    VdiInfo unfinished = wanted.edit().vdi(key).uuid(key).done();
+    Map<String, String> record = VdiRecords.write(unfinished, VdiRecords.CREATING);
+    store.putRecord(key, record);
+    records.put(key, record);
+    try {
+      store.create(key, size);
+    } catch (IOException e) {
+      discard(key);
+      throw translated(otherwise, e);
+    }
+    return key;
+  }
+
+  private VdiInfo finish(String key, VdiInfo wanted) throws IOException {
+    save(wanted.edit().vdi(key).uuid(key).done());
+    return info(key);
+  }
+
+  private void discard(String key) {
+    try {
+      store.delete(key);
+      store.deleteRecord(key);
+      records.remove(key);
+    } catch (IOException e) {
+      LOG.warn("SR {}: VDI {} is half made and cannot be removed now", sr, key, e);
+    }
+  }
+
+  @Override
+  public void destroyVdi(String vdi) throws SmapiException {
+    locked(
+        SmError.VDI_DELETE,
+        () -> {
+          require(vdi);
+          if (copying.contains(vdi) || active.contains(vdi)) {
+            throw SmapiException.failure(SmError.VDI_IN_USE, "the VDI is in use");
+          }
+          Map<String, String> record = VdiRecords.write(info(vdi), VdiRecords.DESTROYING);
+          store.putRecord(vdi, record);
+          records.put(vdi, record);
+          store.delete(vdi);
+          store.deleteRecord(vdi);
+          records.remove(vdi);
+          return vdi;
+        });
+  }
+
+  @Override
+  public VdiInfo stat(String vdi) throws SmapiException {
+    return locked(
+        SmError.VDI_LOAD,
+        () -> {
+          require(vdi);
+          return info(vdi);
+        });
+  }
+
+  @Override
+  public VdiInfo snapshot(VdiInfo wanted, Progress progress) throws SmapiException {
+    return duplicate(wanted, true, SmError.VDI_SNAPSHOT, progress);
+  }
+
+  @Override
+  public VdiInfo copyOf(VdiInfo wanted, Progress progress) throws SmapiException {
+    return duplicate(wanted, false, SmError.VDI_CLONE, progress);
+  }
+
+  private VdiInfo duplicate(VdiInfo wanted, boolean snapshot, SmError otherwise, Progress progress)
+      throws SmapiException {
+    String from = wanted.vdi();
+    VdiInfo[] source = new VdiInfo[1];
+    String key =
+        locked(
+            otherwise,
+            () -> {
+              require(from);
+              if (written.contains(from)) {
+                throw SmapiException.failure(
+                    SmError.VDI_IN_USE, "this SR copies disks only while no VM writes them");
+              }
+              source[0] = info(from);
+              if (source[0].physicalUtilisation() > store.space().free()) {
+                throw SmapiException.failure(
+                    SmError.SR_NO_SPACE,
+                    "a copy needs " + source[0].physicalUtilisation() + " bytes");
+              }
+              VdiInfo request = copyRequest(source[0], wanted, snapshot);
+              source[0] = request;
+              String made = begin(request, otherwise);
+              copying.add(from);
+              copying.add(made);
+              return made;
+            });
+    boolean done = false;
+    try (BlockBackend in = store.open(from, false);
+        BlockBackend out = store.open(key, true)) {
+      VolumeCopy.copy(key, in, out, progress);
+      done = true;
+    } catch (BlockException e) {
+      throw translated(otherwise, e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw SmapiException.cancelled(key).withCause(e);
+    } finally {
+      lock.lock();
+      try {
+        copying.remove(from);
+        copying.remove(key);
+        if (!done) {
+          discard(key);
+        }
+      } finally {
+        lock.unlock();
+      }
+    }
+    return locked(otherwise, () -> finish(key, source[0]));
+  }
+
+  private static VdiInfo copyRequest(VdiInfo source, VdiInfo wanted, boolean snapshot) {
+    VdiInfo plain = VdiInfo.request(wanted.nameLabel(), source.virtualSize());
+    VdiInfo.Edit copy = plain.edit().nameDescription(wanted.nameDescription());
+    copy.type(source.type()).contentId(source.contentId()).smConfig(wanted.smConfig());
+    return (snapshot ? copy.snapshotOf(source.vdi(), Instant.now()) : copy).done();
+  }
+
+  @Override
+  public long resize(String vdi, long newSize) throws SmapiException {
+    return locked(
+        SmError.VDI_RESIZE,
+        () -> {
+          require(vdi);
+          long size = rounded(newSize);
+          long now = store.size(vdi);
+          if (size < now) {
+            throw SmapiException.failure(SmError.VDI_SIZE, "a VDI cannot become smaller");
+          }
+          if (active.contains(vdi) || copying.contains(vdi)) {
+            throw SmapiException.failure(SmError.VDI_IN_USE, "resize is for disks not in use");
+          }
+          if (size > store.space().total()) {
+            throw SmapiException.failure(SmError.SR_NO_SPACE, "larger than the SR");
+          }
+          if (size > now) {
+            store.grow(vdi, size);
+            save(info(vdi).edit().contentId(UUID.randomUUID().toString()).done());
+          }
+          return size;
+        });
+  }
+
+  @Override
+  public VdiInfo introduce(String uuid, Map<String, String> smConfig, String location)
+      throws SmapiException {
+    return locked(
+        SmError.VDI_LOAD,
+        () -> {
+          requireUuid(uuid);
+          requireUuid(location);
+          if (!store.exists(location)) {
+            throw SmapiException.vdiDoesNotExist(sr, location);
+          }
+          VdiInfo known =
+              records.containsKey(location)
+                  ? info(location)
+                  : VdiInfo.request("", 0).edit().vdi(location).done();
+          save(known.edit().uuid(uuid).smConfig(smConfig).done());
+          return info(location);
+        });
+  }
+
+  @Override
+  public VdiInfo update(String vdi, Change change) throws SmapiException {
+    return locked(
+        SmError.METADATA,
+        () -> {
+          require(vdi);
+          save(change.of(info(vdi)).edit().vdi(vdi).done());
+          return info(vdi);
+        });
+  }
+
+  @Override
+  public List<VdiInfo> similarContent(String vdi) throws SmapiException {
+    String content = stat(vdi).contentId();
+    return scan().stream()
+        .filter(v -> !v.vdi().equals(vdi) && v.contentId().equals(content))
+        .sorted(Comparator.comparing(VdiInfo::snapshotTime).reversed())
+        .toList();
+  }
+
+  @Override
+  public List<Implementation> attachVdi(String vdi, boolean writable) throws SmapiException {
+    return locked(
+        SmError.VDI_UNAVAILABLE,
+        () -> {
+          require(vdi);
+          if (writable && info(vdi).readOnly()) {
+            throw SmapiException.failure(SmError.VDI_UNAVAILABLE, "the VDI is read-only");
+          }
+          Optional<Path> path = store.path(vdi);
+          if (path.isEmpty()) {
+            return List.of();
+          }
+          String text = path.get().toString();
+          return List.of(
+              new Implementation.XenDisk(text, Map.of(), "qdisk"), new Implementation.File(text));
+        });
+  }
+
+  @Override
+  public void activate(String vdi, boolean writable) throws SmapiException {
+    locked(
+        SmError.VDI_UNAVAILABLE,
+        () -> {
+          require(vdi);
+          if (writable && copying.contains(vdi)) {
+            throw SmapiException.failure(SmError.VDI_IN_USE, "the VDI is being copied");
+          }
+          if (writable) {
+            // Whoever writes makes it differ from all that had the same content.
+            save(info(vdi).edit().contentId(UUID.randomUUID().toString()).done());
+            written.add(vdi);
+          }
+          active.add(vdi);
+          return vdi;
+        });
+  }
+
+  @Override
+  public void deactivate(String vdi) throws SmapiException {
+    locked(
+        SmError.VDI_UNAVAILABLE,
+        () -> {
+          active.remove(vdi);
+          written.remove(vdi);
+          return vdi;
+        });
+  }
+
+  @Override
+  public void detachVdi(String vdi) throws SmapiException {
+    stat(vdi);
+  }
+
+  @Override
+  public BlockBackend open(String vdi, boolean writable) throws SmapiException {
+    stat(vdi);
+    try {
+      return store.open(vdi, writable);
+    } catch (BlockException e) {
+      throw e.kind() == BlockException.Kind.ACCESS
+          ? SmapiException.failure(SmError.VDI_IN_USE, String.valueOf(e.getMessage())).withCause(e)
+          : translated(SmError.VDI_UNAVAILABLE, e);
+    }
+  }
+
+  @Override
+  public Optional<Path> path(String vdi) throws SmapiException {
+    stat(vdi);
+    return store.path(vdi);
+  }
+
+  private interface Body<T> {
+    T run() throws SmapiException, IOException;
+  }
+
+  private <T> T locked(SmError otherwise, Body<T> body) throws SmapiException {
+    lock.lock();
+    try {
+      return body.run();
+    } catch (IOException e) {
+      throw translated(otherwise, e);
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  private SmapiException translated(SmError otherwise, IOException e) {
+    boolean full =
+        e instanceof BlockException b && b.kind() == BlockException.Kind.NO_SPACE
+            || String.valueOf(e.getMessage()).contains("No space left");
+    SmError error = full ? SmError.SR_NO_SPACE : otherwise;
+    return SmapiException.failure(error, sr + ": " + e.getMessage()).withCause(e);
+  }
+
+  private boolean isReady(String vdi) {
+    Map<String, String> record = records.get(vdi);
+    return record != null
+        && record.getOrDefault(VdiRecords.STATE, VdiRecords.READY).equals(VdiRecords.READY);
+  }
+
+  private void require(String vdi) throws SmapiException, IOException {
+    if (!isReady(vdi) || !store.exists(vdi)) {
+      throw SmapiException.vdiDoesNotExist(sr, vdi);
+    }
+  }
+
+  private VdiInfo info(String vdi) throws IOException {
+    Map<String, String> record = records.getOrDefault(vdi, Map.of());
+    return VdiRecords.read(vdi, record, store.size(vdi), store.allocated(vdi));
+  }
+
+  private void save(VdiInfo info) throws IOException {
+    Map<String, String> record = VdiRecords.write(info, VdiRecords.READY);
+    store.putRecord(info.vdi(), record);
+    records.put(info.vdi(), record);
+  }
+
+  private static long rounded(long size) throws SmapiException {
+    if (size <= 0 || size > LARGEST - SECTOR) {
+      throw SmapiException.failure(
+          SmError.VDI_SIZE, "size " + size + " is not between 1 and " + (LARGEST - SECTOR));
+    }
+    return Math.ceilDiv(size, SECTOR) * SECTOR;
+  }
+
+  private static void requireUuid(String text) throws SmapiException {
+    if (!UUID_TEXT.matcher(text).matches()) {
+      throw SmapiException.failure(SmError.VDI_CREATE, "'" + text + "' is not a UUID");
+    }
+  }
+}

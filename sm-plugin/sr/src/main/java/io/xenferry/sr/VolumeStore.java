@@ -1,0 +1,57 @@
+package io.xenferry.sr;
+
+import io.xenferry.block.BlockBackend;
+import io.xenferry.block.BlockException;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.Map;
+import java.util.Optional;
+
+/**
+ * The little that differs between drivers of plain volumes: where bytes and records are. {@link
+ * VolumeRepository} does the rest. Called under its lock, except {@link #open}.
+ */
+public interface VolumeStore {
+
+  /** All records by key, unfinished ones included. */
+  Map<String, Map<String, String>> records() throws IOException;
+
+  /** Writes a record so that after a crash either the old or the new one is there. */
+  void putRecord(String key, Map<String, String> record) throws IOException;
+
+  void deleteRecord(String key) throws IOException;
+
+  /** Makes a volume of zeroes. */
+  void create(String key, long size) throws IOException;
+
+  /** Deletes a volume if it is there. */
+  void delete(String key) throws IOException;
+
+  boolean exists(String key) throws IOException;
+
+  long size(String key) throws IOException;
+
+  void grow(String key, long size) throws IOException;
+
+  /** Bytes in use. */
+  long allocated(String key) throws IOException;
+
+  BlockBackend open(String key, boolean writable) throws BlockException;
+
+  Optional<Path> path(String key);
+
+  /** Total and free bytes. */
+  Space space() throws IOException;
+
+  /** The SR's own record: {@code name_label}, {@code name_description}. */
+  Map<String, String> srRecord() throws IOException;
+
+  void putSrRecord(Map<String, String> record) throws IOException;
+
+  void close();
+
+  /** Deletes the SR, which is empty, and closes. */
+  void destroy() throws IOException;
+
+  record Space(long total, long free) {}
+}

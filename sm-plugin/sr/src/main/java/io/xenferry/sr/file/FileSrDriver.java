@@ -1,0 +1,158 @@
+package io.xenferry.sr.file;
+
+import io.xenferry.sr.AtomicFile;
+import io.xenferry.sr.ProbeResult;
+import io.xenferry.sr.QueryResult;
+import io.xenferry.sr.SmError;
+import io.xenferry.sr.SmapiException;
+import io.xenferry.sr.SrDriver;
+import io.xenferry.sr.SrInfo;
+import io.xenferry.sr.StorageRepository;
+import io.xenferry.sr.VolumeRepository;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/**
+ * The SR type {@code file}: {@code device-config:location} is a local directory with one sparse raw
+ * file for each VDI. Snapshots and clones are full copies of disks that no VM writes.
+ */
+public final class FileSrDriver implements SrDriver {
+  private static final String LOCATION = "location";
+
+  /** What holds for every driver of plain volumes here. */
+  public static final List<String> FEATURES =
+      List.of(
+          "SR_CREATE",
+          "SR_DELETE",
+          "SR_ATTACH",
+          "SR_DETACH",
+          "SR_SCAN",
+          "SR_PROBE",
+          "SR_UPDATE",
+          "VDI_CREATE",
+          "VDI_DELETE",
+          "VDI_ATTACH",
+          "VDI_DETACH",
+          "VDI_ACTIVATE",
+          "VDI_DEACTIVATE",
+          "VDI_UPDATE",
+          "VDI_INTRODUCE",
+          "VDI_RESIZE",
+          "VDI_CLONE",
+          "VDI_SNAPSHOT",
+          "VDI_MIRROR",
+          "VDI_MIRROR_IN",
+          "LARGE_VDI",
+          "THIN_PROVISIONING");
+
+  @Override
+  public String type() {
+    return "file";
+  }
+
+  @Override
+  public QueryResult query() {
+    return new QueryResult(
+        type(),
+        "Local directory",
+        "Sparse raw files in a local directory",
+        "XenFerry",
+        "Apache-2.0",
+        "1.0",
+        "2.0",
+        FEATURES,
+        Map.of(LOCATION, "absolute path of a local directory"));
+  }
+
+  @Override
+  public Map<String, String> create(
+      String sr,
+      String nameLabel,
+      String nameDescription,
+      Map<String, String> deviceConfig,
+      long physicalSize)
+      throws SmapiException {
+    Path directory = location(deviceConfig);
+    try {
+      Files.createDirectories(directory);
+      Path record = directory.resolve(FileVolumes.SR_RECORD);
+      if (Files.exists(record)) {
+        throw SmapiException.failure(
+            SmError.SR_EXISTS, "the directory holds an SR already: introduce it instead");
+      }
+      AtomicFile.write(
+          record, Map.of("uuid", sr, "name_label", nameLabel, "name_description", nameDescription));
+    } catch (IOException e) {
+      throw SmapiException.failure(SmError.FILE_SR_CREATE, directory + ": " + e).withCause(e);
+    }
+    return deviceConfig;
+  }
+
+  @Override
+  public StorageRepository attach(String sr, Map<String, String> deviceConfig)
+      throws SmapiException {
+    Path directory = location(deviceConfig);
+    try {
+      String owner = AtomicFile.read(directory.resolve(FileVolumes.SR_RECORD)).get("uuid");
+      if (!sr.equals(owner)) {
+        throw SmapiException.failure(
+            SmError.SR_UNAVAILABLE,
+            directory + (owner == null ? " holds no SR" : " holds another SR, " + owner));
+      }
+      FileVolumes volumes =
+          FileVolumes.open(directory)
+              .orElseThrow(() ->
+                  SmapiException.failure(SmError.SR_IN_USE, directory + " is attached elsewhere"));
+      return VolumeRepository.open(sr, volumes);
+    } catch (IOException e) {
+      throw SmapiException.failure(SmError.SR_UNAVAILABLE, directory + ": " + e).withCause(e);
+    }
+  }
+
+  @Override
+  public List<ProbeResult> probe(Map<String, String> deviceConfig, Map<String, String> smConfig)
+      throws SmapiException {
+    Path directory = location(deviceConfig);
+    try {
+      Map<String, String> record = AtomicFile.read(directory.resolve(FileVolumes.SR_RECORD));
+      String uuid = record.get("uuid");
+      if (uuid == null) {
+        return List.of(new ProbeResult(deviceConfig, true, Optional.empty(), Map.of()));
+      }
+      SrInfo sr =
+          new SrInfo(
+              uuid,
+              record.getOrDefault("name_label", ""),
+              record.getOrDefault("name_description", ""),
+              Files.getFileStore(directory).getTotalSpace(),
+              Files.getFileStore(directory).getUsableSpace(),
+              false,
+              SrInfo.Health.HEALTHY);
+      return List.of(new ProbeResult(deviceConfig, true, Optional.of(sr), Map.of()));
+    } catch (IOException e) {
+      throw SmapiException.failure(SmError.SR_UNAVAILABLE, directory + ": " + e).withCause(e);
+    }
+  }
+
+  private static Path location(Map<String, String> deviceConfig) throws SmapiException {
+    String text = deviceConfig.getOrDefault(LOCATION, "");
+    if (text.isEmpty()) {
+      throw SmapiException.failure(
+          SmError.CONFIG_LOCATION_MISSING, "device-config:location is missing");
+    }
+    try {
+      Path path = Path.of(text);
+      if (path.isAbsolute()) {
+        return path.normalize();
+      }
+    } catch (InvalidPathException e) {
+      throw SmapiException.failure(SmError.SR_UNAVAILABLE, "location is no path").withCause(e);
+    }
+    throw SmapiException.failure(SmError.SR_UNAVAILABLE, text + " is not an absolute path");
+  }
+}
