@@ -167,7 +167,7 @@ final class Machine {
   /** Everything that is no page. */
   ObjectNode saveState() {
     ObjectNode saved = QmpServer.object();
-    saved.put("vm", settings.vm().toString()).put("touched", memory.touched());
+    saved.put("touched", memory.touched());
     workload.ifPresent(work -> work.save(saved.putObject("workload")));
     var sizes = saved.putArray("disks");
     disks.forEach(disk -> sizes.add(disk.size));
@@ -175,10 +175,6 @@ final class Machine {
   }
 
   void loadState(JsonNode saved) throws IOException {
-    if (!saved.path("vm").asText().equals(settings.vm().toString())) {
-      // The uuid names the ledger's blocks; a copy under another uuid keeps it in its platform.
-      throw new IOException("the memory of another VM arrives: " + saved.path("vm"));
-    }
     JsonNode sizes = saved.path("disks");
     if (sizes.size() != disks.size()) {
       throw new IOException(sizes.size() + " disks arrive where " + disks.size() + " are");

@@ -12,6 +12,7 @@ import org.jspecify.annotations.Nullable;
 final class QmpCommands implements QmpServer.Commands {
   private final Machine machine;
   private final BitmapCommands bitmaps;
+  private final ExportCommands exports;
   private final MigrationSettings migration = new MigrationSettings();
   private volatile @Nullable Outgoing outgoing;
   private volatile @Nullable Incoming incoming;
@@ -19,6 +20,7 @@ final class QmpCommands implements QmpServer.Commands {
   QmpCommands(Machine machine) {
     this.machine = machine;
     this.bitmaps = new BitmapCommands(machine);
+    this.exports = new ExportCommands(machine, bitmaps);
   }
 
   @Override
@@ -71,7 +73,7 @@ final class QmpCommands implements QmpServer.Commands {
           "block-export-add",
           "block-export-del",
           "query-block-exports" ->
-          ExportCommands.run(command);
+          exports.run(command, arguments);
       default -> migrationCommand(command, arguments);
     };
   }

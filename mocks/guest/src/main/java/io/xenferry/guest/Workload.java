@@ -28,13 +28,12 @@ final class Workload {
 
   private static final int[] BLOCKS = {1, 1, 2, 4, 8, 16};
 
-  private record Write(long sequence, GuestDisk disk, long offset, int blocks) {
+  private record Write(UUID vm, long sequence, GuestDisk disk, long offset, int blocks) {
     long chunk() {
       return ((long) disk.index << 44) | offset / CHUNK;
     }
   }
 
-  private final UUID vm;
   private final List<GuestDisk> disks;
   private final LedgerWriter ledger;
   private final RunGate gate;
@@ -44,6 +43,7 @@ final class Workload {
   private final Throttle rate;
 
   // Guarded by this.
+  private UUID vm;
   private long sequence;
   private long random;
   private final Set<Long> busyChunks = new HashSet<>();
@@ -87,7 +87,7 @@ final class Workload {
   }
 
   synchronized void save(ObjectNode state) {
-    state.put("sequence", sequence).put("random", random);
+    state.put("vm", vm.toString()).put("sequence", sequence).put("random", random);
   }
 
   synchronized void load(JsonNode state) throws IOException {
@@ -96,6 +96,12 @@ final class Workload {
     }
     sequence = state.path("sequence").asLong();
     random = state.path("random").asLong();
+    try {
+      // The guest does not know when its host gives it another uuid.
+      vm = UUID.fromString(state.path("vm").asText());
+    } catch (IllegalArgumentException e) {
+      throw new IOException("the workload's state has no uuid", e);
+    }
   }
 
   /** Notes that the guest begins to run here, before it does. */
@@ -156,7 +162,7 @@ final class Workload {
       buffer.clear();
       for (int i = 0; i < write.blocks; i++) {
         long number = write.offset / DiskBlock.SIZE + i;
-        new DiskBlock(DiskBlock.Kind.WRITE, write.disk.index, number, write.sequence, vm)
+        new DiskBlock(DiskBlock.Kind.WRITE, write.disk.index, number, write.sequence, write.vm)
             .put(buffer);
       }
       buffer.flip();
@@ -179,7 +185,7 @@ final class Workload {
       long chunk = below(chunks);
       int blocks = BLOCKS[(int) below(BLOCKS.length)];
       long first = below(CHUNK / DiskBlock.SIZE - blocks + 1);
-      Write write = new Write(sequence, disk, chunk * CHUNK + first * DiskBlock.SIZE, blocks);
+      Write write = new Write(vm, sequence, disk, chunk * CHUNK + first * DiskBlock.SIZE, blocks);
       if (busyChunks.add(write.chunk())) {
         inFlight.add(sequence);
         sequence++;

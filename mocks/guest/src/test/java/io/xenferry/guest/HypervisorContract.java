@@ -1,16 +1,22 @@
 package io.xenferry.guest;
 
 import static io.xenferry.guest.Guests.awaitState;
+import static java.util.concurrent.TimeUnit.SECONDS;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.awaitility.Awaitility.await;
 
+import io.xenferry.block.FileBackend;
+import io.xenferry.block.Range;
+import io.xenferry.copy.SourceDisk;
 import io.xenferry.qemu.GuestLauncher;
 import io.xenferry.qemu.QemuHypervisor;
 import io.xenferry.spi.Guest;
 import io.xenferry.spi.Guest.State;
 import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.HypervisorException;
+import java.io.RandomAccessFile;
+import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -189,6 +195,25 @@ abstract class HypervisorContract {
   }
 
   @Test
+  void doesNotActivateWhatAnotherWritesTo() throws Exception {
+    Guest source = guests.host("s").start(spec("a"), false);
+    Guest destination = guests.host("d").startIncoming(spec("b"));
+    toPreSwitchover(source, destination.incomingSocket());
+    try (FileBackend intruder =
+        FileBackend.open(guests.directory.resolve("b"), FileBackend.Mode.READ_WRITE)) {
+      assertThat(intruder.readOnly()).isFalse();
+      source.finishMemory();
+      awaitState(destination, State.RECEIVED);
+      assertThatThrownBy(destination::activate)
+          .isInstanceOf(HypervisorException.class)
+          .hasMessageContaining("another process writes");
+      assertThatThrownBy(destination::resume).isInstanceOf(HypervisorException.class);
+    }
+    destination.activate();
+    destination.resume();
+  }
+
+  @Test
   void isFoundInEveryPhaseOfTheSending() throws Exception {
     QemuHypervisor first = guests.host("s");
     QemuHypervisor firstDestination = guests.host("d");
@@ -205,6 +230,47 @@ abstract class HypervisorContract {
     foundSource.finishMemory();
     awaitState(foundSource, State.SENT);
     awaitState(foundDestination, State.RECEIVED);
+  }
+
+  @Test
+  void offersItsDiskInPasses() throws Exception {
+    GuestSpec spec = spec("a");
+    try (RandomAccessFile disk =
+        new RandomAccessFile(guests.directory.resolve("a").toFile(), "rw")) {
+      disk.seek(1 << 20);
+      disk.write(new byte[64 << 10]);
+    }
+    QemuHypervisor host = guests.host("s");
+    Guest guest = host.start(spec, true);
+    SourceDisk source = guest.source("xvda");
+    assertThat(source.size()).isEqualTo(SIZE);
+    assertThat(source.dirtyBytes().get(10, SECONDS)).isZero();
+    SourceDisk.Pass first = source.beginPass().get(10, SECONDS);
+    assertThat(first.ranges()).containsExactly(new Range(1 << 20, 64 << 10));
+    ByteBuffer content = ByteBuffer.allocate(4096);
+    first.content().read(1 << 20, content).get(10, SECONDS);
+    first.end(false).get(10, SECONDS);
+
+    SourceDisk.Pass again = source.beginPass().get(10, SECONDS);
+    assertThat(again.ranges()).isEqualTo(first.ranges());
+    again.end(true).get(10, SECONDS);
+    SourceDisk.Pass second = source.beginPass().get(10, SECONDS);
+    assertThat(second.ranges()).isEmpty();
+    second.end(false).get(10, SECONDS);
+    SourceDisk.Pass third = source.beginPass().get(10, SECONDS);
+    assertThat(third.ranges()).isEmpty();
+
+    // The server dies in the middle of a pass; the next one begins anew.
+    host.close();
+    Guest found = guests.host("s").find(vm).orElseThrow();
+    try (SourceDisk anew = found.source("xvda")) {
+      SourceDisk.Pass pass = anew.beginPass().get(10, SECONDS);
+      assertThat(pass.ranges()).isEqualTo(first.ranges());
+      pass.end(true).get(10, SECONDS);
+    }
+    found.source("xvda").close();
+    found.throttle(1 << 20);
+    found.throttle(0);
   }
 
   void toPreSwitchover(Guest source, Path socket) throws Exception {

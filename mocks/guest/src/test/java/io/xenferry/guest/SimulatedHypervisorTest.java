@@ -1,12 +1,49 @@
 package io.xenferry.guest;
 
+import static io.xenferry.guest.Guests.awaitState;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
 import io.xenferry.qemu.GuestLauncher;
 import io.xenferry.qemu.SimulatedLauncher;
+import io.xenferry.spi.Guest;
+import io.xenferry.spi.Guest.State;
+import io.xenferry.spi.GuestSpec;
+import io.xenferry.spi.HypervisorException;
+import java.util.Map;
+import org.junit.jupiter.api.Test;
 
 class SimulatedHypervisorTest extends HypervisorContract {
 
   @Override
   GuestLauncher launcher() {
     return SimulatedLauncher.ofThisJvm();
+  }
+
+  @Test
+  void refusesToActivateWhenToldTo() throws Exception {
+    Guest source = guests.host("s").start(spec("a"), false);
+    Guest destination = guests.host("d").startIncoming(faulty("refuse-activate"));
+    toPreSwitchover(source, destination.incomingSocket());
+    source.finishMemory();
+    awaitState(destination, State.RECEIVED);
+    assertThatThrownBy(destination::activate)
+        .isInstanceOfSatisfying(
+            HypervisorException.class,
+            e -> assertThat(e.kind()).isEqualTo(HypervisorException.Kind.REFUSED));
+  }
+
+  @Test
+  void diesWhereToldTo() throws Exception {
+    Guest source = guests.host("s").start(spec("a"), false);
+    Guest destination = guests.host("d").startIncoming(faulty("die=received"));
+    toPreSwitchover(source, destination.incomingSocket());
+    source.finishMemory();
+    awaitState(destination, State.GONE);
+    awaitState(source, State.SENT);
+  }
+
+  private GuestSpec faulty(String fault) throws Exception {
+    return guests.spec(vm, Map.of("xenferry:fault", fault), guests.disk("b", SIZE));
   }
 }

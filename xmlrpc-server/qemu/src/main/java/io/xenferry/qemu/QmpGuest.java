@@ -165,6 +165,12 @@ final class QmpGuest implements Guest {
     if (process.alive()) {
       process.kill();
       process.awaitEnd(END_DEADLINE);
+      try {
+        // Only here: afterwards the directory may be that of the VM's next process.
+        directory.remove();
+      } catch (IOException e) {
+        log.info("{} stays behind", directory.path(), e);
+      }
     }
     monitor.close();
     gone();
@@ -180,7 +186,7 @@ final class QmpGuest implements Guest {
     if (!devices().contains(device)) {
       throw new HypervisorException(Kind.REFUSED, "the guest has no disk " + device);
     }
-    throw new HypervisorException(Kind.REFUSED, "not yet: " + device);
+    return BitmapSource.open(monitor, exports, spec.name(), GuestLauncher.nodeName(device));
   }
 
   @Override

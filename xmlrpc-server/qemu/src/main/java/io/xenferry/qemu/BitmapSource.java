@@ -1,0 +1,344 @@
+package io.xenferry.qemu;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import io.xenferry.block.BlockBackend;
+import io.xenferry.block.Extent;
+import io.xenferry.block.Range;
+import io.xenferry.copy.SourceDisk;
+import io.xenferry.nbd.NbdClient;
+import io.xenferry.nbd.NbdUri;
+import io.xenferry.spi.HypervisorException;
+import io.xenferry.spi.HypervisorException.Kind;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * A guest's disk, pass by pass, with the guest's own dirty bitmaps.
+ *
+ * <p>One bitmap notes writes from before the first pass on. A later pass, in one transaction, adds
+ * the next bitmap and disables this one, which then is fixed: it is exported with the disk, its
+ * ranges are read over NBD, and it is removed when the pass is done. A pass that is given back
+ * merges it into the one that notes now. The first pass is what is allocated; given back, it comes
+ * again.
+ *
+ * <p>Everything happens on one thread; futures complete there.
+ */
+final class BitmapSource implements SourceDisk {
+  private static final Logger log = LoggerFactory.getLogger(BitmapSource.class);
+
+  /** As the disk's clusters in QEMU; finer ones cost memory, coarser ones copy more. */
+  private static final int GRANULARITY = 64 << 10;
+
+  private final Monitor monitor;
+  private final NbdExports exports;
+  private final String name;
+  private final String node;
+  private final long size;
+  private final ExecutorService thread;
+  private final NbdClient.Options options = NbdClient.Options.DEFAULT;
+
+  // Owned by the thread.
+  private int number;
+  private boolean first = true;
+  private boolean closed;
+  private Optional<BitmapPass> current = Optional.empty();
+
+  private BitmapSource(Monitor monitor, NbdExports exports, String name, String node, long size) {
+    this.monitor = monitor;
+    this.exports = exports;
+    this.name = name;
+    this.node = node;
+    this.size = size;
+    this.thread =
+        Executors.newSingleThreadExecutor(Thread.ofVirtual().name("source " + name).factory());
+  }
+
+  /** Clears away what an earlier server left on the node, and begins to note writes. */
+  static BitmapSource open(Monitor monitor, NbdExports exports, String guest, String node)
+      throws HypervisorException, InterruptedException {
+    JsonNode found = find(monitor, node);
+    exports.removeAll(node);
+    for (JsonNode bitmap : found.path("dirty-bitmaps")) {
+      String old = bitmap.path("name").asText();
+      if (old.startsWith(NbdExports.PREFIX)) {
+        monitor.execute("block-dirty-bitmap-remove", Map.of("node", node, "name", old));
+      }
+    }
+    BitmapSource source =
+        new BitmapSource(
+            monitor,
+            exports,
+            guest + "/" + node,
+            node,
+            found.path("image").path("virtual-size").asLong());
+    monitor.execute("block-dirty-bitmap-add", source.addArguments(0));
+    return source;
+  }
+
+  private static JsonNode find(Monitor monitor, String node)
+      throws HypervisorException, InterruptedException {
+    for (JsonNode candidate : monitor.execute("query-named-block-nodes", Map.of("flat", true))) {
+      if (candidate.path("node-name").asText().equals(node)) {
+        return candidate;
+      }
+    }
+    throw new HypervisorException(Kind.REFUSED, "the guest has no block node " + node);
+  }
+
+  private static String bitmap(int number) {
+    return NbdExports.PREFIX + "b" + number;
+  }
+
+  private Map<String, Object> addArguments(int number) {
+    return Map.of(
+        "node", node, "name", bitmap(number), "granularity", GRANULARITY, "persistent", false);
+  }
+
+  private Map<String, Object> naming(int number) {
+    return Map.of("node", node, "name", bitmap(number));
+  }
+
+  @Override
+  public String name() {
+    return name;
+  }
+
+  @Override
+  public long size() {
+    return size;
+  }
+
+  private <T> CompletableFuture<T> run(Callable<T> task) {
+    CompletableFuture<T> done = new CompletableFuture<>();
+    try {
+      thread.execute(() -> {
+        try {
+          done.complete(task.call());
+        } catch (Exception | Error e) {
+          done.completeExceptionally(e);
+        }
+      });
+    } catch (RejectedExecutionException e) {
+      done.completeExceptionally(
+          new HypervisorException(Kind.REFUSED, name + " is no longer offered", e));
+    }
+    return done;
+  }
+
+  @Override
+  public CompletableFuture<Pass> beginPass() {
+    return run(this::begin);
+  }
+
+  private Pass begin() throws Exception {
+    if (closed || current.isPresent()) {
+      throw new HypervisorException(
+          Kind.REFUSED, name + (closed ? " is no longer offered" : ": a pass is under way"));
+    }
+    BitmapPass pass = first ? beginAllocated() : beginDirty();
+    current = Optional.of(pass);
+    return pass;
+  }
+
+  private BitmapPass beginAllocated() throws Exception {
+    String id = exportId(-1);
+    exports.add(id, node, "");
+    NbdClient content = connectOrRemove(id, options);
+    try {
+      List<Range> ranges = new ArrayList<>();
+      for (long at = 0; at < size; ) {
+        for (Extent extent : get(content.extents(at, size - at))) {
+          if (!extent.zero()) {
+            add(ranges, extent.offset(), extent.length());
+          }
+          at = extent.end();
+        }
+      }
+      return new BitmapPass(id, -1, content, List.copyOf(ranges));
+    } catch (Exception e) {
+      content.close();
+      exports.remove(id);
+      throw e;
+    }
+  }
+
+  private static void add(List<Range> ranges, long offset, long length) {
+    if (!ranges.isEmpty() && ranges.getLast().end() == offset) {
+      Range last = ranges.removeLast();
+      ranges.add(new Range(last.offset(), last.length() + length));
+    } else {
+      ranges.add(new Range(offset, length));
+    }
+  }
+
+  private BitmapPass beginDirty() throws Exception {
+    int frozen = number;
+    monitor.execute(
+        "transaction",
+        Map.of(
+            "actions",
+            List.of(
+                Map.of("type", "block-dirty-bitmap-add", "data", addArguments(frozen + 1)),
+                Map.of("type", "block-dirty-bitmap-disable", "data", naming(frozen)))));
+    number = frozen + 1;
+    String id = exportId(frozen);
+    try {
+      exports.add(id, node, bitmap(frozen));
+      String context = NbdClient.dirtyBitmapContext(bitmap(frozen));
+      NbdClient content = connectOrRemove(id, options.withContexts(context));
+      try {
+        return new BitmapPass(id, frozen, content, get(content.dirtyRanges(context)));
+      } catch (Exception e) {
+        content.close();
+        exports.remove(id);
+        throw e;
+      }
+    } catch (Exception e) {
+      giveBack(frozen);
+      throw e;
+    }
+  }
+
+  private String exportId(int bitmap) {
+    return NbdExports.PREFIX + node + (bitmap < 0 ? "-all" : "-b" + bitmap);
+  }
+
+  private NbdClient connectOrRemove(String id, NbdClient.Options how) throws Exception {
+    try {
+      return NbdClient.connect(NbdUri.unix(exports.socket(), id), how);
+    } catch (Exception e) {
+      exports.remove(id);
+      throw e;
+    }
+  }
+
+  private static <T> T get(CompletableFuture<T> future) throws Exception {
+    try {
+      return future.get(Monitor.DEADLINE.toNanos(), TimeUnit.NANOSECONDS);
+    } catch (ExecutionException e) {
+      throw e.getCause() instanceof Exception cause ? cause : e;
+    } catch (TimeoutException e) {
+      throw new HypervisorException(Kind.TIMEOUT, "the guest's NBD server does not answer", e);
+    }
+  }
+
+  /** Puts what a disabled bitmap holds into the one that notes now. */
+  private void giveBack(int frozen) throws HypervisorException, InterruptedException {
+    monitor.execute(
+        "block-dirty-bitmap-merge",
+        Map.of("node", node, "target", bitmap(number), "bitmaps", List.of(bitmap(frozen))));
+    monitor.execute("block-dirty-bitmap-remove", naming(frozen));
+  }
+
+  @Override
+  public CompletableFuture<Long> dirtyBytes() {
+    return run(() -> {
+      long bytes = 0;
+      for (JsonNode bitmap : find(monitor, node).path("dirty-bitmaps")) {
+        if (bitmap.path("name").asText().equals(bitmap(number))) {
+          bytes = bitmap.path("count").asLong();
+        }
+      }
+      return bytes;
+    });
+  }
+
+  @Override
+  public void close() {
+    var unused = run(this::giveUp);
+    thread.shutdown();
+    try {
+      if (!thread.awaitTermination(Monitor.DEADLINE.toMillis(), TimeUnit.MILLISECONDS)) {
+        log.warn("{}: its bitmaps stay until the next copy", name);
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  private boolean giveUp() {
+    if (closed) {
+      return false;
+    }
+    closed = true;
+    try {
+      current.ifPresent(pass -> pass.content.close());
+      exports.removeAll(node);
+      for (JsonNode bitmap : find(monitor, node).path("dirty-bitmaps")) {
+        String old = bitmap.path("name").asText();
+        if (old.startsWith(NbdExports.PREFIX)) {
+          monitor.execute("block-dirty-bitmap-remove", Map.of("node", node, "name", old));
+        }
+      }
+    } catch (HypervisorException e) {
+      // With the process gone nothing is left; else the next copy clears it away.
+      log.debug("{}: giving up its bitmaps", name, e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+    return true;
+  }
+
+  private final class BitmapPass implements Pass {
+    private final String id;
+    private final int frozen;
+    private final NbdClient content;
+    private final List<Range> ranges;
+
+    /**
+     * @param frozen the bitmap's number, or -1 in the first pass
+     */
+    BitmapPass(String id, int frozen, NbdClient content, List<Range> ranges) {
+      this.id = id;
+      this.frozen = frozen;
+      this.content = content;
+      this.ranges = ranges;
+    }
+
+    @Override
+    public BlockBackend content() {
+      return content;
+    }
+
+    @Override
+    public List<Range> ranges() {
+      return ranges;
+    }
+
+    @Override
+    public CompletableFuture<Void> end(boolean done) {
+      return run(() -> {
+        finish(done);
+        return null;
+      });
+    }
+
+    private void finish(boolean done) throws Exception {
+      if (closed || current.filter(pass -> pass == this).isEmpty()) {
+        return;
+      }
+      content.close();
+      exports.remove(id);
+      if (frozen < 0) {
+        first = !done;
+      } else if (done) {
+        monitor.execute("block-dirty-bitmap-remove", naming(frozen));
+      } else {
+        giveBack(frozen);
+      }
+      current = Optional.empty();
+    }
+  }
+}
