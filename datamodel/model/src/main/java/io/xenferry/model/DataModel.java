@@ -1,6 +1,8 @@
 package io.xenferry.model;
 
 import java.util.Arrays;
+import java.util.Collections;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -17,6 +19,7 @@ public final class DataModel {
   public static final int API_MINOR = Published.API_MINOR;
   public static final String API_VENDOR = Published.API_VENDOR;
 
+  private static final Map<String, String> RELATIONS = pairs();
   private static final Map<String, List<String>> WORDS = new ConcurrentHashMap<>();
 
   private DataModel() {}
@@ -29,6 +32,26 @@ public final class DataModel {
   /** All classes, in the published order. */
   public static List<ClassDef> classes() {
     return Published.CLASSES.stream().map(DataModel::classDef).toList();
+  }
+
+  /** Names of the classes that have objects, without loading their facts. */
+  public static List<String> databaseClassNames() {
+    return Published.TABLES;
+  }
+
+  /**
+   * Stored ends of relations by the views that follow from them: {@code VM.VBDs}, {@code VBD.VM}.
+   */
+  public static Map<String, String> relations() {
+    return RELATIONS;
+  }
+
+  private static Map<String, String> pairs() {
+    Map<String, String> out = new LinkedHashMap<>();
+    for (int i = 0; i < Published.VIEWS.size(); i += 2) {
+      out.put(Published.VIEWS.get(i), Published.VIEWS.get(i + 1));
+    }
+    return Collections.unmodifiableMap(out);
   }
 
   /** A class by its wire name, case and all. */

@@ -1,6 +1,5 @@
 package io.xenferry.model.db;
 
-import io.xenferry.model.ClassDef;
 import io.xenferry.model.DataModel;
 import io.xenferry.model.FieldDef;
 import io.xenferry.model.FieldDef.StoredEnd;
@@ -10,33 +9,46 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.ConcurrentHashMap;
 
-/** The relations of the data model, from both ends. */
+/** The relations of the data model, from both ends. Loads only the classes that are asked for. */
 final class Relations {
-  private static final Map<StoredEnd, FieldDef> VIEWS = new HashMap<>();
-  private static final Map<String, List<FieldDef>> STORED = new HashMap<>();
+  /** By class, the names of its stored ends; by stored end, its view. */
+  private static final Map<String, List<String>> STORED = new HashMap<>();
+
+  private static final Map<String, String> VIEWS = new HashMap<>();
+  private static final Map<String, List<FieldDef>> ENDS = new ConcurrentHashMap<>();
 
   static {
-    for (ClassDef c : DataModel.classes()) {
-      for (FieldDef f : c.fields()) {
-        f.view().ifPresent(end -> VIEWS.put(end, f));
-      }
-    }
-    for (StoredEnd end : VIEWS.keySet()) {
-      STORED.computeIfAbsent(end.className(), c -> new ArrayList<>()).add(stored(end));
-    }
+    DataModel.relations()
+        .forEach((view, stored) -> {
+          VIEWS.put(stored, view);
+          STORED
+              .computeIfAbsent(stored.substring(0, stored.indexOf('.')), c -> new ArrayList<>())
+              .add(stored);
+        });
   }
 
   private Relations() {}
 
   /** The fields of the class whose references others see as views. */
   static List<FieldDef> storedEnds(String className) {
-    return STORED.getOrDefault(className, List.of());
+    List<FieldDef> ends = ENDS.get(className);
+    if (ends == null) {
+      ends = STORED.getOrDefault(className, List.of()).stream().map(Relations::named).toList();
+      ENDS.put(className, ends);
+    }
+    return ends;
   }
 
   /** The view that follows from a stored field, if there is one. */
   static Optional<FieldDef> viewOf(FieldDef stored) {
-    return Optional.ofNullable(VIEWS.get(new StoredEnd(stored.className(), stored.name())));
+    return Optional.ofNullable(VIEWS.get(stored.wireName())).map(Relations::named);
+  }
+
+  private static FieldDef named(String wireName) {
+    int dot = wireName.indexOf('.');
+    return stored(new StoredEnd(wireName.substring(0, dot), wireName.substring(dot + 1)));
   }
 
   /** The field that a view follows from. */

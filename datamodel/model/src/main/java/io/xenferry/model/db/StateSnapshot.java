@@ -1,6 +1,5 @@
 package io.xenferry.model.db;
 
-import io.xenferry.model.ClassDef;
 import io.xenferry.model.DataModel;
 import io.xenferry.model.Field;
 import io.xenferry.model.FieldDef;
@@ -20,9 +19,6 @@ import java.util.TreeMap;
 
 /** Reads a state. */
 class StateSnapshot implements Snapshot {
-  private static final List<String> TABLES =
-      DataModel.classes().stream().filter(ClassDef::inDatabase).map(ClassDef::name).toList();
-
   private final State fixed;
 
   StateSnapshot(State state) {
@@ -117,7 +113,8 @@ class StateSnapshot implements Snapshot {
   public Map<String, Integer> counts() {
     State s = state();
     Map<String, Integer> out = new TreeMap<>();
-    TABLES.forEach(t -> out.put(t.toLowerCase(Locale.ROOT), s.table(t).rows().size()));
+    DataModel.databaseClassNames()
+        .forEach(t -> out.put(t.toLowerCase(Locale.ROOT), s.table(t).rows().size()));
     return out;
   }
 

@@ -25,6 +25,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -217,6 +218,7 @@ class SqliteDatabaseTest {
   }
 
   @Test
+  @Tag("slow")
   void aHundredThousandObjects() throws Exception {
     Ref<SR> sr;
     long open;

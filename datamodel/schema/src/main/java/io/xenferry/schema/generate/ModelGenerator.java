@@ -246,6 +246,19 @@ public final class ModelGenerator {
         source.classes().stream()
             .map(c -> quote(c.name))
             .collect(Collectors.joining(",\n          ")));
+    out.append(
+        ");\n\n  /** Those that have objects. */\n  static final List<String> TABLES =\n      List.of(\n          ");
+    out.append(
+        source.classes().stream()
+            .filter(c -> c.database)
+            .map(c -> quote(c.name))
+            .collect(Collectors.joining(",\n          ")));
+    out.append(
+        ");\n\n  /** View, then stored end: VM.VBDs, VBD.VM. */\n  static final List<String> VIEWS =\n      List.of(\n          ");
+    out.append(
+        source.views().entrySet().stream()
+            .map(v -> quote(v.getKey()) + ", " + quote(v.getValue()))
+            .collect(Collectors.joining(",\n          ")));
     out.append(");\n\n  private Published() {}\n\n");
     out.append("  static @Nullable ClassDef classDef(String name) {\n    return switch (name) {\n");
     for (ClassXml c : source.classes()) {
