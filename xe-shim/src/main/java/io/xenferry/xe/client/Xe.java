@@ -183,9 +183,9 @@ public final class Xe {
 
   private static final String USAGE =
       """
-      Usage: xe COMMAND [ -s SERVER ] [ -p PORT ] [ -u USER ] [ -pw PASSWORD | -pwf FILE ]
-                [ --nossl ] [ --debug ] [ --debug-on-fail ] [ --traceparent TRACE ]
-                [ --minimal ] [ --trace ] [ NAME=VALUE ... ]
+      Usage: xe COMMAND [ -s SERVER ] [ -p PORT ] [ -u USER ] [ -pw PASSWORD ]
+                [ -pwf FILE ] [ --nossl ] [ --debug ] [ --debug-on-fail ]
+                [ --traceparent TRACE ] [ --minimal ] [ --trace ] [ NAME=VALUE ... ]
 
       Without -s, the server on this machine is asked. "xe help" lists its commands.
       """;

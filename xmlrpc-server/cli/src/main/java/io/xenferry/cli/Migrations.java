@@ -1,0 +1,23 @@
+package io.xenferry.cli;
+
+import io.xenferry.model.XenApiException;
+import java.util.List;
+import java.util.SequencedMap;
+
+/** The migrations of this server, as an administrator sees and, in need, decides them. */
+public interface Migrations {
+
+  /**
+   * A row for each migration, oldest first; names of columns, such as {@code id}, {@code vm},
+   * {@code role}, {@code state}, {@code peer}, with their text, in the order to show.
+   *
+   * @param session a session that the server checks the role of
+   */
+  List<SequencedMap<String, String>> list(String session) throws XenApiException;
+
+  /** Declares that the destination owns the VM, when the destination cannot be asked any more. */
+  void forceCommit(String session, String id) throws XenApiException;
+
+  /** Declares that the source owns the VM, when the destination cannot be asked any more. */
+  void forceResume(String session, String id) throws XenApiException;
+}

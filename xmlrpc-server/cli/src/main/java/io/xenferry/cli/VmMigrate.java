@@ -1,0 +1,309 @@
+package io.xenferry.cli;
+
+import io.xenferry.model.Value;
+import io.xenferry.model.XenApiException;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.SequencedMap;
+import java.util.Set;
+
+/**
+ * {@code vm-migrate}: inside the pool by VM.pool_migrate, else with its disks by
+ * host.migrate_receive at the destination and VM.migrate_send here.
+ */
+final class VmMigrate {
+  private static final List<String> STORAGE_PREFIXES =
+      List.of(
+          "remote-master",
+          "remote-username",
+          "remote-password",
+          "remote-network",
+          "vif",
+          "vdi",
+          "vgpu",
+          "image-format",
+          "destination-sr-uuid");
+
+  /** Options that go into the call's options as they are. */
+  private static final List<String> PASSED_ON =
+      List.of("strategy", "max-downtime", "bandwidth", "keep-source", "verify");
+
+  /**
+   * API version and originator of the login at the destination, as the published command has them.
+   */
+  private static final String LOGIN_VERSION = "1.3";
+
+  private VmMigrate() {}
+
+  static void run(Run run) throws XenApiException, CliException, IOException {
+    Run renamed =
+        run.with(run.arguments().renamed(Map.of("host-uuid", "host", "host-name", "host")));
+    boolean storage =
+        renamed.arguments().all().stream()
+            .anyMatch(e -> STORAGE_PREFIXES.stream().anyMatch(e.getKey()::startsWith));
+    if (storage) {
+      withStorage(renamed);
+    } else {
+      insidePool(renamed);
+    }
+  }
+
+  private static SequencedMap<String, String> options(Arguments a) throws CliException {
+    SequencedMap<String, String> options = new LinkedHashMap<>();
+    a.get("compress").ifPresent(c -> options.put("compress", c));
+    for (String name : List.of("force", "live", "copy")) {
+      options.put(name, Boolean.toString(a.flag(name)));
+    }
+    for (String name : PASSED_ON) {
+      a.get(name).ifPresent(value -> options.put(name, value));
+    }
+    return options;
+  }
+
+  private static void insidePool(Run run) throws XenApiException, CliException, IOException {
+    String host =
+        VmCommands.host(run, "host")
+            .orElseThrow(() -> CliException.failed("No destination host specified"));
+    Value options = Value.ofTexts(options(run.arguments()));
+    Set<String> own = new HashSet<>(List.of("host", "live", "compress"));
+    own.addAll(PASSED_ON);
+    List<Selection.Chosen> vms =
+        run.selection().vms(Selection.filters(run.arguments(), own), true, false);
+    VmCommands.each(
+        run,
+        vms,
+        "VMs",
+        vm -> run.calls().call("VM.pool_migrate", Value.of(vm.ref()), Value.of(host), options));
+  }
+
+  private static void withStorage(Run run) throws XenApiException, CliException, IOException {
+    Arguments a = run.arguments();
+    run.printer().say("Performing a storage live migration: the VM's disks move with it.");
+    for (String name : List.of("remote-master", "remote-username", "remote-password")) {
+      if (!a.has(name)) {
+        throw CliException.required(name);
+      }
+    }
+    String master = a.need("remote-master");
+    try (RemoteServers.Remote remote =
+        run.environment().remoteServers().connect(master, a.get("remote-fingerprint"))) {
+      Optional<String> accepted = remote.acceptedAtFirstContact();
+      if (accepted.isPresent()) {
+        run.client()
+            .stderr(
+                "First contact with %s: its certificate is trusted from now on, SHA-256 %s\n"
+                    .formatted(master, accepted.get()));
+      }
+      String session =
+          Calls.text(
+              remote.call(
+                  "session.login_with_password",
+                  Value.of(a.need("remote-username")),
+                  Value.of(a.need("remote-password")),
+                  Value.of(LOGIN_VERSION),
+                  Value.of("xenferry xe")));
+      try {
+        send(run, new Calls(remote, session));
+      } finally {
+        logout(remote, session);
+      }
+    }
+  }
+
+  private static void logout(RemoteServers.Remote remote, String session) {
+    try {
+      remote.call("session.logout", Value.of(session));
+    } catch (XenApiException e) {
+      // What became of the migration matters, not of a session that ends by itself.
+    }
+  }
+
+  private static void send(Run run, Calls remote)
+      throws XenApiException, CliException, IOException {
+    Arguments a = run.arguments();
+    String host = host(a, remote);
+    String network = network(a, remote, host);
+    SequencedMap<String, Value> vifs = map(run, remote, "vif", "VIF", "network");
+    SequencedMap<String, Value> vdis = map(run, remote, "vdi", "VDI", "SR");
+    SequencedMap<String, Value> vgpus = map(run, remote, "vgpu", "VGPU", "GPU_group");
+    List<Selection.Chosen> vms = run.selection().vms(Selection.filters(a, own(run)), false, true);
+    if (vms.isEmpty()) {
+      throw CliException.failed("No matching VMs found");
+    }
+    vdis = completed(run, remote, host, vms.getFirst(), vdis);
+    announce(run, remote, host, network, vdis);
+    Value options = Value.ofTexts(options(a));
+    Value token = remote.call("host.migrate_receive", Value.of(host), Value.of(network), options);
+    SequencedMap<String, Value> formats = new LinkedHashMap<>();
+    for (Map.Entry<String, String> e : a.map("image-format").entrySet()) {
+      formats.put(run.calls().byUuid("VDI", e.getKey()), Value.of(e.getValue()));
+    }
+    Value vdiMap = new Value.Struct(vdis);
+    VmCommands.each(
+        run,
+        vms,
+        "VMs",
+        vm -> {
+          String moved =
+              run.calls()
+                  .text(
+                      "VM.migrate_send",
+                      Value.of(vm.ref()),
+                      token,
+                      Value.of(true),
+                      vdiMap,
+                      new Value.Struct(vifs),
+                      options,
+                      new Value.Struct(vgpus),
+                      new Value.Struct(formats));
+          if (a.flag("copy")) {
+            run.printer().line(remote.uuid("VM", moved));
+          }
+        });
+  }
+
+  private static Set<String> own(Run run) {
+    Set<String> own = run.command().own();
+    own.addAll(List.of("host", "vgpu"));
+    return own;
+  }
+
+  private static String host(Arguments a, Calls remote) throws XenApiException, CliException {
+    Optional<String> name = a.get("host");
+    String query =
+        name.isEmpty() ? "true" : Calls.anyEquals(name.get(), "hostname", "name__label", "uuid");
+    SequencedMap<String, Map<String, Value>> hosts = remote.records("host", query);
+    if (hosts.isEmpty()) {
+      throw CliException.failed("No host '%s' at the destination".formatted(name.orElse("")));
+    }
+    return hosts.firstEntry().getKey();
+  }
+
+  private static String network(Arguments a, Calls remote, String host)
+      throws XenApiException, CliException {
+    Optional<String> name = a.get("remote-network");
+    if (name.isPresent()) {
+      return remote
+          .first("network", name.get(), "bridge", "name__label", "uuid")
+          .orElseThrow(() ->
+              CliException.failed("No network '%s' at the destination".formatted(name.get())));
+    }
+    String query =
+        "((field \"host\" = \"%s\") and (field \"management\" = \"true\"))".formatted(host);
+    SequencedMap<String, Map<String, Value>> pifs = remote.records("PIF", query);
+    if (pifs.isEmpty()) {
+      throw CliException.failed("The destination host has no management interface");
+    }
+    return Calls.field(pifs.firstEntry().getValue(), "network");
+  }
+
+  /** A map of objects here to objects there, both by uuid on the command line. */
+  private static SequencedMap<String, Value> map(
+      Run run, Calls remote, String parameter, String hereClass, String thereClass)
+      throws XenApiException {
+    SequencedMap<String, Value> map = new LinkedHashMap<>();
+    for (Map.Entry<String, String> e : run.arguments().map(parameter).entrySet()) {
+      map.put(
+          run.calls().byUuid(hereClass, e.getKey()),
+          Value.of(remote.byUuid(thereClass, e.getValue())));
+    }
+    return map;
+  }
+
+  /** The user's map, and for the VM's other disks the SR the user named or the best there is. */
+  private static SequencedMap<String, Value> completed(
+      Run run, Calls remote, String host, Selection.Chosen vm, SequencedMap<String, Value> users)
+      throws XenApiException, IOException {
+    Optional<String> named = run.arguments().get("destination-sr-uuid");
+    Optional<String> sr =
+        named.isPresent()
+            ? Optional.of(remote.byUuid("SR", named.get()))
+            : preferredSr(run, remote, host);
+    if (sr.isEmpty()) {
+      return users;
+    }
+    SequencedMap<String, Value> all = new LinkedHashMap<>();
+    for (String vbd : Calls.texts(run.calls().call("VM.get_VBDs", Value.of(vm.ref())))) {
+      if (!Calls.truth(run.calls().call("VBD.get_empty", Value.of(vbd)))) {
+        String vdi = run.calls().of(vbd, "VBD.get_VDI");
+        all.put(vdi, users.getOrDefault(vdi, Value.of(sr.get())));
+      }
+    }
+    users.forEach(all::putIfAbsent);
+    return all;
+  }
+
+  /** Of the SRs that the host sees, shared ones before local ones, the one with the most room. */
+  private static Optional<String> preferredSr(Run run, Calls remote, String host)
+      throws IOException {
+    try {
+      Set<String> seen = new HashSet<>();
+      for (Map<String, Value> pbd :
+          remote
+              .records(
+                  "PBD",
+                  "((field \"host\" = \"%s\") and (field \"currently_attached\" = \"true\"))"
+                      .formatted(host))
+              .values()) {
+        seen.add(Calls.field(pbd, "SR"));
+      }
+      for (String shared : List.of("true", "false")) {
+        Optional<String> best = roomiest(remote, seen, shared);
+        if (best.isPresent()) {
+          return best;
+        }
+      }
+    } catch (XenApiException | IllegalArgumentException e) {
+      run.printer().say("The destination's SRs cannot be compared; only the given map is used.");
+    }
+    return Optional.empty();
+  }
+
+  private static Optional<String> roomiest(Calls remote, Set<String> seen, String shared)
+      throws XenApiException {
+    Optional<String> best = Optional.empty();
+    long most = Long.MIN_VALUE;
+    for (Map.Entry<String, Map<String, Value>> sr :
+        remote.records("SR", "(field \"shared\" = \"%s\")".formatted(shared)).entrySet()) {
+      Map<String, Value> record = sr.getValue();
+      if (seen.contains(sr.getKey()) && !Calls.field(record, "content_type").equals("iso")) {
+        long room = number(record, "physical_size") - number(record, "physical_utilisation");
+        if (room > most) {
+          most = room;
+          best = Optional.of(sr.getKey());
+        }
+      }
+    }
+    return best;
+  }
+
+  private static long number(Map<String, Value> record, String field) {
+    return Calls.number(record.getOrDefault(field, Value.of(0)));
+  }
+
+  private static void announce(
+      Run run, Calls remote, String host, String network, Map<String, Value> vdis)
+      throws XenApiException, IOException {
+    List<String> lines = new ArrayList<>();
+    lines.add(
+        "To host %s, over network %s. Disks go to these SRs:"
+            .formatted(
+                remote.of(host, "host.get_name_label"),
+                remote.of(network, "network.get_name_label")));
+    for (Map.Entry<String, Value> e : vdis.entrySet()) {
+      lines.add(
+          "VDI %s -> SR %s"
+              .formatted(
+                  run.calls().uuid("VDI", e.getKey()),
+                  remote.uuid("SR", Calls.text(e.getValue()))));
+    }
+    for (String line : lines) {
+      run.printer().say(line);
+    }
+  }
+}

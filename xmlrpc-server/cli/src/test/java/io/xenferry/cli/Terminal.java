@@ -1,0 +1,136 @@
+package io.xenferry.cli;
+
+import io.xenferry.model.XenApiException;
+import io.xenferry.spi.XenApi;
+import io.xenferry.xe.protocol.Greeting;
+import io.xenferry.xe.protocol.Message;
+import io.xenferry.xe.protocol.MessageCodec;
+import java.io.ByteArrayInputStream;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Optional;
+import java.util.SequencedMap;
+
+/** Runs a command through the protocol and keeps what its user would see. */
+final class Terminal implements CliEnvironment {
+  final FakeXenApi api = new FakeXenApi();
+  final FakeXenApi remote = new FakeXenApi();
+  final List<String> connected = new ArrayList<>();
+  final List<String> forced = new ArrayList<>();
+  boolean preAuthenticated;
+  Optional<String> coordinator = Optional.empty();
+  private final ByteArrayOutputStream answers = new ByteArrayOutputStream();
+
+  /** What came out: standard output, standard error, Error messages, status. */
+  record Result(String out, String err, int status) {}
+
+  /** The user's answer to the next prompt. */
+  void type(String line) throws IOException {
+    byte[] bytes = line.getBytes(StandardCharsets.UTF_8);
+    MessageCodec.write(answers, new Message.Chunk(bytes.length));
+    answers.write(bytes);
+    MessageCodec.write(answers, new Message.End());
+  }
+
+  /** The content of the file that the server loads next. */
+  void file(String content) throws IOException {
+    MessageCodec.write(answers, new Message.Ok());
+    type(content);
+  }
+
+  Result xe(String... words) throws IOException {
+    List<String> items = new ArrayList<>(List.of(words));
+    items.addAll(List.of("username=root", "password=secret"));
+    return raw(items);
+  }
+
+  Result raw(List<String> items) throws IOException {
+    ByteArrayOutputStream in = new ByteArrayOutputStream();
+    Greeting.OURS.write(in);
+    in.writeBytes(answers.toByteArray());
+    answers.reset();
+    ByteArrayOutputStream out = new ByteArrayOutputStream();
+    CliSession.run(
+        String.join("\n", items).getBytes(StandardCharsets.UTF_8),
+        new ByteArrayInputStream(in.toByteArray()),
+        out,
+        () -> {},
+        this);
+    return read(out.toByteArray());
+  }
+
+  private static Result read(byte[] bytes) throws IOException {
+    ByteArrayInputStream in = new ByteArrayInputStream(bytes);
+    Greeting.read(in);
+    StringBuilder out = new StringBuilder();
+    StringBuilder err = new StringBuilder();
+    while (in.available() > 0) {
+      switch (MessageCodec.read(in, 1 << 20)) {
+        case Message.Print m -> out.append(m.text()).append('\n');
+        case Message.PrintStderr m -> err.append(m.text());
+        case Message.Error m ->
+            err.append("Error code: %s\nError parameters: %s\n".formatted(m.code(), String.join(", ", m.params())));
+        case Message.Exit m -> {
+          return new Result(out.toString(), err.toString(), m.code());
+        }
+        case Message m -> out.append(m).append('\n');
+      }
+    }
+    return new Result(out.toString(), err.toString(), -1);
+  }
+
+  @Override
+  public XenApi api() {
+    return api;
+  }
+
+  @Override
+  public boolean preAuthenticated() {
+    return preAuthenticated;
+  }
+
+  @Override
+  public String openLocalSession() {
+    return FakeXenApi.SESSION;
+  }
+
+  @Override
+  public Optional<String> coordinatorAddress() {
+    return coordinator;
+  }
+
+  @Override
+  public RemoteServers remoteServers() {
+    return (server, fingerprint) -> {
+      connected.add(server + fingerprint.map(f -> " " + f).orElse(""));
+      return remote;
+    };
+  }
+
+  @Override
+  public Migrations migrations() {
+    return new Migrations() {
+      @Override
+      public List<SequencedMap<String, String>> list(String session) {
+        SequencedMap<String, String> row = new LinkedHashMap<>(Map.of("id", "m1"));
+        row.put("state", "COMMITTING");
+        return List.of(row);
+      }
+
+      @Override
+      public void forceCommit(String session, String id) throws XenApiException {
+        forced.add("commit " + id);
+      }
+
+      @Override
+      public void forceResume(String session, String id) throws XenApiException {
+        forced.add("resume " + id);
+      }
+    };
+  }
+}

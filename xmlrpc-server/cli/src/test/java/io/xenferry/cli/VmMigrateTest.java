@@ -1,0 +1,115 @@
+package io.xenferry.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.xenferry.model.Value;
+import java.io.IOException;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** The calls that vm-migrate makes on either side. */
+class VmMigrateTest {
+  private static final String[] REMOTE = {
+    "vm-migrate", "vm=web", "remote-master=10.0.0.2:8443", "remote-username=root",
+    "remote-password=secret"
+  };
+
+  private final Terminal terminal = new Terminal();
+  private final FakeXenApi here = terminal.api;
+  private final FakeXenApi there = terminal.remote;
+
+  @BeforeEach
+  void twoPools() {
+    here.add("host", "h1", "name_label", "one");
+    here.add("VM", "v", "name_label", "web", "is_a_template", false, "is_control_domain", false,
+        "VBDs", List.of("OpaqueRef:VBD-b1", "OpaqueRef:VBD-b2", "OpaqueRef:VBD-cd"));
+    here.add("VBD", "b1", "empty", false, "VDI", "OpaqueRef:VDI-d1");
+    here.add("VBD", "b2", "empty", false, "VDI", "OpaqueRef:VDI-d2");
+    here.add("VBD", "cd", "empty", true, "VDI", Calls.NULL);
+    here.add("VDI", "d1");
+    here.add("VDI", "d2");
+    here.add("VIF", "i");
+    here.answer("VM.migrate_send", p -> Value.of("OpaqueRef:VM-new"));
+    String host = there.add("host", "h2", "name_label", "two", "hostname", "two.example");
+    there.add("PIF", "p", "host", host, "management", true, "network", "OpaqueRef:network-n");
+    there.add("network", "n", "name_label", "management");
+    there.add("VM", "new");
+    for (String sr : List.of("small", "large", "iso", "unseen")) {
+      String ref =
+          there.add("SR", sr, "shared", false, "content_type", sr.equals("iso") ? "iso" : "user",
+              "physical_size", sr.equals("small") ? 10 : 100, "physical_utilisation", 5);
+      there.add("PBD", sr, "host", host, "SR", ref, "currently_attached", !sr.equals("unseen"));
+    }
+    there.answer("host.migrate_receive", p -> Value.ofTexts(Map.of("session_id", "token")));
+  }
+
+  private static String[] with(String... more) {
+    String[] all = java.util.Arrays.copyOf(REMOTE, REMOTE.length + more.length);
+    System.arraycopy(more, 0, all, REMOTE.length, more.length);
+    return all;
+  }
+
+  @Test
+  void disksWithoutAPlaceGoToTheRoomiestSr() throws IOException {
+    there.fingerprint = Optional.of("abcd");
+    Terminal.Result result =
+        terminal.xe(with("vdi:d1=small", "vif:i=n", "live=true", "strategy=mirror", "max-downtime=300"));
+    assertThat(result.err())
+        .isEqualTo(
+            "First contact with 10.0.0.2:8443: its certificate is trusted from now on, SHA-256 abcd\n");
+    assertThat(result.status()).isZero();
+    assertThat(result.out())
+        .contains("VDI d1 -> SR small\nVDI d2 -> SR large\n", "To host two, over network management");
+    assertThat(terminal.connected).containsExactly("10.0.0.2:8443");
+    assertThat(there.changes())
+        .containsExactly(
+            "host.migrate_receive(OpaqueRef:host-h2, OpaqueRef:network-n, "
+                + "force: false; live: true; copy: false; strategy: mirror; max-downtime: 300)");
+    assertThat(here.changes())
+        .containsExactly(
+            "VM.migrate_send(OpaqueRef:VM-v, session_id: token, true, "
+                + "OpaqueRef:VDI-d1: OpaqueRef:SR-small; OpaqueRef:VDI-d2: OpaqueRef:SR-large, "
+                + "OpaqueRef:VIF-i: OpaqueRef:network-n, "
+                + "force: false; live: true; copy: false; strategy: mirror; max-downtime: 300, , )");
+    assertThat(there.calls).contains("session.logout()");
+    assertThat(there.closed).isTrue();
+  }
+
+  @Test
+  void aDestinationSrIsForWhatTheMapLeavesOpen() throws IOException {
+    assertThat(terminal.xe(with("vdi:d1=large", "destination-sr-uuid=small")).out())
+        .contains("VDI d1 -> SR large\nVDI d2 -> SR small\n");
+  }
+
+  @Test
+  void aCopyPrintsTheNewUuidAndAFingerprintIsHandedOn() throws IOException {
+    assertThat(terminal.xe(with("copy=true", "remote-fingerprint=aa:bb", "--minimal")).out())
+        .isEqualTo("new\n");
+    assertThat(terminal.connected).containsExactly("10.0.0.2:8443 aa:bb");
+  }
+
+  @Test
+  void credentialsAreNeededAndTheSessionEndsWhenItFails() throws IOException {
+    assertThat(terminal.xe("vm-migrate", "vm=web", "vdi:d1=small").err())
+        .startsWith("Required parameter not found: remote-master\n");
+    here.fail("VM.migrate_send", "VM_MIGRATE_FAILED", "OpaqueRef:VM-v", "a", "b", "why");
+    Terminal.Result result = terminal.xe(REMOTE);
+    assertThat(result.status()).isEqualTo(1);
+    assertThat(result.err())
+        .isEqualTo("The migration failed.\nvm: v (web)\nsource: a\ndestination: b\nmsg: why\n");
+    assertThat(there.calls).contains("session.logout()");
+  }
+
+  @Test
+  void insideThePoolItIsOneCall() throws IOException {
+    assertThat(terminal.xe("vm-migrate", "vm=web").err())
+        .isEqualTo("Error: No destination host specified\n");
+    assertThat(terminal.xe("vm-migrate", "vm=web", "host=one", "--live").status()).isZero();
+    assertThat(here.changes())
+        .containsExactly(
+            "VM.pool_migrate(OpaqueRef:VM-v, OpaqueRef:host-h1, force: false; live: true; copy: false)");
+  }
+}
