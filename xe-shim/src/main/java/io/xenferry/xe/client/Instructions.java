@@ -55,7 +55,7 @@ final class Instructions implements Transfers.Replies {
         case Message.Print m -> streams.print(m.text());
         case Message.PrintStderr m -> streams.complain(m.text());
         case Message.Debug m -> trace.line(m.text());
-        case Message.Error m ->
+        case Message.ShowError m ->
             streams.complain(
                 "Error code: %s\nError parameters: %s\n"
                     .formatted(m.code(), String.join(", ", m.params())));

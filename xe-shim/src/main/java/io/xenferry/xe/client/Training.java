@@ -26,16 +26,17 @@ import javax.net.ssl.KeyManagerFactory;
 import javax.net.ssl.SSLContext;
 
 /**
- * Runs the client once over a Unix socket and once over TLS, against servers in this process, so that an
- * AOT cache written at the end of the run holds what real use needs. Only the build runs this.
+ * Runs the client once over a Unix socket and once over TLS, against servers in this process, so
+ * that an AOT cache written at the end of the run holds what real use needs. Only the build runs
+ * this.
  *
  * <pre>
  * java -XX:+UseSerialGC -XX:AOTCacheOutput=xe.aot -cp xe-shim.jar io.xenferry.xe.client.Training
  * java -XX:+UseSerialGC -XX:AOTCache=xe.aot       -cp xe-shim.jar io.xenferry.xe.client.Xe ARGUMENTS
  * </pre>
  *
- * The class path, the JDK and the collector must be the same in both; otherwise the JVM passes over the
- * cache and starts as without one.
+ * The class path, the JDK and the collector must be the same in both; otherwise the JVM passes over
+ * the cache and starts as without one.
  */
 public final class Training {
   private static final String PASSWORD = "training";
@@ -59,14 +60,13 @@ public final class Training {
       listening.bind(UnixDomainSocketAddress.of(path));
       Thread.ofPlatform()
           .daemon()
-          .start(
-              () -> {
-                try (SocketChannel client = listening.accept()) {
-                  serve(Channels.newInputStream(client), Channels.newOutputStream(client));
-                } catch (IOException e) {
-                  System.err.println("training over the Unix socket: " + e);
-                }
-              });
+          .start(() -> {
+            try (SocketChannel client = listening.accept()) {
+              serve(Channels.newInputStream(client), Channels.newOutputStream(client));
+            } catch (IOException e) {
+              System.err.println("training over the Unix socket: " + e);
+            }
+          });
       client(Map.of(Transport.SOCKET_VARIABLE, path.toString()), List.of("vm-list"));
     }
   }
@@ -74,21 +74,23 @@ public final class Training {
   private static void overTls(Path keys) throws IOException, GeneralSecurityException {
     makeCertificate(keys);
     KeyManagerFactory factory = KeyManagerFactory.getInstance("PKIX");
-    factory.init(KeyStore.getInstance(keys.toFile(), PASSWORD.toCharArray()), PASSWORD.toCharArray());
+    factory.init(
+        KeyStore.getInstance(keys.toFile(), PASSWORD.toCharArray()), PASSWORD.toCharArray());
     SSLContext context = SSLContext.getInstance("TLS");
     context.init(factory.getKeyManagers(), null, null);
     try (ServerSocket listening =
-        context.getServerSocketFactory().createServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
+        context
+            .getServerSocketFactory()
+            .createServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
       Thread.ofPlatform()
           .daemon()
-          .start(
-              () -> {
-                try (Socket client = listening.accept()) {
-                  serve(client.getInputStream(), client.getOutputStream());
-                } catch (IOException e) {
-                  System.err.println("training over TLS: " + e);
-                }
-              });
+          .start(() -> {
+            try (Socket client = listening.accept()) {
+              serve(client.getInputStream(), client.getOutputStream());
+            } catch (IOException e) {
+              System.err.println("training over TLS: " + e);
+            }
+          });
       client(
           Map.of(),
           List.of("vm-list", "-s", "localhost", "-p", Integer.toString(listening.getLocalPort())));
@@ -99,9 +101,23 @@ public final class Training {
     Process keytool =
         new ProcessBuilder(
                 Path.of(System.getProperty("java.home"), "bin", "keytool").toString(),
-                "-genkeypair", "-alias", "k", "-keyalg", "RSA", "-keysize", "2048",
-                "-dname", "CN=localhost", "-validity", "2", "-storetype", "PKCS12",
-                "-keystore", keys.toString(), "-storepass", PASSWORD)
+                "-genkeypair",
+                "-alias",
+                "k",
+                "-keyalg",
+                "RSA",
+                "-keysize",
+                "2048",
+                "-dname",
+                "CN=localhost",
+                "-validity",
+                "2",
+                "-storetype",
+                "PKCS12",
+                "-keystore",
+                keys.toString(),
+                "-storepass",
+                PASSWORD)
             .redirectErrorStream(true)
             .redirectOutput(ProcessBuilder.Redirect.DISCARD)
             .start();

@@ -36,8 +36,8 @@ public sealed interface Message {
   record HttpPut(String file, String url) implements Command {}
 
   /** Show a code and its parameters on standard error. */
-  record Error(String code, List<String> params) implements Command {
-    public Error {
+  record ShowError(String code, List<String> params) implements Command {
+    public ShowError {
       params = List.copyOf(params);
     }
   }

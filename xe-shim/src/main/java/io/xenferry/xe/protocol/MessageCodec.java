@@ -51,7 +51,7 @@ public final class MessageCodec {
       case Message.Exit m -> p.head(COMMAND, EXIT).number(m.code());
       case Message.HttpGet m -> p.head(COMMAND, HTTP_GET).text(m.file()).text(m.url());
       case Message.HttpPut m -> p.head(COMMAND, HTTP_PUT).text(m.file()).text(m.url());
-      case Message.Error m -> {
+      case Message.ShowError m -> {
         p.head(COMMAND, ERROR).text(m.code()).number(m.params().size());
         m.params().forEach(p::text);
       }
@@ -110,7 +110,7 @@ public final class MessageCodec {
       case EXIT -> new Message.Exit(f.number());
       case HTTP_GET -> new Message.HttpGet(f.text(), f.text());
       case HTTP_PUT -> new Message.HttpPut(f.text(), f.text());
-      case ERROR -> new Message.Error(f.text(), f.texts());
+      case ERROR -> new Message.ShowError(f.text(), f.texts());
       case DEBUG -> new Message.Debug(f.text());
       case PRINT_STDERR -> new Message.PrintStderr(f.text());
       case HTTP_CONNECT -> new Message.HttpConnect(f.text());

@@ -122,7 +122,7 @@ class XeTest {
       MessageCodec.write(out, new Message.Print("hello world"));
       MessageCodec.write(out, new Message.PrintStderr("to stderr\n"));
       MessageCodec.write(out, new Message.Debug("dropped"));
-      MessageCodec.write(out, new Message.Error("HOST_OFFLINE", List.of("OpaqueRef:1", "p2")));
+      MessageCodec.write(out, new Message.ShowError("HOST_OFFLINE", List.of("OpaqueRef:1", "p2")));
       MessageCodec.write(out, new Message.Exit(7));
     });
     assertThat(plain("print", "-u", "root", "-pw", "secret", "foo=bar")).isEqualTo(7);

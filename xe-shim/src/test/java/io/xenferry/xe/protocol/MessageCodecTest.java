@@ -32,7 +32,7 @@ class MessageCodecTest {
         Arguments.of(
             new Message.Debug("dbg text"), "14000000 09000000 0f000000 08000000 6462672074657874"),
         Arguments.of(
-            new Message.Error("HOST_OFFLINE", List.of("OpaqueRef:1", "p2")),
+            new Message.ShowError("HOST_OFFLINE", List.of("OpaqueRef:1", "p2")),
             "31000000 09000000 0e000000 0c000000 484f53545f4f46464c494e45 02000000 0b000000"
                 + " 4f70617175655265663a31 02000000 7032"),
         Arguments.of(new Message.Prompt(), "08000000 09000000 03000000"),

@@ -200,7 +200,7 @@ public final class CliSession {
       case REQUIRED ->
           client.stderr("Required parameter not found: " + e.text() + "\n" + HELP_LINE);
       case COMMAND -> client.stderr("Error: " + e.text() + "\n");
-      case FIELD -> client.send(new Message.Error("Missing parameter", List.of(e.text())));
+      case FIELD -> client.send(new Message.ShowError("Missing parameter", List.of(e.text())));
       case SHOWN -> {}
     }
   }
@@ -209,7 +209,7 @@ public final class CliSession {
     if (ErrorText.documented(e.code())) {
       client.stderr(ErrorText.lines(calls, e));
     } else {
-      client.send(new Message.Error(e.code(), e.params()));
+      client.send(new Message.ShowError(e.code(), e.params()));
     }
   }
 

@@ -30,12 +30,40 @@ class CliSessionTest {
     params.put("weight", "256");
     params.put("cap", "0");
     return api.add(
-        "VM", uuid, "name_label", name, "power_state", power, "is_a_template", false,
-        "is_control_domain", false, "is_a_snapshot", false, "allowed_operations",
-        List.of("start", "clone", "copy"), "VCPUs_params", params, "blocked_operations", Map.of(),
-        "PV_args", "line1\nline2", "HVM_shadow_multiplier", 1.0, "parent", Calls.NULL, "snapshots",
-        List.of(), "VBDs", List.of(), "suspend_VDI", Calls.NULL, "other_config", Map.of("a", "1"),
-        "tags", List.of("red", "blue"));
+        "VM",
+        uuid,
+        "name_label",
+        name,
+        "power_state",
+        power,
+        "is_a_template",
+        false,
+        "is_control_domain",
+        false,
+        "is_a_snapshot",
+        false,
+        "allowed_operations",
+        List.of("start", "clone", "copy"),
+        "VCPUs_params",
+        params,
+        "blocked_operations",
+        Map.of(),
+        "PV_args",
+        "line1\nline2",
+        "HVM_shadow_multiplier",
+        1.0,
+        "parent",
+        Calls.NULL,
+        "snapshots",
+        List.of(),
+        "VBDs",
+        List.of(),
+        "suspend_VDI",
+        Calls.NULL,
+        "other_config",
+        Map.of("a", "1"),
+        "tags",
+        List.of("red", "blue"));
   }
 
   @Test
@@ -118,7 +146,10 @@ class CliSessionTest {
         .startsWith("Required parameter not found: uuid\n");
     assertThat(terminal.xe("a=b").err()).startsWith("Syntax error: ");
     assertThat(terminal.xe("vm-list", "-x").err()).startsWith("Syntax error: ");
-    assertThat(terminal.xe("pool-join", "master-address=a", "master-username=b", "master-password=c").err())
+    assertThat(
+            terminal
+                .xe("pool-join", "master-address=a", "master-username=b", "master-password=c")
+                .err())
         .isEqualTo("Error: The command 'pool-join' is not available on this server\n");
     assertThat(api.calls).isEmpty();
   }
@@ -133,7 +164,8 @@ class CliSessionTest {
   @Test
   void theUnixSocketNeedsNoPasswordOfRoot() throws IOException {
     terminal.preAuthenticated = true;
-    assertThat(terminal.raw(List.of("vm-list", "username=root", "password=null")).status()).isZero();
+    assertThat(terminal.raw(List.of("vm-list", "username=root", "password=null")).status())
+        .isZero();
     assertThat(terminal.raw(List.of("vm-list", "username=eve", "password=null")).status())
         .isEqualTo(1);
   }
@@ -141,7 +173,8 @@ class CliSessionTest {
   @Test
   void aSessionThatIsHandedOverStaysOpen() throws IOException {
     Terminal.Result result =
-        terminal.raw(List.of("session_id=" + FakeXenApi.SESSION, "vm-list", "username=x", "password=y"));
+        terminal.raw(
+            List.of("session_id=" + FakeXenApi.SESSION, "vm-list", "username=x", "password=y"));
     assertThat(result.status()).isZero();
     assertThat(api.calls).noneMatch(c -> c.startsWith("session."));
   }
@@ -157,14 +190,22 @@ class CliSessionTest {
     assertThat(terminal.xe("vm-param-get", "uuid=" + DB, "param-name=name-label").out())
         .isEqualTo("db\n");
     assertThat(
-            terminal.xe("vm-param-get", "uuid=" + DB, "param-name=VCPUs-params", "param-key=cap").out())
+            terminal
+                .xe("vm-param-get", "uuid=" + DB, "param-name=VCPUs-params", "param-key=cap")
+                .out())
         .isEqualTo("0\n");
     assertThat(terminal.xe("vm-param-get", "uuid=" + DB, "param-name=nope").err())
         .isEqualTo("Error code: Missing parameter\nError parameters: nope\n");
     assertThat(
-            terminal.xe(
-                    "vm-param-set", "uuid=" + DB, "name-label=new", "is-a-template=true",
-                    "other-config:a=2", "other-config-b=3", "memory-static-max=1GiB")
+            terminal
+                .xe(
+                    "vm-param-set",
+                    "uuid=" + DB,
+                    "name-label=new",
+                    "is-a-template=true",
+                    "other-config:a=2",
+                    "other-config-b=3",
+                    "memory-static-max=1GiB")
                 .err())
         .isEmpty();
     terminal.xe("vm-param-add", "uuid=" + DB, "param-name=tags", "param-key=green");
@@ -197,7 +238,8 @@ class CliSessionTest {
     assertThat(terminal.xe("vm-pause", "colour=red").err())
         .isEqualTo("Error: Unknown field 'colour'\n");
     assertThat(terminal.xe("vm-pause", "vm=db").status()).isZero();
-    assertThat(terminal.xe("vm-pause", "power-state=running", "tags:contains=red").status()).isZero();
+    assertThat(terminal.xe("vm-pause", "power-state=running", "tags:contains=red").status())
+        .isZero();
     assertThat(api.changes())
         .containsExactly("VM.pause(OpaqueRef:VM-" + DB + ")", "VM.pause(OpaqueRef:VM-" + WEB + ")");
     api.fail("VM.pause", "VM_BAD_POWER_STATE", "OpaqueRef:VM-" + DB, "running", "halted");
@@ -205,8 +247,12 @@ class CliSessionTest {
     assertThat(result.status()).isEqualTo(1);
     assertThat(result.out())
         .contains(
-            "operation failed on " + DB + ": The VM is not in the right power state for this.\n"
-                + "vm: " + DB + " (db)\nexpected: running\nactual: halted\n");
+            "operation failed on "
+                + DB
+                + ": The VM is not in the right power state for this.\n"
+                + "vm: "
+                + DB
+                + " (db)\nexpected: running\nactual: halted\n");
   }
 
   @Test
@@ -216,14 +262,26 @@ class CliSessionTest {
     api.answer(
         "event.from",
         p -> {
-          api.add("task", "t", "status", "failure", "progress", 1.0, "error_info",
+          api.add(
+              "task",
+              "t",
+              "status",
+              "failure",
+              "progress",
+              1.0,
+              "error_info",
               List.of("SR_HAS_NO_PBDS", "sr1"));
           return Value.ofTexts(Map.of("token", "1"));
         });
     Terminal.Result result = terminal.xe("vm-start", "vm=db", "--progress");
     assertThat(result.err())
         .isEqualTo(
-            "\r  50% - " + "#".repeat(35) + "\n" + "\r 100% | " + "#".repeat(70) + "\n"
+            "\r  50% - "
+                + "#".repeat(35)
+                + "\n"
+                + "\r 100% | "
+                + "#".repeat(70)
+                + "\n"
                 + "No host is connected to the SR.\nsr: sr1\n");
     assertThat(result.status()).isEqualTo(1);
     assertThat(api.changes()).contains("task.destroy(OpaqueRef:task-t)");
@@ -233,9 +291,23 @@ class CliSessionTest {
   void anUninstallAsksFirst() throws IOException {
     String vdi = api.add("VDI", "d", "name_label", "disk");
     api.add("VBD", "b", "VDI", vdi, "other_config", Map.of("owner", ""));
-    api.add("VM", "u", "name_label", "u", "power_state", "Running", "is_a_template", false,
-        "is_control_domain", false, "snapshots", List.of(), "VBDs", List.of("OpaqueRef:VBD-b"),
-        "suspend_VDI", Calls.NULL);
+    api.add(
+        "VM",
+        "u",
+        "name_label",
+        "u",
+        "power_state",
+        "Running",
+        "is_a_template",
+        false,
+        "is_control_domain",
+        false,
+        "snapshots",
+        List.of(),
+        "VBDs",
+        List.of("OpaqueRef:VBD-b"),
+        "suspend_VDI",
+        Calls.NULL);
     terminal.type("no");
     Terminal.Result no = terminal.xe("vm-uninstall", "uuid=u");
     assertThat(no.status()).isZero();
@@ -245,7 +317,8 @@ class CliSessionTest {
     terminal.xe("vm-uninstall", "uuid=u");
     assertThat(api.changes())
         .containsExactly(
-            "VM.hard_shutdown(OpaqueRef:VM-u)", "VM.destroy(OpaqueRef:VM-u)",
+            "VM.hard_shutdown(OpaqueRef:VM-u)",
+            "VM.destroy(OpaqueRef:VM-u)",
             "VDI.destroy(OpaqueRef:VDI-d)");
   }
 
@@ -258,8 +331,12 @@ class CliSessionTest {
     terminal.file("content");
     Terminal.Result result =
         terminal.xe(
-            "sr-create", "name-label=n", "type=file", "device-config:location=/x",
-            "device-config:key-filename=f", "physical-size=1KiB");
+            "sr-create",
+            "name-label=n",
+            "type=file",
+            "device-config:location=/x",
+            "device-config:key-filename=f",
+            "physical-size=1KiB");
     assertThat(result.out()).endsWith("s\n");
     assertThat(api.changes())
         .containsExactly(
@@ -281,20 +358,26 @@ class CliSessionTest {
     assertThat(
             terminal.xe("vbd-create", "vm-uuid=" + DB, "device=0", "vdi-uuid=d", "mode=rw").out())
         .isEqualTo("b\n");
-    assertThat(terminal.xe("vif-create", "vm-uuid=" + DB, "device=0", "network-uuid=n", "mac=random").out())
+    assertThat(
+            terminal
+                .xe("vif-create", "vm-uuid=" + DB, "device=0", "network-uuid=n", "mac=random")
+                .out())
         .isEqualTo("v\n");
-    assertThat(terminal.xe("vdi-resize", "uuid=d", "disk-size=5GiB", "online=true").status()).isZero();
+    assertThat(terminal.xe("vdi-resize", "uuid=d", "disk-size=5GiB", "online=true").status())
+        .isZero();
     assertThat(terminal.xe("vdi-create", "sr-uuid=s", "name-label=l", "virtual-size=big").err())
         .startsWith("Error: Parameter 'virtual-size' takes a size");
     assertThat(api.changes().get(0)).contains("virtual_size: 4294967296", "type: user");
-    assertThat(api.changes().get(1)).contains("mode: RW", "type: Disk", "empty: false", "userdevice: 0");
+    assertThat(api.changes().get(1))
+        .contains("mode: RW", "type: Disk", "empty: false", "userdevice: 0");
     assertThat(api.changes().get(2)).containsPattern("MAC: [0-9a-f][26ae]:");
     assertThat(api.changes().get(3)).isEqualTo("VDI.resize_online(OpaqueRef:VDI-d, 5368709120)");
   }
 
   @Test
   void migrationsInDoubtAreListedAndDecided() throws IOException {
-    assertThat(terminal.xe("migration-list").out()).isEqualTo("id       : m1\n    state: COMMITTING\n\n\n");
+    assertThat(terminal.xe("migration-list").out())
+        .isEqualTo("id       : m1\n    state: COMMITTING\n\n\n");
     terminal.xe("migration-force-commit", "id=m1");
     terminal.xe("migration-force-resume", "id=m2");
     assertThat(terminal.forced).containsExactly("commit m1", "resume m2");
@@ -311,8 +394,11 @@ class CliSessionTest {
               new Value.Struct(
                   new LinkedHashMap<>(
                       Map.of(
-                          "ref", Value.of("r"), "snapshot",
-                          Value.Struct.of(Map.of("uuid", Value.of("u"), "power_state", Value.of(power))))));
+                          "ref",
+                          Value.of("r"),
+                          "snapshot",
+                          Value.Struct.of(
+                              Map.of("uuid", Value.of("u"), "power_state", Value.of(power))))));
           return Value.Struct.of(
               Map.of("token", Value.of("" + round[0]), "events", new Value.Array(List.of(event))));
         });

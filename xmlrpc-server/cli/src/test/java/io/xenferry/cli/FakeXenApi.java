@@ -2,7 +2,6 @@ package io.xenferry.cli;
 
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
-import io.xenferry.spi.XenApi;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -11,7 +10,10 @@ import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.function.Function;
 
-/** Objects in maps, generic accessors over them, answers as told for everything else; records the calls. */
+/**
+ * Objects in maps, generic accessors over them, answers as told for everything else; records the
+ * calls.
+ */
 final class FakeXenApi implements RemoteServers.Remote {
   static final String SESSION = "OpaqueRef:session";
 
@@ -64,11 +66,10 @@ final class FakeXenApi implements RemoteServers.Remote {
   /** Calls that change something, as text. */
   List<String> changes() {
     return calls.stream()
-        .filter(
-            c -> {
-              String message = c.substring(c.indexOf('.') + 1);
-              return !message.startsWith("get") && !c.startsWith("session.") && !c.startsWith("event.");
-            })
+        .filter(c -> {
+          String message = c.substring(c.indexOf('.') + 1);
+          return !message.startsWith("get") && !c.startsWith("session.") && !c.startsWith("event.");
+        })
         .toList();
   }
 
@@ -110,7 +111,8 @@ final class FakeXenApi implements RemoteServers.Remote {
       case "get" -> Value.Struct.of(Map.of());
       default ->
           message.startsWith("get_")
-              ? record(className, table, params.get(1)).getOrDefault(message.substring(4), Value.VOID)
+              ? record(className, table, params.get(1))
+                  .getOrDefault(message.substring(4), Value.VOID)
               : Value.VOID;
     };
   }
@@ -140,12 +142,11 @@ final class FakeXenApi implements RemoteServers.Remote {
   private static Value where(
       SequencedMap<String, SequencedMap<String, Value>> table, String query) {
     SequencedMap<String, Value> found = new LinkedHashMap<>();
-    table.forEach(
-        (ref, record) -> {
-          if (query.equals("true") || matches(record, query)) {
-            found.put(ref, new Value.Struct(record));
-          }
-        });
+    table.forEach((ref, record) -> {
+      if (query.equals("true") || matches(record, query)) {
+        found.put(ref, new Value.Struct(record));
+      }
+    });
     return new Value.Struct(found);
   }
 
@@ -153,7 +154,8 @@ final class FakeXenApi implements RemoteServers.Remote {
     boolean all = query.contains(") and (");
     boolean any = false;
     var matcher =
-        java.util.regex.Pattern.compile("field \"(\\w+)\" = \"((?:[^\"\\\\]|\\\\.)*)\"").matcher(query);
+        java.util.regex.Pattern.compile("field \"(\\w+)\" = \"((?:[^\"\\\\]|\\\\.)*)\"")
+            .matcher(query);
     while (matcher.find()) {
       Value value = record.get(matcher.group(1).replace("__", "_"));
       boolean equal = value != null && Display.plain(value).equals(matcher.group(2));

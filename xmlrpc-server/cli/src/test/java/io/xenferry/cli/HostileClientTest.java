@@ -24,7 +24,8 @@ import org.junit.jupiter.api.Timeout;
 class HostileClientTest {
   private static final byte[] LIST = bytes("vm-list\nusername=root\npassword=secret");
   private static final byte[] CREATE =
-      bytes("sr-create\nname-label=n\ntype=t\ndevice-config:k-filename=f\nusername=root\npassword=secret");
+      bytes(
+          "sr-create\nname-label=n\ntype=t\ndevice-config:k-filename=f\nusername=root\npassword=secret");
 
   private static byte[] bytes(String text) {
     return text.getBytes(StandardCharsets.UTF_8);

@@ -10,8 +10,8 @@ import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
-import java.util.List;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
@@ -73,8 +73,10 @@ final class Terminal implements CliEnvironment {
       switch (MessageCodec.read(in, 1 << 20)) {
         case Message.Print m -> out.append(m.text()).append('\n');
         case Message.PrintStderr m -> err.append(m.text());
-        case Message.Error m ->
-            err.append("Error code: %s\nError parameters: %s\n".formatted(m.code(), String.join(", ", m.params())));
+        case Message.ShowError m ->
+            err.append(
+                "Error code: %s\nError parameters: %s\n"
+                    .formatted(m.code(), String.join(", ", m.params())));
         case Message.Exit m -> {
           return new Result(out.toString(), err.toString(), m.code());
         }

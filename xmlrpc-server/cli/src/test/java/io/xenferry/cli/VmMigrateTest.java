@@ -13,7 +13,10 @@ import org.junit.jupiter.api.Test;
 /** The calls that vm-migrate makes on either side. */
 class VmMigrateTest {
   private static final String[] REMOTE = {
-    "vm-migrate", "vm=web", "remote-master=10.0.0.2:8443", "remote-username=root",
+    "vm-migrate",
+    "vm=web",
+    "remote-master=10.0.0.2:8443",
+    "remote-username=root",
     "remote-password=secret"
   };
 
@@ -24,8 +27,17 @@ class VmMigrateTest {
   @BeforeEach
   void twoPools() {
     here.add("host", "h1", "name_label", "one");
-    here.add("VM", "v", "name_label", "web", "is_a_template", false, "is_control_domain", false,
-        "VBDs", List.of("OpaqueRef:VBD-b1", "OpaqueRef:VBD-b2", "OpaqueRef:VBD-cd"));
+    here.add(
+        "VM",
+        "v",
+        "name_label",
+        "web",
+        "is_a_template",
+        false,
+        "is_control_domain",
+        false,
+        "VBDs",
+        List.of("OpaqueRef:VBD-b1", "OpaqueRef:VBD-b2", "OpaqueRef:VBD-cd"));
     here.add("VBD", "b1", "empty", false, "VDI", "OpaqueRef:VDI-d1");
     here.add("VBD", "b2", "empty", false, "VDI", "OpaqueRef:VDI-d2");
     here.add("VBD", "cd", "empty", true, "VDI", Calls.NULL);
@@ -39,8 +51,17 @@ class VmMigrateTest {
     there.add("VM", "new");
     for (String sr : List.of("small", "large", "iso", "unseen")) {
       String ref =
-          there.add("SR", sr, "shared", false, "content_type", sr.equals("iso") ? "iso" : "user",
-              "physical_size", sr.equals("small") ? 10 : 100, "physical_utilisation", 5);
+          there.add(
+              "SR",
+              sr,
+              "shared",
+              false,
+              "content_type",
+              sr.equals("iso") ? "iso" : "user",
+              "physical_size",
+              sr.equals("small") ? 10 : 100,
+              "physical_utilisation",
+              5);
       there.add("PBD", sr, "host", host, "SR", ref, "currently_attached", !sr.equals("unseen"));
     }
     there.answer("host.migrate_receive", p -> Value.ofTexts(Map.of("session_id", "token")));
@@ -56,13 +77,15 @@ class VmMigrateTest {
   void disksWithoutAPlaceGoToTheRoomiestSr() throws IOException {
     there.fingerprint = Optional.of("abcd");
     Terminal.Result result =
-        terminal.xe(with("vdi:d1=small", "vif:i=n", "live=true", "strategy=mirror", "max-downtime=300"));
+        terminal.xe(
+            with("vdi:d1=small", "vif:i=n", "live=true", "strategy=mirror", "max-downtime=300"));
     assertThat(result.err())
         .isEqualTo(
             "First contact with 10.0.0.2:8443: its certificate is trusted from now on, SHA-256 abcd\n");
     assertThat(result.status()).isZero();
     assertThat(result.out())
-        .contains("VDI d1 -> SR small\nVDI d2 -> SR large\n", "To host two, over network management");
+        .contains(
+            "VDI d1 -> SR small\nVDI d2 -> SR large\n", "To host two, over network management");
     assertThat(terminal.connected).containsExactly("10.0.0.2:8443");
     assertThat(there.changes())
         .containsExactly(
