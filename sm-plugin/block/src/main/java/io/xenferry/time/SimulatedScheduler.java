@@ -23,6 +23,9 @@ import org.jspecify.annotations.Nullable;
 public final class SimulatedScheduler implements Scheduler {
   private static final Instant EPOCH = Instant.parse("2030-01-01T00:00:00Z");
 
+  /** So many tasks at one instant mean that they submit each other for ever. */
+  private static final int LIVELOCK = 100_000;
+
   private final long seed;
   private final Random random;
   private final PriorityQueue<Task> queue = new PriorityQueue<>();
@@ -30,6 +33,7 @@ public final class SimulatedScheduler implements Scheduler {
   private long now;
   private long nextOrder;
   private long executed;
+  private int sameInstant;
   private long fingerprint = 1;
 
   public SimulatedScheduler(long seed) {
@@ -107,6 +111,11 @@ public final class SimulatedScheduler implements Scheduler {
         return false;
       }
     } while (task.dropped());
+    sameInstant = task.due == now ? sameInstant + 1 : 0;
+    if (sameInstant > LIVELOCK) {
+      throw new IllegalStateException(
+          "time stands still at %d ns: %s".formatted(now, task.work.getClass()));
+    }
     now = task.due;
     task.ran = true;
     executed++;

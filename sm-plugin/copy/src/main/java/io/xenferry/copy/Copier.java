@@ -5,10 +5,6 @@ import io.xenferry.block.BlockException;
 import io.xenferry.copy.Flight.Transfer;
 import io.xenferry.time.Scheduler;
 import java.nio.ByteBuffer;
-import java.util.ArrayList;
-import java.util.List;
-import java.util.concurrent.CompletableFuture;
-import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -55,9 +51,10 @@ final class Copier {
     int length = (int) transfer.length;
     int padded =
         (int) Math.min(roundUp(length, content.alignment()), content.size() - transfer.offset);
-    inPieces(
+    Requests.inPieces(
         content.maxTransfer(),
         padded,
+        scheduler,
         (at, bytes) -> content.read(transfer.offset + at, buffer.slice(at, bytes)),
         failure -> read(transfer, buffer, skipZeroes, failure));
   }
@@ -110,9 +107,10 @@ final class Copier {
           digest(buffer, from, first, end);
           long offset = map.offset(first);
           int padded = padding(to, buffer, offset, from, length);
-          inPieces(
+          Requests.inPieces(
               to.maxTransfer(),
               padded,
+              scheduler,
               (at, bytes) -> to.write(offset + at, buffer.slice(from + at, bytes)),
               failure -> wrote(transfer, failure));
         }
@@ -208,25 +206,5 @@ final class Copier {
         digests.put(block, Zeroes.digest((int) map.bytes(block, block + 1)));
       }
     }
-  }
-
-  /** Issues one request a piece; the callback runs once, on the scheduler. */
-  private void inPieces(int max, int length, Piece piece, Consumer<@Nullable Throwable> done) {
-    if (length <= max) {
-      piece
-          .request(0, length)
-          .whenComplete((ok, failure) -> scheduler.execute(() -> done.accept(failure)));
-      return;
-    }
-    List<CompletableFuture<Void>> requests = new ArrayList<>();
-    for (int at = 0; at < length; at += max) {
-      requests.add(piece.request(at, Math.min(max, length - at)));
-    }
-    CompletableFuture.allOf(requests.toArray(CompletableFuture[]::new))
-        .whenComplete((ok, failure) -> scheduler.execute(() -> done.accept(failure)));
-  }
-
-  private interface Piece {
-    CompletableFuture<Void> request(int at, int bytes);
   }
 }

@@ -15,7 +15,7 @@ public final class CopyEngine {
   public static final long DEFAULT_MEMORY = 64L << 20;
 
   private final BufferPool buffers;
-  private final RateLimit total = RateLimit.unlimited();
+  private final ByteRate total = ByteRate.unlimited();
 
   public CopyEngine() {
     this(DEFAULT_REQUEST_SIZE, DEFAULT_MEMORY);
@@ -30,7 +30,7 @@ public final class CopyEngine {
   }
 
   /** The limit for all jobs together; may be changed at any time. */
-  public RateLimit totalRate() {
+  public ByteRate totalRate() {
     return total;
   }
 

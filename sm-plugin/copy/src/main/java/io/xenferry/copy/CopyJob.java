@@ -47,7 +47,7 @@ public final class CopyJob {
       List<DiskPlan> plans,
       CopyOptions options,
       BufferPool buffers,
-      RateLimit total,
+      ByteRate total,
       Scheduler scheduler,
       CopyListener listener) {
     this.options = options;
@@ -235,7 +235,11 @@ public final class CopyJob {
 
   private void allDrained() {
     CompletableFuture<CopySnapshot> waiter = drain;
-    Verification.of(disks, options.verify(), scheduler)
+    Verification.of(
+            disks,
+            options.verify(),
+            scheduler,
+            () -> waiter != null && drain == waiter && phase == Phase.DRAINING)
         .whenComplete((done, failure) ->
             scheduler.execute(() -> {
               if (waiter == null || drain != waiter || phase != Phase.DRAINING) {

@@ -51,11 +51,11 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
 
   final DiskPlan plan;
   final WriteOrderingPoint point;
-  final RateLimit rate;
+  final ByteRate rate;
   private final CopyJob job;
   private final CopyOptions options;
   private final BufferPool buffers;
-  private final RateLimit total;
+  private final ByteRate total;
   private final Scheduler scheduler;
   private final DestinationLink link;
   private final DiskCounters counters = new DiskCounters();
@@ -84,7 +84,7 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
       DiskPlan plan,
       CopyOptions options,
       BufferPool buffers,
-      RateLimit total,
+      ByteRate total,
       Scheduler scheduler) {
     this.job = job;
     this.plan = plan;
@@ -92,7 +92,7 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
     this.buffers = buffers;
     this.total = total;
     this.scheduler = scheduler;
-    this.rate = RateLimit.of(options.diskBytesPerSecond());
+    this.rate = ByteRate.of(options.diskBytesPerSecond());
     this.resumed = plan.log().begun();
     this.point =
         new WriteOrderingPoint(
@@ -529,8 +529,10 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
 
   void resumeCopying() {
     draining = false;
+    passIsFrozen = false; // the guest writes again: what this pass took is not the last set
     if (state == State.DRAINED) {
-      rest(Duration.ZERO);
+      state = State.RESTING;
+      lookAgain(options.restInterval());
     }
   }
 

@@ -52,6 +52,10 @@ abstract class Flight {
     final CompletableFuture<Void> answer = new CompletableFuture<>();
     boolean waiting;
     boolean mirrored;
+
+    /** The destination has it. */
+    boolean arrived;
+
     boolean sourceDone;
     boolean answered;
     boolean overdue;

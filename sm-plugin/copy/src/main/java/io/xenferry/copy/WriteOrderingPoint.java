@@ -148,6 +148,9 @@ public final class WriteOrderingPoint {
     this.listener = listener;
     this.digests = digests ? new BlockDigests(map.count()) : null;
     this.dirty = log.marked();
+    if (log.begun()) {
+      touched.set(0, map.count()); // by an earlier life, for all that is known
+    }
     this.copier = new Copier(this, map, scheduler);
   }
 
@@ -354,6 +357,9 @@ public final class WriteOrderingPoint {
     if (policy != Policy.MIRROR || to == null || logFailed || write.kind == GuestWrite.Kind.TRIM) {
       return false;
     }
+    if (!log.begun()) {
+      return false; // after a crash nobody would know that the destination was written to
+    }
     long alignment = to.backend().alignment();
     if (write.offset % alignment != 0 || write.length % alignment != 0) {
       return false;
@@ -421,6 +427,9 @@ public final class WriteOrderingPoint {
     if (failure != null || (!write.mirrored && !defects.contains(Defect.NOT_SET_AGAIN))) {
       setDirty(write.firstBlock, write.endBlock);
     }
+    if (write.mirrored && write.arrived && failure == null) {
+      written.set(write.firstBlock, write.endBlock);
+    }
     if (!write.mirrored || write.destinationWrites == 0 || write.overdue) {
       answer(write);
     }
@@ -431,10 +440,12 @@ public final class WriteOrderingPoint {
       return; // settled when the destination was lost
     }
     write.destinationWrites = 0;
-    if (failure == null && !write.answered) {
-      written.set(write.firstBlock, write.endBlock);
-    } else {
+    write.arrived = failure == null;
+    if (failure != null || write.answered) {
       setDirty(write.firstBlock, write.endBlock);
+    } else if (write.sourceDone && write.sourceFailure == null) {
+      // Only now: a flush of both disks must come after the write's completion on both.
+      written.set(write.firstBlock, write.endBlock);
     }
     if (write.answered) {
       inFlight.remove(write);
@@ -688,8 +699,9 @@ public final class WriteOrderingPoint {
       switch (flight) {
         case Transfer transfer -> copier.lost(transfer);
         case GuestWrite write -> {
-          if (write.destinationWrites > 0) {
+          if (write.destinationWrites > 0 || write.arrived) {
             write.destinationWrites = 0;
+            write.arrived = false;
             setDirty(write.firstBlock, write.endBlock);
             write.mirrored = false;
             if (write.answered) {

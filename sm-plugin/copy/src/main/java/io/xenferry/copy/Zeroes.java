@@ -1,5 +1,6 @@
 package io.xenferry.copy;
 
+import io.xenferry.block.ZeroScan;
 import java.nio.ByteBuffer;
 import java.util.zip.CRC32C;
 
@@ -30,17 +31,6 @@ final class Zeroes {
 
   /** Whether all bytes are zero; the buffer's position stays. */
   static boolean only(ByteBuffer buffer, int from, int length) {
-    // A look at both ends settles nearly all blocks that hold data.
-    if (buffer.get(from) != 0 || buffer.get(from + length - 1) != 0) {
-      return false;
-    }
-    for (int at = 0; at < length; ) {
-      int step = Math.min(length - at, ZEROES.capacity());
-      if (buffer.slice(from + at, step).mismatch(ZEROES.slice(0, step)) >= 0) {
-        return false;
-      }
-      at += step;
-    }
-    return true;
+    return ZeroScan.isZero(buffer.slice(from, length));
   }
 }

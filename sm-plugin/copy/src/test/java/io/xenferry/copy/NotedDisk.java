@@ -17,6 +17,7 @@ final class NotedDisk implements SourceDisk {
   private final BitSet noted = new BitSet();
   private BitSet handedOut = new BitSet();
   private boolean first = true;
+  private int number;
 
   NotedDisk(SimulatedDisk disk, SimulatedScheduler scheduler, BlockMap map) {
     this.disk = disk;
@@ -27,6 +28,12 @@ final class NotedDisk implements SourceDisk {
   /** Whether the hypervisor still answers for the block. */
   boolean answersFor(int block) {
     return first || noted.get(block) || handedOut.get(block);
+  }
+
+  /** What a driver does that finds the bitmap of a pass that its predecessor did not end. */
+  private void takeBack() {
+    noted.or(handedOut);
+    handedOut = new BitSet();
   }
 
   /** A guest's write, at once. */
@@ -51,6 +58,7 @@ final class NotedDisk implements SourceDisk {
     scheduler.schedule(
         Duration.ofNanos(scheduler.random().nextInt(300_000)),
         () -> {
+          takeBack(); // of a pass that a killed server did not end
           BitSet now = (BitSet) noted.clone();
           if (first) {
             for (int block = 0; block < map.count(); block++) {
@@ -64,6 +72,7 @@ final class NotedDisk implements SourceDisk {
             }
           }
           boolean wasFirst = first;
+          int mine = ++number;
           noted.clear();
           handedOut = now;
           List<Range> ranges = new ArrayList<>();
@@ -88,6 +97,9 @@ final class NotedDisk implements SourceDisk {
                 @Override
                 public CompletableFuture<Void> end(boolean done) {
                   content.close();
+                  if (mine != number) {
+                    return CompletableFuture.completedFuture(null);
+                  }
                   if (!done) {
                     noted.or(now);
                   } else if (wasFirst) {

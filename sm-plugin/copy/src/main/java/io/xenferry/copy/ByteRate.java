@@ -4,7 +4,7 @@ package io.xenferry.copy;
  * A token bucket in bytes a second that may be changed while it is used. Thread-safe; never blocks:
  * it answers how long to wait.
  */
-public final class RateLimit {
+public final class ByteRate {
   /** Credit that an idle time may save up; more would let a burst through. */
   private static final double BURST_SECONDS = 0.1;
 
@@ -12,19 +12,19 @@ public final class RateLimit {
   private double credit;
   private long last = Long.MIN_VALUE;
 
-  private RateLimit(double bytesPerSecond) {
+  private ByteRate(double bytesPerSecond) {
     this.bytesPerSecond = bytesPerSecond;
   }
 
-  public static RateLimit unlimited() {
-    return new RateLimit(0);
+  public static ByteRate unlimited() {
+    return new ByteRate(0);
   }
 
   /**
    * @param bytesPerSecond 0 for no limit
    */
-  public static RateLimit of(long bytesPerSecond) {
-    return new RateLimit(bytesPerSecond);
+  public static ByteRate of(long bytesPerSecond) {
+    return new ByteRate(bytesPerSecond);
   }
 
   /**

@@ -1,0 +1,362 @@
+package io.xenferry.copy;
+
+import io.xenferry.block.BlockBackend;
+import io.xenferry.block.BlockException;
+import io.xenferry.copy.WriteOrderingPoint.Defect;
+import io.xenferry.copy.WriteOrderingPoint.Policy;
+import io.xenferry.time.SimulatedScheduler;
+import java.nio.ByteBuffer;
+import java.time.Duration;
+import java.util.Arrays;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.Random;
+import java.util.Set;
+import java.util.concurrent.CompletableFuture;
+
+/**
+ * One seeded run: a guest that writes at random, a copy of its disk, faults, a switch that may be
+ * abandoned, a server that may be killed; and the invariants, looked at after every event.
+ */
+final class CopySimulation {
+  private static final int BLOCK = 64;
+
+  private final SimulatedScheduler scheduler;
+  private final Random random;
+  private final Set<Defect> defects;
+  private final BlockMap map;
+  private final SimulatedDisk source;
+  private final SimulatedDisk target;
+  private final boolean noted;
+  private final boolean knownZero;
+  private final NotedDisk notedDisk;
+  private final BlockBackend guestView;
+  private final CopyOptions options;
+  private MemoryDirtyLog log;
+  private CopyJob job;
+  private SimulatedScheduler.Process process;
+  private SimulatedDisk.Connection open;
+  private long generation;
+  private boolean begun;
+  private boolean guestRuns = true;
+  private boolean faults = true;
+  private int guestInFlight;
+  private int life;
+  private double lastProgress;
+  String story = "";
+
+  CopySimulation(long seed, Set<Defect> defects) {
+    this.defects = defects;
+    scheduler = new SimulatedScheduler(seed);
+    random = scheduler.random();
+    int alignment = random.nextBoolean() ? 1 : 8;
+    int size = BLOCK * (8 + random.nextInt(40)) - 8 * random.nextInt(8);
+    map = new BlockMap(size, BLOCK);
+    source = new SimulatedDisk(scheduler, size, 1);
+    int padded = (size + alignment - 1) / alignment * alignment;
+    target = new SimulatedDisk(scheduler, padded + 16 * random.nextInt(2), alignment);
+    target.latencyNanos = 50_000L << random.nextInt(5);
+    for (int at = 0; at < size; at += 32) {
+      if (random.nextInt(3) > 0) {
+        byte[] chunk = new byte[Math.min(32, size - at)];
+        random.nextBytes(chunk);
+        System.arraycopy(chunk, 0, source.content, at, chunk.length);
+      }
+    }
+    source.flushed();
+    knownZero = random.nextBoolean();
+    if (!knownZero) {
+      random.nextBytes(target.content);
+      target.flushed();
+    }
+    noted = random.nextInt(3) == 0;
+    notedDisk = new NotedDisk(source, scheduler, map);
+    guestView = source.connect();
+    options =
+        new CopyOptions(
+            1 + random.nextInt(6),
+            Duration.ofMillis(1 + random.nextInt(5)),
+            5 + random.nextInt(20),
+            Duration.ofSeconds(30),
+            Duration.ofMillis(1),
+            Duration.ofMillis(20),
+            Duration.ofMillis(200),
+            Duration.ofMillis(2),
+            Duration.ofMillis(1 + random.nextInt(20)),
+            random.nextInt(4) == 0 ? 1 << 20 : 0,
+            true,
+            random.nextBoolean() ? CopyOptions.Verify.EVERYTHING : CopyOptions.Verify.LAST_SET,
+            new WriteOrderingPoint.Timing(Duration.ofMillis(2), Duration.ofMillis(20)));
+    log = newLog();
+    story = "\n" + (noted ? "noted" : "passing") + (knownZero ? ", zero," : ",");
+  }
+
+  private MemoryDirtyLog newLog() {
+    return new MemoryDirtyLog(
+        map, scheduler, () -> Duration.ofNanos(1000 + random.nextInt(100_000)));
+  }
+
+  /** Runs to the end; throws an AssertionError when a promise is broken. */
+  void run() {
+    startJob();
+    scheduler.afterEachTask(this::check);
+    guestWrites();
+    fault();
+    scheduler.runFor(Duration.ofMillis(5 + random.nextInt(60)));
+    if (random.nextInt(4) == 0) {
+      crash();
+      scheduler.runFor(Duration.ofMillis(random.nextInt(40)));
+    }
+    int abandoned = random.nextInt(3);
+    for (int i = 0; i < abandoned; i++) {
+      freeze();
+      CompletableFuture<CopySnapshot> drain = job.drain();
+      scheduler.runFor(Duration.ofMillis(random.nextInt(20)));
+      if (drain.isDone() && !drain.isCompletedExceptionally()) {
+        assertSame("drained, then abandoned");
+      }
+      job.resumeCopying();
+      scheduler.runFor(Duration.ofMillis(1));
+      guestRuns = true;
+      guestWrites();
+      scheduler.runFor(Duration.ofMillis(random.nextInt(30)));
+    }
+    faults = random.nextBoolean();
+    freeze();
+    CompletableFuture<CopySnapshot> drain = job.drain();
+    scheduler.runFor(Duration.ofMillis(50));
+    faults = false;
+    if (!scheduler.runUntil(drain::isDone, Duration.ofSeconds(120))) {
+      throw new AssertionError("does not drain: " + point().books() + story + job.snapshot());
+    }
+    drain.join();
+    assertSame("drained");
+    if (!Arrays.equals(head(target.durable()), source.content)) {
+      throw new AssertionError("drained, and not durable" + story);
+    }
+    CompletableFuture<Void> close = job.close();
+    if (!scheduler.runUntil(close::isDone, Duration.ofSeconds(10))) {
+      throw new AssertionError("does not close" + story);
+    }
+    close.join();
+    scheduler.runFor(Duration.ofSeconds(1));
+    assertSame("closed");
+    if (job.snapshot().progress() != 1) {
+      throw new AssertionError("progress " + job.snapshot().progress());
+    }
+  }
+
+  long fingerprint() {
+    return scheduler.fingerprint();
+  }
+
+  private void startJob() {
+    life++;
+    process = scheduler.process("life " + life);
+    SourceDisk disk = noted ? notedDisk : new LiveDisk("live", guestView, log.begun());
+    DestinationOpener opener =
+        new DestinationOpener() {
+          @Override
+          public CompletableFuture<Destination> open() {
+            CompletableFuture<Destination> result = new CompletableFuture<>();
+            scheduler.schedule(
+                Duration.ofNanos(random.nextInt(400_000)),
+                () -> {
+                  if (faults && random.nextInt(5) == 0) {
+                    result.completeExceptionally(
+                        new BlockException(BlockException.Kind.LOST, "no answer"));
+                    return;
+                  }
+                  SimulatedDisk.Connection connection = target.connect();
+                  open = connection;
+                  result.complete(new Destination(connection, ++generation));
+                });
+            return result;
+          }
+
+          @Override
+          public CompletableFuture<Void> fence(Destination destination) {
+            CompletableFuture<Void> result = new CompletableFuture<>();
+            ((SimulatedDisk.Connection) destination.backend()).abandon();
+            scheduler.schedule(
+                Duration.ofNanos(random.nextInt(400_000)),
+                () -> {
+                  destination.backend().close();
+                  result.complete(null);
+                });
+            return result;
+          }
+        };
+    DiskPlan plan =
+        new DiskPlan(
+            disk, opener, knownZero, log, noted ? Optional.empty() : Optional.of(guestView));
+    CopyListener listener =
+        new CopyListener() {
+          @Override
+          public void onConverged(Duration predicted, boolean fits) {
+            if (random.nextBoolean()) {
+              point().policy(Policy.MIRROR);
+            }
+          }
+
+          @Override
+          public void onFailed(CopyException cause) {
+            throw new AssertionError("the job failed" + story, cause);
+          }
+        };
+    CopyEngine engine = new CopyEngine(BLOCK * 4, BLOCK * 4 * 6);
+    job = engine.start(List.of(plan), options, process, listener);
+    point().defects = defects.isEmpty() ? Set.of() : EnumSet.copyOf(defects);
+    if (random.nextBoolean()) {
+      point().policy(Policy.MIRROR);
+    }
+    lastProgress = 0;
+  }
+
+  private WriteOrderingPoint point() {
+    return job.orderingPoint(noted ? "noted" : "live");
+  }
+
+  /** The server dies with SIGKILL; another one takes over with the log that is on disk. */
+  private void crash() {
+    story += " crash@" + scheduler.nanoTime() / 1000;
+    process.kill();
+    guestRuns = false;
+    log = log.afterCrash();
+    begun = log.begun();
+    if (open != null) {
+      open.close(); // the new server's opener fences what it finds
+    }
+    scheduler.runFor(Duration.ofMillis(2)); // writes to the source that were under way
+    guestInFlight = 0;
+    startJob();
+    guestRuns = true;
+    guestWrites();
+  }
+
+  private void freeze() {
+    guestRuns = false;
+    if (!scheduler.runUntil(() -> guestInFlight == 0, Duration.ofSeconds(5))) {
+      throw new AssertionError("the guest waits for ever" + story);
+    }
+  }
+
+  private void guestWrites() {
+    if (!guestRuns) {
+      return;
+    }
+    int offset = random.nextInt((int) map.size());
+    if (random.nextInt(3) == 0) {
+      offset = Math.min((int) map.size() - 1, random.nextInt(BLOCK * 2));
+    }
+    int length = Math.min(1 + random.nextInt(BLOCK * 2), (int) map.size() - offset);
+    if (target.alignment > 1 && random.nextInt(4) > 0) {
+      offset -= offset % 8;
+      length = Math.max(8, length - length % 8);
+      length = Math.min(length, (int) map.size() - offset);
+    }
+    byte[] bytes = new byte[length];
+    if (random.nextInt(4) > 0) {
+      random.nextBytes(bytes);
+    }
+    if (noted) {
+      notedDisk.write(offset, bytes);
+    } else if (guestInFlight < 4) {
+      int at = offset;
+      SimulatedScheduler.Process issuer = process;
+      WriteOrderingPoint to = point();
+      guestInFlight++;
+      long asked = scheduler.nanoTime();
+      CompletableFuture<Void> answer =
+          switch (random.nextInt(8)) {
+            case 0 -> to.guestZero(at, length);
+            case 1 -> to.guestTrim(at, length);
+            default -> to.guestWrite(at, ByteBuffer.wrap(bytes));
+          };
+      answer.whenComplete((done, failure) -> {
+        if (issuer == process) {
+          guestInFlight--;
+          if (failure != null) {
+            throw new AssertionError("a guest's write failed" + story, failure);
+          }
+          // Four at most before it, each held up by the mirror's deadline at the most.
+          if (scheduler.nanoTime() - asked > Duration.ofMillis(12).toNanos()) {
+            throw new AssertionError("the guest was stalled" + story);
+          }
+        }
+      });
+    }
+    scheduler.schedule(Duration.ofNanos(1000 + random.nextInt(1_500_000)), this::guestWrites);
+  }
+
+  private void fault() {
+    scheduler.schedule(
+        Duration.ofMillis(1 + random.nextInt(25)),
+        () -> {
+          if (faults) {
+            switch (random.nextInt(5)) {
+              case 0 -> {
+                story += " reset@" + scheduler.nanoTime() / 1000;
+                target.reset();
+              }
+              case 1 -> {
+                story += " break@" + scheduler.nanoTime() / 1000;
+                target.breakConnections();
+              }
+              case 2 -> {
+                story += " stall@" + scheduler.nanoTime() / 1000;
+                target.stall(Duration.ofMillis(random.nextInt(40)));
+              }
+              case 3 -> {
+                if (open != null) {
+                  open.failing = 1 + random.nextInt(3);
+                  open.failNext =
+                      random.nextBoolean() ? BlockException.Kind.IO : BlockException.Kind.BUSY;
+                }
+              }
+              default -> {}
+            }
+          }
+          fault();
+        });
+  }
+
+  /** After every event: no difference that the log does not know of. */
+  private void check() {
+    begun |= log.begun();
+    double progress = job.snapshot().progress();
+    if (progress < lastProgress) {
+      throw new AssertionError("progress went back from " + lastProgress + " to " + progress);
+    }
+    lastProgress = progress;
+    if (!begun) {
+      return;
+    }
+    int size = (int) map.size();
+    for (int at = 0; at < size; ) {
+      int next = Arrays.mismatch(source.content, at, size, target.content, at, size);
+      if (next < 0) {
+        return;
+      }
+      int block = map.blockOf(at + next);
+      boolean known = log.isDurable(block, block + 1) || (noted && notedDisk.answersFor(block));
+      if (!known) {
+        throw new AssertionError(
+            "block %d differs, and the log does not know%s".formatted(block, story));
+      }
+      at = (block + 1) * BLOCK;
+    }
+  }
+
+  private void assertSame(String when) {
+    if (!Arrays.equals(head(target.content), source.content)) {
+      throw new AssertionError(
+          when + ": byte " + Arrays.mismatch(head(target.content), source.content) + story);
+    }
+  }
+
+  private byte[] head(byte[] bytes) {
+    return Arrays.copyOf(bytes, source.content.length);
+  }
+}

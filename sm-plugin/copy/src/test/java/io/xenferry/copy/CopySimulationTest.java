@@ -1,0 +1,50 @@
+package io.xenferry.copy;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.fail;
+
+import io.xenferry.copy.WriteOrderingPoint.Defect;
+import java.util.Set;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+class CopySimulationTest {
+  private static final long SEEDS = Long.getLong("xenferry.seeds", 1000);
+
+  @Test
+  void keepsItsPromisesWhateverGoesWrong() {
+    for (long seed = 1; seed <= SEEDS; seed++) {
+      try {
+        new CopySimulation(seed, Set.of()).run();
+      } catch (Throwable e) {
+        fail("seed " + seed, e);
+      }
+    }
+  }
+
+  @Test
+  void repeatsItself() {
+    assertThat(fingerprint(7)).isEqualTo(fingerprint(7)).isNotEqualTo(fingerprint(8));
+  }
+
+  private static long fingerprint(long seed) {
+    CopySimulation simulation = new CopySimulation(seed, Set.of());
+    simulation.run();
+    return simulation.fingerprint();
+  }
+
+  /** Were the point wrong in one of these ways, the test above would fail. */
+  @ParameterizedTest
+  @EnumSource(Defect.class)
+  void catchesEachDefect(Defect defect) {
+    for (long seed = 1; seed <= SEEDS; seed++) {
+      try {
+        new CopySimulation(seed, Set.of(defect)).run();
+      } catch (AssertionError | RuntimeException e) {
+        return;
+      }
+    }
+    fail(defect + " goes unnoticed in " + SEEDS + " runs");
+  }
+}
