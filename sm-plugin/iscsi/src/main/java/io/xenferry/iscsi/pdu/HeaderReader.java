@@ -126,6 +126,7 @@ public final class HeaderReader {
         keep(h, 0xC0, 0, 0, 32);
         TextRequestParser f = parse(h, TextRequestParser.class);
         yield new Pdu.TextRequest(
+            immediate,
             last,
             more,
             lun,

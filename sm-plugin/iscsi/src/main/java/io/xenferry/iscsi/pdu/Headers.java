@@ -90,7 +90,7 @@ public final class Headers {
         into.putShort(36, (short) p.status());
       }
       case Pdu.TextRequest p -> {
-        ProtocolDataUnit u = unit(false, p.last(), OperationCode.TEXT_REQUEST, p.itt());
+        ProtocolDataUnit u = unit(p.immediate(), p.last(), OperationCode.TEXT_REQUEST, p.itt());
         TextRequestParser f = parser(u, TextRequestParser.class);
         f.setLogicalUnitNumber(p.lun());
         f.setTargetTransferTag(p.ttt());

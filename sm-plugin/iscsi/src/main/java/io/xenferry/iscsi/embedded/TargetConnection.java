@@ -1,0 +1,559 @@
+package io.xenferry.iscsi.embedded;
+
+import io.xenferry.iscsi.net.EventLoop;
+import io.xenferry.iscsi.net.PduChannel;
+import io.xenferry.iscsi.pdu.Pdu;
+import io.xenferry.iscsi.pdu.Pdu.Stage;
+import io.xenferry.iscsi.pdu.ProtocolException;
+import io.xenferry.iscsi.pdu.TextKeys;
+import io.xenferry.iscsi.scsi.Sense;
+import io.xenferry.iscsi.scsi.Status;
+import java.io.IOException;
+import java.net.InetAddress;
+import java.nio.ByteBuffer;
+import java.nio.channels.SocketChannel;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.CompletableFuture;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * One initiator's connection at the target: login, then tasks. A command takes a buffer from the
+ * pool, collects its data by immediate data, unsolicited data and R2Ts, goes to the backend, and is
+ * answered; the window (MaxCmdSN) bounds how many do so at once. Confined to the loop.
+ */
+final class TargetConnection implements PduChannel.Handler {
+  private static final Logger log = LoggerFactory.getLogger(TargetConnection.class);
+
+  /** Commands in progress; with 1 MiB each that is what one initiator may occupy. */
+  private static final int WINDOW = 64;
+
+  /** Beyond what waits for the socket we stop reading: the initiator must take its answers. */
+  private static final long MAX_UNSENT = 16L << 20;
+
+  private static final int MAX_TEXT = 8192;
+  private static final ByteBuffer EMPTY = ByteBuffer.allocate(0);
+
+  private final EmbeddedTargetService service;
+  private final PduChannel channel;
+  private final InetAddress from;
+  private final TargetLogin login;
+  private final long accepted = System.nanoTime();
+  private boolean fullFeature;
+  private @Nullable ServedTarget target;
+  private @Nullable DiskCommands disk;
+
+  private int statSn = 1;
+  private int expCmdSn;
+  private int maxCmdSn;
+  private boolean started;
+  private int nextTtt = 1;
+  private long unsent;
+  private final Map<Integer, Task> tasks = new LinkedHashMap<>();
+  private final Set<Task> sending = new HashSet<>();
+  private @Nullable Task arriving;
+  private byte[] pendingText = {};
+
+  /** What the initiator must be told before its next command. */
+  @Nullable Sense attention = Sense.POWER_ON;
+
+  TargetConnection(
+      EmbeddedTargetService service, EventLoop loop, SocketChannel socket, InetAddress from)
+      throws IOException {
+    this.service = service;
+    this.from = from;
+    this.login = new TargetLogin(service::find, from);
+    this.channel = new PduChannel(loop, socket, TargetLogin.MAX_SEGMENT, this);
+  }
+
+  boolean isStuck(long now, long loginNanos, long writeNanos) {
+    return !fullFeature && now - accepted > loginNanos
+        || channel.sending() && now - channel.lastSent() > writeNanos;
+  }
+
+  void drop(String why) {
+    channel.close(why);
+  }
+
+  private Pdu.Sn sn(boolean consumes) {
+    int current = statSn;
+    if (consumes) {
+      statSn++;
+    }
+    int most = expCmdSn - 1 + Math.max(0, WINDOW - tasks.size());
+    if (most - maxCmdSn > 0) {
+      maxCmdSn = most;
+    }
+    return new Pdu.Sn(current, expCmdSn, maxCmdSn);
+  }
+
+  // ---- arrival
+
+  @Override
+  public @Nullable ByteBuffer place(Pdu pdu, int length) throws ProtocolException {
+    if (!fullFeature) {
+      if (!(pdu instanceof Pdu.LoginRequest) || length > TextKeys.MAX_BYTES) {
+        throw new ProtocolException("data before login");
+      }
+      return null;
+    }
+    switch (pdu) {
+      case Pdu.ScsiCommand command -> {
+        if (!command.write()
+            || !login.immediateData
+            || length > command.length()
+            || length > login.firstBurst) {
+          throw new ProtocolException("immediate data that was not agreed on");
+        }
+        Task task = admit(command);
+        arriving = task;
+        ByteBuffer buffer = task.buffer;
+        return task.refused != null || buffer == null ? null : buffer.slice(0, length);
+      }
+      case Pdu.DataOut out -> {
+        Task task = tasks.get(out.itt());
+        if (task == null) {
+          return null;
+        }
+        checkDataOut(task, out, length);
+        ByteBuffer buffer = task.buffer;
+        return task.refused != null || task.aborted || buffer == null
+            ? null
+            : buffer.slice(out.offset(), length);
+      }
+      default -> {
+        if (length > MAX_TEXT) {
+          throw new ProtocolException("data segment of " + length + " bytes");
+        }
+        return null;
+      }
+    }
+  }
+
+  private static void checkDataOut(Task task, Pdu.DataOut out, int length)
+      throws ProtocolException {
+    if (task.executing
+        || out.offset() != task.received
+        || length > task.burstEnd - task.received
+        || out.ttt() != task.ttt) {
+      throw new ProtocolException("Data-Out that was not asked for");
+    }
+  }
+
+  @Override
+  public void received(Pdu pdu, ByteBuffer data) throws ProtocolException {
+    if (!fullFeature) {
+      if (!(pdu instanceof Pdu.LoginRequest request)) {
+        throw new ProtocolException("no login");
+      }
+      login(request, data);
+      return;
+    }
+    if (disk == null && pdu instanceof Pdu.ScsiCommand) {
+      throw new ProtocolException("a SCSI command in a discovery session");
+    }
+    switch (pdu) {
+      case Pdu.ScsiCommand command -> {
+        Task task = arriving;
+        arriving = null;
+        begin(task == null ? admit(command) : task, data);
+      }
+      case Pdu.DataOut out -> dataOut(out, data);
+      case Pdu.NopOut nop -> nop(nop, data);
+      case Pdu.TextRequest request -> text(request, data);
+      case Pdu.TaskRequest request -> manage(request);
+      case Pdu.LogoutRequest request -> {
+        number(request.immediate(), request.cmdSn());
+        channel.send(new Pdu.LogoutResponse(request.itt(), sn(true), 0));
+        channel.close("logged out");
+      }
+      case Pdu.Unknown unknown -> channel.send(
+          new Pdu.Reject(Pdu.Reject.COMMAND_NOT_SUPPORTED, sn(true)),
+          ByteBuffer.allocate(48),
+          null);
+      case Pdu.LoginRequest again -> throw new ProtocolException("a second login");
+      case Pdu.Response response -> throw new ProtocolException("a target's PDU");
+    }
+  }
+
+  /** Commands come in order, since there is one connection (RFC 7143 section 4.2.2.1). */
+  private void number(boolean immediate, int cmdSn) throws ProtocolException {
+    if (immediate) {
+      return;
+    }
+    if (cmdSn != expCmdSn || cmdSn - maxCmdSn > 0) {
+      throw new ProtocolException("command number " + cmdSn + " instead of " + expCmdSn);
+    }
+    expCmdSn++;
+  }
+
+  // ---- login
+
+  private void login(Pdu.LoginRequest request, ByteBuffer data) throws ProtocolException {
+    if (!started) {
+      started = true;
+      expCmdSn = request.cmdSn();
+      maxCmdSn = expCmdSn - 1;
+    }
+    try {
+      TargetLogin.Answer answer =
+          login
+              .request(request, data)
+              .orElse(
+                  new TargetLogin.Answer(
+                      new TextKeys(), false, request.current(), request.current()));
+      boolean done = answer.transit() && answer.next() == Stage.FULL_FEATURE;
+      if (done) {
+        enter();
+      }
+      channel.send(
+          new Pdu.LoginResponse(
+              answer.transit(),
+              false,
+              answer.current(),
+              answer.next(),
+              request.isid(),
+              done ? service.newTsih() : 0,
+              request.itt(),
+              sn(true),
+              0),
+          ByteBuffer.wrap(answer.keys().toBytes()),
+          null);
+    } catch (TargetLogin.Refused e) {
+      log.info("login of {} from {} refused: {}", login.initiator, from, e.getMessage());
+      channel.send(
+          new Pdu.LoginResponse(
+              false, false, request.current(), request.current(), request.isid(), 0,
+              request.itt(), new Pdu.Sn(0, expCmdSn, maxCmdSn), e.status));
+      channel.close("login refused");
+    }
+  }
+
+  private void enter() {
+    fullFeature = true;
+    ServedTarget served = login.target;
+    if (served == null) {
+      return;
+    }
+    // Session reinstatement (RFC 7143 section 6.3.5): the same initiator port ends its old session.
+    for (TargetConnection other : List.copyOf(served.connections)) {
+      if (other.login.isid == login.isid && other.login.initiator.equals(login.initiator)) {
+        other.drop("the initiator logged in again");
+      }
+    }
+    served.connections.add(this);
+    target = served;
+    disk = new DiskCommands(served, this, service);
+  }
+
+  // ---- tasks
+
+  private Task admit(Pdu.ScsiCommand command) throws ProtocolException {
+    number(command.immediate(), command.cmdSn());
+    if (tasks.containsKey(command.itt()) || command.itt() == Pdu.NO_TAG) {
+      throw new ProtocolException("a task tag twice");
+    }
+    if (tasks.size() >= 2 * WINDOW) {
+      throw new ProtocolException("too many immediate commands");
+    }
+    Task task = new Task(command);
+    tasks.put(command.itt(), task);
+    if (command.length() < 0 || command.length() > DiskCommands.MAX_TRANSFER) {
+      refuse(task, Status.CHECK_CONDITION, Sense.INVALID_FIELD_IN_CDB);
+    } else if (command.length() > 0) {
+      task.buffer = service.pool().take(command.length());
+      if (task.buffer == null) {
+        refuse(task, Status.TASK_SET_FULL, new Sense(Sense.NO_SENSE, 0));
+      }
+    }
+    return task;
+  }
+
+  private static void refuse(Task task, int status, Sense sense) {
+    task.refused = sense;
+    task.refusedStatus = status;
+  }
+
+  private void begin(Task task, ByteBuffer immediate) {
+    int got = immediate.position() == 0 ? immediate.remaining() : immediate.position();
+    task.received = got;
+    Pdu.ScsiCommand command = task.command;
+    if (command.write() && !command.last() && !login.initialR2t) {
+      task.unsolicited = true;
+      task.burstEnd = (int) Math.min(command.length() & 0xFFFFFFFFL, login.firstBurst);
+      return;
+    }
+    proceed(task);
+  }
+
+  private void dataOut(Pdu.DataOut out, ByteBuffer data) throws ProtocolException {
+    Task task = tasks.get(out.itt());
+    if (task == null) {
+      return;
+    }
+    int got = data.position() == 0 ? data.remaining() : data.position();
+    if (got == 0) {
+      checkDataOut(task, out, 0);
+    }
+    task.received += got;
+    if (!out.last()) {
+      return;
+    }
+    if (!task.unsolicited && task.received != task.burstEnd) {
+      throw new ProtocolException("a Data-Out sequence that ends early");
+    }
+    task.unsolicited = false;
+    task.ttt = Pdu.NO_TAG;
+    proceed(task);
+  }
+
+  /** A sequence of data is over: ask for the next one, or go to work. */
+  private void proceed(Task task) {
+    if (task.aborted) {
+      finish(task);
+      return;
+    }
+    Sense refused = task.refused;
+    if (refused != null) {
+      answer(task, task.refusedStatus, refused, 0);
+      return;
+    }
+    Pdu.ScsiCommand command = task.command;
+    if (command.write() && task.received < command.length()) {
+      int length = Math.min(command.length() - task.received, login.maxBurst);
+      task.burstEnd = task.received + length;
+      task.ttt = nextTtt++ & 0x7FFFFFFF;
+      channel.send(
+          new Pdu.R2t(
+              command.lun(), command.itt(), task.ttt, sn(false), task.r2tSn++, task.received,
+              length));
+      return;
+    }
+    DiskCommands commands = disk;
+    ServedTarget served = target;
+    if (commands == null || served == null) {
+      throw new IllegalStateException("a task without a target");
+    }
+    task.executing = true;
+    served.executing.add(task);
+    commands.execute(task);
+  }
+
+  /** The backend is done with the task, if it ever had it. */
+  private void finish(Task task) {
+    tasks.remove(task.command.itt(), task);
+    ServedTarget served = target;
+    if (served != null) {
+      served.executing.remove(task);
+    }
+    task.quiet.complete(null);
+  }
+
+  private void giveBack(Task task) {
+    ByteBuffer buffer = task.buffer;
+    if (buffer != null) {
+      task.buffer = null;
+      service.pool().give(buffer);
+    }
+  }
+
+  /** Whether the answer is still wanted; if not the task ends here. */
+  private boolean wanted(Task task) {
+    finish(task);
+    if (task.aborted || !channel.isOpen()) {
+      giveBack(task);
+      return false;
+    }
+    return true;
+  }
+
+  /**
+   * Status without data.
+   *
+   * @param used bytes of the initiator's data that the command used
+   */
+  void answer(Task task, int status, Sense sense, int used) {
+    if (!wanted(task)) {
+      return;
+    }
+    giveBack(task);
+    long residual = status == Status.GOOD ? (task.command.length() & 0xFFFFFFFFL) - used : 0;
+    ByteBuffer data = EMPTY;
+    if (status == Status.CHECK_CONDITION) {
+      byte[] bytes = sense.toBytes();
+      data = ByteBuffer.allocate(2 + bytes.length).putShort((short) bytes.length).put(bytes).flip();
+    }
+    channel.send(
+        new Pdu.ScsiResponse(task.command.itt(), sn(true), 0, status, residual), data, null);
+  }
+
+  /**
+   * GOOD with the first bytes of the task's buffer.
+   *
+   * @param full what the command would give; the initiator takes what it has room for
+   */
+  void answerData(Task task, int full) {
+    if (!wanted(task)) {
+      return;
+    }
+    int expected = task.command.read() ? task.command.length() : 0;
+    int length = Math.min(expected, full);
+    if (length == 0) {
+      giveBack(task);
+      channel.send(
+          new Pdu.ScsiResponse(
+              task.command.itt(), sn(true), 0, Status.GOOD, (long) expected - full));
+      return;
+    }
+    ByteBuffer data = task.data();
+    unsent += length;
+    sending.add(task);
+    int dataSn = 0;
+    for (int at = 0; at < length; ) {
+      int n = Math.min(length - at, login.peerSegment);
+      boolean last = at + n == length;
+      channel.send(
+          new Pdu.DataIn(
+              last, last, Status.GOOD, task.command.itt(), sn(last), dataSn++, at,
+              last ? (long) expected - full : 0),
+          data.slice(at, n),
+          last ? () -> sent(task, length) : null);
+      at += n;
+    }
+    if (unsent > MAX_UNSENT) {
+      channel.pause();
+    }
+  }
+
+  private void sent(Task task, int length) {
+    sending.remove(task);
+    giveBack(task);
+    unsent -= length;
+    if (unsent <= MAX_UNSENT / 2) {
+      channel.resume();
+    }
+  }
+
+  // ---- the rest
+
+  private void nop(Pdu.NopOut nop, ByteBuffer data) throws ProtocolException {
+    number(nop.immediate(), nop.cmdSn());
+    if (nop.itt() != Pdu.NO_TAG) {
+      ByteBuffer echo = ByteBuffer.allocate(data.remaining()).put(data).flip();
+      channel.send(new Pdu.NopIn(nop.lun(), nop.itt(), Pdu.NO_TAG, sn(true)), echo, null);
+    }
+  }
+
+  /** SendTargets (RFC 7143 appendix C); a long list goes out in several PDUs. */
+  private void text(Pdu.TextRequest request, ByteBuffer data) throws ProtocolException {
+    number(request.immediate(), request.cmdSn());
+    if (request.ttt() == Pdu.NO_TAG) {
+      TextKeys keys = TextKeys.parse(data);
+      StringBuilder list = new StringBuilder();
+      ServedTarget ours = target;
+      for (Map.Entry<String, String> pair : keys.asMap().entrySet()) {
+        if (!pair.getKey().equals("SendTargets")) {
+          list.append(pair.getKey()).append("=NotUnderstood\0");
+          continue;
+        }
+        for (ServedTarget served : service.served()) {
+          String name = served.export.iqn();
+          boolean asked =
+              pair.getValue().equals("All") && ours == null
+                  || pair.getValue().equals(name)
+                  || pair.getValue().isEmpty() && served == ours;
+          if (asked && served.admits(login.initiator, from)) {
+            list.append("TargetName=").append(name).append('\0');
+            list.append("TargetAddress=").append(service.portal()).append(",1\0");
+          }
+        }
+      }
+      pendingText = list.toString().getBytes(StandardCharsets.UTF_8);
+    }
+    int n = Math.min(pendingText.length, login.peerSegment);
+    byte[] now = java.util.Arrays.copyOf(pendingText, n);
+    pendingText = java.util.Arrays.copyOfRange(pendingText, n, pendingText.length);
+    boolean last = pendingText.length == 0;
+    channel.send(
+        new Pdu.TextResponse(last, !last, 0, request.itt(), last ? Pdu.NO_TAG : 1, sn(true)),
+        ByteBuffer.wrap(now),
+        null);
+  }
+
+  private void manage(Pdu.TaskRequest request) throws ProtocolException {
+    number(request.immediate(), request.cmdSn());
+    ServedTarget served = target;
+    if (served == null) {
+      throw new ProtocolException("task management in a discovery session");
+    }
+    CompletableFuture<Void> quiet =
+        switch (request.function()) {
+          case Pdu.TaskRequest.ABORT_TASK -> {
+            Task task = tasks.get(request.referencedTag());
+            yield task == null ? CompletableFuture.completedFuture(null) : abort(List.of(task));
+          }
+          case Pdu.TaskRequest.ABORT_TASK_SET -> abort(List.copyOf(tasks.values()));
+          case Pdu.TaskRequest.LOGICAL_UNIT_RESET,
+              Pdu.TaskRequest.TARGET_WARM_RESET,
+              Pdu.TaskRequest.TARGET_COLD_RESET -> {
+            List<CompletableFuture<Void>> all = new ArrayList<>();
+            all.add(served.quiet());
+            for (TargetConnection connection : served.connections) {
+              all.add(connection.abort(List.copyOf(connection.tasks.values())));
+              if (connection != this) {
+                connection.attention = Sense.LUN_RESET;
+              }
+            }
+            yield CompletableFuture.allOf(all.toArray(CompletableFuture[]::new));
+          }
+          default -> null;
+        };
+    int itt = request.itt();
+    if (quiet == null) {
+      channel.send(new Pdu.TaskResponse(itt, sn(true), 5));
+    } else {
+      // Tasks end on the loop, so this runs on the loop too.
+      quiet.thenRun(() -> channel.send(new Pdu.TaskResponse(itt, sn(true), 0)));
+    }
+  }
+
+  /** Ends tasks without an answer; completes when the backend has none of them. */
+  private CompletableFuture<Void> abort(List<Task> some) {
+    List<CompletableFuture<Void>> quiet = new ArrayList<>();
+    for (Task task : some) {
+      task.aborted = true;
+      if (!task.executing) {
+        // Data that was asked for may still come, and is thrown away for want of a task.
+        finish(task);
+        giveBackSafely(task);
+      }
+      quiet.add(task.quiet);
+    }
+    return CompletableFuture.allOf(quiet.toArray(CompletableFuture[]::new));
+  }
+
+  /** A Data-Out may be half read into the buffer. */
+  private void giveBackSafely(Task task) {
+    channel.abandonDestination();
+    giveBack(task);
+  }
+
+  @Override
+  public void closed(IOException cause) {
+    log.debug("connection of {} from {} ended: {}", login.initiator, from, cause.getMessage());
+    abort(List.copyOf(tasks.values()));
+    sending.forEach(this::giveBack);
+    ServedTarget served = target;
+    if (served != null) {
+      served.connections.remove(this);
+    }
+    service.gone(this);
+  }
+}
