@@ -11,7 +11,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
-import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -142,16 +141,14 @@ final class DiskCommands {
       case Cdb.WRITE_6 -> write(task, cdb.getInt(0) & 0x1FFFFF, short6(cdb), false);
       case Cdb.WRITE_10 ->
           write(task, cdb.getInt(2) & 0xFFFFFFFFL, cdb.getShort(7) & 0xFFFF, fua(cdb));
-      case Cdb.WRITE_16 ->
-          write(task, cdb.getLong(2), cdb.getInt(10) & 0xFFFFFFFFL, fua(cdb));
+      case Cdb.WRITE_16 -> write(task, cdb.getLong(2), cdb.getInt(10) & 0xFFFFFFFFL, fua(cdb));
       case Cdb.SYNCHRONIZE_CACHE_10, Cdb.SYNCHRONIZE_CACHE_16 ->
           then(task, backend.flush(), 0, true);
       case Cdb.UNMAP -> unmap(task, cdb);
       case Cdb.WRITE_SAME_10 ->
           writeSame(task, cdb.getInt(2) & 0xFFFFFFFFL, cdb.getShort(7) & 0xFFFF, false);
       case Cdb.WRITE_SAME_16 ->
-          writeSame(
-              task, cdb.getLong(2), cdb.getInt(10) & 0xFFFFFFFFL, (cdb.get(1) & 1) != 0);
+          writeSame(task, cdb.getLong(2), cdb.getInt(10) & 0xFFFFFFFFL, (cdb.get(1) & 1) != 0);
       default -> throw new Check(Sense.INVALID_OPCODE);
     }
   }
@@ -251,18 +248,16 @@ final class DiskCommands {
       throw new Check(Sense.INVALID_FIELD_IN_CDB);
     }
     CompletableFuture<Void> done = pieces(task.data(), lba * blockSize, 0, wanted, false);
-    done.whenComplete(
-        (ok, failure) ->
-            service
-                .loop()
-                .execute(
-                    () -> {
-                      if (failure == null) {
-                        connection.answerData(task, length);
-                      } else {
-                        failed(task, failure, false);
-                      }
-                    }));
+    done.whenComplete((ok, failure) ->
+        service
+            .loop()
+            .execute(() -> {
+              if (failure == null) {
+                connection.answerData(task, length);
+              } else {
+                failed(task, failure, false);
+              }
+            }));
   }
 
   private void write(Task task, long lba, long count, boolean fua) throws Check {
@@ -292,18 +287,16 @@ final class DiskCommands {
   }
 
   private void then(Task task, CompletableFuture<Void> done, int used, boolean write) {
-    done.whenComplete(
-        (ok, failure) ->
-            service
-                .loop()
-                .execute(
-                    () -> {
-                      if (failure == null) {
-                        good(task, used);
-                      } else {
-                        failed(task, failure, write);
-                      }
-                    }));
+    done.whenComplete((ok, failure) ->
+        service
+            .loop()
+            .execute(() -> {
+              if (failure == null) {
+                good(task, used);
+              } else {
+                failed(task, failure, write);
+              }
+            }));
   }
 
   private void failed(Task task, Throwable failure, boolean write) {
@@ -315,8 +308,7 @@ final class DiskCommands {
     BlockException.Kind kind =
         cause instanceof BlockException block ? block.kind() : BlockException.Kind.IO;
     switch (kind) {
-      case BUSY ->
-          connection.answer(task, Status.BUSY, new Sense(Sense.NO_SENSE, 0), 0);
+      case BUSY -> connection.answer(task, Status.BUSY, new Sense(Sense.NO_SENSE, 0), 0);
       case NO_SPACE -> check(task, Sense.SPACE_ALLOCATION_FAILED);
       case READ_ONLY -> check(task, Sense.WRITE_PROTECTED);
       case OUT_OF_RANGE -> check(task, Sense.LBA_OUT_OF_RANGE);
@@ -396,9 +388,7 @@ final class DiskCommands {
   private CompletableFuture<Void> repeat(ByteBuffer pattern, long offset, long length) {
     int n = (int) Math.min(length, pattern.limit());
     CompletableFuture<Void> first = backend.write(offset, pattern.slice(0, n));
-    return n == length
-        ? first
-        : first.thenCompose(ok -> repeat(pattern, offset + n, length - n));
+    return n == length ? first : first.thenCompose(ok -> repeat(pattern, offset + n, length - n));
   }
 
   private void lbaStatus(Task task, long lba, int allocation) throws Check {
@@ -406,18 +396,16 @@ final class DiskCommands {
     int room = Math.min(Math.max(0, allocation), 8 + 16 * MAX_DESCRIPTORS);
     backend
         .extents(lba * blockSize, (blocks - lba) * blockSize)
-        .whenComplete(
-            (extents, failure) ->
-                service
-                    .loop()
-                    .execute(
-                        () -> {
-                          if (failure == null) {
-                            reply(task, statuses(lba, extents, room), allocation & 0xFFFFFFFFL);
-                          } else {
-                            failed(task, failure, false);
-                          }
-                        }));
+        .whenComplete((extents, failure) ->
+            service
+                .loop()
+                .execute(() -> {
+                  if (failure == null) {
+                    reply(task, statuses(lba, extents, room), allocation & 0xFFFFFFFFL);
+                  } else {
+                    failed(task, failure, false);
+                  }
+                }));
   }
 
   /** Zero extents shrink to whole blocks; what lies between them counts as mapped. */

@@ -79,7 +79,13 @@ public final class EmbeddedTargetService implements TargetService {
 
     public Settings onPort(int chosen) {
       return new Settings(
-          state, address, chosen, maxConnections, maxBuffers, loginTimeout, writeTimeout,
+          state,
+          address,
+          chosen,
+          maxConnections,
+          maxBuffers,
+          loginTimeout,
+          writeTimeout,
           closeTimeout);
     }
 
@@ -119,8 +125,7 @@ public final class EmbeddedTargetService implements TargetService {
     try {
       Files.createDirectories(settings.state());
       acceptor =
-          new Acceptor(
-              loop, new InetSocketAddress(settings.address(), port()), this::accepted);
+          new Acceptor(loop, new InetSocketAddress(settings.address(), port()), this::accepted);
       Files.writeString(settings.state().resolve(PORT), Integer.toString(acceptor.port()));
       for (Export export : journal.open()) {
         try {
@@ -210,14 +215,13 @@ public final class EmbeddedTargetService implements TargetService {
 
   private <T> T onLoop(Callable<T> task) throws TargetException {
     CompletableFuture<T> answer = new CompletableFuture<>();
-    loop.execute(
-        () -> {
-          try {
-            answer.complete(task.call());
-          } catch (Exception e) {
-            answer.completeExceptionally(e);
-          }
-        });
+    loop.execute(() -> {
+      try {
+        answer.complete(task.call());
+      } catch (Exception e) {
+        answer.completeExceptionally(e);
+      }
+    });
     return await(answer, "the target's loop");
   }
 
@@ -290,9 +294,7 @@ public final class EmbeddedTargetService implements TargetService {
           case Export.Backing.File file -> {
             try {
               FileBackend.Mode mode =
-                  export.readOnly()
-                      ? FileBackend.Mode.READ_ONLY
-                      : FileBackend.Mode.READ_WRITE;
+                  export.readOnly() ? FileBackend.Mode.READ_ONLY : FileBackend.Mode.READ_WRITE;
               yield new ServedTarget(export, FileBackend.open(file.path(), mode), true);
             } catch (BlockException e) {
               throw new TargetException(Kind.INVALID, e.getMessage() + "", e);
@@ -342,11 +344,10 @@ public final class EmbeddedTargetService implements TargetService {
       return;
     }
     CompletableFuture<Void> quiet =
-        onLoop(
-            () -> {
-              served.remove(iqn, target);
-              return target.evict();
-            });
+        onLoop(() -> {
+          served.remove(iqn, target);
+          return target.evict();
+        });
     await(quiet, "requests of " + iqn);
     if (target.ownsBackend) {
       target.backend.close();
@@ -385,11 +386,10 @@ public final class EmbeddedTargetService implements TargetService {
 
   @Override
   public boolean drained(String iqn) throws TargetException {
-    return onLoop(
-        () -> {
-          ServedTarget target = served.get(iqn);
-          return target == null || target.connections.isEmpty() && target.executing.isEmpty();
-        });
+    return onLoop(() -> {
+      ServedTarget target = served.get(iqn);
+      return target == null || target.connections.isEmpty() && target.executing.isEmpty();
+    });
   }
 
   @Override
@@ -407,14 +407,13 @@ public final class EmbeddedTargetService implements TargetService {
         }
       }
       closed = true;
-      onLoop(
-          () -> {
-            acceptor.close();
-            for (TargetConnection connection : List.copyOf(connections)) {
-              connection.drop("the target ends");
-            }
-            return true;
-          });
+      onLoop(() -> {
+        acceptor.close();
+        for (TargetConnection connection : List.copyOf(connections)) {
+          connection.drop("the target ends");
+        }
+        return true;
+      });
     } catch (TargetException e) {
       log.error("closing the target service: {}", e.getMessage());
     } finally {

@@ -8,6 +8,7 @@ import org.jspecify.annotations.Nullable;
 /** What the disk says of itself: INQUIRY (SPC-4 §6.6, §7.8; SBC-3 §6.6) and MODE SENSE pages. */
 final class InquiryPages {
   private static final String VENDOR = "XENFERRY";
+
   /** Blocks of one UNMAP; initiators distrust more. */
   private static final int MAX_UNMAP = 1 << 20;
 

@@ -174,10 +174,11 @@ final class TargetConnection implements PduChannel.Handler {
         channel.send(new Pdu.LogoutResponse(request.itt(), sn(true), 0));
         channel.close("logged out");
       }
-      case Pdu.Unknown unknown -> channel.send(
-          new Pdu.Reject(Pdu.Reject.COMMAND_NOT_SUPPORTED, sn(true)),
-          ByteBuffer.allocate(48),
-          null);
+      case Pdu.Unknown unknown ->
+          channel.send(
+              new Pdu.Reject(Pdu.Reject.COMMAND_NOT_SUPPORTED, sn(true)),
+              ByteBuffer.allocate(48),
+              null);
       case Pdu.LoginRequest again -> throw new ProtocolException("a second login");
       case Pdu.Response response -> throw new ProtocolException("a target's PDU");
     }
@@ -230,8 +231,15 @@ final class TargetConnection implements PduChannel.Handler {
       log.info("login of {} from {} refused: {}", login.initiator, from, e.getMessage());
       channel.send(
           new Pdu.LoginResponse(
-              false, false, request.current(), request.current(), request.isid(), 0,
-              request.itt(), new Pdu.Sn(0, expCmdSn, maxCmdSn), e.status));
+              false,
+              false,
+              request.current(),
+              request.current(),
+              request.isid(),
+              0,
+              request.itt(),
+              new Pdu.Sn(0, expCmdSn, maxCmdSn),
+              e.status));
       channel.close("login refused");
     }
   }
@@ -332,7 +340,12 @@ final class TargetConnection implements PduChannel.Handler {
       task.ttt = nextTtt++ & 0x7FFFFFFF;
       channel.send(
           new Pdu.R2t(
-              command.lun(), command.itt(), task.ttt, sn(false), task.r2tSn++, task.received,
+              command.lun(),
+              command.itt(),
+              task.ttt,
+              sn(false),
+              task.r2tSn++,
+              task.received,
               length));
       return;
     }
@@ -421,7 +434,13 @@ final class TargetConnection implements PduChannel.Handler {
       boolean last = at + n == length;
       channel.send(
           new Pdu.DataIn(
-              last, last, Status.GOOD, task.command.itt(), sn(last), dataSn++, at,
+              last,
+              last,
+              Status.GOOD,
+              task.command.itt(),
+              sn(last),
+              dataSn++,
+              at,
               last ? (long) expected - full : 0),
           data.slice(at, n),
           last ? () -> sent(task, length) : null);

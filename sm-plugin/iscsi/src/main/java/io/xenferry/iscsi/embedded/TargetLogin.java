@@ -110,8 +110,7 @@ final class TargetLogin {
     if (request.current() != stage || stage == Stage.FULL_FEATURE) {
       throw new Refused(INITIATOR_ERROR);
     }
-    boolean ready =
-        stage == Stage.SECURITY ? security(keys, answer) : operational(keys, answer);
+    boolean ready = stage == Stage.SECURITY ? security(keys, answer) : operational(keys, answer);
     boolean transit = request.transit() && ready;
     Stage before = stage;
     if (transit) {
@@ -176,8 +175,7 @@ final class TargetLogin {
       case RESPONSE -> {
         Credentials expected = account().orElseThrow(() -> new Refused(AUTHENTICATION_FAILED));
         byte[] given =
-            Chap.binary(
-                keys.get("CHAP_R").orElseThrow(() -> new Refused(AUTHENTICATION_FAILED)));
+            Chap.binary(keys.get("CHAP_R").orElseThrow(() -> new Refused(AUTHENTICATION_FAILED)));
         boolean good =
             keys.get("CHAP_N").orElse("").equals(expected.user())
                 && Chap.matches(Chap.response(chapId, expected.secret(), challenge), given)
@@ -225,8 +223,7 @@ final class TargetLogin {
         case "MaxConnections", "MaxOutstandingR2T" -> answer.set(key, "1");
         case "DataPDUInOrder", "DataSequenceInOrder" -> answer.set(key, "Yes");
         case "ErrorRecoveryLevel", "DefaultTime2Retain" -> answer.set(key, "0");
-        case "DefaultTime2Wait" ->
-            answer.set(key, Integer.toString(keys.number(key, 0, 0, 3600)));
+        case "DefaultTime2Wait" -> answer.set(key, Integer.toString(keys.number(key, 0, 0, 3600)));
         case "IFMarker", "OFMarker" -> answer.set(key, "No");
         default -> answer.set(key, "NotUnderstood");
       }

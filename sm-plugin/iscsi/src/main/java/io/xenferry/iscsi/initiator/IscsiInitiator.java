@@ -73,7 +73,8 @@ public final class IscsiInitiator {
       int expStatSn = session.expStatSn();
       TextKeys ask = new TextKeys().set("SendTargets", "All");
       for (int round = 0; round < 1024; round++) {
-        connection.send(new Pdu.TextRequest(false, true, false, 0, 1, ttt, cmdSn++, expStatSn), ask);
+        connection.send(
+            new Pdu.TextRequest(false, true, false, 0, 1, ttt, cmdSn++, expStatSn), ask);
         LoginConnection.Received received = connection.receive();
         if (!(received.pdu() instanceof Pdu.TextResponse response)) {
           throw new BlockException(Kind.PROTOCOL, "no text response to SendTargets");

@@ -40,14 +40,13 @@ public final class Acceptor implements AutoCloseable {
       server.bind(address, BACKLOG);
       server.configureBlocking(false);
       CompletableFuture<SelectionKey> registered = new CompletableFuture<>();
-      loop.execute(
-          () -> {
-            try {
-              registered.complete(loop.register(server, SelectionKey.OP_ACCEPT, this::ready));
-            } catch (IOException e) {
-              registered.completeExceptionally(e);
-            }
-          });
+      loop.execute(() -> {
+        try {
+          registered.complete(loop.register(server, SelectionKey.OP_ACCEPT, this::ready));
+        } catch (IOException e) {
+          registered.completeExceptionally(e);
+        }
+      });
       key = registered.join();
     } catch (IOException | CompletionException e) {
       server.close();

@@ -70,7 +70,14 @@ public sealed interface Pdu {
       implements Response {}
 
   record TextRequest(
-      boolean immediate, boolean last, boolean more, long lun, int itt, int ttt, int cmdSn, int expStatSn)
+      boolean immediate,
+      boolean last,
+      boolean more,
+      long lun,
+      int itt,
+      int ttt,
+      int cmdSn,
+      int expStatSn)
       implements Request {}
 
   record TextResponse(boolean last, boolean more, long lun, int itt, int ttt, Sn sn)

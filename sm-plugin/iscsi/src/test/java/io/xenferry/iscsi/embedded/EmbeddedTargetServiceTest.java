@@ -51,8 +51,7 @@ class EmbeddedTargetServiceTest extends TargetServiceContract {
     String url = service.open(export).text();
     int port = service.url(export.iqn()).orElseThrow().port();
 
-    assertThat(ExternalTools.run("iscsi-ls", "iscsi://127.0.0.1:" + port))
-        .contains(export.iqn());
+    assertThat(ExternalTools.run("iscsi-ls", "iscsi://127.0.0.1:" + port)).contains(export.iqn());
     assertThat(ExternalTools.run("iscsi-inq", url)).contains("XENFERRY");
     for (String page : new String[] {"0", "128", "131", "176", "177", "178"}) {
       ExternalTools.run("iscsi-inq", "-e", "1", "-c", page, url);
@@ -61,7 +60,8 @@ class EmbeddedTargetServiceTest extends TargetServiceContract {
         .contains(export.serial());
     assertThat(ExternalTools.run("iscsi-readcapacity16", url))
         .contains("RETURNED LOGICAL BLOCK ADDRESS:65535");
-    assertThat(ExternalTools.run("iscsi-ls", "-s", "iscsi://tools%secret-of-tools@127.0.0.1:" + port))
+    assertThat(
+            ExternalTools.run("iscsi-ls", "-s", "iscsi://tools%secret-of-tools@127.0.0.1:" + port))
         .contains("Lun:1");
   }
 
@@ -77,7 +77,18 @@ class EmbeddedTargetServiceTest extends TargetServiceContract {
     Files.write(source, content);
 
     ExternalTools.run(
-        "qemu-img", "convert", "-n", "-f", "raw", "-O", "raw", "-W", "-m", "8", source.toString(), url);
+        "qemu-img",
+        "convert",
+        "-n",
+        "-f",
+        "raw",
+        "-O",
+        "raw",
+        "-W",
+        "-m",
+        "8",
+        source.toString(),
+        url);
     ExternalTools.run("qemu-img", "compare", "-f", "raw", "-F", "raw", source.toString(), url);
 
     service.close(export.iqn());
@@ -91,8 +102,16 @@ class EmbeddedTargetServiceTest extends TargetServiceContract {
     String url = service.open(export).text();
     for (String family :
         new String[] {
-          "Inquiry", "Read10", "Read16", "Write10", "Write16", "ReadCapacity10", "ReadCapacity16",
-          "TestUnitReady", "Unmap", "ModeSense6"
+          "Inquiry",
+          "Read10",
+          "Read16",
+          "Write10",
+          "Write16",
+          "ReadCapacity10",
+          "ReadCapacity16",
+          "TestUnitReady",
+          "Unmap",
+          "ModeSense6"
         }) {
       String output =
           ExternalTools.attempt(
