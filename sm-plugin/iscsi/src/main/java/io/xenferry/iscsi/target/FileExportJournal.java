@@ -1,0 +1,148 @@
+package io.xenferry.iscsi.target;
+
+import io.xenferry.iscsi.IscsiUrl.Credentials;
+import java.io.IOException;
+import java.io.StringReader;
+import java.io.StringWriter;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.Properties;
+import java.util.stream.Stream;
+
+/**
+ * A journal of one small file per open export in a directory of its own, readable by its owner only
+ * since it holds CHAP secrets. A file is written aside, synced, renamed, and the directory synced;
+ * closing removes it and syncs the directory.
+ */
+public final class FileExportJournal implements ExportJournal {
+  private static final String SUFFIX = ".export";
+
+  private final Path directory;
+
+  public FileExportJournal(Path directory) throws IOException {
+    this.directory = directory;
+    Files.createDirectories(
+        directory,
+        PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
+  }
+
+  private Path file(String iqn) {
+    // A colon is the only character of a name that some file systems refuse.
+    return directory.resolve(iqn.replace(':', '+') + SUFFIX);
+  }
+
+  @Override
+  public void opened(Export export) throws IOException {
+    if (!(export.backing() instanceof Export.Backing.File)) {
+      // A device of this process ends with it: after a restart there is nothing to re-create.
+      return;
+    }
+    StringWriter text = new StringWriter();
+    properties(export).store(text, null);
+    Path target = file(export.iqn());
+    Path aside = directory.resolve(target.getFileName() + ".new");
+    Files.deleteIfExists(aside);
+    Files.createFile(
+        aside, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")));
+    try (FileChannel channel = FileChannel.open(aside, StandardOpenOption.WRITE)) {
+      ByteBuffer bytes = ByteBuffer.wrap(text.toString().getBytes(StandardCharsets.UTF_8));
+      while (bytes.hasRemaining()) {
+        channel.write(bytes);
+      }
+      channel.force(true);
+    }
+    Files.move(aside, target, StandardCopyOption.ATOMIC_MOVE);
+    sync();
+  }
+
+  @Override
+  public void closed(String iqn) throws IOException {
+    if (Files.deleteIfExists(file(iqn))) {
+      sync();
+    }
+  }
+
+  @Override
+  public List<Export> open() throws IOException {
+    List<Export> found = new ArrayList<>();
+    try (Stream<Path> files = Files.list(directory)) {
+      for (Path path : files.filter(p -> p.toString().endsWith(SUFFIX)).sorted().toList()) {
+        Properties properties = new Properties();
+        properties.load(new StringReader(Files.readString(path)));
+        try {
+          found.add(export(properties));
+        } catch (IllegalArgumentException e) {
+          throw new IOException("journal entry " + path + " is damaged: " + e.getMessage(), e);
+        }
+      }
+    }
+    return found;
+  }
+
+  private void sync() throws IOException {
+    try (FileChannel channel = FileChannel.open(directory, StandardOpenOption.READ)) {
+      channel.force(true);
+    }
+  }
+
+  private static Properties properties(Export export) {
+    Properties p = new Properties();
+    p.setProperty("iqn", export.iqn());
+    p.setProperty("lun", Integer.toString(export.lun()));
+    if (export.backing() instanceof Export.Backing.File file) {
+      p.setProperty("file", file.path().toString());
+    }
+    p.setProperty("scsi-id", export.scsiId());
+    p.setProperty("serial", export.serial());
+    export.account().ifPresent(a -> p.setProperty("user", a.user()));
+    export.account().ifPresent(a -> p.setProperty("secret", a.secret()));
+    switch (export.acl()) {
+      case Acl.ByAddress by -> p.setProperty("address", by.network());
+      case Acl.ByName by -> p.setProperty("initiator", by.initiator());
+      case Acl.Everybody all -> p.setProperty("everybody", "true");
+    }
+    p.setProperty("thin", Boolean.toString(export.thin()));
+    p.setProperty("read-only", Boolean.toString(export.readOnly()));
+    return p;
+  }
+
+  private static Export export(Properties p) {
+    String address = p.getProperty("address");
+    String initiator = p.getProperty("initiator");
+    String user = p.getProperty("user");
+    Acl acl =
+        address != null
+            ? new Acl.ByAddress(address)
+            : initiator != null
+                ? new Acl.ByName(initiator)
+                : p.containsKey("everybody") ? new Acl.Everybody() : missing("acl");
+    return new Export(
+        required(p, "iqn"),
+        Integer.parseInt(required(p, "lun")),
+        new Export.Backing.File(Path.of(required(p, "file"))),
+        required(p, "scsi-id"),
+        required(p, "serial"),
+        user == null ? Optional.empty() : Optional.of(new Credentials(user, required(p, "secret"))),
+        acl,
+        Boolean.parseBoolean(required(p, "thin")),
+        Boolean.parseBoolean(required(p, "read-only")));
+  }
+
+  private static String required(Properties p, String key) {
+    String value = p.getProperty(key);
+    return value != null ? value : missing(key);
+  }
+
+  private static <T> T missing(String key) {
+    throw new IllegalArgumentException("no " + key);
+  }
+}
