@@ -1,9 +1,12 @@
 package io.xenferry.qemu;
 
 import io.xenferry.spi.GuestSpec;
+import java.io.File;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.stream.Collectors;
 
 /**
  * Starts the simulated guest: a small JVM that speaks the subset of QMP this driver uses, writes
@@ -24,7 +27,11 @@ public final class SimulatedLauncher implements GuestLauncher {
    */
   public SimulatedLauncher(Path java, String classPath, List<String> jvmOptions) {
     this.java = java;
-    this.classPath = classPath;
+    // The guest works in its own directory.
+    this.classPath =
+        Arrays.stream(classPath.split(File.pathSeparator))
+            .map(entry -> Path.of(entry).toAbsolutePath().toString())
+            .collect(Collectors.joining(File.pathSeparator));
     this.jvmOptions = List.copyOf(jvmOptions);
   }
 
