@@ -1,0 +1,187 @@
+package io.xenferry.simulation;
+
+import io.xenferry.migration.Coordinator;
+import io.xenferry.migration.MoveRequest;
+import io.xenferry.migration.gate.Gate;
+import io.xenferry.migration.gate.Operation;
+import io.xenferry.migration.ledger.LedgerRow;
+import io.xenferry.migration.ports.GuestState;
+import io.xenferry.migration.state.Plan;
+import io.xenferry.migration.state.Role;
+import io.xenferry.model.XenApiException;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.UUID;
+
+/**
+ * What people do meanwhile: move the VM, twice at once, there and back; cancel; start it wherever
+ * it is shown; and the faults that are no message's or record's: cuts, crashes, deaths.
+ */
+final class Clients {
+  private final World world;
+  private int movesLeft;
+
+  Clients(World world, int moves) {
+    this.world = world;
+    this.movesLeft = moves;
+  }
+
+  void begin() {
+    world.scheduler.schedule(Duration.ofMillis(300), this::everySecond);
+  }
+
+  private void everySecond() {
+    if (!world.quiet) {
+      faults();
+    }
+    SimHost any = world.hosts.get(world.random.nextInt(2));
+    if (!world.quiet && movesLeft > 0 && world.random.nextInt(3) == 0) {
+      move(any);
+    }
+    if (world.chance(world.faults.cancel())) {
+      cancel(any);
+    }
+    if (!world.quiet && world.random.nextInt(4) == 0) {
+      start(any);
+    }
+    world.scheduler.schedule(
+        Duration.ofMillis(500 + world.random.nextInt(1000)), this::everySecond);
+  }
+
+  private void faults() {
+    if (world.chance(world.faults.cuts())) {
+      world.cutNetwork(Duration.ofMillis(200 + world.random.nextInt(12_000)));
+    }
+    SimHost any = world.hosts.get(world.random.nextInt(2));
+    if (world.chance(world.faults.crash())) {
+      any.crash("between records");
+    }
+    SimGuest guest = any.guests.get(world.vm);
+    if (guest != null && world.chance(world.faults.guestDeath())) {
+      world.trace(any.name + ": the guest's process dies");
+      any.guests.remove(world.vm);
+      if (guest.state == GuestState.INCOMING) {
+        world.count("receiving processes died");
+      } else {
+        world.guestDied();
+      }
+    }
+    if (world.chance(world.faults.blockLoss() * 3) && !any.exports.isEmpty()) {
+      world.count("targets killed");
+      world.trace(any.name + ": the iSCSI target dies");
+      any.exports.clear();
+    }
+  }
+
+  private void move(SimHost source) {
+    SimHost destination = world.other(source);
+    Coordinator from = source.coordinator;
+    Coordinator to = destination.coordinator;
+    SimHost.VmRecord record = source.vms.get(world.vm);
+    if (from == null
+        || to == null
+        || record == null
+        || record.hidden()
+        || !source.serverUp()
+        || !destination.serverUp()) {
+      return;
+    }
+    movesLeft--;
+    boolean running = source.guests.containsKey(world.vm);
+    List<Plan.Disk> disks = new ArrayList<>();
+    for (UUID vdi : record.vdis) {
+      SimHost.Vdi disk = source.vdis.get(vdi);
+      if (disk != null) {
+        disks.add(
+            new Plan.Disk(
+                vdi,
+                "xvd" + (char) ('a' + disks.size()),
+                disk.disk.size(),
+                "sr",
+                "log-dirty",
+                false));
+      }
+    }
+    if (disks.size() != World.DISKS) {
+      return;
+    }
+    Plan plan =
+        new Plan(
+            world.vm,
+            world.vm,
+            "vm",
+            running ? Plan.Power.RUNNING : Plan.Power.HALTED,
+            running ? 4096 : 0,
+            disks,
+            false,
+            false,
+            Map.of());
+    MoveRequest request =
+        new MoveRequest(plan, "{}", to.issueToken(List.of("sr"), destination.url()));
+    world.trace("a client moves the VM from " + source.name);
+    from.start(request)
+        .whenComplete((started, failure) -> {
+          if (failure != null) {
+            world.count("moves refused");
+            return;
+          }
+          started
+              .outcome()
+              .whenComplete((status, why) -> world.count(why == null ? "moved" : "stayed"));
+        });
+    if (world.random.nextInt(6) == 0) {
+      from.start(request);
+      from.start(new MoveRequest(plan, "{}", to.issueToken(List.of("sr"), destination.url())));
+    }
+  }
+
+  private void cancel(SimHost host) {
+    Coordinator coordinator = host.coordinator;
+    if (coordinator == null || !host.serverUp()) {
+      return;
+    }
+    for (LedgerRow row : host.ledgerDisk.rows()) {
+      if (!row.ended() && row.role() == Role.SOURCE) {
+        world.count("cancels");
+        world.trace("a client cancels at " + host.name);
+        coordinator.cancel(row.migration(), Role.SOURCE);
+      }
+    }
+  }
+
+  /** Asks the gate wherever the VM has a record, and runs it where the gate says so. */
+  private void start(SimHost host) {
+    Gate gate = host.gate;
+    if (gate == null
+        || !host.serverUp()
+        || !host.shows(world.vm)
+        || host.guests.containsKey(world.vm)) {
+      return;
+    }
+    int boot = host.boot;
+    try {
+      Gate.Permit permit = gate.enter(world.vm, Operation.START);
+      world.scheduler.schedule(
+          world.latency(20),
+          () -> {
+            if (host.boot == boot
+                && !host.guests.containsKey(world.vm)
+                && host.shows(world.vm)
+                && world.memoryLost) {
+              SimGuest guest = new SimGuest(GuestState.PAUSED, world.sequence);
+              guest.active = true;
+              world.count("starts");
+              world.trace("a client starts the VM on " + host.name);
+              world.run(host, guest);
+              host.guests.put(world.vm, guest);
+              world.memoryLost = false;
+            }
+            permit.close();
+          });
+    } catch (XenApiException e) {
+      world.count("starts refused by the gate");
+    }
+  }
+}

@@ -1,0 +1,248 @@
+package io.xenferry.simulation;
+
+import io.xenferry.migration.ledger.LedgerRow;
+import io.xenferry.migration.ports.DestinationPorts;
+import io.xenferry.migration.ports.GuestState;
+import io.xenferry.migration.state.DiskTarget;
+import io.xenferry.migration.state.MigrationId;
+import io.xenferry.migration.state.Plan;
+import io.xenferry.migration.state.State;
+import io.xenferry.time.SimulatedScheduler;
+import java.util.List;
+import java.util.Objects;
+import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+
+/** The destination's effects. */
+final class SimDestinationPorts extends SimPorts implements DestinationPorts {
+
+  SimDestinationPorts(World world, SimHost host, SimulatedScheduler.Process process) {
+    super(world, host, process);
+  }
+
+  @Override
+  public Storage storage() {
+    return new SimStorage();
+  }
+
+  @Override
+  public Metadata metadata() {
+    return new SimMetadata();
+  }
+
+  @Override
+  public Guests guests() {
+    return new SimGuests();
+  }
+
+  private final class SimStorage implements Storage {
+    @Override
+    public CompletableFuture<Void> check(Plan plan) {
+      return act("space is checked", () -> {});
+    }
+
+    @Override
+    public CompletableFuture<Void> createVdi(MigrationId migration, Plan.Disk disk, UUID vdi) {
+      return act(
+          "disk " + disk.device() + " is created",
+          () ->
+              host.vdis.put(
+                  vdi,
+                  new SimHost.Vdi(new SimDisk((int) (disk.size() / SimDisk.BLOCK)), migration)));
+    }
+
+    @Override
+    public CompletableFuture<DiskTarget> export(
+        MigrationId migration, Plan.Disk disk, ExportSpec export) {
+      return effect(
+          "disk " + disk.device() + " is exported",
+          () -> {
+            host.accounts.add(export.account());
+            host.openExport(export.name(), export.vdi());
+            return new DiskTarget(
+                disk.vdi(), export.vdi(), "sim://" + host.name + "/" + export.name(), disk.size());
+          });
+    }
+
+    @Override
+    public CompletableFuture<Void> closeExport(MigrationId migration, ExportSpec export) {
+      return act("an export is closed", () -> host.exports.remove(export.name()));
+    }
+
+    @Override
+    public CompletableFuture<Void> removeAccount(MigrationId migration, String account) {
+      return act("an account is removed", () -> host.accounts.remove(account));
+    }
+
+    @Override
+    public CompletableFuture<Void> seal(UUID vdi, Plan.Disk disk, String digest) {
+      return act(
+          "disk " + disk.device() + " is flushed",
+          () -> {
+            SimHost.Vdi found = host.vdis.get(vdi);
+            require(found != null, "no such disk");
+            if (world.variant != Variant.NO_FLUSH) {
+              Objects.requireNonNull(found).disk.flush();
+            }
+          });
+    }
+
+    @Override
+    public CompletableFuture<Void> destroyVdi(MigrationId migration, UUID vdi) {
+      return act(
+          "a disk is destroyed",
+          () -> {
+            SimHost.Vdi found = host.vdis.get(vdi);
+            if (found != null) {
+              world.check(
+                  migration.equals(found.tag),
+                  "a clean-up touches only its own migration's disks",
+                  host.name);
+              host.vdis.remove(vdi);
+              world.checkCompleteCopy(host.name + " destroyed a disk");
+            }
+          });
+    }
+  }
+
+  private final class SimMetadata implements Metadata {
+    @Override
+    public CompletableFuture<Void> check(Plan plan, String metadata) {
+      return act(
+          "metadata is checked",
+          () -> require(!host.vms.containsKey(plan.vmAtDestination()), "the VM is here already"));
+    }
+
+    @Override
+    public CompletableFuture<Void> importHidden(
+        MigrationId migration, Plan plan, String metadata, List<UUID> vdis) {
+      return act(
+          "the VM is imported, hidden",
+          () -> {
+            require(!host.vms.containsKey(plan.vmAtDestination()), "the VM is here already");
+            host.vms.put(plan.vmAtDestination(), new SimHost.VmRecord(vdis, migration));
+          });
+    }
+
+    @Override
+    public CompletableFuture<Void> reveal(MigrationId migration, Plan plan) {
+      return act(
+          "the VM is shown",
+          () -> {
+            SimHost.VmRecord record = host.vms.get(plan.vmAtDestination());
+            require(record != null, "no such VM");
+            SimHost.VmRecord known = Objects.requireNonNull(record);
+            known.tag = null;
+            known.vdis.forEach(vdi -> {
+              SimHost.Vdi disk = host.vdis.get(vdi);
+              if (disk != null) {
+                disk.tag = null;
+              }
+            });
+          });
+    }
+
+    @Override
+    public CompletableFuture<Void> remove(MigrationId migration, UUID vm) {
+      return act(
+          "the hidden VM is removed",
+          () -> {
+            SimHost.VmRecord record = host.vms.get(vm);
+            if (record != null && migration.equals(record.tag)) {
+              host.vms.remove(vm);
+            }
+          });
+    }
+  }
+
+  private final class SimGuests implements Guests {
+    @Override
+    public CompletableFuture<Void> startIncoming(
+        MigrationId migration, Plan plan, List<UUID> vdis) {
+      return act(
+          "the receiving process starts",
+          () -> {
+            require(!host.guests.containsKey(plan.vmAtDestination()), "there is a guest");
+            host.guests.put(plan.vmAtDestination(), new SimGuest(GuestState.INCOMING, -1));
+          });
+    }
+
+    @Override
+    public CompletableFuture<GuestState> observe(UUID vm) {
+      return effect(
+          "observed the guest",
+          () -> {
+            SimGuest guest = host.guests.get(vm);
+            return guest == null ? GuestState.GONE : guest.state;
+          });
+    }
+
+    @Override
+    public CompletableFuture<Void> activate(UUID vm) {
+      return act(
+          "the guest's disks are activated",
+          () -> {
+            SimGuest guest = host.guests.get(vm);
+            require(guest != null && guest.state == GuestState.RECEIVED, "not received");
+            SimHost.VmRecord record = host.vms.get(vm);
+            if (record != null) {
+              for (UUID vdi : record.vdis) {
+                SimHost.Vdi disk = host.vdis.get(vdi);
+                world.check(
+                    disk == null || !host.exported(disk),
+                    "a domain opens a disk only if no export of it is open",
+                    host.name);
+              }
+            }
+            Objects.requireNonNull(guest).active = true;
+          });
+    }
+
+    @Override
+    public CompletableFuture<Void> resume(UUID vm) {
+      return act(
+          "resume",
+          () -> {
+            SimGuest guest = host.guests.get(vm);
+            if (guest == null) {
+              throw new IllegalStateException("the guest is gone");
+            }
+            boolean recorded =
+                host.ledgerDisk.rows().stream()
+                    .anyMatch(row ->
+                        row.vm().equals(vm)
+                            && (row.state() == State.STARTING
+                                || row.state() == State.RUNNING
+                                || unchecked(row)));
+            world.check(
+                recorded, "a decision is durable before its effect", "run without STARTING");
+            world.run(host, guest);
+          });
+    }
+
+    private boolean unchecked(LedgerRow row) {
+      return world.variant == Variant.NO_STARTING_RECORD && row.state() == State.COMMITTED;
+    }
+
+    @Override
+    public CompletableFuture<Void> destroy(UUID vm) {
+      return act(
+          "the guest's process ended",
+          () -> {
+            SimGuest guest = host.guests.remove(vm);
+            if (guest != null) {
+              world.check(
+                  guest.state != GuestState.RUNNING,
+                  "a running guest is not destroyed by a clean-up",
+                  host.name);
+              world.checkMemory(host.name + " destroyed its guest");
+            }
+          });
+    }
+
+    @Override
+    public CompletableFuture<Void> announce(UUID vm) {
+      return act("the networks are told", () -> {});
+    }
+  }
+}

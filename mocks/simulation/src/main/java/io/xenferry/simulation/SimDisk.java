@@ -1,0 +1,61 @@
+package io.xenferry.simulation;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.BitSet;
+import java.util.List;
+import java.util.Random;
+
+/**
+ * A disk of a few blocks, each holding the number of the record last written to it; what was not
+ * flushed may be lost with the power.
+ */
+final class SimDisk {
+  static final int BLOCK = 512;
+
+  final long[] blocks;
+  private final long[] durable;
+
+  /** Dirty bitmaps of the hypervisor, one per copy that watches. */
+  final List<BitSet> trackers = new ArrayList<>();
+
+  SimDisk(int count) {
+    blocks = new long[count];
+    durable = new long[count];
+  }
+
+  long size() {
+    return (long) blocks.length * BLOCK;
+  }
+
+  /** A guest's write: durable when answered. */
+  void guestWrite(int block, long record) {
+    blocks[block] = record;
+    durable[block] = record;
+    trackers.forEach(tracker -> tracker.set(block));
+  }
+
+  /** A write through an export: volatile. */
+  void write(int block, long record) {
+    blocks[block] = record;
+  }
+
+  void flush() {
+    System.arraycopy(blocks, 0, durable, 0, blocks.length);
+  }
+
+  /** Each unflushed block is kept or lost. */
+  void losePower(Random random) {
+    trackers.clear();
+    for (int i = 0; i < blocks.length; i++) {
+      if (blocks[i] != durable[i] && random.nextBoolean()) {
+        blocks[i] = durable[i];
+      }
+      durable[i] = blocks[i];
+    }
+  }
+
+  boolean same(long[] truth) {
+    return Arrays.equals(blocks, truth);
+  }
+}

@@ -1,0 +1,293 @@
+package io.xenferry.simulation;
+
+import io.xenferry.migration.Coordinator;
+import io.xenferry.migration.gate.Gate;
+import io.xenferry.migration.ledger.JournalEntry;
+import io.xenferry.migration.ledger.Ledger;
+import io.xenferry.migration.ledger.LedgerRow;
+import io.xenferry.migration.ledger.MemoryLedger;
+import io.xenferry.migration.peer.PeerAddress;
+import io.xenferry.migration.state.Deadlines;
+import io.xenferry.migration.state.MigrationId;
+import io.xenferry.migration.state.MigrationStatus;
+import io.xenferry.migration.state.Randomness;
+import io.xenferry.migration.state.State;
+import io.xenferry.time.SimulatedScheduler;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.UUID;
+import java.util.function.Predicate;
+import org.jspecify.annotations.Nullable;
+
+/** One host: what survives its server (guests, disks, exports, ledger), and the server. */
+final class SimHost {
+  static final Deadlines DEADLINES =
+      new Deadlines(
+          Duration.ofSeconds(2),
+          Duration.ofSeconds(15),
+          Duration.ofSeconds(20),
+          Duration.ofSeconds(10),
+          Duration.ofSeconds(6),
+          Duration.ofSeconds(3),
+          Duration.ofSeconds(1),
+          Duration.ofSeconds(2),
+          Duration.ofSeconds(8),
+          Duration.ofMillis(50),
+          Duration.ofSeconds(2),
+          Duration.ofHours(2),
+          Duration.ofSeconds(1));
+
+  final World world;
+  final String name;
+  MemoryLedger.Disk ledgerDisk;
+  final Map<UUID, Vdi> vdis = new TreeMap<>();
+  final Map<String, Export> exports = new TreeMap<>();
+  final TreeSet<String> accounts = new TreeSet<>();
+  final Map<UUID, VmRecord> vms = new TreeMap<>();
+  final Map<UUID, SimGuest> guests = new TreeMap<>();
+  int boot;
+
+  SimulatedScheduler.@Nullable Process process;
+  @Nullable Coordinator coordinator;
+  @Nullable Gate gate;
+  @Nullable Ledger ledger;
+  private Map<String, Double> progress = new HashMap<>();
+
+  /** A disk; the tag names the migration that created it, until it is the VM's own. */
+  static final class Vdi {
+    final SimDisk disk;
+    @Nullable MigrationId tag;
+
+    Vdi(SimDisk disk, @Nullable MigrationId tag) {
+      this.disk = disk;
+      this.tag = tag;
+    }
+  }
+
+  static final class Export {
+    final UUID vdi;
+
+    Export(UUID vdi) {
+      this.vdi = vdi;
+    }
+  }
+
+  static final class VmRecord {
+    final List<UUID> vdis;
+    @Nullable MigrationId tag;
+
+    VmRecord(List<UUID> vdis, @Nullable MigrationId tag) {
+      this.vdis = List.copyOf(vdis);
+      this.tag = tag;
+    }
+
+    boolean hidden() {
+      return tag != null;
+    }
+  }
+
+  SimHost(World world, String name) {
+    this.world = world;
+    this.name = name;
+    byte[] secret = new byte[32];
+    world.random.nextBytes(secret);
+    this.ledgerDisk = new MemoryLedger.Disk(world.uuid(), secret);
+  }
+
+  String url() {
+    return "http://" + name.toLowerCase(java.util.Locale.ROOT) + ":1";
+  }
+
+  boolean serverUp() {
+    return process != null && process.alive();
+  }
+
+  @Nullable Vdi diskOf(UUID vm, int index) {
+    VmRecord record = vms.get(vm);
+    return record == null || record.vdis.size() <= index ? null : vdis.get(record.vdis.get(index));
+  }
+
+  boolean exported(Vdi vdi) {
+    return exports.values().stream().anyMatch(export -> vdis.get(export.vdi) == vdi);
+  }
+
+  boolean shows(UUID vm) {
+    VmRecord record = vms.get(vm);
+    return record != null && !record.hidden();
+  }
+
+  void startServer() {
+    SimulatedScheduler.Process fresh = world.scheduler.process(name);
+    process = fresh;
+    progress = new HashMap<>();
+    Ledger opened =
+        new MemoryLedger(
+            ledgerDisk,
+            world.scheduler::now,
+            (what, durable) -> probe(fresh, what, durable),
+            lazy());
+    if (world.variant == Variant.NO_TOMBSTONE
+        || world.variant == Variant.EXPORT_CLOSED_UNRECORDED) {
+      opened = new BrokenLedger(opened, world.variant);
+    }
+    ledger = opened;
+    Gate fleshGate = new Gate(opened, name + boot);
+    gate = fleshGate;
+    Coordinator started =
+        new Coordinator(
+            fresh,
+            opened,
+            fleshGate,
+            new SeededRandomness(),
+            DEADLINES,
+            new SimSourcePorts(world, this, fresh),
+            new SimDestinationPorts(world, this, fresh),
+            new SimNetwork(world, this),
+            name,
+            new PeerAddress(url(), ""),
+            name + boot);
+    coordinator = started;
+    started.listen(this::changed);
+    world.trace(name + ": server starts");
+    started.recover();
+    fresh.schedule(Duration.ofMillis(700), () -> watchdog(fresh));
+  }
+
+  private Predicate<LedgerRow> lazy() {
+    return switch (world.variant) {
+      case NO_STARTING_RECORD -> row -> row.state() == State.STARTING;
+      case COMMIT_BEFORE_DURABLE -> row -> row.state() == State.COMMITTING;
+      default -> row -> false;
+    };
+  }
+
+  /** Either side may be killed just before and just after each record. */
+  private void probe(SimulatedScheduler.Process mine, String what, boolean durable) {
+    if (!mine.alive()) {
+      throw new SimulatedCrash(name);
+    }
+    if (durable) {
+      world.trace(name + ": durable: " + what);
+    }
+    if (world.chance(world.faults.crash())) {
+      crash("at " + (durable ? "(after) " : "(before) ") + what);
+      throw new SimulatedCrash(name);
+    }
+  }
+
+  /** Kills the server, perhaps the whole host; it comes back after a while. */
+  void crash(String when) {
+    SimulatedScheduler.Process mine = process;
+    if (mine == null || !mine.alive()) {
+      return;
+    }
+    boolean power = world.chance(world.faults.powerLoss());
+    world.count(power ? "hosts lost power" : "servers killed");
+    world.trace(name + (power ? ": power lost " : ": server killed ") + when);
+    mine.kill();
+    if (power) {
+      losePower();
+    }
+    long millis = 100 + world.random.nextInt(world.random.nextInt(4) == 0 ? 20_000 : 2_000);
+    world.scheduler.schedule(Duration.ofMillis(millis), this::startServer);
+  }
+
+  private void losePower() {
+    boot++;
+    if (guests.remove(world.vm) != null) {
+      world.memoryLost = true;
+    }
+    exports.clear();
+    accounts.clear();
+    vdis.values().forEach(vdi -> vdi.disk.losePower(world.random));
+  }
+
+  /** Makes anew what the journal says is OPEN and the target has lost. */
+  private void watchdog(SimulatedScheduler.Process mine) {
+    Ledger reading = ledger;
+    if (reading != null) {
+      for (JournalEntry entry : reading.journal()) {
+        UUID vdi =
+            entry.kind() == JournalEntry.Kind.EXPORT ? UUID.fromString(entry.detail()) : null;
+        if (vdi != null
+            && entry.standing() == JournalEntry.Standing.OPEN
+            && vdis.containsKey(vdi)
+            && !exports.containsKey(entry.name())) {
+          world.count("exports made anew");
+          openExport(entry.name(), vdi);
+        }
+      }
+    }
+    mine.schedule(Duration.ofMillis(700), () -> watchdog(mine));
+  }
+
+  void openExport(String export, UUID vdi) {
+    SimGuest guest = guests.get(world.vm);
+    VmRecord record = vms.get(world.vm);
+    boolean open = guest != null && guest.active && record != null && record.vdis.contains(vdi);
+    world.check(!open, "a disk that a guest has open is not exported", name);
+    exports.put(export, new Export(vdi));
+  }
+
+  private void changed(MigrationStatus status) {
+    String key = status.migration() + " " + status.role();
+    double before = progress.getOrDefault(key, 0.0);
+    world.check(status.progress() >= before, "progress never falls", key);
+    progress.put(key, status.progress());
+  }
+
+  /** What a clean host does not have. */
+  List<String> leftovers() {
+    List<String> left = new ArrayList<>();
+    exports.keySet().forEach(export -> left.add("export " + export));
+    accounts.forEach(account -> left.add("account " + account));
+    vms.forEach((vm, record) -> {
+      if (record.hidden()) {
+        left.add("hidden VM " + vm);
+      }
+    });
+    vdis.forEach((uuid, vdi) -> {
+      if (vms.values().stream().noneMatch(record -> record.vdis.contains(uuid))) {
+        left.add("VDI " + uuid);
+      }
+      if (!vdi.disk.trackers.isEmpty()) {
+        left.add("dirty bitmap on " + uuid);
+      }
+    });
+    guests.forEach((vm, guest) -> {
+      if (!shows(vm)) {
+        left.add("guest process");
+      }
+    });
+    ledgerDisk.journal().forEach(entry -> left.add("journal " + entry.kind() + " " + entry.name()));
+    return left;
+  }
+
+  boolean allEnded() {
+    return ledgerDisk.rows().stream().allMatch(LedgerRow::ended);
+  }
+
+  private final class SeededRandomness implements Randomness {
+    @Override
+    public UUID uuid() {
+      return world.uuid();
+    }
+
+    @Override
+    public byte[] bytes(int count) {
+      byte[] bytes = new byte[count];
+      world.random.nextBytes(bytes);
+      return bytes;
+    }
+
+    @Override
+    public double fraction() {
+      return world.random.nextDouble();
+    }
+  }
+}

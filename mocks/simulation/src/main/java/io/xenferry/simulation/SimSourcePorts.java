@@ -1,0 +1,283 @@
+package io.xenferry.simulation;
+
+import io.xenferry.block.BlockException;
+import io.xenferry.copy.BlockMap;
+import io.xenferry.copy.CopyEngine;
+import io.xenferry.copy.CopyListener;
+import io.xenferry.copy.CopyOptions;
+import io.xenferry.copy.Destination;
+import io.xenferry.copy.DiskPlan;
+import io.xenferry.copy.MemoryDirtyLog;
+import io.xenferry.migration.ports.CopyJob;
+import io.xenferry.migration.ports.EngineCopyJob;
+import io.xenferry.migration.ports.GuestState;
+import io.xenferry.migration.ports.MemoryProgress;
+import io.xenferry.migration.ports.MemoryTarget;
+import io.xenferry.migration.ports.SourcePorts;
+import io.xenferry.migration.state.DiskTarget;
+import io.xenferry.migration.state.MigrationId;
+import io.xenferry.migration.state.Plan;
+import io.xenferry.time.SimulatedScheduler;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+
+/** The source's effects, with the product's own copy engine. */
+final class SimSourcePorts extends SimPorts implements SourcePorts {
+  private static final CopyOptions OPTIONS =
+      CopyOptions.DEFAULT
+          .withDepth(4)
+          .withPassLimit(6)
+          .withResumeWindow(Duration.ofSeconds(8))
+          .withVerify(false, CopyOptions.Verify.NOTHING);
+
+  private final CopyEngine engine = new CopyEngine(4 * SimDisk.BLOCK, 64 * SimDisk.BLOCK);
+  private long generations;
+
+  SimSourcePorts(World world, SimHost host, SimulatedScheduler.Process process) {
+    super(world, host, process);
+  }
+
+  @Override
+  public Guests guests() {
+    return new SimGuests();
+  }
+
+  @Override
+  public Copies copies() {
+    return new SimCopies();
+  }
+
+  @Override
+  public SourcePorts.Objects objects() {
+    return new SimObjects();
+  }
+
+  private final class SimGuests implements Guests {
+
+    @Override
+    public CompletableFuture<GuestState> observe(UUID vm) {
+      return effect(
+          "observed the guest",
+          () -> {
+            SimGuest guest = host.guests.get(vm);
+            if (guest != null
+                && world.variant == Variant.RESUME_RACES_COMMITTING
+                && guest.state == GuestState.PRE_SWITCHOVER
+                && guest.active) {
+              return GuestState.SENT;
+            }
+            return guest == null ? GuestState.GONE : guest.state;
+          });
+    }
+
+    @Override
+    public CompletableFuture<Void> sendMemory(UUID vm, MemoryTarget target) {
+      return act(
+          "memory is nearly sent",
+          () -> {
+            SimGuest guest = host.guests.get(vm);
+            SimGuest incoming = world.host(target.url()).guests.get(vm);
+            require(guest != null && guest.state == GuestState.RUNNING, "send: no guest");
+            require(
+                incoming != null && incoming.state == GuestState.INCOMING && !world.cut(),
+                "send: nobody listens");
+            java.util.Objects.requireNonNull(guest).sending = true;
+          });
+    }
+
+    @Override
+    public CompletableFuture<Void> pause(UUID vm) {
+      return act(
+          "the hypervisor paused the guest",
+          () -> {
+            SimGuest guest = host.guests.get(vm);
+            require(guest != null && guest.sending, "pause: not sending");
+            java.util.Objects.requireNonNull(guest).state = GuestState.PRE_SWITCHOVER;
+          });
+    }
+
+    @Override
+    public CompletableFuture<Void> finishMemory(UUID vm) {
+      return act(
+          "the memory is sent",
+          () -> {
+            SimGuest guest = host.guests.get(vm);
+            SimGuest incoming = world.other(host).guests.get(vm);
+            require(
+                guest != null && guest.sending && guest.state == GuestState.PRE_SWITCHOVER,
+                "finish: not paused for the switch");
+            require(
+                incoming != null && incoming.state == GuestState.INCOMING && !world.cut(),
+                "finish: the stream broke");
+            SimGuest sender = java.util.Objects.requireNonNull(guest);
+            SimGuest receiver = java.util.Objects.requireNonNull(incoming);
+            receiver.memory = sender.memory;
+            receiver.state = GuestState.RECEIVED;
+            if (world.variant == Variant.RESUME_RACES_COMMITTING) {
+              sender.active = true;
+              world.scheduler.schedule(
+                  world.latency(200),
+                  () -> {
+                    // The hypervisor's own migration fails late, and it resumes the guest itself.
+                    if (host.guests.get(vm) == sender
+                        && sender.state == GuestState.PRE_SWITCHOVER) {
+                      world.run(host, sender);
+                    }
+                  });
+            } else {
+              sender.state = GuestState.SENT;
+              sender.sending = false;
+            }
+          });
+    }
+
+    @Override
+    public CompletableFuture<Void> cancelMemory(UUID vm) {
+      return act(
+          "the hypervisor's migration is cancelled",
+          () -> {
+            SimGuest guest = host.guests.get(vm);
+            if (guest != null) {
+              guest.sending = false;
+              if (guest.state == GuestState.PRE_SWITCHOVER || guest.state == GuestState.SENT) {
+                guest.state = GuestState.PAUSED;
+              }
+            }
+          });
+    }
+
+    @Override
+    public MemoryProgress memoryProgress(UUID vm) {
+      return MemoryProgress.NONE;
+    }
+
+    @Override
+    public CompletableFuture<Void> resume(UUID vm) {
+      return act(
+          "resume",
+          () -> {
+            SimGuest guest = host.guests.get(vm);
+            require(guest != null, "resume: no guest");
+            world.run(host, java.util.Objects.requireNonNull(guest));
+          });
+    }
+
+    @Override
+    public CompletableFuture<Void> destroy(UUID vm) {
+      return act(
+          "the guest's process ended",
+          () -> {
+            SimGuest guest = host.guests.remove(vm);
+            if (guest != null) {
+              world.check(
+                  guest.state != GuestState.RUNNING,
+                  "a running guest is not destroyed by a clean-up",
+                  host.name);
+              world.checkMemory(host.name + " destroyed its guest");
+            }
+          });
+    }
+  }
+
+  private final class SimCopies implements Copies {
+
+    @Override
+    public CompletableFuture<CopyJob> start(
+        MigrationId migration, Plan plan, List<DiskTarget> targets) {
+      return effect(
+          "the copy starts",
+          () -> {
+            if (!process.alive()) {
+              throw new SimulatedCrash(host.name);
+            }
+            List<DiskPlan> plans = new ArrayList<>();
+            for (int i = 0; i < plan.disks().size(); i++) {
+              Plan.Disk disk = plan.disks().get(i);
+              DiskTarget target = targets.get(i);
+              SimHost.Vdi source = host.vdis.get(disk.vdi());
+              require(source != null, "no such disk");
+              SimDisk content = java.util.Objects.requireNonNull(source).disk;
+              SimSource watched = new SimSource(disk.device(), content, world);
+              plans.add(
+                  new DiskPlan(
+                      watched,
+                      () -> open(target),
+                      true,
+                      MemoryDirtyLog.immediate(
+                          new BlockMap(content.size(), SimDisk.BLOCK), process)));
+            }
+            return new EngineCopyJob(
+                engine, plan.disks(), plans, OPTIONS, process, new CopyListener() {});
+          });
+    }
+
+    private CompletableFuture<Destination> open(DiskTarget target) {
+      CompletableFuture<Destination> opened = new CompletableFuture<>();
+      SimHost peer = world.other(host);
+      String export = target.url().substring(target.url().lastIndexOf('/') + 1);
+      world.scheduler.schedule(
+          world.latency(5),
+          () -> {
+            SimHost.Export session = peer.exports.get(export);
+            SimHost.Vdi vdi = session == null ? null : peer.vdis.get(session.vdi);
+            if (session == null || vdi == null || world.cut()) {
+              opened.completeExceptionally(
+                  new BlockException(BlockException.Kind.LOST, "no such export"));
+              return;
+            }
+            opened.complete(
+                new Destination(
+                    new SimBackend(
+                        export, vdi.disk, world, true, () -> peer.exports.get(export) == session),
+                    ++generations));
+          });
+      return opened;
+    }
+
+    @Override
+    public CompletableFuture<Void> cleanUp(MigrationId migration, Plan plan) {
+      return act(
+          "dirty bitmaps are removed",
+          () -> {
+            for (Plan.Disk disk : plan.disks()) {
+              SimHost.Vdi vdi = host.vdis.get(disk.vdi());
+              if (vdi != null) {
+                vdi.disk.trackers.clear();
+              }
+            }
+          });
+    }
+  }
+
+  private final class SimObjects implements SourcePorts.Objects {
+    @Override
+    public CompletableFuture<Void> removeVm(MigrationId migration, Plan plan) {
+      return act("the VM's record is removed", () -> host.vms.remove(plan.vm()));
+    }
+
+    @Override
+    public CompletableFuture<Void> destroyDisk(MigrationId migration, Plan.Disk disk) {
+      return act(
+          "disk " + disk.device() + " is destroyed",
+          () -> {
+            host.vdis.remove(disk.vdi());
+            world.checkCompleteCopy(host.name + " destroyed a disk");
+          });
+    }
+
+    @Override
+    public CompletableFuture<Void> keep(MigrationId migration, Plan plan, UUID keptVm) {
+      return act(
+          "the source is kept",
+          () -> {
+            SimHost.VmRecord record = host.vms.remove(plan.vm());
+            if (record != null) {
+              host.vms.put(keptVm, record);
+            }
+          });
+    }
+  }
+}

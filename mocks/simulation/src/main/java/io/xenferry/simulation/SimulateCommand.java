@@ -1,0 +1,102 @@
+package io.xenferry.simulation;
+
+import java.io.PrintWriter;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.concurrent.Callable;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+
+/** {@code xenferry simulate}: thousands of migrations with faults everywhere. */
+@Command(
+    name = "simulate",
+    mixinStandardHelpOptions = true,
+    description = {
+      "Runs the coordinator, ledger, gate, peers' protocol and copy engine in a simulated world",
+      "with faults everywhere, one world per seed. A failing seed can be replayed, task for task."
+    })
+public final class SimulateCommand implements Callable<Integer> {
+  @Option(
+      names = "--seeds",
+      paramLabel = "N",
+      defaultValue = "2000",
+      description = "how many seeds (default ${DEFAULT-VALUE})")
+  private int seeds;
+
+  @Option(
+      names = "--first",
+      paramLabel = "S",
+      defaultValue = "1",
+      description = "the first seed (default ${DEFAULT-VALUE})")
+  private long first;
+
+  @Option(names = "--trace", description = "print what happens, for every seed")
+  private boolean trace;
+
+  @Option(
+      names = "--variant",
+      defaultValue = "SOUND",
+      description = "a deliberately broken product: ${COMPLETION-CANDIDATES}")
+  private Variant variant = Variant.SOUND;
+
+  @Spec private @org.jspecify.annotations.Nullable CommandSpec spec;
+
+  public static void main(String[] args) {
+    System.exit(new CommandLine(new SimulateCommand()).execute(args));
+  }
+
+  /** 0 when every promise held in every seed, 1 otherwise. */
+  @Override
+  public Integer call() {
+    PrintWriter out =
+        spec == null ? new PrintWriter(System.out, true) : spec.commandLine().getOut();
+    long began = System.nanoTime();
+    Map<String, Integer> totals = new TreeMap<>();
+    long events = 0;
+    double virtual = 0;
+    int failed = 0;
+    for (long seed = first; seed < first + seeds; seed++) {
+      List<String> lines = trace ? new ArrayList<>() : null;
+      Simulation.Result result = Simulation.run(seed, variant, lines);
+      events += result.events();
+      virtual += result.virtual().toMillis() / 1000.0;
+      result.counts().forEach((what, count) -> totals.merge(what, count, Integer::sum));
+      if (lines != null) {
+        out.println("seed " + seed + ":");
+        lines.forEach(out::println);
+      }
+      if (result.violation().isPresent()) {
+        failed++;
+        if (failed <= 3) {
+          report(out, result, lines != null);
+        }
+      }
+    }
+    double seconds = (System.nanoTime() - began) / 1e9;
+    out.printf(
+        "%d seeds in %.1f s: %.0f seeds/s, %.1f million events, %.1f h simulated%n",
+        seeds, seconds, seeds / seconds, events / 1e6, virtual / 3600);
+    totals.forEach((what, count) -> out.printf("%9d  %s%n", count, what));
+    out.println(failed == 0 ? "every promise held" : failed + " seeds broke a promise");
+    out.flush();
+    return failed == 0 ? 0 : 1;
+  }
+
+  private void report(PrintWriter out, Simulation.Result result, boolean shown) {
+    out.printf("seed %d: %s%n", result.seed(), result.violation().orElse(""));
+    out.printf(
+        "replay: ./xenferry simulate --first %d --seeds 1 --trace%s%n",
+        result.seed(), variant == Variant.SOUND ? "" : " --variant " + variant);
+    if (!shown) {
+      List<String> lines = new ArrayList<>();
+      Simulation.run(result.seed(), variant, lines);
+      int from = Math.max(0, lines.size() - 60);
+      lines.subList(from, lines.size()).forEach(line -> out.println("  " + line));
+    }
+  }
+}

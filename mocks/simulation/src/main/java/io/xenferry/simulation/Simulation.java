@@ -1,0 +1,162 @@
+package io.xenferry.simulation;
+
+import io.xenferry.migration.ports.GuestState;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Random;
+import java.util.TreeMap;
+import java.util.UUID;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * One seed: a world with its faults for a while, then quiet until everything has ended. The same
+ * seed and variant give the same run, task for task.
+ */
+public final class Simulation {
+  private static final Duration FAULTY = Duration.ofSeconds(40);
+  private static final Duration PATIENCE = Duration.ofMinutes(20);
+
+  private Simulation() {}
+
+  /**
+   * How a seed came out.
+   *
+   * @param violation the broken promise; empty when all held
+   * @param counts faults and outcomes by name
+   * @param events tasks run
+   * @param virtual how long it took the simulated hosts
+   * @param fingerprint of the order of all tasks; equal for equal runs
+   */
+  public record Result(
+      long seed,
+      Optional<String> violation,
+      Map<String, Integer> counts,
+      long events,
+      Duration virtual,
+      long fingerprint) {}
+
+  /** Runs one seed; a failure is a result, not an exception. */
+  public static Result run(long seed, Variant variant, @Nullable List<String> trace) {
+    Random shape = new Random(seed * 31 + 7);
+    World world = new World(seed, Faults.draw(shape), variant, trace);
+    boolean running = shape.nextInt(5) != 0;
+    int moves = 1 + shape.nextInt(3);
+    Optional<String> violation = Optional.empty();
+    try {
+      populate(world, running);
+      world.hosts.forEach(SimHost::startServer);
+      world.tick();
+      new Clients(world, moves).begin();
+      drive(world, FAULTY, () -> false);
+      settle(world);
+    } catch (InvariantViolation e) {
+      violation = Optional.of(String.valueOf(e.getMessage()));
+    } catch (RuntimeException e) {
+      violation = Optional.of("the product failed: " + e);
+      if (trace != null) {
+        trace.add(stack(e));
+      }
+    }
+    return new Result(
+        seed,
+        violation,
+        new TreeMap<>(world.counts),
+        world.scheduler.executed(),
+        Duration.ofNanos(world.scheduler.nanoTime()),
+        world.scheduler.fingerprint());
+  }
+
+  private static String stack(Throwable failure) {
+    java.io.StringWriter text = new java.io.StringWriter();
+    failure.printStackTrace(new java.io.PrintWriter(text));
+    return text.toString();
+  }
+
+  /** The VM is at A. */
+  private static void populate(World world, boolean running) {
+    SimHost home = world.hosts.getFirst();
+    List<UUID> vdis = new ArrayList<>();
+    for (int i = 0; i < World.DISKS; i++) {
+      SimDisk disk = new SimDisk(World.BLOCKS);
+      for (int block = 0; block < World.BLOCKS; block++) {
+        if (world.random.nextInt(3) > 0) {
+          world.sequence++;
+          world.truth[i][block] = world.sequence;
+          disk.guestWrite(block, world.sequence);
+        }
+      }
+      UUID vdi = world.uuid();
+      home.vdis.put(vdi, new SimHost.Vdi(disk, null));
+      vdis.add(vdi);
+    }
+    home.vms.put(world.vm, new SimHost.VmRecord(vdis, null));
+    if (running) {
+      SimGuest guest = new SimGuest(GuestState.PAUSED, world.sequence);
+      guest.active = true;
+      home.guests.put(world.vm, guest);
+      world.run(home, guest);
+    } else {
+      world.memoryLost = true;
+    }
+  }
+
+  private static void drive(World world, Duration limit, java.util.function.BooleanSupplier until) {
+    long end = world.scheduler.nanoTime() + limit.toNanos();
+    while (world.scheduler.nanoTime() < end && !until.getAsBoolean()) {
+      try {
+        if (!world.scheduler.step()) {
+          return;
+        }
+      } catch (SimulatedCrash e) {
+        // The server that was running this task has just been killed; the world goes on.
+      }
+    }
+  }
+
+  /** When faults stop, everything ends, and nothing is left that should not be. */
+  private static void settle(World world) {
+    world.quiet = true;
+    world.trace("faults stop");
+    drive(
+        world,
+        PATIENCE,
+        () ->
+            world.hosts.stream().allMatch(host -> host.serverUp() && host.allEnded())
+                && world.scheduler.nanoTime() > FAULTY.plusSeconds(30).toNanos());
+    for (SimHost host : world.hosts) {
+      host.ledgerDisk.rows().stream()
+          .filter(row -> !row.ended())
+          .forEach(row ->
+              world.check(false, "when faults stop, everything ends", host.name + " has " + row));
+    }
+    List<String> left = new ArrayList<>();
+    world.hosts.forEach(
+        host -> host.leftovers().forEach(what -> left.add(host.name + ": " + what)));
+    world.check(left.isEmpty(), "nothing temporary is left", left.toString());
+    List<SimHost> shown = world.hosts.stream().filter(host -> host.shows(world.vm)).toList();
+    world.check(shown.size() == 1, "the VM is at one side", shown.size() + " sides show it");
+    SimHost home = shown.getFirst();
+    world.check(
+        home.vdis.size() == World.DISKS && world.other(home).vdis.isEmpty(),
+        "the VM's disks are where it is, and only there",
+        home.name);
+    for (int i = 0; i < World.DISKS; i++) {
+      SimHost.Vdi vdi = home.diskOf(world.vm, i);
+      world.check(
+          vdi != null && vdi.disk.same(world.truth[i]),
+          "no acknowledged write is lost",
+          home.name + " disk " + i);
+    }
+    SimGuest guest = home.guests.get(world.vm);
+    world.check(
+        world.memoryLost || (guest != null && guest.state == GuestState.RUNNING),
+        "a guest that no fault has killed runs",
+        guest == null ? "there is none" : "it is " + guest.state);
+    world.check(
+        guest == null || guest.state == GuestState.RUNNING, "no guest is left paused", home.name);
+    world.count("ends at " + home.name + (guest == null ? ", halted" : ", running"));
+  }
+}

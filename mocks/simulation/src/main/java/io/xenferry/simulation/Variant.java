@@ -1,0 +1,20 @@
+package io.xenferry.simulation;
+
+/** The product, and ways to break it that the simulation must notice. */
+public enum Variant {
+  SOUND,
+  /** The guest runs before STARTING is durable. */
+  NO_STARTING_RECORD,
+  /** Commit is sent before COMMITTING is durable. */
+  COMMIT_BEFORE_DURABLE,
+  /** Ended rows are forgotten at once. */
+  NO_TOMBSTONE,
+  /** Answers count, and commits are obeyed, whatever incarnation they carry. */
+  INCARNATION_UNCHECKED,
+  /** The hypervisor's own migration has not ended when COMMITTING is written. */
+  RESUME_RACES_COMMITTING,
+  /** Exports are closed without a CLOSED record, and the watchdog makes them anew. */
+  EXPORT_CLOSED_UNRECORDED,
+  /** The destination does not flush before READY. */
+  NO_FLUSH
+}

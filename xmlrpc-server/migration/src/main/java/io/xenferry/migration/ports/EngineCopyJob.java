@@ -1,0 +1,116 @@
+package io.xenferry.migration.ports;
+
+import io.xenferry.copy.CopyEngine;
+import io.xenferry.copy.CopyException;
+import io.xenferry.copy.CopyListener;
+import io.xenferry.copy.CopyOptions;
+import io.xenferry.copy.CopySnapshot;
+import io.xenferry.copy.DiskPlan;
+import io.xenferry.migration.state.DiskProgress;
+import io.xenferry.migration.state.Plan;
+import io.xenferry.time.Scheduler;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+
+/** The copy engine's job as the coordinator sees it. */
+public final class EngineCopyJob implements CopyJob {
+  private final List<Plan.Disk> disks;
+  private final CompletableFuture<Void> converged = new CompletableFuture<>();
+  private final io.xenferry.copy.CopyJob job;
+
+  /**
+   * Starts the copy.
+   *
+   * @param disks of the migration's plan, in the order of {@code plans}
+   */
+  public EngineCopyJob(
+      CopyEngine engine,
+      List<Plan.Disk> disks,
+      List<DiskPlan> plans,
+      CopyOptions options,
+      Scheduler scheduler,
+      CopyListener also) {
+    this.disks = List.copyOf(disks);
+    this.job =
+        engine.start(
+            plans,
+            options,
+            scheduler,
+            new CopyListener() {
+              @Override
+              public void onConverged(Duration predictedDowntime, boolean fits) {
+                also.onConverged(predictedDowntime, fits);
+                converged.complete(null);
+              }
+
+              @Override
+              public void onNotConverging(String disk, long dirty, long suggested) {
+                also.onNotConverging(disk, dirty, suggested);
+              }
+
+              @Override
+              public void onFailed(CopyException cause) {
+                also.onFailed(cause);
+                converged.completeExceptionally(cause);
+              }
+            });
+  }
+
+  @Override
+  public CompletableFuture<Void> converged() {
+    return converged;
+  }
+
+  @Override
+  public CompletableFuture<List<Digest>> drain() {
+    return job.drain()
+        .thenApply(snapshot -> {
+          List<Digest> digests = new ArrayList<>();
+          for (int i = 0; i < disks.size(); i++) {
+            digests.add(new Digest(disks.get(i).vdi(), snapshot.disks().get(i).sent(), ""));
+          }
+          return digests;
+        });
+  }
+
+  @Override
+  public void pause() {
+    job.pause();
+  }
+
+  @Override
+  public void resume() {
+    job.resume();
+  }
+
+  /** A drained job closes, any other is cancelled; both fence the destinations. */
+  @Override
+  public CompletableFuture<Void> close() {
+    return job.close().exceptionallyCompose(notDrained -> job.cancel());
+  }
+
+  @Override
+  public List<DiskProgress> progress() {
+    CopySnapshot snapshot = job.snapshot();
+    List<DiskProgress> all = new ArrayList<>();
+    for (int i = 0; i < Math.min(disks.size(), snapshot.disks().size()); i++) {
+      Plan.Disk disk = disks.get(i);
+      CopySnapshot.Disk figures = snapshot.disks().get(i);
+      all.add(
+          new DiskProgress(
+              disk.vdi(),
+              disk.device(),
+              snapshot.phase().name(),
+              figures.logical(),
+              figures.sent() + figures.zeroed(),
+              figures.skipped(),
+              figures.left(),
+              figures.passes().size() + 1,
+              figures.bytesPerSecond(),
+              figures.dirtyBytesPerSecond()));
+    }
+    return all;
+  }
+}
