@@ -75,7 +75,8 @@ final class Clients {
     }
   }
 
-  private void move(SimHost source) {
+  /** Moves the VM away from the host, if it is there and both servers are up. */
+  void move(SimHost source) {
     SimHost destination = world.other(source);
     Coordinator from = source.coordinator;
     Coordinator to = destination.coordinator;

@@ -35,14 +35,14 @@ record Faults(
   /** Each kind is off in some seeds, mild in most, and heavy in a few. */
   static Faults draw(Random random) {
     return new Faults(
-        level(random, 0.05),
+        level(random, 0.03),
         level(random, 0.10),
-        level(random, 0.05),
-        level(random, 0.03),
-        level(random, 0.03),
+        level(random, 0.04),
+        level(random, 0.02),
+        level(random, 0.015),
         level(random, 0.3),
-        level(random, 0.02),
-        level(random, 0.02),
+        level(random, 0.01),
+        level(random, 0.01),
         level(random, 0.003),
         level(random, 0.004),
         level(random, 0.02));

@@ -1,6 +1,6 @@
 package io.xenferry.simulation;
 
-import io.xenferry.migration.ledger.LedgerRow;
+
 import io.xenferry.migration.ports.DestinationPorts;
 import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.state.DiskTarget;
@@ -81,9 +81,7 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
           () -> {
             SimHost.Vdi found = host.vdis.get(vdi);
             require(found != null, "no such disk");
-            if (world.variant != Variant.NO_FLUSH) {
-              Objects.requireNonNull(found).disk.flush();
-            }
+                        Objects.requireNonNull(found).disk.flush();
           });
     }
 
@@ -212,17 +210,14 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
                     .anyMatch(row ->
                         row.vm().equals(vm)
                             && (row.state() == State.STARTING
-                                || row.state() == State.RUNNING
-                                || unchecked(row)));
+                                || row.state() == State.RUNNING));
             world.check(
                 recorded, "a decision is durable before its effect", "run without STARTING");
             world.run(host, guest);
           });
     }
 
-    private boolean unchecked(LedgerRow row) {
-      return world.variant == Variant.NO_STARTING_RECORD && row.state() == State.COMMITTED;
-    }
+    
 
     @Override
     public CompletableFuture<Void> destroy(UUID vm) {

@@ -8,6 +8,9 @@ final class SimGuest {
   long memory;
   boolean sending;
 
+  /** A broken hypervisor driver takes it for SENT. */
+  boolean claimsSent;
+
   /** The destination's disks have been opened for it. */
   boolean active;
 

@@ -171,8 +171,12 @@ final class SimHost {
     if (!mine.alive()) {
       throw new SimulatedCrash(name);
     }
-    if (durable) {
+        if (durable) {
       world.trace(name + ": durable: " + what);
+      world.onDurable.accept(this, what);
+      if (!mine.alive()) {
+        throw new SimulatedCrash(name);
+      }
     }
     if (world.chance(world.faults.crash())) {
       crash("at " + (durable ? "(after) " : "(before) ") + what);
@@ -182,11 +186,16 @@ final class SimHost {
 
   /** Kills the server, perhaps the whole host; it comes back after a while. */
   void crash(String when) {
+    crash(when, world.chance(world.faults.powerLoss()));
+  }
+
+  /** Kills the server or, with the power, the guests and the target too. */
+  void crash(String when, boolean power) {
     SimulatedScheduler.Process mine = process;
     if (mine == null || !mine.alive()) {
       return;
     }
-    boolean power = world.chance(world.faults.powerLoss());
+    
     world.count(power ? "hosts lost power" : "servers killed");
     world.trace(name + (power ? ": power lost " : ": server killed ") + when);
     mine.kill();

@@ -51,7 +51,7 @@ final class SimNetwork implements PeerTransport {
               .map(LedgerRow::state)
               .orElse(State.OWNED);
       world.check(
-          state == State.COMMITTING || world.variant == Variant.COMMIT_BEFORE_DURABLE,
+          state == State.COMMITTING,
           "a decision is durable before its effect",
           "commit is sent in " + state);
     }
@@ -80,7 +80,7 @@ final class SimNetwork implements PeerTransport {
     }
     server
         .endpoint()
-        .handle(disguised(request, target))
+        .handle(request)
         .whenComplete((response, failure) -> {
           if (response == null || world.chance(world.faults.messageLoss())) {
             world.count("answers lost");
@@ -104,10 +104,7 @@ final class SimNetwork implements PeerTransport {
     return world.latency(3);
   }
 
-  /** For the variant that checks no incarnation: everybody reads what they expect. */
-  private PeerRequest disguised(PeerRequest request, SimHost target) {
-    return request;
-  }
+  /** For the variant that checks no incarnation: the source reads the one that it expects. */
 
   private PeerResponse disguised(PeerResponse response, PeerRequest request) {
     if (world.variant != Variant.INCARNATION_UNCHECKED || !request.path().contains("/incoming/")) {

@@ -66,7 +66,7 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
             if (guest != null
                 && world.variant == Variant.RESUME_RACES_COMMITTING
                 && guest.state == GuestState.PRE_SWITCHOVER
-                && guest.active) {
+                && guest.claimsSent) {
               return GuestState.SENT;
             }
             return guest == null ? GuestState.GONE : guest.state;
@@ -117,9 +117,9 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
             receiver.memory = sender.memory;
             receiver.state = GuestState.RECEIVED;
             if (world.variant == Variant.RESUME_RACES_COMMITTING) {
-              sender.active = true;
+              sender.claimsSent = true;
               world.scheduler.schedule(
-                  world.latency(200),
+                  world.latency(40),
                   () -> {
                     // The hypervisor's own migration fails late, and it resumes the guest itself.
                     if (host.guests.get(vm) == sender

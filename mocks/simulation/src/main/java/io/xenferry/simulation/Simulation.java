@@ -1,6 +1,8 @@
 package io.xenferry.simulation;
 
+import io.xenferry.migration.ledger.MemoryLedger;
 import io.xenferry.migration.ports.GuestState;
+import io.xenferry.migration.state.State;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -16,7 +18,7 @@ import org.jspecify.annotations.Nullable;
  * seed and variant give the same run, task for task.
  */
 public final class Simulation {
-  private static final Duration FAULTY = Duration.ofSeconds(40);
+  private static final Duration FAULTY = Duration.ofSeconds(30);
   private static final Duration PATIENCE = Duration.ofMinutes(20);
 
   private Simulation() {}
@@ -59,6 +61,56 @@ public final class Simulation {
       if (trace != null) {
         trace.add(stack(e));
       }
+    }
+    return new Result(
+        seed,
+        violation,
+        new TreeMap<>(world.counts),
+        world.scheduler.executed(),
+        Duration.ofNanos(world.scheduler.nanoTime()),
+        world.scheduler.fingerprint());
+  }
+
+  /**
+   * A ledger put back from a copy: the destination runs the guest for a while, loses its power, and
+   * comes back with its ledger of before the commit, which an operator wrongly accepts. The source,
+   * whose commit was never answered, must not take the VM back on that ledger's word.
+   */
+  public static Result restoredLedger(long seed, Variant variant, @Nullable List<String> trace) {
+    World world = new World(seed, Faults.NONE, variant, trace);
+    Optional<String> violation = Optional.empty();
+    try {
+      populate(world, true);
+      SimHost source = world.hosts.get(0);
+      SimHost destination = world.hosts.get(1);
+      List<MemoryLedger.Disk> copies = new ArrayList<>();
+      world.onDurable =
+          (host, what) -> {
+            if (host == destination && what.equals("insert RECEIVING")) {
+              copies.add(host.ledgerDisk.copy(Optional.of(world.uuid())));
+            }
+            if (host == destination && what.equals("STARTING")) {
+              world.cutNetwork(Duration.ofSeconds(30));
+            }
+          };
+      world.hosts.forEach(SimHost::startServer);
+      world.tick();
+      new Clients(world, 0).move(source);
+      drive(world, Duration.ofSeconds(10), () -> false);
+      destination.crash("and its ledger is put back", true);
+      destination.ledgerDisk = copies.getFirst();
+      drive(world, Duration.ofMinutes(1), destination::serverUp);
+      var restarted = destination.coordinator;
+      if (restarted != null) {
+        restarted.acceptRestoredLedger("operator");
+      }
+      drive(world, Duration.ofMinutes(1), () -> false);
+      world.check(
+          source.ledgerDisk.rows().getFirst().state() == State.COMMITTING,
+          "unknown never lets the source leave COMMITTING",
+          source.ledgerDisk.rows().getFirst().toString());
+    } catch (InvariantViolation e) {
+      violation = Optional.of(String.valueOf(e.getMessage()));
     }
     return new Result(
         seed,
@@ -125,7 +177,7 @@ public final class Simulation {
         PATIENCE,
         () ->
             world.hosts.stream().allMatch(host -> host.serverUp() && host.allEnded())
-                && world.scheduler.nanoTime() > FAULTY.plusSeconds(30).toNanos());
+                && world.scheduler.nanoTime() > FAULTY.plusSeconds(22).toNanos());
     for (SimHost host : world.hosts) {
       host.ledgerDisk.rows().stream()
           .filter(row -> !row.ended())

@@ -14,7 +14,5 @@ public enum Variant {
   /** The hypervisor's own migration has not ended when COMMITTING is written. */
   RESUME_RACES_COMMITTING,
   /** Exports are closed without a CLOSED record, and the watchdog makes them anew. */
-  EXPORT_CLOSED_UNRECORDED,
-  /** The destination does not flush before READY. */
-  NO_FLUSH
+  EXPORT_CLOSED_UNRECORDED
 }

@@ -38,6 +38,9 @@ final class World {
   /** No process holds the guest's newest memory, through a fault and not through us. */
   boolean memoryLost;
 
+  /** Sees each ledger record once it is durable; for directed scenarios. */
+  java.util.function.BiConsumer<SimHost, String> onDurable = (host, what) -> {};
+
   /** Faults have stopped. */
   boolean quiet;
 

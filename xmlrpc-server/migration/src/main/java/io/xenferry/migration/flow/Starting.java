@@ -84,10 +84,7 @@ final class Starting extends Deciding {
         host().deadlines().step(),
         () -> ports().guests().destroy(vm()),
         done -> verify(attempt),
-        failure -> {
-          mayHaveRun = true;
-          later(attempt);
-        });
+        failure -> destroyLater(attempt));
   }
 
   private void verify(int attempt) {
@@ -100,13 +97,15 @@ final class Starting extends Deciding {
           if (seen == GuestState.GONE) {
             migration.giveBack("the guest could not be run, and never ran");
           } else {
-            destroy(attempt + 1);
+            destroyLater(attempt);
           }
         },
-        failure -> {
-          mayHaveRun = true;
-          later(attempt);
-        });
+        failure -> destroyLater(attempt));
+  }
+
+  /** The refusal stands, however often it takes to see the process gone. */
+  private void destroyLater(int attempt) {
+    migration.after(this, migration.backOff(attempt), () -> destroy(attempt + 1));
   }
 
   private void later(int attempt) {

@@ -53,9 +53,14 @@ public final class MemoryLedger implements Ledger {
       return List.copyOf(journal);
     }
 
-    /** From now on a ledger on this storage counts as restored. */
-    public void markRestored() {
-      restored = true;
+    /** A copy as it is now, put back later: of a new incarnation, if that is noticed. */
+    public Disk copy(Optional<UUID> noticed) {
+      Disk copy = new Disk(noticed.orElse(incarnation), secret);
+      copy.restored = noticed.isPresent();
+      copy.rows = rows;
+      copy.journal = journal;
+      copy.audits = audits;
+      return copy;
     }
   }
 

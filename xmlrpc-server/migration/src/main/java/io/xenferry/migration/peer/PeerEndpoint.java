@@ -83,8 +83,8 @@ public final class PeerEndpoint {
     if (!request.method().equals(open ? "PUT" : "POST")) {
       throw new HttpStatus(405, "MESSAGE_METHOD_UNKNOWN", "wrong method");
     }
-    Optional<Token> token = token(request, route);
     Optional<String> key = handler.key(route.migration, route.role);
+    Optional<Token> token = open || key.isEmpty() ? token(request, route) : Optional.empty();
     boolean byKey = false;
     if (open) {
       if (token.isEmpty()) {

@@ -1,0 +1,84 @@
+package io.xenferry.simulation;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.stream.LongStream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+class SimulationTest {
+  private static final int SEEDS = 2000;
+
+  private static List<Simulation.Result> run(long first, int seeds, Variant variant) {
+    return LongStream.range(first, first + seeds)
+        .parallel()
+        .mapToObj(seed -> Simulation.run(seed, variant, null))
+        .toList();
+  }
+
+  @Test
+  void everyPromiseHoldsInEverySeed() {
+    Map<String, Integer> totals = new TreeMap<>();
+    for (Simulation.Result result : run(1, SEEDS, Variant.SOUND)) {
+      assertThat(result.violation())
+          .as("replay: ./xenferry simulate --first %d --seeds 1 --trace", result.seed())
+          .isEmpty();
+      result.counts().forEach((what, count) -> totals.merge(what, count, Integer::sum));
+    }
+    assertThat(totals)
+        .as("what happened: %s", totals)
+        .containsKeys(
+            "moved",
+            "stayed",
+            "cancels",
+            "messages lost",
+            "messages doubled",
+            "messages late",
+            "network cuts",
+            "servers killed",
+            "hosts lost power",
+            "effects refused",
+            "effects with no answer",
+            "starts refused by the gate",
+            "guest processes died");
+  }
+
+  @Test
+  void aSeedReplaysTaskForTask() {
+    List<String> one = new ArrayList<>();
+    List<String> two = new ArrayList<>();
+    Simulation.Result first = Simulation.run(77, Variant.SOUND, one);
+    Simulation.Result second = Simulation.run(77, Variant.SOUND, two);
+    assertThat(second.fingerprint()).isEqualTo(first.fingerprint());
+    assertThat(two).isEqualTo(one).isNotEmpty();
+    assertThat(Simulation.run(77, Variant.SOUND, null).fingerprint())
+        .isEqualTo(first.fingerprint());
+  }
+
+  @ParameterizedTest
+  @EnumSource(
+      value = Variant.class,
+      names = {"SOUND", "INCARNATION_UNCHECKED"},
+      mode = EnumSource.Mode.EXCLUDE)
+  void aBrokenProductIsFoundOut(Variant variant) {
+    boolean found =
+        LongStream.range(1, 400)
+            .anyMatch(seed -> Simulation.run(seed, variant, null).violation().isPresent());
+    assertThat(found).isTrue();
+  }
+
+  @Test
+  void aRestoredLedgerIsNotBelieved() {
+    List<String> trace = new ArrayList<>();
+    assertThat(Simulation.restoredLedger(5, Variant.SOUND, trace).violation())
+        .as(String.join("\n", trace))
+        .isEmpty();
+    assertThat(Simulation.restoredLedger(5, Variant.INCARNATION_UNCHECKED, null).violation())
+        .isPresent();
+  }
+}

@@ -1,0 +1,59 @@
+package io.xenferry.migration.peer;
+
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.time.Duration;
+import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
+
+/**
+ * The peers' protocol over HTTP/1.1, with TLS and the pinned certificate wherever the address has a
+ * fingerprint. Follows no redirect, asks no proxy, reads at most {@link PeerEndpoint#MAX_MESSAGE}
+ * bytes of an answer, and gives up at the deadline. Thread-safe.
+ */
+public final class HttpPeerTransport implements PeerTransport, AutoCloseable {
+  private static final Duration CONNECT = Duration.ofSeconds(5);
+
+  private final Map<String, HttpClient> clients = new ConcurrentHashMap<>();
+
+  @Override
+  public CompletableFuture<PeerResponse> exchange(
+      PeerAddress to, PeerRequest request, Duration deadline) {
+    HttpRequest.Builder builder =
+        HttpRequest.newBuilder(URI.create(to.url() + request.path()))
+            .timeout(deadline)
+            .method(request.method(), HttpRequest.BodyPublishers.ofByteArray(request.body()));
+    request.headers().forEach(builder::header);
+    return clients
+        .computeIfAbsent(to.fingerprint(), HttpPeerTransport::client)
+        .sendAsync(
+            builder.build(),
+            HttpResponse.BodyHandlers.limiting(
+                HttpResponse.BodyHandlers.ofByteArray(), PeerEndpoint.MAX_MESSAGE))
+        .thenApply(response -> new PeerResponse(response.statusCode(), response.body()))
+        // The client's own timeout ends with the headers; a body that drips must end too.
+        .orTimeout(deadline.toMillis(), java.util.concurrent.TimeUnit.MILLISECONDS);
+  }
+
+  private static HttpClient client(String fingerprint) {
+    HttpClient.Builder builder =
+        HttpClient.newBuilder()
+            .version(HttpClient.Version.HTTP_1_1)
+            .followRedirects(HttpClient.Redirect.NEVER)
+            .proxy(HttpClient.Builder.NO_PROXY)
+            .connectTimeout(CONNECT);
+    if (!fingerprint.isEmpty()) {
+      builder.sslContext(PinnedTrust.context(fingerprint));
+    }
+    return builder.build();
+  }
+
+  @Override
+  public void close() {
+    clients.values().forEach(HttpClient::shutdownNow);
+    clients.clear();
+  }
+}
