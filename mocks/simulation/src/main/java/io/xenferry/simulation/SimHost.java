@@ -52,6 +52,9 @@ final class SimHost {
   final Map<UUID, SimGuest> guests = new TreeMap<>();
   int boot;
 
+  /** Does not come back by itself. */
+  boolean heldDown;
+
   SimulatedScheduler.@Nullable Process process;
   @Nullable Coordinator coordinator;
   @Nullable Gate gate;
@@ -203,7 +206,9 @@ final class SimHost {
       losePower();
     }
     long millis = 100 + world.random.nextInt(world.random.nextInt(4) == 0 ? 20_000 : 2_000);
-    world.scheduler.schedule(Duration.ofMillis(millis), this::startServer);
+    if (!heldDown) {
+      world.scheduler.schedule(Duration.ofMillis(millis), this::startServer);
+    }
   }
 
   private void losePower() {

@@ -24,7 +24,7 @@ abstract class SimPorts {
     CompletableFuture<T> done = new CompletableFuture<>();
     int boot = host.boot;
     world.scheduler.schedule(
-        world.latency(world.chance(0.02) ? 2_000 : 8),
+        world.latency(world.chance(world.faults.messageLate()) ? 2_000 : 8),
         () -> {
           if (host.boot != boot) {
             return;

@@ -128,7 +128,7 @@ public final class Simulation {
   }
 
   /** The VM is at A. */
-  private static void populate(World world, boolean running) {
+  static void populate(World world, boolean running) {
     SimHost home = world.hosts.getFirst();
     List<UUID> vdis = new ArrayList<>();
     for (int i = 0; i < World.DISKS; i++) {
@@ -155,7 +155,7 @@ public final class Simulation {
     }
   }
 
-  private static void drive(World world, Duration limit, java.util.function.BooleanSupplier until) {
+  static void drive(World world, Duration limit, java.util.function.BooleanSupplier until) {
     long end = world.scheduler.nanoTime() + limit.toNanos();
     while (world.scheduler.nanoTime() < end && !until.getAsBoolean()) {
       try {

@@ -9,7 +9,6 @@ import io.xenferry.migration.json.StrictJson;
 import io.xenferry.migration.ledger.AuditRow;
 import io.xenferry.migration.ledger.Ledger;
 import io.xenferry.migration.ledger.LedgerConflictException;
-import io.xenferry.migration.ledger.LedgerException;
 import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.peer.PeerAddress;
 import io.xenferry.migration.peer.PeerAnswer;
@@ -66,6 +65,8 @@ import java.util.function.Supplier;
 public final class Coordinator {
   /** How much longer than its token a tombstone is kept, for clocks that differ. */
   private static final Duration TOMBSTONE_MARGIN = Duration.ofHours(1);
+
+  private static final int REMEMBERED = 200;
 
   private final Host host;
   private final Ledger ledger;
@@ -243,10 +244,18 @@ public final class Coordinator {
             scheduler.now(),
             token.expiry(),
             0);
+    forgetEnded();
     SourceMigration migration = new SourceMigration(host, insert(row));
     migrations.put(new Key(row.migration(), Role.SOURCE), migration);
     migration.start();
     return new Started(row.migration(), migration.outcome());
+  }
+
+  /** Ended ones are told from the ledger; a few hundred are kept for their figures. */
+  private void forgetEnded() {
+    if (migrations.size() > REMEMBERED) {
+      migrations.values().removeIf(Migration::ended);
+    }
   }
 
   /** Claims the VM at the gate while the row is written, so that no start slips in between. */
@@ -368,7 +377,7 @@ public final class Coordinator {
     scheduler.execute(() -> {
       try {
         done.complete(work.get());
-      } catch (MigrationException | LedgerException | IllegalStateException e) {
+      } catch (RuntimeException e) {
         done.completeExceptionally(e);
       }
     });
@@ -406,7 +415,7 @@ public final class Coordinator {
           answer.complete(
               PeerAnswer.unknown(ledger.incarnation())
                   .refusing(e.code(), e.params(), String.valueOf(e.getMessage())));
-        } catch (LedgerException e) {
+        } catch (RuntimeException e) {
           answer.completeExceptionally(e);
         }
       });
@@ -547,6 +556,7 @@ public final class Coordinator {
               scheduler.now(),
               token.expiry(),
               0);
+      forgetEnded();
       DestinationMigration migration = new DestinationMigration(host, insert(row));
       migrations.put(new Key(id, Role.DESTINATION), migration);
       migration.start();

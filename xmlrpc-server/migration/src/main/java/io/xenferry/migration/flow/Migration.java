@@ -2,7 +2,6 @@ package io.xenferry.migration.flow;
 
 import io.xenferry.migration.json.StrictJson;
 import io.xenferry.migration.ledger.AuditRow;
-import io.xenferry.migration.ledger.LedgerConflictException;
 import io.xenferry.migration.ledger.LedgerException;
 import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.peer.PeerAddress;
@@ -352,10 +351,7 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
     }
     try {
       work.run();
-    } catch (LedgerConflictException e) {
-      LOG.warn("{}: {}", row, e.getMessage());
-      stall(e);
-    } catch (LedgerException e) {
+    } catch (RuntimeException e) {
       stall(e);
     }
   }
@@ -447,10 +443,11 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
         : failure;
   }
 
-  private void stall(LedgerException e) {
+  /** What is durable, or what this class took for granted, is not as it should be: stop here. */
+  private void stall(RuntimeException e) {
     stalled = true;
-    LOG.error("{}: nothing more is done before a restart, the ledger failed", row, e);
-    phase("stalled: the ledger cannot be written");
+    LOG.error("{}: nothing more is done before a restart", row, e);
+    phase("stalled: " + e.getMessage());
   }
 
   final void publish() {

@@ -1,0 +1,244 @@
+package io.xenferry.simulation;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.xenferry.migration.Coordinator;
+import io.xenferry.migration.gate.Operation;
+import io.xenferry.migration.ledger.LedgerRow;
+import io.xenferry.migration.ports.GuestState;
+import io.xenferry.migration.state.MigrationId;
+import io.xenferry.migration.state.Role;
+import io.xenferry.migration.state.State;
+import io.xenferry.model.XenApiException;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Objects;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.atomic.AtomicReference;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** Single stories in the simulated world, without chance faults. */
+class ScenarioTest {
+  private final List<String> trace = new ArrayList<>();
+  private final World world = new World(11, Faults.NONE, Variant.SOUND, trace);
+  private final SimHost source = world.hosts.get(0);
+  private final SimHost destination = world.hosts.get(1);
+
+  @BeforeEach
+  void begin() {
+    Simulation.populate(world, true);
+    world.hosts.forEach(SimHost::startServer);
+    world.tick();
+    run(Duration.ofMillis(200));
+  }
+
+  private void run(Duration duration) {
+    Simulation.drive(world, duration, () -> false);
+  }
+
+  private void move() {
+    new Clients(world, 1).move(source);
+  }
+
+  private static Coordinator server(SimHost host) {
+    return Objects.requireNonNull(host.coordinator);
+  }
+
+  private static State state(SimHost host) {
+    return host.ledgerDisk.rows().getFirst().state();
+  }
+
+  private static MigrationId id(SimHost host) {
+    return host.ledgerDisk.rows().getFirst().migration();
+  }
+
+  private GuestState guest(SimHost host) {
+    SimGuest guest = host.guests.get(world.vm);
+    return guest == null ? GuestState.GONE : guest.state;
+  }
+
+  /** Does something once, when a record of the host has become durable. */
+  private void when(SimHost host, String record, Runnable action) {
+    boolean[] done = {false};
+    world.onDurable =
+        (at, what) -> {
+          if (at == host && what.equals(record) && !done[0]) {
+            done[0] = true;
+            action.run();
+          }
+        };
+  }
+
+  @Test
+  void aRunningVmMoves() {
+    move();
+    run(Duration.ofSeconds(20));
+    assertThat(guest(destination)).isEqualTo(GuestState.RUNNING);
+    assertThat(source.vms).isEmpty();
+    assertThat(source.vdis).isEmpty();
+    assertThat(source.leftovers()).isEmpty();
+    assertThat(destination.leftovers()).isEmpty();
+    assertThat(server(source).statuses().getFirst().ended()).isTrue();
+    assertThat(server(source).statuses().getFirst().progress()).isEqualTo(1);
+    assertThat(server(source).statuses().getFirst().downtime().orElseThrow())
+        .isLessThan(Duration.ofSeconds(1));
+  }
+
+  @Test
+  void cancelIsQuickAndCleanBeforeTheCommitAndRefusedAfterIt() {
+    AtomicReference<CompletableFuture<Void>> early = new AtomicReference<>();
+    when(
+        source,
+        "SWITCHING",
+        () -> early.set(server(source).cancel(id(source), Role.SOURCE)));
+    move();
+    Simulation.drive(world, Duration.ofSeconds(30), () -> early.get() != null);
+    long asked = world.scheduler.nanoTime();
+    Simulation.drive(
+        world, Duration.ofSeconds(30), () -> source.allEnded() && destination.allEnded());
+    assertThat(Duration.ofNanos(world.scheduler.nanoTime() - asked))
+        .isLessThan(Duration.ofSeconds(2));
+    assertThat(guest(source)).isEqualTo(GuestState.RUNNING);
+    assertThat(source.leftovers()).isEmpty();
+    assertThat(destination.leftovers()).isEmpty();
+
+    AtomicReference<CompletableFuture<Void>> late = new AtomicReference<>();
+    when(
+        source,
+        "COMMITTING",
+        () ->
+            late.set(
+                server(source)
+                    .cancel(source.ledgerDisk.rows().getLast().migration(), Role.SOURCE)));
+    move();
+    run(Duration.ofSeconds(20));
+    assertThat(late.get()).isCompletedExceptionally();
+    assertThat(guest(destination)).isEqualTo(GuestState.RUNNING);
+  }
+
+  @Test
+  void inDoubtTheGateSaysWhatIsAskedAndForceTakesTheVmBack() {
+    when(
+        destination,
+        "COMMITTED",
+        () -> {
+          destination.heldDown = true;
+          destination.crash("for good", true);
+        });
+    move();
+    run(Duration.ofSeconds(20));
+    assertThat(state(source)).isEqualTo(State.COMMITTING);
+    assertThat(guest(source)).isEqualTo(GuestState.SENT);
+    assertThat(refusal(source))
+        .contains("COMMITTING")
+        .contains("commit: run the VM")
+        .contains("last tried")
+        .contains("force-resume");
+
+    world.memoryLost = false;
+    server(source).forceResume(id(source), "root");
+    run(Duration.ofSeconds(5));
+    assertThat(guest(source)).isEqualTo(GuestState.RUNNING);
+    assertThat(Objects.requireNonNull(source.ledger).audits().getFirst().action())
+        .isEqualTo("force-resume");
+
+    destination.startServer();
+    run(Duration.ofMinutes(1));
+    assertThat(state(destination)).isIn(State.RETURNED, State.ABORTED);
+    assertThat(guest(source)).isEqualTo(GuestState.RUNNING);
+    assertThat(guest(destination)).isNotEqualTo(GuestState.RUNNING);
+    assertThat(source.vdis).as("nothing is deleted at the source").hasSize(2);
+  }
+
+  @Test
+  void aDestinationInDoubtAsksTheSourceAfterARestartAndYieldsToForce() {
+    when(
+        destination,
+        "COMMITTED",
+        () -> {
+          destination.heldDown = true;
+          destination.crash("its server only", false);
+        });
+    move();
+    run(Duration.ofSeconds(20));
+    assertThat(guest(destination)).isEqualTo(GuestState.RECEIVED);
+    server(source).forceResume(id(source), "root");
+    run(Duration.ofSeconds(5));
+    destination.startServer();
+    run(Duration.ofMinutes(1));
+    assertThat(state(destination)).isEqualTo(State.RETURNED);
+    assertThat(guest(source)).isEqualTo(GuestState.RUNNING);
+    assertThat(destination.vdis).as("nothing is deleted after force").hasSize(2);
+    server(source).release(id(source), Role.SOURCE, "root");
+    server(destination).release(id(destination), Role.DESTINATION, "root");
+    run(Duration.ofSeconds(1));
+    assertThat(source.allEnded()).isTrue();
+    assertThat(destination.allEnded()).isTrue();
+  }
+
+  @Test
+  void forceCommitRunsAReadyGuestWhenTheSourceIsOff() {
+    when(
+        destination,
+        "READY",
+        () -> {
+          source.heldDown = true;
+          source.crash("for good", true);
+        });
+    move();
+    run(Duration.ofSeconds(30));
+    assertThat(state(destination)).isEqualTo(State.READY);
+    assertThat(refusal(destination)).contains("READY");
+    server(destination).forceCommit(id(destination), "root");
+    run(Duration.ofSeconds(5));
+    assertThat(state(destination)).isEqualTo(State.RUNNING);
+    assertThat(guest(destination)).isEqualTo(GuestState.RUNNING);
+
+    source.startServer();
+    run(Duration.ofMinutes(2));
+    assertThat(guest(source)).isEqualTo(GuestState.GONE);
+    assertThat(refusal(source)).as("the source may not start it").contains("OWNED");
+    assertThat(source.vdis).as("nothing is deleted after force").hasSize(2);
+  }
+
+  @Test
+  void aDestinationThatStaysAwayLetsTheSourceGoOnAndIsCleanedLater() {
+    when(
+        source,
+        "SWITCHING",
+        () -> {
+          destination.heldDown = true;
+          destination.crash("for a long time", false);
+        });
+    move();
+    run(Duration.ofSeconds(30));
+    assertThat(guest(source)).isEqualTo(GuestState.RUNNING);
+    assertThat(state(source)).isEqualTo(State.OWNED);
+    destination.startServer();
+    run(Duration.ofMinutes(1));
+    assertThat(source.allEnded()).isTrue();
+    assertThat(destination.allEnded()).isTrue();
+    assertThat(destination.leftovers()).isEmpty();
+  }
+
+  @Test
+  void aTokenIsGoodForOneMigrationOnly() {
+    move();
+    run(Duration.ofSeconds(20));
+    LedgerRow row = source.ledgerDisk.rows().getFirst();
+    assertThat(row.ended()).isTrue();
+    assertThat(destination.ledgerDisk.rows()).hasSize(1);
+    assertThat(destination.ledgerDisk.rows().getFirst().ended()).isTrue();
+  }
+
+  private String refusal(SimHost host) {
+    try {
+      Objects.requireNonNull(host.gate).enter(world.vm, Operation.UNPAUSE).close();
+      return "";
+    } catch (XenApiException e) {
+      return e.getMessage();
+    }
+  }
+}
