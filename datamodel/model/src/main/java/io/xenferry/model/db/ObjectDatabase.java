@@ -17,6 +17,14 @@ public interface ObjectDatabase extends AutoCloseable {
    */
   <R> R write(Work<R> work) throws XenApiException;
 
+  /** The same, for work that has no result. */
+  default void change(Change change) throws XenApiException {
+    write(tx -> {
+      change.apply(tx);
+      return tx;
+    });
+  }
+
   /**
    * Calls the listener after every commit, in order, once it is visible. The listener must not
    * block. Close the registration to end it.
@@ -30,6 +38,12 @@ public interface ObjectDatabase extends AutoCloseable {
   @FunctionalInterface
   interface Work<R> {
     R run(Transaction tx) throws XenApiException;
+  }
+
+  /** Work without a result. */
+  @FunctionalInterface
+  interface Change {
+    void apply(Transaction tx) throws XenApiException;
   }
 
   /** A listener's place. */

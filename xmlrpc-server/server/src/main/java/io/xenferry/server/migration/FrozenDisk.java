@@ -1,0 +1,103 @@
+package io.xenferry.server.migration;
+
+import io.xenferry.block.BlockBackend;
+import io.xenferry.block.BlockException;
+import io.xenferry.block.Extent;
+import io.xenferry.block.FileBackend;
+import io.xenferry.block.Range;
+import io.xenferry.copy.SourceDisk;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+
+/** The disk of a VM that does not run: one pass with everything allocated, then nothing. */
+final class FrozenDisk implements SourceDisk {
+  private final String name;
+  private final BlockBackend content;
+  private boolean handedOut;
+
+  private FrozenDisk(String name, BlockBackend content) {
+    this.name = name;
+    this.content = content;
+  }
+
+  /**
+   * @param name by which the copy job calls it
+   */
+  static FrozenDisk open(String name, Path image) throws BlockException {
+    return new FrozenDisk(name, FileBackend.open(image, FileBackend.Mode.READ_ONLY));
+  }
+
+  @Override
+  public String name() {
+    return name;
+  }
+
+  @Override
+  public long size() {
+    return content.size();
+  }
+
+  @Override
+  public CompletableFuture<Pass> beginPass() {
+    if (handedOut) {
+      return CompletableFuture.completedFuture(new Whole(List.of()));
+    }
+    handedOut = true;
+    List<Range> ranges = new ArrayList<>();
+    return allocated(0, ranges).thenApply(done -> new Whole(ranges));
+  }
+
+  private CompletableFuture<Void> allocated(long offset, List<Range> ranges) {
+    if (offset >= content.size()) {
+      return CompletableFuture.completedFuture(null);
+    }
+    return content
+        .extents(offset, content.size() - offset)
+        .thenCompose(extents -> {
+          for (Extent extent : extents) {
+            if (!extent.zero()) {
+              ranges.add(new Range(extent.offset(), extent.length()));
+            }
+          }
+          return allocated(extents.getLast().end(), ranges);
+        });
+  }
+
+  @Override
+  public CompletableFuture<Long> dirtyBytes() {
+    return CompletableFuture.completedFuture(0L);
+  }
+
+  @Override
+  public void close() {
+    content.close();
+  }
+
+  private final class Whole implements Pass {
+    private final List<Range> ranges;
+
+    Whole(List<Range> ranges) {
+      this.ranges = ranges;
+    }
+
+    @Override
+    public BlockBackend content() {
+      return content;
+    }
+
+    @Override
+    public List<Range> ranges() {
+      return ranges;
+    }
+
+    @Override
+    public CompletableFuture<Void> end(boolean done) {
+      if (!done) {
+        handedOut = false;
+      }
+      return CompletableFuture.completedFuture(null);
+    }
+  }
+}

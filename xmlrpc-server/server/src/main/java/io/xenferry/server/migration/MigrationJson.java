@@ -1,0 +1,86 @@
+package io.xenferry.server.migration;
+
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.xenferry.copy.CopySnapshot;
+import io.xenferry.migration.state.DiskProgress;
+import io.xenferry.migration.state.MigrationStatus;
+import java.util.Locale;
+import java.util.Optional;
+
+/**
+ * A migration's status as the REST interface and the event stream show it; docs/rest.md lists it.
+ */
+final class MigrationJson {
+  private static final JsonNodeFactory JSON = JsonNodeFactory.instance;
+
+  private MigrationJson() {}
+
+  static ObjectNode of(MigrationStatus status, Optional<CopySnapshot> copy) {
+    ObjectNode node = JSON.objectNode();
+    node.put("migration", status.migration().toString());
+    node.put("role", status.role().name().toLowerCase(Locale.ROOT));
+    node.put("vm", status.vm().toString());
+    node.put("state", status.state().name());
+    node.put("phase", status.phase());
+    node.put("progress", status.progress());
+    node.put("memory-sent", status.memorySent());
+    node.put("memory-remaining", status.memoryRemaining());
+    node.put("forced", status.forced());
+    node.put("ended", status.ended());
+    node.put("started", status.started().toString());
+    node.put("updated", status.updated().toString());
+    status.downtime().ifPresent(d -> node.put("downtime-ms", d.toNanos() / 1e6));
+    status.outcome().ifPresent(o -> node.put("outcome", o));
+    status
+        .waiting()
+        .ifPresent(w -> {
+          ObjectNode waiting = node.putObject("waiting");
+          waiting.put("from", w.from());
+          waiting.put("what", w.what());
+          waiting.put("since", w.since().toString());
+          waiting.put("last-tried", w.lastTried().toString());
+          waiting.put("attempts", w.attempts());
+          w.lastAnswer().ifPresent(a -> waiting.put("last-answer", a));
+        });
+    ArrayNode disks = node.putArray("disks");
+    for (DiskProgress disk : status.disks()) {
+      disks.add(of(disk, copy.flatMap(c -> ProgressOfDisks.find(c, disk.device()))));
+    }
+    copy.ifPresent(c -> {
+      node.put("bytes-per-second", c.bytesPerSecond());
+      node.put("converges", c.converges());
+      node.put("predicted-downtime-ms", c.predictedDowntime().toNanos() / 1e6);
+      c.predictedRemaining().ifPresent(r -> node.put("predicted-remaining-ms", r.toNanos() / 1e6));
+    });
+    return node;
+  }
+
+  private static ObjectNode of(DiskProgress disk, Optional<CopySnapshot.Disk> copied) {
+    ObjectNode node = JSON.objectNode();
+    node.put("vdi", disk.vdi().toString());
+    node.put("device", disk.device());
+    node.put("phase", disk.phase());
+    node.put("size", disk.size());
+    node.put("sent", disk.sent());
+    node.put("zero", disk.zero());
+    node.put("remaining", disk.remaining());
+    node.put("pass", disk.pass());
+    node.put("bytes-per-second", disk.bytesPerSecond());
+    node.put("dirty-per-second", disk.dirtyPerSecond());
+    copied.ifPresent(d -> {
+      node.put("allocated", d.allocated());
+      node.put("bottleneck", d.bottleneck().name().toLowerCase(Locale.ROOT));
+      ArrayNode passes = node.putArray("passes");
+      for (CopySnapshot.Pass pass : d.passes()) {
+        ObjectNode p = passes.addObject();
+        p.put("number", pass.number());
+        p.put("dirty", pass.dirty());
+        p.put("sent", pass.sent());
+        p.put("seconds", pass.took().toNanos() / 1e9);
+      }
+    });
+    return node;
+  }
+}

@@ -1,0 +1,333 @@
+package io.xenferry.server.migration;
+
+import io.xenferry.copy.BlockMap;
+import io.xenferry.copy.CopyEngine;
+import io.xenferry.copy.CopyListener;
+import io.xenferry.copy.CopyOptions;
+import io.xenferry.copy.CopySnapshot;
+import io.xenferry.copy.DirtyLog;
+import io.xenferry.copy.DiskPlan;
+import io.xenferry.copy.FileDirtyLog;
+import io.xenferry.copy.SourceDisk;
+import io.xenferry.iscsi.IscsiUrl;
+import io.xenferry.iscsi.initiator.IscsiOptions;
+import io.xenferry.migration.ports.CopyJob;
+import io.xenferry.migration.ports.SourcePorts;
+import io.xenferry.migration.state.DiskTarget;
+import io.xenferry.migration.state.MigrationId;
+import io.xenferry.migration.state.Plan;
+import io.xenferry.spi.Guest;
+import io.xenferry.spi.Hypervisor;
+import io.xenferry.spi.HypervisorException;
+import io.xenferry.time.RealScheduler;
+import java.io.IOException;
+import java.nio.file.DirectoryStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/** Copies of this host's disks to where the destination exports its own. */
+final class SourceCopies implements SourcePorts.Copies {
+  private static final Logger log = LoggerFactory.getLogger(SourceCopies.class);
+
+  private final CopyEngine engine;
+  private final Hypervisor hypervisor;
+  private final Images images;
+  private final Path logs;
+  private final CopyOptions defaults;
+  private final IscsiOptions iscsi;
+  private final Map<MigrationId, RunningCopy> running = new ConcurrentHashMap<>();
+
+  /** Where the image of a VM's disk is on this host; blocking. */
+  @FunctionalInterface
+  interface Images {
+    Path of(UUID vdi) throws Exception;
+  }
+
+  /**
+   * @param logs directory of the durable dirty logs
+   */
+  SourceCopies(
+      CopyEngine engine,
+      Hypervisor hypervisor,
+      Images images,
+      Path logs,
+      CopyOptions defaults,
+      IscsiOptions iscsi) {
+    this.engine = engine;
+    this.hypervisor = hypervisor;
+    this.images = images;
+    this.logs = logs;
+    this.defaults = defaults;
+    this.iscsi = iscsi;
+  }
+
+  @Override
+  public CompletableFuture<CopyJob> start(
+      MigrationId migration, Plan plan, List<DiskTarget> targets) {
+    return Effects.call(
+        "copy of " + migration,
+        () -> {
+          RunningCopy copy = open(migration, plan, targets);
+          running.put(migration, copy);
+          return copy;
+        });
+  }
+
+  private RunningCopy open(MigrationId migration, Plan plan, List<DiskTarget> targets)
+      throws Exception {
+    Files.createDirectories(logs);
+    Optional<Guest> guest = plan.running() ? hypervisor.find(plan.vm()) : Optional.empty();
+    if (plan.running() && guest.isEmpty()) {
+      throw new HypervisorException(
+          HypervisorException.Kind.GONE, "the guest of VM " + plan.vm() + " is gone");
+    }
+    List<DiskPlan> plans = new ArrayList<>();
+    RealScheduler scheduler = new RealScheduler("copy-" + migration);
+    boolean begun = false;
+    try {
+      for (Plan.Disk disk : plan.disks()) {
+        DiskTarget target =
+            targets.stream()
+                .filter(t -> t.source().equals(disk.vdi()))
+                .findFirst()
+                .orElseThrow(() -> new IOException("no target for disk " + disk.vdi()));
+        SourceDisk source =
+            guest.isPresent()
+                ? guest.get().source(disk.device())
+                : FrozenDisk.open(disk.device(), images.of(disk.vdi()));
+        DirtyLog dirty;
+        try {
+          Path file = logFile(migration, disk);
+          Files.deleteIfExists(file);
+          dirty =
+              FileDirtyLog.open(
+                  file, BlockMap.of(source.size()), task -> Thread.ofVirtual().start(task));
+        } catch (IOException | RuntimeException e) {
+          source.close();
+          throw e;
+        }
+        plans.add(
+            new DiskPlan(
+                source, new IscsiDestination(IscsiUrl.parse(target.url()), iscsi), true, dirty));
+      }
+      RunningCopy copy = new RunningCopy(plan, plans, scheduler, guest);
+      copy.start(engine, optionsOf(plan));
+      begun = true;
+      return copy;
+    } finally {
+      if (!begun) {
+        plans.forEach(p -> {
+          p.source().close();
+          p.log().close();
+        });
+        scheduler.close();
+      }
+    }
+  }
+
+  private CopyOptions optionsOf(Plan plan) {
+    CopyOptions options = defaults;
+    String downtime = plan.options().get("max-downtime");
+    if (downtime != null) {
+      options = options.withDowntimeBudget(Duration.ofMillis(Long.parseLong(downtime)));
+    }
+    String bandwidth = plan.options().get("bandwidth");
+    if (bandwidth != null) {
+      options =
+          options.withDiskBytesPerSecond(
+              Math.max(1, Long.parseLong(bandwidth) / Math.max(1, plan.disks().size())));
+    }
+    if ("true".equals(plan.options().get("verify"))) {
+      options = options.withVerify(true, CopyOptions.Verify.EVERYTHING);
+    }
+    return options;
+  }
+
+  /** What is known of the copy of a migration, while this server runs it or has run it. */
+  Optional<CopySnapshot> snapshot(MigrationId migration) {
+    return Optional.ofNullable(running.get(migration)).map(RunningCopy::snapshot);
+  }
+
+  @Override
+  public CompletableFuture<Void> cleanUp(MigrationId migration, Plan plan) {
+    RunningCopy copy = running.get(migration);
+    CompletableFuture<Void> ended =
+        copy == null ? CompletableFuture.completedFuture(null) : copy.close();
+    return ended
+        .exceptionally(failure -> null)
+        .thenCompose(done ->
+            Effects.run(
+                "clean up copy of " + migration,
+                () -> {
+                  removeLogs(migration);
+                  if (plan.running()) {
+                    forgetPasses(plan);
+                  }
+                }));
+  }
+
+  /** Bitmaps and exports that a server before this one has left in the guest's process. */
+  private void forgetPasses(Plan plan) throws HypervisorException, InterruptedException {
+    Optional<Guest> guest = hypervisor.find(plan.vm());
+    if (guest.isPresent() && guest.get().state() != Guest.State.GONE) {
+      guest.get().throttle(0);
+      for (Plan.Disk disk : plan.disks()) {
+        guest.get().source(disk.device()).close();
+      }
+    }
+  }
+
+  private void removeLogs(MigrationId migration) throws IOException {
+    if (!Files.isDirectory(logs)) {
+      return;
+    }
+    try (DirectoryStream<Path> files = Files.newDirectoryStream(logs, migration + "-*")) {
+      for (Path file : files) {
+        Files.deleteIfExists(file);
+      }
+    }
+  }
+
+  private Path logFile(MigrationId migration, Plan.Disk disk) {
+    return logs.resolve(migration + "-" + disk.vdi() + ".dirty");
+  }
+
+  /** Forgets copies that ended long ago; the newest stay for whoever asks how it went. */
+  void forget(MigrationId migration) {
+    running.remove(migration);
+  }
+
+  /** One job, as the coordinator drives it. */
+  private static final class RunningCopy implements CopyJob, CopyListener {
+    private final Plan plan;
+    private final List<DiskPlan> disks;
+    private final RealScheduler scheduler;
+    private final Optional<Guest> guest;
+    private final CompletableFuture<Void> converged = new CompletableFuture<>();
+    private final CompletableFuture<Void> closed = new CompletableFuture<>();
+    private boolean closing;
+    private io.xenferry.copy.@org.jspecify.annotations.Nullable CopyJob job;
+
+    RunningCopy(Plan plan, List<DiskPlan> disks, RealScheduler scheduler, Optional<Guest> guest) {
+      this.plan = plan;
+      this.disks = disks;
+      this.scheduler = scheduler;
+      this.guest = guest;
+    }
+
+    void start(CopyEngine engine, CopyOptions options) {
+      io.xenferry.copy.CopyJob started = engine.start(disks, options, scheduler, this);
+      job = started;
+      started
+          .ended()
+          .whenComplete((done, failure) -> {
+            if (failure != null) {
+              converged.completeExceptionally(failure);
+            }
+          });
+    }
+
+    CopySnapshot snapshot() {
+      return job().snapshot();
+    }
+
+    @Override
+    public CompletableFuture<Void> converged() {
+      return converged;
+    }
+
+    @Override
+    public void onConverged(Duration predictedDowntime, boolean fits) {
+      converged.complete(null);
+    }
+
+    @Override
+    public void onNotConverging(
+        String disk, long dirtyBytesPerSecond, long suggestedBytesPerSecond) {
+      log.info(
+          "{} of {} is written at {} bytes/s, faster than it is copied: slowing it to {} bytes/s",
+          disk,
+          plan.name(),
+          dirtyBytesPerSecond,
+          suggestedBytesPerSecond);
+      throttle(suggestedBytesPerSecond);
+    }
+
+    private void throttle(long bytesPerSecond) {
+      guest.ifPresent(g ->
+          Effects.run("throttle " + plan.vm(), () -> g.throttle(bytesPerSecond))
+              .exceptionally(failure -> {
+                log.warn("the guest of {} could not be slowed", plan.name(), failure);
+                return null;
+              }));
+    }
+
+    @Override
+    public CompletableFuture<List<Digest>> drain() {
+      return job()
+          .drain()
+          .thenApply(snapshot ->
+              plan.disks().stream()
+                  .map(disk ->
+                      new Digest(
+                          disk.vdi(),
+                          ProgressOfDisks.find(snapshot, disk.device())
+                              .map(CopySnapshot.Disk::sent)
+                              .orElse(0L),
+                          ""))
+                  .toList());
+    }
+
+    @Override
+    public void pause() {
+      job().pause();
+    }
+
+    @Override
+    public void resume() {
+      job().resume();
+    }
+
+    @Override
+    public synchronized CompletableFuture<Void> close() {
+      if (!closing) {
+        closing = true;
+        CompletableFuture<Void> end =
+            snapshot().phase() == CopySnapshot.Phase.DRAINED ? job().close() : job().cancel();
+        end.whenComplete((done, failure) -> {
+          throttle(0);
+          disks.forEach(disk -> disk.log().close());
+          scheduler.close();
+          if (failure == null) {
+            closed.complete(null);
+          } else {
+            closed.completeExceptionally(failure);
+          }
+        });
+      }
+      return closed;
+    }
+
+    @Override
+    public List<io.xenferry.migration.state.DiskProgress> progress() {
+      return ProgressOfDisks.of(plan, snapshot());
+    }
+
+    private io.xenferry.copy.CopyJob job() {
+      if (job == null) {
+        throw new IllegalStateException("not started");
+      }
+      return job;
+    }
+  }
+}

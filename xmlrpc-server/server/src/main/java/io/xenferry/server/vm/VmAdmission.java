@@ -1,0 +1,180 @@
+package io.xenferry.server.vm;
+
+import io.xenferry.model.Ref;
+import io.xenferry.model.VM;
+import io.xenferry.model.VmOperations;
+import io.xenferry.model.VmPowerState;
+import io.xenferry.model.XenApiException;
+import io.xenferry.model.db.ObjectDatabase;
+import io.xenferry.model.db.Snapshot;
+import io.xenferry.model.db.Transaction;
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Set;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * What may be done with a VM now: {@code allowed_operations} and {@code current_operations}, and
+ * the checks before an operation, first failure wins.
+ */
+public final class VmAdmission {
+  private static final Logger log = LoggerFactory.getLogger(VmAdmission.class);
+
+  /** Legal while a VM is being migrated: a guest may stop or reboot meanwhile. */
+  private static final Set<VmOperations> DURING_MIGRATION =
+      EnumSet.of(
+          VmOperations.METADATA_EXPORT,
+          VmOperations.CLEAN_SHUTDOWN,
+          VmOperations.CLEAN_REBOOT,
+          VmOperations.HARD_SHUTDOWN,
+          VmOperations.HARD_REBOOT);
+
+  private static final Map<VmOperations, Set<VmPowerState>> STATES =
+      Map.ofEntries(
+          Map.entry(VmOperations.START, EnumSet.of(VmPowerState.HALTED)),
+          Map.entry(VmOperations.START_ON, EnumSet.of(VmPowerState.HALTED)),
+          Map.entry(VmOperations.PAUSE, EnumSet.of(VmPowerState.RUNNING)),
+          Map.entry(VmOperations.UNPAUSE, EnumSet.of(VmPowerState.PAUSED)),
+          Map.entry(VmOperations.CLEAN_SHUTDOWN, EnumSet.of(VmPowerState.RUNNING)),
+          Map.entry(VmOperations.CLEAN_REBOOT, EnumSet.of(VmPowerState.RUNNING)),
+          Map.entry(
+              VmOperations.HARD_SHUTDOWN, EnumSet.of(VmPowerState.RUNNING, VmPowerState.PAUSED)),
+          Map.entry(
+              VmOperations.HARD_REBOOT, EnumSet.of(VmPowerState.RUNNING, VmPowerState.PAUSED)),
+          Map.entry(
+              VmOperations.MIGRATE_SEND, EnumSet.of(VmPowerState.HALTED, VmPowerState.RUNNING)),
+          Map.entry(VmOperations.DESTROY, EnumSet.of(VmPowerState.HALTED)),
+          Map.entry(VmOperations.CLONE, EnumSet.of(VmPowerState.HALTED)),
+          Map.entry(VmOperations.COPY, EnumSet.of(VmPowerState.HALTED)));
+
+  private static final Set<VmOperations> OF_TEMPLATES =
+      EnumSet.of(VmOperations.CLONE, VmOperations.COPY, VmOperations.DESTROY);
+
+  private final ObjectDatabase database;
+
+  public VmAdmission(ObjectDatabase database) {
+    this.database = database;
+  }
+
+  /** An operation in progress; closing it ends the operation. */
+  public interface InProgress extends AutoCloseable {
+    @Override
+    void close();
+  }
+
+  /**
+   * Begins an operation: checks that it may be done and notes it in {@code current_operations}.
+   *
+   * @param task reference of the task that it belongs to
+   * @throws XenApiException OPERATION_BLOCKED, VM_BAD_POWER_STATE, OTHER_OPERATION_IN_PROGRESS,
+   *     VM_IS_TEMPLATE, VM_IS_SNAPSHOT or OPERATION_NOT_ALLOWED
+   */
+  public InProgress begin(Ref<VM> vm, VmOperations operation, String task) throws XenApiException {
+    database.change(tx -> {
+      check(tx, vm, operation);
+      Map<String, VmOperations> current = new LinkedHashMap<>(tx.get(vm, VM.CURRENT_OPERATIONS));
+      current.put(task, operation);
+      tx.set(vm, VM.CURRENT_OPERATIONS, current);
+      refresh(tx, vm);
+    });
+    return () -> end(vm, task);
+  }
+
+  private void end(Ref<VM> vm, String task) {
+    try {
+      database.change(tx -> {
+        if (tx.row("VM", vm.opaque()).isPresent()) {
+          Map<String, VmOperations> current =
+              new LinkedHashMap<>(tx.get(vm, VM.CURRENT_OPERATIONS));
+          current.remove(task);
+          tx.set(vm, VM.CURRENT_OPERATIONS, current);
+          refresh(tx, vm);
+        }
+      });
+    } catch (XenApiException e) {
+      log.warn("the end of an operation on {} is not recorded", vm, e);
+    }
+  }
+
+  /** Checks without beginning. */
+  public void check(Snapshot db, Ref<VM> vm, VmOperations operation) throws XenApiException {
+    String blocked = db.get(vm, VM.BLOCKED_OPERATIONS).get(operation);
+    if (blocked != null) {
+      throw new XenApiException("OPERATION_BLOCKED", vm.opaque(), blocked);
+    }
+    String migration = db.get(vm, VM.OTHER_CONFIG).get(VmRecords.MIGRATION_KEY);
+    if (migration != null) {
+      throw new XenApiException(
+          "OPERATION_NOT_ALLOWED",
+          "the VM belongs to migration " + migration + ", not to this host");
+    }
+    VmPowerState state = db.get(vm, VM.POWER_STATE);
+    Set<VmPowerState> wanted = STATES.getOrDefault(operation, EnumSet.allOf(VmPowerState.class));
+    if (!wanted.contains(state)) {
+      throw new XenApiException(
+          "VM_BAD_POWER_STATE",
+          vm.opaque(),
+          String.join(", ", wanted.stream().map(s -> s.wire().toLowerCase(Locale.ROOT)).toList()),
+          state.wire().toLowerCase(Locale.ROOT));
+    }
+    for (Map.Entry<String, VmOperations> other : db.get(vm, VM.CURRENT_OPERATIONS).entrySet()) {
+      if (other.getValue() != VmOperations.MIGRATE_SEND || !DURING_MIGRATION.contains(operation)) {
+        throw new XenApiException(
+            "OTHER_OPERATION_IN_PROGRESS",
+            "VM",
+            vm.opaque(),
+            other.getValue().wire(),
+            other.getKey());
+      }
+    }
+    if (db.get(vm, VM.IS_A_SNAPSHOT) && !OF_TEMPLATES.contains(operation)) {
+      throw new XenApiException("VM_IS_SNAPSHOT", vm.opaque(), operation.wire());
+    }
+    if (db.get(vm, VM.IS_A_TEMPLATE)
+        && !db.get(vm, VM.IS_A_SNAPSHOT)
+        && !OF_TEMPLATES.contains(operation)
+        && !(operation == VmOperations.MIGRATE_SEND && !db.get(vm, VM.IS_DEFAULT_TEMPLATE))
+        && operation != VmOperations.PROVISION) {
+      throw new XenApiException("VM_IS_TEMPLATE", vm.opaque(), operation.wire());
+    }
+    if (db.get(vm, VM.IS_CONTROL_DOMAIN)) {
+      throw new XenApiException(
+          "OPERATION_NOT_ALLOWED", operation.wire() + " is not for a control domain");
+    }
+  }
+
+  /** Recomputes {@code allowed_operations} from the record. */
+  public void refresh(Transaction tx, Ref<VM> vm) throws XenApiException {
+    List<VmOperations> allowed = new ArrayList<>();
+    for (VmOperations operation : STATES.keySet()) {
+      try {
+        check(tx, vm, operation);
+        allowed.add(operation);
+      } catch (XenApiException e) {
+        continue;
+      }
+    }
+    allowed.sort(null);
+    if (!allowed.equals(tx.get(vm, VM.ALLOWED_OPERATIONS))) {
+      tx.set(vm, VM.ALLOWED_OPERATIONS, allowed);
+    }
+  }
+
+  /** At start-up: no operation of a server before this one is in progress any more. */
+  public void forgetAll() throws XenApiException {
+    database.change(tx -> {
+      for (var row : List.copyOf(tx.rows("VM"))) {
+        Ref<VM> vm = new Ref<>(row.ref());
+        if (!tx.get(vm, VM.CURRENT_OPERATIONS).isEmpty()) {
+          tx.set(vm, VM.CURRENT_OPERATIONS, Map.of());
+        }
+        refresh(tx, vm);
+      }
+    });
+  }
+}

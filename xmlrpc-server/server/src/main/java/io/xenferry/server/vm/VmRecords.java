@@ -1,0 +1,48 @@
+package io.xenferry.server.vm;
+
+import io.xenferry.model.Ref;
+import io.xenferry.model.VBD;
+import io.xenferry.model.VIF;
+import io.xenferry.model.VM;
+import io.xenferry.model.VMMetrics;
+import io.xenferry.model.Value;
+import io.xenferry.model.XenApiException;
+import io.xenferry.model.db.Transaction;
+import java.util.Map;
+
+/** The records that make up a VM, made and removed together. */
+public final class VmRecords {
+  /** In other_config of a VM that is not, or not yet, this host's: the migration it belongs to. */
+  public static final String MIGRATION_KEY = "xenferry:migration";
+
+  /** The key by which published clients know a VM that is not to be shown. */
+  public static final String HIDDEN_KEY = "HideFromXenCenter";
+
+  private VmRecords() {}
+
+  /** Gives the VM a metrics record, which clients expect of every VM. */
+  public static void addMetrics(Transaction tx, Ref<VM> vm) throws XenApiException {
+    String metrics = tx.create("VM_metrics", Map.of());
+    tx.set(vm, VM.METRICS, new Ref<VMMetrics>(metrics));
+  }
+
+  /** Removes the VM with its VBDs, VIFs and metrics; its disks stay. */
+  public static void delete(Transaction tx, Ref<VM> vm) throws XenApiException {
+    for (Ref<VBD> vbd : tx.get(vm, VM.VBDS)) {
+      tx.delete("VBD", vbd.opaque());
+    }
+    for (Ref<VIF> vif : tx.get(vm, VM.VIFS)) {
+      tx.delete("VIF", vif.opaque());
+    }
+    for (var field : new io.xenferry.model.FieldDef[] {VM.METRICS.def(), VM.GUEST_METRICS.def()}) {
+      Value ref = tx.row("VM", vm.opaque()).orElseThrow().get(field);
+      if (ref instanceof Value.Text(String text)) {
+        String className = ((io.xenferry.model.Type.RefTo) field.type()).className();
+        if (tx.row(className, text).isPresent()) {
+          tx.delete(className, text);
+        }
+      }
+    }
+    tx.delete("VM", vm.opaque());
+  }
+}
