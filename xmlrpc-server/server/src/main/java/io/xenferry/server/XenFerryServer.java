@@ -7,6 +7,9 @@ import io.xenferry.server.boot.HostFacts;
 import io.xenferry.server.call.Dispatcher;
 import io.xenferry.server.call.Registry;
 import io.xenferry.server.call.ServerContext;
+import io.xenferry.server.cli.CliServer;
+import io.xenferry.server.cli.KnownServers;
+import io.xenferry.server.cli.NoMigrations;
 import io.xenferry.server.config.ServerConfig;
 import io.xenferry.server.event.Events;
 import io.xenferry.server.http.Certificate;
@@ -55,7 +58,9 @@ public final class XenFerryServer implements AutoCloseable {
     context = new ServerContext(config, db, schema, clock, users, sessions, tasks, events);
     Registry registry = Messages.registry(certificate);
     dispatcher = new Dispatcher(context, registry);
-    CliService cli = (body, stream, origin) -> {};
+    CliService cli =
+        new CliServer(
+            dispatcher, sessions, new KnownServers(config.stateDirectory()), new NoMigrations());
     tasks.failOrphans();
     http =
         new HttpServer(

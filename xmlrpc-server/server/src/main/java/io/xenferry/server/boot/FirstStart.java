@@ -84,6 +84,7 @@ public final class FirstStart {
     tx.create("pool", pool);
     createManagement(tx, hostRef);
     createTemplate(tx);
+    createFileDriver(tx);
   }
 
   private String createControlDomain(Transaction tx, String host) throws XenApiException {
@@ -125,6 +126,29 @@ public final class FirstStart {
                 + "<restriction property=\"number-of-vbds\" max=\"16\"/>"
                 + "<restriction property=\"number-of-vifs\" max=\"7\"/></restrictions>"));
     tx.create("VM", vm);
+  }
+
+  /** Clients offer an SR type, and moving its disks, only with such a record. */
+  private static void createFileDriver(Transaction tx) throws XenApiException {
+    Map<String, Value> features = new LinkedHashMap<>();
+    for (String f :
+        List.of(
+            "SR_PROBE", "SR_UPDATE", "VDI_CREATE", "VDI_DELETE", "VDI_ATTACH", "VDI_DETACH",
+            "VDI_RESIZE", "VDI_UPDATE", "VDI_CLONE", "VDI_SNAPSHOT", "VDI_MIRROR",
+            "VDI_GENERATE_CONFIG")) {
+      features.put(f, Value.of(1L));
+    }
+    Map<String, Value> sm = new LinkedHashMap<>();
+    sm.put("name_label", Value.of("File"));
+    sm.put("name_description", Value.of("Disks as sparse raw files in a directory of the host"));
+    sm.put("type", Value.of("file"));
+    sm.put("vendor", Value.of("XenFerry"));
+    sm.put("version", Value.of("1.0"));
+    sm.put("required_api_version", Value.of("1.0"));
+    sm.put("configuration", Value.ofTexts(Map.of("location", "directory of the host")));
+    sm.put("capabilities", Value.ofTexts(List.copyOf(features.keySet())));
+    sm.put("features", Value.Struct.of(features));
+    tx.create("SM", sm);
   }
 
   private static Map<String, Value> vmDefaults(long vcpus, long memory) {

@@ -9,7 +9,7 @@ import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
-import io.xenferry.server.schema.Query;
+import io.xenferry.model.query.Query;
 import io.xenferry.server.schema.Schema;
 import io.xenferry.wire.Content;
 import java.util.ArrayList;
@@ -44,9 +44,9 @@ public final class Accessors {
       case GET_BY_UUID -> Content.of(Value.of(byUuid(type, c.text(0))));
       case GET_BY_NAME_LABEL -> Content.of(byNameLabel(type, c.text(0)));
       case GET_ALL -> Content.of(refs(rows(type, r -> true)));
-      case GET_ALL_WHERE -> Content.of(refs(rows(type, Query.parse(c.text(0), type))));
+      case GET_ALL_WHERE -> Content.of(refs(matching(type, c.text(0))));
       case GET_ALL_RECORDS -> records(rows(type, r -> true));
-      case GET_ALL_RECORDS_WHERE -> records(rows(type, Query.parse(c.text(0), type)));
+      case GET_ALL_RECORDS_WHERE -> records(matching(type, c.text(0)));
       case SET -> {
         store(c, (tx, row) -> c.arg(1));
         yield Content.VOID;
@@ -175,6 +175,11 @@ public final class Accessors {
   private Value byNameLabel(ClassDef type, String label) {
     FieldDef f = schema.field(type.name(), "name_label");
     return refs(rows(type, r -> r.get(f).equals(Value.of(label))));
+  }
+
+  private Collection<Row> matching(ClassDef type, String expression) throws XenApiException {
+    Query query = Query.parse(type, expression);
+    return type.inDatabase() ? query.run(db.snapshot()) : List.of();
   }
 
   private Collection<Row> rows(ClassDef type, Predicate<Row> wanted) {

@@ -20,6 +20,7 @@ import org.eclipse.jetty.server.Server;
 import org.eclipse.jetty.server.ServerConnector;
 import org.eclipse.jetty.server.SslConnectionFactory;
 import org.eclipse.jetty.util.Callback;
+import org.eclipse.jetty.util.HostPort;
 import org.eclipse.jetty.util.ssl.SslContextFactory;
 import org.eclipse.jetty.util.thread.VirtualThreadPool;
 import org.jspecify.annotations.Nullable;
@@ -92,7 +93,10 @@ public final class HttpServer implements AutoCloseable {
         .unixSocket()
         .ifPresent(
             path -> {
-              UnixConnector unix = new UnixConnector(server, path, detecting(cli, limits, http));
+              HttpConfiguration local = new HttpConfiguration(http);
+              // A Unix socket has no name that could stand in for a missing Host header.
+              local.setServerAuthority(new HostPort("localhost", 80));
+              UnixConnector unix = new UnixConnector(server, path, detecting(cli, limits, local));
               unix.setIdleTimeout(limits.idleTimeout().toMillis());
               server.addConnector(unix);
             });

@@ -40,11 +40,11 @@ final class RpcHandler implements Request.Handler {
     } catch (Answers.TooLarge e) {
       Answers.error(response, callback, HttpStatus.PAYLOAD_TOO_LARGE_413);
       return true;
-    } catch (Answers.TooSlow e) {
-      Answers.error(response, callback, HttpStatus.REQUEST_TIMEOUT_408);
-      return true;
     } catch (WireException e) {
       Answers.error(response, callback, HttpStatus.INTERNAL_SERVER_ERROR_500);
+      return true;
+    } catch (IOException e) { // the idle timeout, or the client is gone
+      Answers.error(response, callback, HttpStatus.REQUEST_TIMEOUT_408);
       return true;
     }
     response.getHeaders().put("Access-Control-Allow-Origin", "*");

@@ -1,5 +1,5 @@
 /**
- * The data model as the server looks things up in it, records, and the query language of get_all_where. Knows no session and no wire.
+ * Rows and records by the names of fields, and values that came in brought to their types. Knows no session.
  */
 @NullMarked
 package io.xenferry.server.schema;

@@ -1,0 +1,171 @@
+package io.xenferry.server.cli;
+
+import io.xenferry.cli.RemoteServers;
+import io.xenferry.model.Value;
+import io.xenferry.model.XenApiException;
+import io.xenferry.wire.Fingerprint;
+import io.xenferry.wire.Trust;
+import io.xenferry.wire.XmlRpcXenApi;
+import java.io.IOException;
+import java.net.InetSocketAddress;
+import java.net.Socket;
+import java.net.URI;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.atomic.AtomicReference;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import javax.net.ssl.SSLSocket;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Other servers and the certificates that they showed at first contact, in the file {@code
+ * known-servers} of the state directory: a line {@code host:port fingerprint} each. A changed
+ * certificate is refused until its line is removed. Thread-safe.
+ */
+public final class KnownServers implements RemoteServers {
+  private static final Pattern ADDRESS =
+      Pattern.compile("(\\[[0-9A-Fa-f:.%]+]|[0-9A-Za-z._-]+)(?::([0-9]{1,5}))?");
+  private static final int HTTPS = 443;
+
+  /** A peer that does not answer a handshake in this time is not there. */
+  private static final Duration HANDSHAKE = Duration.ofSeconds(10);
+
+  /** Of one call; the longest that xe makes elsewhere is event.from with 30 s. */
+  private static final Duration CALL = Duration.ofSeconds(120);
+
+  private final Path file;
+  private final Map<String, Fingerprint> known = new LinkedHashMap<>();
+
+  public KnownServers(Path stateDirectory) throws IOException {
+    file = stateDirectory.resolve("known-servers");
+    if (Files.exists(file)) {
+      for (String line : Files.readAllLines(file)) {
+        String[] words = line.strip().split("\\s+");
+        if (words.length == 2) {
+          try {
+            known.put(words[0], new Fingerprint(words[1]));
+          } catch (IllegalArgumentException e) {
+            throw new IOException(file + ": not a fingerprint: " + words[1], e);
+          }
+        }
+      }
+    }
+  }
+
+  @Override
+  public Remote connect(String server, Optional<String> fingerprint) throws XenApiException {
+    Matcher m = ADDRESS.matcher(server);
+    if (!m.matches()) {
+      throw new XenApiException("INVALID_VALUE", "server", server);
+    }
+    String host = m.group(1);
+    int port = m.group(2) == null ? HTTPS : Integer.parseInt(m.group(2));
+    if (port < 1 || port > 65_535) {
+      throw new XenApiException("INVALID_VALUE", "server", server);
+    }
+    String name = host + ":" + port;
+    Fingerprint expected = expected(name, fingerprint);
+    Fingerprint shown = shownBy(host.replaceAll("[\\[\\]]", ""), port);
+    if (expected != null && !expected.equals(shown)) {
+      throw new XenApiException("TLS_CONNECTION_FAILED", host, Integer.toString(port))
+          .withCause(
+              new IOException("it shows the certificate " + shown + " in place of " + expected));
+    }
+    boolean first = remember(name, shown);
+    XmlRpcXenApi api =
+        new XmlRpcXenApi(URI.create("https://" + name), Trust.pinned(shown), CALL);
+    return new Connection(
+        api, first && fingerprint.isEmpty() ? Optional.of(shown.toString()) : Optional.empty());
+  }
+
+  private @Nullable Fingerprint expected(String name, Optional<String> given)
+      throws XenApiException {
+    if (given.isPresent()) {
+      try {
+        return new Fingerprint(given.get());
+      } catch (IllegalArgumentException e) {
+        throw new XenApiException("INVALID_VALUE", "fingerprint", given.get()).withCause(e);
+      }
+    }
+    synchronized (known) {
+      return known.get(name);
+    }
+  }
+
+  private static Fingerprint shownBy(String host, int port) throws XenApiException {
+    AtomicReference<@Nullable Fingerprint> seen = new AtomicReference<>();
+    Trust any =
+        Trust.decidedBy(
+            f -> {
+              seen.set(f);
+              return true;
+            });
+    try (Socket plain = new Socket()) {
+      plain.connect(new InetSocketAddress(host, port), (int) HANDSHAKE.toMillis());
+      plain.setSoTimeout((int) HANDSHAKE.toMillis());
+      try (SSLSocket tls =
+          (SSLSocket) any.context().getSocketFactory().createSocket(plain, host, port, true)) {
+        tls.startHandshake();
+      }
+    } catch (javax.net.ssl.SSLException e) {
+      throw new XenApiException("TLS_CONNECTION_FAILED", host, Integer.toString(port)).withCause(e);
+    } catch (IOException e) {
+      throw new XenApiException("CANNOT_CONTACT_HOST", host).withCause(e);
+    }
+    Fingerprint f = seen.get();
+    if (f == null) {
+      throw new XenApiException("TLS_CONNECTION_FAILED", host, Integer.toString(port));
+    }
+    return f;
+  }
+
+  /** Whether it was not known before. */
+  private boolean remember(String name, Fingerprint shown) throws XenApiException {
+    synchronized (known) {
+      if (shown.equals(known.get(name))) {
+        return false;
+      }
+      boolean first = known.put(name, shown) == null;
+      List<String> lines = new ArrayList<>();
+      known.forEach((k, v) -> lines.add(k + " " + v));
+      try {
+        Path temporary = file.resolveSibling("known-servers.new");
+        Files.write(
+            temporary,
+            lines,
+            StandardOpenOption.CREATE,
+            StandardOpenOption.TRUNCATE_EXISTING,
+            StandardOpenOption.WRITE,
+            StandardOpenOption.SYNC);
+        Files.move(
+            temporary, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+      } catch (IOException e) {
+        throw new XenApiException("INTERNAL_ERROR", "known-servers could not be written")
+            .withCause(e);
+      }
+      return first;
+    }
+  }
+
+  private record Connection(XmlRpcXenApi api, Optional<String> acceptedAtFirstContact)
+      implements Remote {
+    @Override
+    public Value call(String method, List<Value> params) throws XenApiException {
+      return api.call(method, params);
+    }
+
+    @Override
+    public void close() {
+      api.close();
+    }
+  }
+}

@@ -1,0 +1,35 @@
+package io.xenferry.server;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.xenferry.server.config.LimitsConfig;
+import io.xenferry.server.config.ListenConfig;
+import io.xenferry.server.config.ProductConfig;
+import io.xenferry.server.config.SessionConfig;
+import java.time.Duration;
+import java.util.Optional;
+import java.util.OptionalInt;
+import org.junit.jupiter.api.Test;
+
+/** The defaults, recorded: whoever changes one changes it here, too. */
+class ConfigDefaultsTest {
+
+  @Test
+  void defaults() {
+    assertThat(ListenConfig.defaults())
+        .isEqualTo(new ListenConfig("127.0.0.1", 443, OptionalInt.empty(), Optional.empty()));
+    assertThat(LimitsConfig.defaults())
+        .isEqualTo(
+            new LimitsConfig(
+                307_200, 204_800, 2000, Duration.ofSeconds(60), Duration.ofSeconds(60)));
+    assertThat(SessionConfig.defaults())
+        .isEqualTo(
+            new SessionConfig(
+                Duration.ofHours(24), Duration.ofMinutes(10), 500, 400, Duration.ofSeconds(5),
+                210_000));
+    assertThat(ProductConfig.defaults())
+        .isEqualTo(
+            new ProductConfig(
+                "XenServer", "8.4.0", "XCP", "3.4.0", "1.20", "xenferry", "", "xenferry"));
+  }
+}

@@ -1,0 +1,82 @@
+package io.xenferry.server;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.xenferry.model.Value;
+import io.xenferry.model.db.SqliteDatabase;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Map;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class PoolAndHostTest {
+
+  @Test
+  void theHostAnswers() throws Exception {
+    try (TestServer server = TestServer.start()) {
+      TestServer.Calls root = server.calls();
+      String host = root.only("host");
+      assertThat(root.call("host.get_servertime", host)).isInstanceOf(Value.Time.class);
+      assertThat(root.call("host.get_server_localtime", host)).isInstanceOf(Value.Time.class);
+      assertThat(root.text("host.get_management_interface", host)).isEqualTo(root.only("PIF"));
+      assertThat(root.text("host.get_server_certificate", host)).startsWith("-----BEGIN CERT");
+      assertThat(Long.parseLong(root.text("host.compute_free_memory", host))).isPositive();
+      assertThat(TestServer.texts(root.call("host.list_methods"))).contains("VM.start");
+      root.call("host.disable", host);
+      assertThat(root.call("host.get_enabled", host)).isEqualTo(Value.of(false));
+      root.call("host.enable", host);
+    }
+  }
+
+  @Test
+  void thePoolAnswers() throws Exception {
+    try (TestServer server = TestServer.start()) {
+      TestServer.Calls root = server.calls();
+      String pool = root.only("pool");
+      String host = root.only("host");
+      assertThat(root.text("pool.get_master", pool)).isEqualTo(host);
+      assertThat(root.text("pool.get_default_SR", pool)).isEqualTo("OpaqueRef:NULL");
+      assertThat(root.call("pool.get_license_state", pool)).isInstanceOf(Value.Struct.class);
+      root.call("pool.sync_database");
+      // What clients look at before they accept a server.
+      Map<String, Value> version =
+          ((Value.Struct) root.call("host.get_software_version", host)).members();
+      assertThat(TestServer.text(version.get("platform_version"))).matches("[3-9]\\.[0-9]+\\.[0-9]+");
+      assertThat(TestServer.text(version.get("product_version"))).matches("[0-9]+(\\.[0-9]+)*");
+      assertThat(((Value.Struct) root.call("host.get_license_params", host)).members())
+          .containsEntry("restrict_storage_xen_motion", Value.of("false"))
+          .containsEntry("restrict_pooling", Value.of("false"));
+      assertThat(root.call("host_metrics.get_live", root.text("host.get_metrics", host)))
+          .isEqualTo(Value.of(true));
+      assertThat(root.call("PIF.get_management", root.only("PIF"))).isEqualTo(Value.of(true));
+      assertThat(root.text("SM.get_type", root.only("SM"))).isEqualTo("file");
+      assertThat(TestServer.texts(root.call("VM.get_by_name_label", "Other install media")))
+          .hasSize(1);
+    }
+  }
+
+  @Test
+  void aRestartKeepsStateAndEndsSessions(@TempDir Path directory) throws Exception {
+    Path file = directory.resolve("pool.db");
+    TestServer first =
+        TestServer.start(directory, SqliteDatabase.open(file), TestServer.limits());
+    TestServer.Calls root = first.calls();
+    String network = root.text("network.create", RecordsTest.network("kept"));
+    String task = root.text("task.create", "left alone", "");
+    String pool = root.only("pool");
+    first.stop();
+    TestServer second =
+        TestServer.start(directory, SqliteDatabase.open(file), TestServer.limits());
+    TestServer.Calls again = second.calls();
+    assertThat(again.only("pool")).isEqualTo(pool);
+    assertThat(again.text("network.get_name_label", network)).isEqualTo("kept");
+    assertThat(again.text("task.get_status", task)).isEqualTo("failure");
+    assertThat(second.server.fingerprint()).isEqualTo(first.server.fingerprint());
+    SessionTest.assertCode(
+        "SESSION_INVALID",
+        () -> new TestServer.Calls(second.api, root.session()).call("pool.get_all"));
+    second.stop();
+    assertThat(Files.exists(directory.resolve("socket"))).isFalse();
+  }
+}

@@ -1,0 +1,257 @@
+package io.xenferry.server;
+
+import static io.xenferry.server.SessionTest.assertCode;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.xenferry.model.ClassDef;
+import io.xenferry.model.DataModel;
+import io.xenferry.model.FieldDef;
+import io.xenferry.model.Types;
+import io.xenferry.model.Value;
+import io.xenferry.model.XenApiException;
+import io.xenferry.server.schema.Coercion;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+class RecordsTest {
+  private static TestServer server;
+  private static TestServer.Calls root;
+
+  @BeforeAll
+  static void start() throws Exception {
+    server = TestServer.start();
+    root = server.calls();
+  }
+
+  @AfterAll
+  static void stop() throws Exception {
+    server.close();
+  }
+
+  static Map<String, Object> network(String name) {
+    return Map.of("name_label", name, "other_config", Map.of());
+  }
+
+  /** A constructor's record with every field that has no default. */
+  static Map<String, Object> required(String className, Map<String, Object> set) {
+    Map<String, Object> record = new LinkedHashMap<>();
+    for (FieldDef f : DataModel.classDef(className).constructorFields()) {
+      if (f.defaultValue().isEmpty()) {
+        record.put(f.name(), Types.zero(f.type()));
+      }
+    }
+    record.putAll(set);
+    return record;
+  }
+
+  static String vm(TestServer.Calls calls, String name) throws XenApiException {
+    return calls.text(
+        "VM.create",
+        required(
+            "VM",
+            Map.of(
+                "name_label", name, "VCPUs_max", 2, "VCPUs_at_startup", 1, "memory_static_max", 1024)));
+  }
+
+  @Test
+  void everyRecordOfEveryClassHasEveryFieldWithItsType() throws Exception {
+    // One object of each class, with nothing but defaults.
+    Map<String, String> made = new LinkedHashMap<>();
+    server
+        .server
+        .context()
+        .db()
+        .change(
+            tx -> {
+              for (ClassDef c : DataModel.classes()) {
+                if (c.inDatabase() && !c.lifecycle().removed()) {
+                  made.put(c.name(), tx.create(c.name(), Map.of()));
+                }
+              }
+            });
+    for (Map.Entry<String, String> e : made.entrySet()) {
+      ClassDef c = DataModel.classDef(e.getKey());
+      Value record = root.call(c.name() + ".get_record", e.getValue());
+      Map<String, Value> members = ((Value.Struct) record).members();
+      for (FieldDef f : c.fields()) {
+        if (f.internal()) {
+          assertThat(members).doesNotContainKey(f.name());
+          continue;
+        }
+        assertThat(members).as(c.name()).containsKey(f.name());
+        Value typed = Coercion.coerce(f.name(), f.type(), members.get(f.name()));
+        assertThat(Types.fault(f.type(), typed)).as(f.wireName()).isEmpty();
+        if (!f.lifecycle().removed()) {
+          assertThat(root.call(c.name() + ".get_" + f.name(), e.getValue()))
+              .as(f.wireName())
+              .isEqualTo(members.get(f.name()));
+        }
+      }
+      if (c.getAll() && c.field("uuid").isPresent()) {
+        String uuid = TestServer.text(members.get("uuid"));
+        assertThat(root.text(c.name() + ".get_by_uuid", uuid)).isEqualTo(e.getValue());
+        assertThat(
+                TestServer.texts(
+                    root.call(c.name() + ".get_all_where", "field \"uuid\"=\"" + uuid + "\"")))
+            .containsExactly(e.getValue());
+      }
+    }
+    server
+        .server
+        .context()
+        .db()
+        .change(
+            tx -> {
+              for (Map.Entry<String, String> e : made.entrySet()) {
+                tx.delete(e.getKey(), e.getValue());
+              }
+            });
+  }
+
+  @Test
+  void settersAddAndRemove() throws Exception {
+    String n = root.text("network.create", network("one"));
+    root.call("network.add_tags", n, "red");
+    root.call("network.add_tags", n, "red");
+    assertThat(TestServer.texts(root.call("network.get_tags", n))).containsExactly("red");
+    root.call("network.remove_tags", n, "red");
+    root.call("network.add_to_other_config", n, "k", "v");
+    XenApiException e =
+        assertCode("MAP_DUPLICATE_KEY", () -> root.call("network.add_to_other_config", n, "k", "w"));
+    assertThat(e.params()).containsExactly("network", "other_config", n, "k");
+    root.call("network.remove_from_other_config", n, "k");
+    root.call("network.remove_from_other_config", n, "k");
+    root.call("network.set_MTU", n, "9000");
+    assertThat(root.text("network.get_MTU", n)).isEqualTo("9000");
+    assertThat(TestServer.texts(root.call("network.get_by_name_label", "one"))).contains(n);
+    assertCode("INVALID_VALUE", () -> root.call("network.set_MTU", n, "many"));
+    assertCode("INVALID_VALUE", () -> root.call("network.set_MTU", n, true));
+    assertCode("UUID_INVALID", () -> root.call("network.get_by_uuid", "nope"));
+    assertCode("HANDLE_INVALID", () -> root.call("network.get_record", "OpaqueRef:nope"));
+    assertCode("INVALID_VALUE", () -> root.call("network.get_all_records_where", "field \"x"));
+  }
+
+  @Test
+  void networksComeAndGo() throws Exception {
+    String n = root.text("network.create", network("two"));
+    assertThat(root.text("network.get_bridge", n)).startsWith("xapi");
+    String vm = vm(root, "netvm");
+    String vif =
+        root.text("VIF.create", required("VIF", Map.of("VM", vm, "network", n, "device", "0")));
+    assertThat(assertCode("NETWORK_CONTAINS_VIF", () -> root.call("network.destroy", n)).params())
+        .containsExactly(vif);
+    root.call("VM.destroy", vm);
+    root.call("network.destroy", n);
+    String management = root.text("PIF.get_network", root.only("PIF"));
+    assertCode("NETWORK_CONTAINS_PIF", () -> root.call("network.destroy", management));
+    assertCode("INVALID_VALUE", () -> root.call("network.create", Map.of("name_label", "x")));
+  }
+
+  @Test
+  void vifsAreChecked() throws Exception {
+    String vm = vm(root, "vifvm");
+    String n = root.only("network");
+    Map<String, Object> vif = required("VIF", Map.of("VM", vm, "network", n, "device", "0"));
+    String made = root.text("VIF.create", vif);
+    assertThat(root.text("VIF.get_MAC", made)).matches("[0-9a-f][26ae](:[0-9a-f]{2}){5}");
+    assertThat(TestServer.texts(root.call("VM.get_VIFs", vm))).containsExactly(made);
+    assertCode("DEVICE_ALREADY_EXISTS", () -> root.call("VIF.create", vif));
+    assertCode("MAC_INVALID", () -> root.call("VIF.create", with(vif, "device", "1", "MAC", "x")));
+    assertCode("INVALID_DEVICE", () -> root.call("VIF.create", with(vif, "device", "eth0")));
+    assertCode(
+        "HANDLE_INVALID",
+        () -> root.call("VIF.create", with(vif, "device", "1", "network", "OpaqueRef:no")));
+    assertThat(TestServer.texts(root.call("VM.get_allowed_VIF_devices", vm)))
+        .containsExactly("1", "2", "3", "4", "5", "6");
+    String other = root.text("network.create", network("other"));
+    root.call("VIF.move", made, other);
+    assertThat(root.text("VIF.get_network", made)).isEqualTo(other);
+    root.call("VIF.destroy", made);
+  }
+
+  @Test
+  void vbdsAreChecked() throws Exception {
+    String vm = vm(root, "vbdvm");
+    String[] vdi = new String[1];
+    server.server.context().db().change(tx -> vdi[0] = tx.create("VDI", Map.of()));
+    Map<String, Object> vbd =
+        required(
+            "VBD",
+            Map.of(
+                "VM", vm, "VDI", vdi[0], "userdevice", "autodetect", "mode", "RW", "type", "Disk"));
+    String first = root.text("VBD.create", vbd);
+    assertThat(root.text("VBD.get_userdevice", first)).isEqualTo("0");
+    assertThat(root.text("VBD.get_device", first)).isEqualTo("xvda");
+    String second = root.text("VBD.create", with(vbd, "userdevice", "xvdc"));
+    assertThat(root.text("VBD.get_userdevice", second)).isEqualTo("2");
+    assertCode(
+        "DEVICE_ALREADY_EXISTS", () -> root.call("VBD.create", with(vbd, "userdevice", "0")));
+    assertCode("INVALID_DEVICE", () -> root.call("VBD.create", with(vbd, "userdevice", "99")));
+    assertCode("VBD_NOT_REMOVABLE_MEDIA", () -> root.call("VBD.create", with(vbd, "empty", true)));
+    assertCode("VBD_CDS_MUST_BE_READONLY", () -> root.call("VBD.create", with(vbd, "type", "CD")));
+    root.call("VBD.set_userdevice", second, "5");
+    assertThat(root.text("VBD.get_device", second)).isEqualTo("xvdf");
+    root.call("VBD.set_mode", second, "RO");
+    assertThat(TestServer.texts(root.call("VM.get_allowed_VBD_devices", vm)))
+        .contains("1", "2")
+        .doesNotContain("0", "5");
+    assertCode("NOT_IMPLEMENTED", () -> root.call("VBD.set_qos_algorithm_type", first, "ionice"));
+    root.call("VBD.destroy", first);
+    root.call("VM.destroy", vm);
+    assertCode("HANDLE_INVALID", () -> root.call("VBD.get_record", second));
+  }
+
+  @Test
+  void haltedVmsAreRecords() throws Exception {
+    String vm = vm(root, "halted");
+    assertThat(root.text("VM.get_power_state", vm)).isEqualTo("Halted");
+    assertThat(root.text("VM.get_domid", vm)).isEqualTo("-1");
+    root.call("VM.set_memory_limits", vm, 1024, 4096, 2048, 4096);
+    assertThat(root.text("VM.get_memory_dynamic_min", vm)).isEqualTo("2048");
+    assertCode(
+        "MEMORY_CONSTRAINT_VIOLATION", () -> root.call("VM.set_memory_static_max", vm, 1));
+    root.call("VM.set_VCPUs_max", vm, 4);
+    assertCode("INVALID_VALUE", () -> root.call("VM.set_VCPUs_at_startup", vm, 5));
+    root.call("VM.set_name_label", vm, "renamed");
+    root.call("VM.add_to_other_config", vm, "a", "b");
+    String copy = root.text("VM.clone", vm, "copy");
+    assertThat(root.text("VM.get_uuid", copy)).isNotEqualTo(root.text("VM.get_uuid", vm));
+    root.call("VM.set_is_a_template", copy, true);
+    root.call("VM.provision", copy);
+    assertThat(root.call("VM.get_is_a_template", copy)).isEqualTo(Value.of(false));
+    assertCode("NOT_IMPLEMENTED", () -> root.call("VM.set_VCPUs_number_live", vm, 2));
+    assertCode("NOT_IMPLEMENTED", () -> root.call("VM.set_memory_target_live", vm, 2));
+    root.call("VM.destroy", vm);
+    root.call("VM.destroy", copy);
+    String dom0 = root.text("host.get_control_domain", root.only("host"));
+    assertCode("OPERATION_NOT_ALLOWED", () -> root.call("VM.destroy", dom0));
+  }
+
+  @Test
+  void manyRecordsAreStreamed() throws Exception {
+    server
+        .server
+        .context()
+        .db()
+        .change(
+            tx -> {
+              for (int i = 0; i < 5_000; i++) {
+                tx.create("secret", Map.of("value", Value.of("s" + i)));
+              }
+            });
+    Value all = root.call("secret.get_all_records");
+    assertThat(((Value.Struct) all).members()).hasSizeGreaterThanOrEqualTo(5_000);
+  }
+
+  static Map<String, Object> with(Map<String, Object> record, Object... changes) {
+    Map<String, Object> changed = new LinkedHashMap<>(record);
+    for (int i = 0; i < changes.length; i += 2) {
+      changed.put((String) changes[i], changes[i + 1]);
+    }
+    return changed;
+  }
+}

@@ -1,0 +1,85 @@
+package io.xenferry.server;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.awaitility.Awaitility.await;
+
+import io.xenferry.model.Value;
+import io.xenferry.wire.Fingerprint;
+import io.xenferry.wire.Trust;
+import io.xenferry.wire.XmlRpcXenApi;
+import java.net.URI;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** The server as a process: started, killed, started again, stopped in order. */
+class ServerMainTest {
+  private static final Pattern READY =
+      Pattern.compile("ready port=([0-9]+) fingerprint=([0-9A-F:]{95})\n");
+
+  @Test
+  void survivesAKillAndStopsInOrder(@TempDir Path directory) throws Exception {
+    Process first = start(directory);
+    String network;
+    try {
+      try (XmlRpcXenApi api = connect(directory, first)) {
+        network = new TestServer.Calls(api, login(api, directory))
+            .text("network.create", RecordsTest.network("survivor"));
+      }
+    } finally {
+      first.destroyForcibly().waitFor();
+    }
+    Files.delete(directory.resolve("ready"));
+    Process second = start(directory);
+    try (XmlRpcXenApi api = connect(directory, second)) {
+      TestServer.Calls root = new TestServer.Calls(api, login(api, directory));
+      assertThat(root.text("network.get_name_label", network)).isEqualTo("survivor");
+      second.destroy();
+      assertThat(second.waitFor(30, TimeUnit.SECONDS)).isTrue();
+      assertThat(Files.exists(directory.resolve("ready"))).isFalse();
+    } finally {
+      second.destroyForcibly().waitFor();
+    }
+  }
+
+  private static Process start(Path directory) throws Exception {
+    return new ProcessBuilder(
+            List.of(
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "--enable-native-access=ALL-UNNAMED",
+                "-XX:TieredStopAtLevel=1",
+                "-cp",
+                System.getProperty("java.class.path"),
+                ServerMain.class.getName(),
+                "--state-dir=" + directory,
+                "--port=0"))
+        .redirectError(ProcessBuilder.Redirect.INHERIT)
+        .redirectOutput(ProcessBuilder.Redirect.DISCARD)
+        .start();
+  }
+
+  private static XmlRpcXenApi connect(Path directory, Process process) throws Exception {
+    Path ready = directory.resolve("ready");
+    await()
+        .atMost(Duration.ofSeconds(90))
+        .until(() -> Files.exists(ready) || !process.isAlive());
+    Matcher m = READY.matcher(Files.readString(ready));
+    assertThat(m.matches()).isTrue();
+    return new XmlRpcXenApi(
+        URI.create("https://127.0.0.1:" + m.group(1)),
+        Trust.pinned(new Fingerprint(m.group(2))),
+        Duration.ofSeconds(30));
+  }
+
+  private static String login(XmlRpcXenApi api, Path directory) throws Exception {
+    String password = Files.readString(directory.resolve("root-password")).strip();
+    return TestServer.text(
+        api.call("session.login_with_password", Value.of("root"), Value.of(password)));
+  }
+}

@@ -1,0 +1,126 @@
+package io.xenferry.server;
+
+import static io.xenferry.server.SessionTest.assertCode;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.awaitility.Awaitility.await;
+
+import io.xenferry.model.Value;
+import io.xenferry.server.task.Task;
+import io.xenferry.model.Ref;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CountDownLatch;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+class TaskTest {
+  private static TestServer server;
+  private static TestServer.Calls root;
+
+  @BeforeAll
+  static void start() throws Exception {
+    server = TestServer.start();
+    root = server.calls();
+  }
+
+  @AfterAll
+  static void stop() throws Exception {
+    server.close();
+  }
+
+  @Test
+  void anAsynchronousCallAnswersATaskWithTheResult() throws Exception {
+    String task = root.text("Async.network.create", RecordsTest.network("a"));
+    await().until(() -> !root.text("task.get_status", task).equals("pending"));
+    Value record = root.call("task.get_record", task);
+    assertThat(TestServer.text(TestServer.member(record, "status"))).isEqualTo("success");
+    assertThat(TestServer.text(TestServer.member(record, "name_label")))
+        .isEqualTo("Async.network.create");
+    assertThat(TestServer.member(record, "progress")).isEqualTo(Value.of(1.0));
+    String result = TestServer.text(TestServer.member(record, "result"));
+    assertThat(result).matches("<value>OpaqueRef:[-0-9a-f]{36}</value>");
+    root.call("network.get_record", result.substring(7, 53));
+    root.call("task.destroy", task);
+    assertCode("HANDLE_INVALID", () -> root.call("task.get_record", task));
+  }
+
+  @Test
+  void aFailureIsInTheTask() throws Exception {
+    String task = root.text("Async.network.destroy", "OpaqueRef:none");
+    await().until(() -> root.text("task.get_status", task).equals("failure"));
+    assertThat(TestServer.texts(root.call("task.get_error_info", task)))
+        .containsExactly("HANDLE_INVALID", "network", "OpaqueRef:none");
+    assertThat(root.text("task.get_result", task)).isEmpty();
+  }
+
+  @Test
+  void someMessagesHaveNoAsynchronousForm() {
+    assertCode("Fault", () -> root.call("Async.task.create", "a", "b"));
+    assertCode("Fault", () -> root.call("Async.VM.get_record", "OpaqueRef:x"));
+  }
+
+  @Test
+  void aClientKeepsATaskOfItsOwn() throws Exception {
+    String task = root.text("task.create", "upload", "mine");
+    root.call("task.set_progress", task, 0.5);
+    assertThat(root.call("task.get_progress", task)).isEqualTo(Value.of(0.5));
+    root.call("task.set_result", task, "<value>x</value>");
+    root.call("task.set_error_info", task, List.of());
+    root.call("task.add_to_other_config", task, "k", "v");
+    root.call("task.set_status", task, "success");
+    assertThat(root.text("task.get_status", task)).isEqualTo("success");
+    root.call("task.set_status", task, "failure");
+    assertThat(root.text("task.get_status", task)).as("the first completion wins").isEqualTo("success");
+    root.call("task.destroy", task);
+  }
+
+  @Test
+  void cancelReachesTheWork() throws Exception {
+    Task work =
+        server.server.context().tasks().start("work", "", Ref.nullRef(), "root", Ref.nullRef());
+    CountDownLatch cancelled = new CountDownLatch(1);
+    work.onCancel(cancelled::countDown);
+    work.cancellable(true);
+    assertThat(TestServer.texts(root.call("task.get_allowed_operations", work.ref())))
+        .containsExactly("cancel");
+    root.call("task.cancel", work.ref());
+    assertThat(cancelled.getCount()).isZero();
+    assertThat(((Value.Struct) root.call("task.get_current_operations", work.ref())).members())
+        .containsValue(Value.of("cancel"));
+    assertCode("TASK_CANCELLED", work::throwIfCancelled);
+    server
+        .server
+        .context()
+        .tasks()
+        .fail(work.ref(), new io.xenferry.model.XenApiException("TASK_CANCELLED", work.ref()));
+    assertThat(root.text("task.get_status", work.ref())).isEqualTo("cancelled");
+  }
+
+  @Test
+  void aClientsTaskIsCancelledAtOnceAndOthersMayNotTouchIt() throws Exception {
+    String task = root.text("task.create", "upload", "");
+    server.server.context().users().put("erin", "vm-admin", "some-password");
+    TestServer.Calls erin =
+        new TestServer.Calls(
+            server.api,
+            TestServer.text(
+                server.api.call(
+                    "session.login_with_password", Value.of("erin"), Value.of("some-password"))));
+    assertCode("RBAC_PERMISSION_DENIED", () -> erin.call("task.cancel", task));
+    root.call("task.cancel", task);
+    assertThat(root.text("task.get_status", task)).isEqualTo("cancelled");
+  }
+
+  @Test
+  void progressNeverGoesBack() throws Exception {
+    Task work =
+        server.server.context().tasks().start("work", "", Ref.nullRef(), "", Ref.nullRef());
+    work.progress(0.5);
+    work.progress(0.2);
+    assertThat(root.call("task.get_progress", work.ref())).isEqualTo(Value.of(0.5));
+    server.server.context().tasks().succeed(work.ref(), "<value></value>");
+    assertThat(Map.of("p", root.call("task.get_progress", work.ref())))
+        .containsEntry("p", Value.of(1.0));
+  }
+}

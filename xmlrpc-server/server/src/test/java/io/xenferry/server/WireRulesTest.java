@@ -1,0 +1,240 @@
+package io.xenferry.server;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.xenferry.model.db.MemoryDatabase;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.net.Socket;
+import java.net.StandardProtocolFamily;
+import java.net.URI;
+import java.net.UnixDomainSocketAddress;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.nio.ByteBuffer;
+import java.nio.channels.Channels;
+import java.nio.channels.SocketChannel;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.time.Duration;
+import java.util.Random;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Bytes on the wire: what published clients insist on, and what hostile ones send. */
+class WireRulesTest {
+  private static final String PROLOG = "<?xml version=\"1.0\"?><methodResponse>";
+
+  private static TestServer server;
+  private static HttpClient http;
+
+  @BeforeAll
+  static void start() throws Exception {
+    server = TestServer.start();
+    http = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
+  }
+
+  @AfterAll
+  static void stop() throws Exception {
+    http.close();
+    server.close();
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"/", "/RPC2", "/RPC2/anything", "/xmlrpc", "/json"})
+  void callsArePostedToAnyOfThesePaths(String path) throws Exception {
+    HttpResponse<String> r = post(path, call("session.logout", "OpaqueRef:x"));
+    assertThat(r.statusCode()).isEqualTo(200);
+    assertThat(r.headers().firstValue("content-type")).contains("text/xml");
+    assertThat(r.headers().firstValue("access-control-allow-origin")).contains("*");
+    assertThat(r.body())
+        .isEqualTo(
+            PROLOG
+                + "<params><param><value><struct><member><name>Status</name><value>Failure</value>"
+                + "</member><member><name>ErrorDescription</name><value><array><data>"
+                + "<value>SESSION_INVALID</value><value>OpaqueRef:x</value></data></array></value>"
+                + "</member></struct></value></param></params></methodResponse>");
+  }
+
+  @Test
+  void answersHoldNoWhiteSpaceNorForbiddenTags() throws Exception {
+    String session = server.login();
+    String all = post("/", call("host.get_all_records", session)).body();
+    assertThat(all)
+        .doesNotContain("> <", ">\n<", "<nil", "<i8>", "<i4>", "<int>", "<string", "nan")
+        .contains("<boolean>1</boolean>")
+        .contains("<name>API_version_major</name><value>2</value>");
+    assertThat(post("/", call("host_metrics.get_all_records", session)).body())
+        .containsPattern("<dateTime.iso8601>[0-9]{8}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z</dateTime.iso8601>");
+    assertThat(post("/", call("session.logout", session)).body())
+        .contains("<name>Value</name><value></value>");
+  }
+
+  @Test
+  void listMethodsAnswersABareArrayOfMethodsThatAnswer() throws Exception {
+    String body = post("/", call("system.listMethods")).body();
+    assertThat(body)
+        .startsWith(PROLOG + "<params><param><value><array><data><value>")
+        .contains("<value>VM.get_record</value>", "<value>Async.VM.start</value>");
+  }
+
+  @Test
+  void otherMethodsAndPathsAnswerAsPublished() throws Exception {
+    assertThat(send("GET", "/").statusCode()).isEqualTo(200);
+    assertThat(send("GET", "/nothing").statusCode()).isEqualTo(404);
+    assertThat(send("BREW", "/").statusCode()).isEqualTo(501);
+    HttpResponse<String> options =
+        http.send(
+            HttpRequest.newBuilder(uri("/"))
+                .method("OPTIONS", HttpRequest.BodyPublishers.noBody())
+                .header("Access-Control-Request-Headers", "content-type")
+                .build(),
+            HttpResponse.BodyHandlers.ofString());
+    assertThat(options.statusCode()).isEqualTo(200);
+    assertThat(options.headers().firstValue("access-control-allow-headers"))
+        .contains("content-type, X-Requested-With");
+  }
+
+  @Test
+  void malformedBodiesAreAnError() throws Exception {
+    for (String bad :
+        new String[] {
+          "", "junk", "<methodCall>", "<!DOCTYPE a SYSTEM \"file:///etc/passwd\"><methodCall/>",
+          "<methodCall><methodName>x</methodName><params><param>" + "<value><array><data>".repeat(500)
+        }) {
+      assertThat(post("/", bad).statusCode()).isEqualTo(500);
+    }
+    assertThat(post("/", call("session.logout", "x")).statusCode()).isEqualTo(200);
+  }
+
+  @Test
+  void largeBodiesAreRefusedWithAndWithoutALength() throws Exception {
+    String large = call("session.logout", "x".repeat(301 * 1024));
+    assertThat(post("/", large).statusCode()).isEqualTo(413);
+    HttpResponse<String> chunked =
+        http.send(
+            HttpRequest.newBuilder(uri("/"))
+                .POST(
+                    HttpRequest.BodyPublishers.ofInputStream(
+                        () ->
+                            new java.io.ByteArrayInputStream(
+                                large.getBytes(StandardCharsets.UTF_8))))
+                .build(),
+            HttpResponse.BodyHandlers.ofString());
+    assertThat(chunked.statusCode()).isEqualTo(413);
+  }
+
+  @Test
+  void invalidUtf8IsRefused() throws Exception {
+    byte[] body = call("session.logout", "x@x").getBytes(StandardCharsets.UTF_8);
+    for (int i = 0; i < body.length; i++) {
+      if (body[i] == '@') {
+        body[i] = (byte) 0xC3;
+      }
+    }
+    HttpResponse<String> r =
+        http.send(
+            HttpRequest.newBuilder(uri("/"))
+                .POST(HttpRequest.BodyPublishers.ofByteArray(body))
+                .build(),
+            HttpResponse.BodyHandlers.ofString());
+    assertThat(r.statusCode()).isEqualTo(500);
+  }
+
+  @Test
+  void slowClientsAreCutOff() throws Exception {
+    try (TestServer impatient =
+        TestServer.start(
+            Files.createTempDirectory("xenferry"),
+            MemoryDatabase.create(),
+            TestServer.limits(Duration.ofSeconds(1)))) {
+      for (String start :
+          new String[] {
+            "", "POST", "POST / HTTP/1.1\r\nHo", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n<"
+          }) {
+        try (Socket s = new Socket("127.0.0.1", impatient.httpPort())) {
+          s.setSoTimeout(30_000);
+          s.getOutputStream().write(start.getBytes(StandardCharsets.US_ASCII));
+          readAll(s.getInputStream()); // ends without our doing
+        }
+      }
+    }
+  }
+
+  @Test
+  void junkOnEveryPortHarmsNobody() throws Exception {
+    Random random = new Random(7);
+    for (int port : new int[] {server.server.port(), server.httpPort()}) {
+      for (int i = 0; i < 30; i++) {
+        try (Socket s = new Socket("127.0.0.1", port)) {
+          s.setSoTimeout(20_000);
+          byte[] junk = new byte[random.nextInt(2000) + 1];
+          random.nextBytes(junk);
+          s.getOutputStream().write(i % 3 == 0 ? "POST /cli HT".getBytes(StandardCharsets.US_ASCII) : junk);
+          s.shutdownOutput();
+          readAll(s.getInputStream());
+        } catch (IOException reset) {
+          assertThat(reset).isNotNull();
+        }
+      }
+    }
+    assertThat(server.login()).isNotEmpty();
+  }
+
+  @Test
+  void callersOnTheUnixSocketAreRoot() throws Exception {
+    String body = call("session.login_with_password", "", "");
+    String request =
+        "POST / HTTP/1.0\r\nContent-Length: " + body.length() + "\r\n\r\n" + body;
+    try (SocketChannel c = SocketChannel.open(StandardProtocolFamily.UNIX)) {
+      c.connect(UnixDomainSocketAddress.of(server.directory.resolve("socket")));
+      c.write(ByteBuffer.wrap(request.getBytes(StandardCharsets.UTF_8)));
+      String answer = new String(readAll(Channels.newInputStream(c)), StandardCharsets.UTF_8);
+      assertThat(answer).contains("200 OK").contains("Success").contains("OpaqueRef:");
+    }
+  }
+
+  private static byte[] readAll(InputStream in) throws IOException {
+    try {
+      return in.readAllBytes();
+    } catch (java.net.SocketException reset) {
+      return new byte[0];
+    }
+  }
+
+  static String call(String method, String... params) {
+    StringBuilder b = new StringBuilder("<?xml version=\"1.0\"?>\n<methodCall><methodName>");
+    b.append(method).append("</methodName><params>");
+    for (String p : params) {
+      b.append("<param><value><string>").append(p).append("</string></value></param>\n");
+    }
+    return b.append("</params></methodCall>").toString();
+  }
+
+  private static HttpResponse<String> post(String path, String body) throws Exception {
+    return http.send(
+        HttpRequest.newBuilder(uri(path))
+            .header("Content-Type", "text/xml; charset=utf-8")
+            .timeout(Duration.ofSeconds(30))
+            .POST(HttpRequest.BodyPublishers.ofString(body))
+            .build(),
+        HttpResponse.BodyHandlers.ofString());
+  }
+
+  private static HttpResponse<String> send(String method, String path) throws Exception {
+    return http.send(
+        HttpRequest.newBuilder(uri(path))
+            .method(method, HttpRequest.BodyPublishers.noBody())
+            .build(),
+        HttpResponse.BodyHandlers.ofString());
+  }
+
+  private static URI uri(String path) {
+    return URI.create("http://127.0.0.1:" + server.httpPort() + path);
+  }
+}
