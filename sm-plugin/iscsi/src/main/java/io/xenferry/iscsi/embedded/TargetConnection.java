@@ -142,6 +142,7 @@ final class TargetConnection implements PduChannel.Handler {
     if (task.executing
         || out.offset() != task.received
         || length > task.burstEnd - task.received
+        || out.dataSn() != task.dataSn
         || out.ttt() != task.ttt) {
       throw new ProtocolException("Data-Out that was not asked for");
     }
@@ -311,6 +312,7 @@ final class TargetConnection implements PduChannel.Handler {
       checkDataOut(task, out, 0);
     }
     task.received += got;
+    task.dataSn++;
     if (!out.last()) {
       return;
     }
@@ -318,6 +320,7 @@ final class TargetConnection implements PduChannel.Handler {
       throw new ProtocolException("a Data-Out sequence that ends early");
     }
     task.unsolicited = false;
+    task.dataSn = 0;
     task.ttt = Pdu.NO_TAG;
     proceed(task);
   }

@@ -23,6 +23,7 @@ final class Task {
 
   int ttt = Pdu.NO_TAG;
   int r2tSn;
+  int dataSn;
   boolean unsolicited;
   boolean executing;
   boolean aborted;

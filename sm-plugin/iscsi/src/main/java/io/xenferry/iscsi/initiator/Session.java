@@ -8,7 +8,6 @@ import io.xenferry.iscsi.net.PduChannel;
 import io.xenferry.iscsi.pdu.Pdu;
 import io.xenferry.iscsi.pdu.ProtocolException;
 import io.xenferry.iscsi.scsi.Sense;
-import io.xenferry.iscsi.scsi.Status;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.SocketChannel;
@@ -38,6 +37,7 @@ final class Session implements PduChannel.Handler {
   private static final int OWN_TAGS = 0x40000000;
   private static final int MAX_UNIT_ATTENTIONS = 4;
   private static final int MAX_SEGMENT_UNASKED = 64 * 1024;
+  private static final ByteBuffer NOTHING = ByteBuffer.allocate(0);
 
   private final EventLoop loop;
   private final PduChannel channel;
@@ -159,12 +159,9 @@ final class Session implements PduChannel.Handler {
             cmdSn++,
             expStatSn,
             command.cdb);
-    if (immediate > 0) {
-      command.outstanding++;
-      channel.send(header, command.piece(0, immediate), command.pieceSent);
-    } else {
-      channel.send(header);
-    }
+    command.outstanding++;
+    channel.send(
+        header, immediate > 0 ? command.piece(0, immediate) : NOTHING, command.pieceSent);
     if (unsolicited > immediate) {
       sendData(command, Pdu.NO_TAG, immediate, unsolicited - immediate);
     }
@@ -186,6 +183,7 @@ final class Session implements PduChannel.Handler {
 
   private void pieceSent(Command command) {
     command.outstanding--;
+    command.started = System.nanoTime();
     if (command.ended && command.outstanding == 0 && command.slot >= 0) {
       release(command);
     }
@@ -206,8 +204,8 @@ final class Session implements PduChannel.Handler {
     command.slot = -1;
     lastProgress = System.nanoTime();
     Throwable problem = command.failure;
-    if (problem instanceof Refused refused) {
-      later(command, refused);
+    if (problem instanceof Refusal refusal) {
+      later(command, refusal.refused);
     } else if (problem == null) {
       command.done.complete(
           command.direction == Direction.READ ? command.received : command.length);
@@ -218,33 +216,33 @@ final class Session implements PduChannel.Handler {
     checkIdle();
   }
 
-  /** Marks a command that the target refused without effect. */
-  private static final class Refused extends Exception {
+  /** Carries a refusal through the command until its last piece of data has left. */
+  private static final class Refusal extends Exception {
     private static final long serialVersionUID = 1L;
-    final boolean busy;
+    final transient Outcome.Refused refused;
 
-    Refused(boolean busy, String why) {
-      super(why, null, false, false);
-      this.busy = busy;
+    Refusal(Outcome.Refused refused) {
+      super(refused.why(), null, false, false);
+      this.refused = refused;
     }
   }
 
-  private void later(Command command, Refused refused) {
+  private void later(Command command, Outcome.Refused refused) {
     command.attempts++;
     if (command.firstRefusal == 0) {
       command.firstRefusal = System.nanoTime();
     }
     long since = System.nanoTime() - command.firstRefusal;
     boolean enough =
-        refused.busy
+        refused.busy()
             ? since > options.busyPatience().toNanos()
             : command.attempts > MAX_UNIT_ATTENTIONS;
     if (enough || closing || failure != null) {
       command.done.completeExceptionally(
-          new BlockException(Kind.BUSY, name + ": " + refused.getMessage()));
+          new BlockException(Kind.BUSY, name + ": " + refused.why()));
       return;
     }
-    long delay = refused.busy ? Math.min(5L << Math.min(command.attempts, 7), 500) : 0;
+    long delay = refused.busy() ? Math.min(5L << Math.min(command.attempts, 7), 500) : 0;
     backingOff++;
     loop.schedule(
         Duration.ofMillis(delay),
@@ -297,7 +295,7 @@ final class Session implements PduChannel.Handler {
         status(response.sn());
         if (failure == null) {
           Command command = command(response.itt());
-          finish(command, response.response(), response.status(), sense(data));
+          finish(command, response.response(), response.status(), Outcome.sense(data));
         }
       }
       case Pdu.R2t r2t -> {
@@ -397,7 +395,7 @@ final class Session implements PduChannel.Handler {
   private void async(Pdu.Async async, ByteBuffer data) {
     switch (async.event()) {
       case 0 -> {
-        if (sense(data).isReset()) {
+        if (Outcome.sense(data).isReset()) {
           die(Kind.RESET, "the target reports a reset");
         }
       }
@@ -410,63 +408,12 @@ final class Session implements PduChannel.Handler {
     }
   }
 
-  private static Sense sense(ByteBuffer data) {
-    if (data.remaining() < 2) {
-      return new Sense(Sense.NO_SENSE, 0);
-    }
-    int length = Math.min(data.getShort(data.position()) & 0xFFFF, data.remaining() - 2);
-    return Sense.parse(data.slice(data.position() + 2, length));
-  }
-
-  /** The status byte decides; sense data beside GOOD is stale. */
   private void finish(Command command, int response, int status, Sense sense) {
-    if (response != 0) {
-      end(command, failed(Kind.IO, "the target failed, response " + response));
-      return;
-    }
-    switch (status) {
-      case Status.GOOD, Status.CONDITION_MET -> {
-        boolean cut =
-            command.direction == Direction.READ
-                && command.whole
-                && command.received != command.length;
-        end(
-            command,
-            cut
-                ? failed(Kind.IO, "read " + command.received + " of " + command.length + " bytes")
-                : null);
-      }
-      case Status.CHECK_CONDITION -> check(command, sense);
-      case Status.BUSY -> end(command, new Refused(true, "busy"));
-      case Status.TASK_SET_FULL -> end(command, new Refused(true, "task set full"));
-      case Status.RESERVATION_CONFLICT -> end(command, failed(Kind.ACCESS, "reserved by another"));
-      case Status.TASK_ABORTED -> die(Kind.RESET, "another initiator aborted our commands");
-      default -> end(command, failed(Kind.IO, String.format("status %02x", status)));
-    }
-  }
-
-  private void check(Command command, Sense sense) {
-    String what = sense + (command.cdb[0] == 0 ? "" : String.format(" for %02x", command.cdb[0]));
-    switch (sense.key()) {
-      case Sense.UNIT_ATTENTION -> {
-        if (sense.isReset() && !probing) {
-          die(Kind.RESET, "the target was reset: " + what);
-        } else {
-          end(command, new Refused(false, what));
-        }
-      }
-      case Sense.ILLEGAL_REQUEST -> {
-        if (sense.code() >>> 8 == 0x25) {
-          die(Kind.LOST, "the logical unit is gone: " + what);
-        } else {
-          end(
-              command,
-              failed(sense.code() >>> 8 == 0x21 ? Kind.OUT_OF_RANGE : Kind.IO, what, sense));
-        }
-      }
-      case Sense.DATA_PROTECT ->
-          end(command, failed(sense.code() == 0x2707 ? Kind.NO_SPACE : Kind.READ_ONLY, what));
-      default -> end(command, failed(Kind.IO, what));
+    switch (Outcome.of(response, status, sense, command, probing)) {
+      case Outcome.Good good -> end(command, null);
+      case Outcome.Failed failed -> end(command, failed.exception(name));
+      case Outcome.Refused refused -> end(command, new Refusal(refused));
+      case Outcome.Dead dead -> die(dead.kind(), dead.why());
     }
   }
 
@@ -480,25 +427,6 @@ final class Session implements PduChannel.Handler {
 
   private BlockException failed(Kind kind, String why) {
     return new BlockException(kind, name + ": " + why);
-  }
-
-  private BlockException failed(Kind kind, String why, Sense sense) {
-    return new BlockException(kind, name + ": " + why, new UnsupportedCommand(sense));
-  }
-
-  /** The cause of an error that says that the target does not know a command or a field of it. */
-  static final class UnsupportedCommand extends Exception {
-    private static final long serialVersionUID = 1L;
-    private final boolean unsupported;
-
-    UnsupportedCommand(Sense sense) {
-      super(sense.toString(), null, false, false);
-      unsupported = sense.code() == 0x2000 || sense.code() == 0x2400 || sense.code() == 0x2600;
-    }
-
-    static boolean is(@Nullable Throwable failure) {
-      return failure != null && failure.getCause() instanceof UnsupportedCommand u && u.unsupported;
-    }
   }
 
   // ---- time
@@ -517,7 +445,9 @@ final class Session implements PduChannel.Handler {
     for (Command command : slots) {
       if (command != null) {
         any = true;
-        if (now - command.started > patience) {
+        // While its data waits for the socket, the socket's progress counts.
+        long since = command.outstanding > 0 ? channel.lastSent() : command.started;
+        if (now - since > patience) {
           die(Kind.TIMEOUT, "no answer within " + options.commandTimeout().toMillis() + " ms");
           return;
         }
@@ -534,10 +464,11 @@ final class Session implements PduChannel.Handler {
   private void keepAlive(long now) {
     long silence = options.keepAlive().toNanos();
     if (pingTag != Pdu.NO_TAG) {
-      if (now - Math.max(pingSince, channel.lastReceived()) > silence) {
+      boolean silent = now - Math.max(pingSince, channel.lastReceived()) > silence;
+      if (silent && !channel.sendsWithin(silence)) {
         die(Kind.TIMEOUT, "no answer to a ping within " + options.keepAlive().toMillis() + " ms");
       }
-    } else if (now - channel.lastReceived() > silence) {
+    } else if (now - channel.lastReceived() > silence && !channel.sendsWithin(silence)) {
       pingTag = nextTag();
       pingSince = now;
       channel.send(new Pdu.NopOut(true, 0, pingTag, Pdu.NO_TAG, cmdSn, expStatSn));

@@ -117,6 +117,11 @@ public final class PduChannel {
     return queue.isEmpty() ? System.nanoTime() : lastSent;
   }
 
+  /** Whether data waits for the socket and some was taken within these nanoseconds. */
+  public boolean sendsWithin(long nanos) {
+    return !queue.isEmpty() && System.nanoTime() - lastSent < nanos;
+  }
+
   /** Whether something waits for the socket. */
   public boolean sending() {
     return !queue.isEmpty();

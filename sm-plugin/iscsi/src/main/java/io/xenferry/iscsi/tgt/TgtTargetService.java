@@ -149,7 +149,6 @@ public final class TgtTargetService implements TargetService {
         targets.remove(target.iqn(), settings.closeTimeout());
       }
     }
-    TargetException failure = null;
     for (Export export : open.values()) {
       if (!existing.containsKey(export.iqn())) {
         log.info("re-creating target {}", export.iqn());
@@ -161,12 +160,8 @@ public final class TgtTargetService implements TargetService {
           }
           // One lost backing file must not keep the others from coming back.
           log.error("cannot re-create target {}: {}", export.iqn(), e.getMessage());
-          failure = e;
         }
       }
-    }
-    if (failure != null && open.size() == 1) {
-      log.warn("no target could be re-created");
     }
   }
 
@@ -311,11 +306,12 @@ public final class TgtTargetService implements TargetService {
     }
   }
 
-  /** The daemon's targets, for a test that plays an administrator who removes one. */
-  TgtTargets targetsForTest() {
+  /** The daemon's control number, for {@code tgtadm -C}. */
+  public int control() {
     lock.lock();
     try {
-      return targets;
+      TgtDaemon.Running ours = running;
+      return ours != null ? ours.control() : settings.attachTo().orElse(0);
     } finally {
       lock.unlock();
     }

@@ -8,7 +8,15 @@ import io.xenferry.iscsi.target.Acl;
 import io.xenferry.iscsi.target.Export;
 import io.xenferry.iscsi.target.FileExportJournal;
 import io.xenferry.iscsi.tgt.TgtTargetService;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.xenferry.block.BlockException;
 import java.io.RandomAccessFile;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import org.junit.jupiter.api.Test;
 import java.net.InetAddress;
 import java.nio.file.Path;
 import java.util.Optional;
@@ -67,5 +75,38 @@ class TgtDiskTest extends BlockBackendContract {
   @Override
   protected BlockBackend openReadOnly(long size) throws Exception {
     return open(size, true);
+  }
+
+  @Test
+  void aLostConnectionIsFencedThroughAnother() throws Exception {
+    IscsiDisk direct = (IscsiDisk) open(64L * MIB);
+    IscsiUrl url = IscsiUrl.parse(direct.name());
+    direct.close();
+    try (FaultyWire wire = new FaultyWire(url.port(), FaultyWire.Fault.CUT, Long.MAX_VALUE / 4)) {
+      IscsiDisk disk =
+          IscsiInitiator.connect(
+              new IscsiUrl(Optional.empty(), "127.0.0.1", wire.port(), url.iqn(), url.lun()),
+              IscsiOptions.defaults());
+      List<CompletableFuture<Void>> writes = new ArrayList<>();
+      for (int i = 0; i < 64; i++) {
+        writes.add(disk.write((long) i * MIB, ByteBuffer.allocateDirect(MIB)));
+      }
+      await(writes.getFirst());
+      wire.cut();
+      for (CompletableFuture<Void> write : writes) {
+        try {
+          await(write);
+        } catch (java.util.concurrent.ExecutionException e) {
+          assertThat(e.getCause())
+              .isInstanceOfSatisfying(
+                  BlockException.class,
+                  b -> assertThat(b.kind()).isEqualTo(BlockException.Kind.LOST));
+        }
+      }
+
+      disk.close();
+
+      assertThat(disk.fenced()).isCompletedWithValue(true);
+    }
   }
 }

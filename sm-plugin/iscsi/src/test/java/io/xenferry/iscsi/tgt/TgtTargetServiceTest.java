@@ -12,6 +12,7 @@ import io.xenferry.iscsi.initiator.IscsiInitiator;
 import io.xenferry.iscsi.target.Acl;
 import io.xenferry.iscsi.target.Export;
 import io.xenferry.iscsi.target.ExportJournal;
+import io.xenferry.iscsi.target.FileExportJournal;
 import io.xenferry.iscsi.target.TargetService;
 import io.xenferry.iscsi.target.TargetServiceContract;
 import java.net.InetAddress;
@@ -94,11 +95,41 @@ class TgtTargetServiceTest extends TargetServiceContract {
     IscsiUrl url = service.open(export);
     TgtTargetService tgt = (TgtTargetService) service;
 
-    tgt.targetsForTest().remove(export.iqn(), Duration.ofSeconds(5));
+    new TgtTargets(new Tgtadm(tgt.control(), Duration.ofSeconds(5)))
+        .remove(export.iqn(), Duration.ofSeconds(5));
 
     await()
         .atMost(Duration.ofSeconds(10))
         .ignoreExceptions()
         .untilAsserted(() -> IscsiInitiator.connect(url, OPTIONS).close());
+  }
+
+  @Test
+  void anAttachedServiceTouchesOnlyItsOwnTargets() throws Exception {
+    Export theirs = export("theirs", file("theirs.img", MIB));
+    IscsiUrl url = service.open(theirs);
+    TgtTargetService owner = (TgtTargetService) service;
+    String prefix = "iqn.2026-01.io.xenferry.attached:";
+    TgtTargetService.Settings settings =
+        TgtTargetService.Settings.own(
+                directory.resolve("attached"), InetAddress.getByName("127.0.0.1"))
+            .attachedTo(owner.control(), url.port(), prefix);
+    FileExportJournal other = new FileExportJournal(directory.resolve("other"));
+    owner.close();
+    TgtTargetService attached = new TgtTargetService(settings, other);
+    Export shape = export("x", file("ours.img", MIB));
+    Export ours =
+        new Export(
+            prefix + "ours", 1, shape.backing(), "ours", "ours", Optional.empty(), shape.acl(),
+            true, false);
+
+    IscsiInitiator.connect(attached.open(ours), OPTIONS).close();
+    attached.close(ours.iqn());
+    attached.close();
+
+    service = start(journal);
+    assertThat(((TgtTargetService) service).process().map(ProcessHandle::pid))
+        .isEqualTo(owner.process().map(ProcessHandle::pid));
+    IscsiInitiator.connect(url, OPTIONS).close();
   }
 }
