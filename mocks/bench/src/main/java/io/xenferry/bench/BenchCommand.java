@@ -1,0 +1,27 @@
+package io.xenferry.bench;
+
+import java.util.concurrent.Callable;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Spec;
+
+/** {@code xenferry bench}: measures against a peer in the same run. */
+@Command(
+    name = "bench",
+    description = "Measures XenFerry against a peer in the same run.",
+    mixinStandardHelpOptions = true,
+    subcommands = CopyBench.class)
+public final class BenchCommand implements Callable<Integer> {
+  @Spec @SuppressWarnings("NullAway.Init") private CommandSpec spec;
+
+  public static void main(String[] arguments) {
+    System.exit(new CommandLine(new BenchCommand()).execute(arguments));
+  }
+
+  @Override
+  public Integer call() {
+    spec.commandLine().usage(System.err);
+    return CommandLine.ExitCode.USAGE;
+  }
+}

@@ -1,0 +1,168 @@
+package io.xenferry.bench;
+
+import io.xenferry.bench.TestLun.Timed;
+import io.xenferry.copy.CopyEngine;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+
+/**
+ * Copies a file to a LUN of tgtd, by the engine and by {@code qemu-img convert}, in turn.
+ *
+ * <p>Before each copy the LUN's file is overwritten, so that neither side finds it empty; both
+ * read a source that is in the page cache; both times end with a flush of the LUN; after each copy
+ * the contents are compared.
+ */
+@Command(
+    name = "copy",
+    description = "Copies a file to an iSCSI LUN: the engine against qemu-img convert.",
+    mixinStandardHelpOptions = true)
+final class CopyBench implements Callable<Integer> {
+  private static final int CANNOT_RUN = 3;
+
+  @Option(
+      names = "--size",
+      description = "Size of the disk (default: ${DEFAULT-VALUE}).",
+      defaultValue = "2G",
+      converter = ByteCount.class)
+  private long size = 2L << 30;
+
+  @Option(
+      names = "--rounds",
+      description = "Copies by each side and kind of disk (default: ${DEFAULT-VALUE}).",
+      defaultValue = "5")
+  private int rounds = 5;
+
+  @Option(
+      names = "--directory",
+      description = "Where the files go; three times the size is needed (default: a temporary one).")
+  private Optional<Path> directory = Optional.empty();
+
+  @Option(
+      names = "--depth",
+      description = "Requests in flight (default: ${DEFAULT-VALUE}).",
+      defaultValue = "16")
+  private int depth = 16;
+
+  @Option(
+      names = "--request-size",
+      description = "Bytes of a request, a power of two (default: that of the engine).",
+      converter = ByteCount.class)
+  private Optional<Long> requestSize = Optional.empty();
+
+  @Option(
+      names = "--no-digests",
+      description = "Let the engine keep no checksums, which qemu-img does not keep either.")
+  private boolean noDigests;
+
+  @Override
+  public Integer call() throws Exception {
+    List<String> missing = missingTools();
+    if (!missing.isEmpty() || rounds < 1 || size % 512 != 0) {
+      System.err.println(
+          missing.isEmpty()
+              ? "at least one round, and a size in sectors of 512 bytes"
+              : "cannot run without "
+                  + String.join(" and ", missing)
+                  + " (Debian: apt-get install tgt qemu-utils qemu-block-extra)");
+      return CANNOT_RUN;
+    }
+    Path base =
+        directory.isPresent()
+            ? Files.createTempDirectory(directory.get(), "bench")
+            : Files.createTempDirectory("xenferry-bench");
+    try (TestLun lun = TestLun.create(base, size)) {
+      double random = measure(lun, "random", Disks.random(base.resolve("random"), size));
+      Files.delete(base.resolve("random"));
+      double sparse = measure(lun, "sparse", Disks.sparse(base.resolve("sparse"), size));
+      System.out.printf(Locale.ROOT, "ratio random: %.2f%n", random);
+      System.out.printf(Locale.ROOT, "ratio sparse: %.2f%n", sparse);
+      return 0;
+    } catch (IOException e) {
+      System.err.println(e.getMessage());
+      return 1;
+    } finally {
+      Disks.deleteTree(base);
+    }
+  }
+
+  /** qemu-img's median over ours: above 1 the engine is faster. */
+  private double measure(TestLun lun, String kind, Path source) throws Exception {
+    EngineCopy engine =
+        new EngineCopy(
+            depth,
+            requestSize.map(Math::toIntExact).orElse(CopyEngine.DEFAULT_REQUEST_SIZE),
+            !noDigests);
+    List<Double> ours = new ArrayList<>();
+    List<Double> theirs = new ArrayList<>();
+    for (int round = 0; round < rounds; round++) {
+      boolean oursFirst = round % 2 == 0;
+      Timed first = once(lun, source, oursFirst ? engine::copy : QemuImgCopy::copy);
+      Timed second = once(lun, source, oursFirst ? QemuImgCopy::copy : engine::copy);
+      Timed our = oursFirst ? first : second;
+      Timed their = oursFirst ? second : first;
+      ours.add(our.seconds());
+      theirs.add(their.seconds());
+      System.out.printf(
+          Locale.ROOT,
+          "%s round %d: engine %.2f s (%s), qemu-img %.2f s%n",
+          kind,
+          round + 1,
+          our.seconds(),
+          our.remark(),
+          their.seconds());
+    }
+    double our = median(ours);
+    double their = median(theirs);
+    System.out.printf(
+        Locale.ROOT,
+        "%s median: engine %.2f s (%.0f MB/s), qemu-img %.2f s (%.0f MB/s)%n",
+        kind,
+        our,
+        size / our / 1e6,
+        their,
+        size / their / 1e6);
+    return their / our;
+  }
+
+  private interface Copy {
+    Timed copy(Path source, TestLun lun) throws Exception;
+  }
+
+  private static Timed once(TestLun lun, Path source, Copy copy) throws Exception {
+    lun.overwrite();
+    Disks.readOnce(source);
+    Timed timed = copy.copy(source, lun);
+    long differs = Files.mismatch(source, lun.file());
+    if (differs >= 0) {
+      throw new IOException("the copy is wrong at byte " + differs + " (" + timed.remark() + ")");
+    }
+    return timed;
+  }
+
+  static double median(List<Double> values) {
+    List<Double> sorted = values.stream().sorted().toList();
+    int middle = sorted.size() / 2;
+    return sorted.size() % 2 == 1
+        ? sorted.get(middle)
+        : (sorted.get(middle - 1) + sorted.get(middle)) / 2;
+  }
+
+  private static List<String> missingTools() {
+    List<String> missing = new ArrayList<>();
+    if (!TestLun.installed()) {
+      missing.add("tgtd");
+    }
+    if (!QemuImgCopy.installed()) {
+      missing.add("qemu-img with its iSCSI driver");
+    }
+    return missing;
+  }
+}

@@ -1,0 +1,76 @@
+package io.xenferry.bench;
+
+import io.xenferry.bench.TestLun.Timed;
+import io.xenferry.block.BlockException;
+import io.xenferry.block.FileBackend;
+import io.xenferry.copy.BlockMap;
+import io.xenferry.copy.CopyEngine;
+import io.xenferry.copy.CopyJob;
+import io.xenferry.copy.CopyListener;
+import io.xenferry.copy.CopyOptions;
+import io.xenferry.copy.CopySnapshot;
+import io.xenferry.copy.Destination;
+import io.xenferry.copy.DestinationOpener;
+import io.xenferry.copy.DiskPlan;
+import io.xenferry.copy.LiveDisk;
+import io.xenferry.copy.MemoryDirtyLog;
+import io.xenferry.iscsi.initiator.IscsiInitiator;
+import io.xenferry.iscsi.initiator.IscsiOptions;
+import io.xenferry.time.RealScheduler;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Locale;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+
+/** The engine as the product runs it: log in, copy, drain with a flush, close. */
+final class EngineCopy {
+  private static final int DEADLINE_MINUTES = 10;
+
+  private final CopyEngine engine;
+  private final CopyOptions options;
+
+  EngineCopy(int depth, int requestSize, boolean digests) {
+    engine = new CopyEngine(requestSize, (long) depth * requestSize);
+    options =
+        CopyOptions.DEFAULT
+            .withDepth(depth)
+            .withVerify(digests, CopyOptions.Verify.NOTHING);
+  }
+
+  Timed copy(Path source, TestLun lun) throws Exception {
+    long began = System.nanoTime();
+    DestinationOpener opener =
+        () -> {
+          try {
+            return CompletableFuture.completedFuture(
+                new Destination(
+                    IscsiInitiator.connect(lun.url(), IscsiOptions.defaults()), System.nanoTime()));
+          } catch (BlockException e) {
+            return CompletableFuture.failedFuture(e);
+          }
+        };
+    try (RealScheduler scheduler = new RealScheduler("copy");
+        FileBackend file = FileBackend.open(source, FileBackend.Mode.READ_ONLY)) {
+      DiskPlan plan =
+          new DiskPlan(
+              new LiveDisk("disk", file),
+              opener,
+              false,
+              MemoryDirtyLog.immediate(BlockMap.of(file.size()), scheduler));
+      CopyJob job = engine.start(List.of(plan), options, scheduler, new CopyListener() {});
+      CopySnapshot drained = job.drain().get(DEADLINE_MINUTES, TimeUnit.MINUTES);
+      double seconds = (System.nanoTime() - began) / 1e9;
+      job.close().get(DEADLINE_MINUTES, TimeUnit.MINUTES);
+      CopySnapshot.Disk disk = drained.disks().getFirst();
+      return new Timed(
+          seconds,
+          String.format(
+              Locale.ROOT,
+              "sent %.1f MB, zeroed %.1f MB, waits for %s",
+              disk.sent() / 1e6,
+              disk.zeroed() / 1e6,
+              disk.bottleneck()));
+    }
+  }
+}

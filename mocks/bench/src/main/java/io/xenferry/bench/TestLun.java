@@ -1,0 +1,87 @@
+package io.xenferry.bench;
+
+import io.xenferry.iscsi.IscsiUrl;
+import io.xenferry.iscsi.target.Acl;
+import io.xenferry.iscsi.target.Export;
+import io.xenferry.iscsi.target.FileExportJournal;
+import io.xenferry.iscsi.target.TargetException;
+import io.xenferry.iscsi.tgt.TgtTargetService;
+import java.io.IOException;
+import java.io.RandomAccessFile;
+import java.net.InetAddress;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Optional;
+
+/** A thin LUN on a tgtd of our own, with the session parameters that the product sets. */
+final class TestLun implements AutoCloseable {
+  private static final String IQN = "iqn.2026-01.io.xenferry:bench";
+
+  /**
+   * @param seconds from the start to the end of the flush
+   */
+  record Timed(double seconds, String remark) {}
+
+  private final TgtTargetService service;
+  private final Path file;
+  private final IscsiUrl url;
+  private final long size;
+
+  private TestLun(TgtTargetService service, Path file, IscsiUrl url, long size) {
+    this.service = service;
+    this.file = file;
+    this.url = url;
+    this.size = size;
+  }
+
+  static boolean installed() {
+    return Tools.find("tgtd").isPresent() && Tools.find("tgtadm").isPresent();
+  }
+
+  static TestLun create(Path directory, long size) throws IOException, TargetException {
+    Path file = directory.toAbsolutePath().resolve("lun");
+    try (RandomAccessFile backing = new RandomAccessFile(file.toFile(), "rw")) {
+      backing.setLength(size);
+    }
+    Path state = Files.createDirectory(directory.toAbsolutePath().resolve("tgtd"));
+    TgtTargetService service =
+        new TgtTargetService(
+            TgtTargetService.Settings.own(state, InetAddress.getLoopbackAddress()),
+            new FileExportJournal(state));
+    try {
+      IscsiUrl url =
+          service.open(
+              new Export(
+                  IQN,
+                  1,
+                  new Export.Backing.File(file),
+                  "bench",
+                  "bench",
+                  Optional.empty(),
+                  new Acl.ByAddress("127.0.0.1"),
+                  true,
+                  false));
+      return new TestLun(service, file, url, size);
+    } catch (TargetException | RuntimeException e) {
+      service.stop();
+      throw e;
+    }
+  }
+
+  IscsiUrl url() {
+    return url;
+  }
+
+  Path file() {
+    return file;
+  }
+
+  void overwrite() throws IOException {
+    Disks.fill(file, size);
+  }
+
+  @Override
+  public void close() throws TargetException {
+    service.stop();
+  }
+}

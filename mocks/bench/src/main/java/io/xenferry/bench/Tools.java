@@ -1,0 +1,23 @@
+package io.xenferry.bench;
+
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Optional;
+
+/** Programs of the system. */
+final class Tools {
+  private Tools() {}
+
+  /** Where the program is; daemons are often beyond a user's path. */
+  static Optional<Path> find(String program) {
+    String path = Optional.ofNullable(System.getenv("PATH")).orElse("");
+    for (String directory : (path + ":/usr/sbin:/sbin:/usr/local/sbin").split(":")) {
+      Path file = Path.of(directory, program);
+      if (!directory.isEmpty() && Files.isExecutable(file)) {
+        return Optional.of(file);
+      }
+    }
+    return Optional.empty();
+  }
+
+}
