@@ -75,7 +75,9 @@ public final class IscsiDisk implements BlockBackend {
     long most = limit > 0 ? Math.min(limit, options.maxTransfer()) : options.maxTransfer();
     this.maxTransfer = (int) Math.max(findings.blockSize(), most - most % findings.blockSize());
     this.commandBytes =
-        Math.max(findings.blockSize(), Math.min(maxTransfer, options.maxSegment()) & -findings.blockSize());
+        Math.max(
+            findings.blockSize(),
+            Math.min(maxTransfer, options.maxSegment()) & -findings.blockSize());
     this.zeroes = ByteBuffer.allocateDirect(Math.max(maxTransfer, findings.blockSize()));
   }
 

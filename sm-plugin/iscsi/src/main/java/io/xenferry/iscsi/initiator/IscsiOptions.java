@@ -13,7 +13,8 @@ import java.util.Optional;
  *     (mutual CHAP)
  * @param connectTimeout for the TCP connection
  * @param loginTimeout for the whole login after that, whatever the peer does
- * @param commandTimeout from the moment a command and its data have been sent; when it passes the session is dead
+ * @param commandTimeout from the moment a command and its data have been sent; when it passes the
+ *     session is dead
  * @param keepAlive silence after which the peer is asked whether it lives; its answer has as long
  * @param busyPatience how long BUSY and TASK SET FULL are answered with a later attempt
  * @param closeTimeout how long close waits for commands in flight, and for each step of the fence

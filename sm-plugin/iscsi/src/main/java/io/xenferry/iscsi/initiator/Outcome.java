@@ -100,9 +100,7 @@ sealed interface Outcome {
           };
       case Sense.DATA_PROTECT ->
           failed(
-              sense.code() == Sense.SPACE_ALLOCATION_FAILED.code()
-                  ? Kind.NO_SPACE
-                  : Kind.READ_ONLY,
+              sense.code() == Sense.SPACE_ALLOCATION_FAILED.code() ? Kind.NO_SPACE : Kind.READ_ONLY,
               what);
       default -> failed(Kind.IO, what);
     };

@@ -160,8 +160,7 @@ final class Session implements PduChannel.Handler {
             expStatSn,
             command.cdb);
     command.outstanding++;
-    channel.send(
-        header, immediate > 0 ? command.piece(0, immediate) : NOTHING, command.pieceSent);
+    channel.send(header, immediate > 0 ? command.piece(0, immediate) : NOTHING, command.pieceSent);
     if (unsolicited > immediate) {
       sendData(command, Pdu.NO_TAG, immediate, unsolicited - immediate);
     }

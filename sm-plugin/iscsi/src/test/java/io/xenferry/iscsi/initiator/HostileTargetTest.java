@@ -106,7 +106,8 @@ class HostileTargetTest {
 
   private static void assertKind(CompletableFuture<?> request, Kind... kinds) {
     assertThatThrownBy(() -> IscsiDisk.await(request, Duration.ofSeconds(10)))
-        .isInstanceOfSatisfying(BlockException.class, e -> assertThat(e.kind()).isIn((Object[]) kinds));
+        .isInstanceOfSatisfying(
+            BlockException.class, e -> assertThat(e.kind()).isIn((Object[]) kinds));
   }
 
   @ParameterizedTest
@@ -140,22 +141,28 @@ class HostileTargetTest {
   void aGiantLoginSegmentIsRefusedUnread() throws Exception {
     try (ServerSocket server = new ServerSocket(0, 50, InetAddress.getByName("127.0.0.1"))) {
       Thread.ofVirtual()
-          .start(
-              () -> {
-                try (Socket socket = server.accept()) {
-                  ByteBuffer header = ByteBuffer.allocate(48);
-                  Headers.write(
-                      new Pdu.LoginResponse(
-                          false, false, Pdu.Stage.SECURITY, Pdu.Stage.SECURITY, 0, 0, 0,
-                          new Pdu.Sn(0, 0, 0), 0),
-                      (1 << 24) - 1,
-                      header);
-                  socket.getOutputStream().write(header.array());
-                  socket.getInputStream().transferTo(java.io.OutputStream.nullOutputStream());
-                } catch (java.io.IOException e) {
-                  // The client has gone.
-                }
-              });
+          .start(() -> {
+            try (Socket socket = server.accept()) {
+              ByteBuffer header = ByteBuffer.allocate(48);
+              Headers.write(
+                  new Pdu.LoginResponse(
+                      false,
+                      false,
+                      Pdu.Stage.SECURITY,
+                      Pdu.Stage.SECURITY,
+                      0,
+                      0,
+                      0,
+                      new Pdu.Sn(0, 0, 0),
+                      0),
+                  (1 << 24) - 1,
+                  header);
+              socket.getOutputStream().write(header.array());
+              socket.getInputStream().transferTo(java.io.OutputStream.nullOutputStream());
+            } catch (java.io.IOException e) {
+              // The client has gone.
+            }
+          });
       IscsiUrl liar =
           new IscsiUrl(Optional.empty(), "127.0.0.1", server.getLocalPort(), url.iqn(), 1);
       assertThatThrownBy(() -> IscsiInitiator.connect(liar, QUICK))
@@ -166,10 +173,9 @@ class HostileTargetTest {
 
   @Test
   void mutualChapIsDemanded() {
-    assertThatThrownBy(
-            () ->
-                IscsiInitiator.connect(
-                    url, QUICK.withTargetAccount(new Credentials("target", "its-secret"))))
+    assertThatThrownBy(() ->
+            IscsiInitiator.connect(
+                url, QUICK.withTargetAccount(new Credentials("target", "its-secret"))))
         .isInstanceOfSatisfying(
             BlockException.class, e -> assertThat(e.kind()).isEqualTo(Kind.ACCESS));
   }
@@ -204,7 +210,12 @@ class HostileTargetTest {
 
   @Test
   void aWriteThatNeverEndsIsATimeoutAndNotFenced() throws Exception {
-    IscsiDisk disk = IscsiInitiator.connect(url, PATIENT.withCommandTimeout(Duration.ofSeconds(1)).withCloseTimeout(Duration.ofSeconds(1)));
+    IscsiDisk disk =
+        IscsiInitiator.connect(
+            url,
+            PATIENT
+                .withCommandTimeout(Duration.ofSeconds(1))
+                .withCloseTimeout(Duration.ofSeconds(1)));
     gate.open = new CompletableFuture<>();
 
     assertKind(disk.write(0, ByteBuffer.allocateDirect(MIB)), Kind.TIMEOUT);
@@ -215,7 +226,12 @@ class HostileTargetTest {
 
   @Test
   void aTimeoutIsFencedByAResetOnTheSameConnection() throws Exception {
-    IscsiDisk disk = IscsiInitiator.connect(url, PATIENT.withCommandTimeout(Duration.ofSeconds(1)).withCloseTimeout(Duration.ofSeconds(1)));
+    IscsiDisk disk =
+        IscsiInitiator.connect(
+            url,
+            PATIENT
+                .withCommandTimeout(Duration.ofSeconds(1))
+                .withCloseTimeout(Duration.ofSeconds(1)));
     gate.open = new CompletableFuture<>();
     CompletableFuture<Void> write = disk.write(0, ByteBuffer.allocateDirect(MIB));
     assertKind(write, Kind.TIMEOUT);
@@ -275,7 +291,8 @@ class HostileTargetTest {
   @ParameterizedTest
   @ValueSource(booleans = {true, false})
   void closingAnExportWaitsForWhatTheBackendHas(boolean connected) throws Exception {
-    IscsiDisk disk = IscsiInitiator.connect(url, PATIENT.withCommandTimeout(Duration.ofSeconds(20)));
+    IscsiDisk disk =
+        IscsiInitiator.connect(url, PATIENT.withCommandTimeout(Duration.ofSeconds(20)));
     gate.open = new CompletableFuture<>();
     disk.write(0, ByteBuffer.allocateDirect(MIB));
     await().until(() -> !service.drained(url.iqn()));
@@ -284,14 +301,13 @@ class HostileTargetTest {
     }
 
     CompletableFuture<Void> closed =
-        CompletableFuture.runAsync(
-            () -> {
-              try {
-                service.close(url.iqn());
-              } catch (io.xenferry.iscsi.target.TargetException e) {
-                throw new java.util.concurrent.CompletionException(e);
-              }
-            });
+        CompletableFuture.runAsync(() -> {
+          try {
+            service.close(url.iqn());
+          } catch (io.xenferry.iscsi.target.TargetException e) {
+            throw new java.util.concurrent.CompletionException(e);
+          }
+        });
 
     await().during(Duration.ofMillis(300)).until(() -> !closed.isDone());
     gate.open.complete(null);

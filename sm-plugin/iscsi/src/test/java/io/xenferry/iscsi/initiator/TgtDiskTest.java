@@ -1,27 +1,27 @@
 package io.xenferry.iscsi.initiator;
 
+import static org.assertj.core.api.Assertions.assertThat;
+
 import io.xenferry.block.BlockBackend;
 import io.xenferry.block.BlockBackendContract;
+import io.xenferry.block.BlockException;
 import io.xenferry.block.ExternalTools;
 import io.xenferry.iscsi.IscsiUrl;
 import io.xenferry.iscsi.target.Acl;
 import io.xenferry.iscsi.target.Export;
 import io.xenferry.iscsi.target.FileExportJournal;
 import io.xenferry.iscsi.tgt.TgtTargetService;
-import static org.assertj.core.api.Assertions.assertThat;
-
-import io.xenferry.block.BlockException;
 import java.io.RandomAccessFile;
+import java.net.InetAddress;
 import java.nio.ByteBuffer;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.CompletableFuture;
-import org.junit.jupiter.api.Test;
-import java.net.InetAddress;
-import java.nio.file.Path;
 import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /** Our initiator against tgtd is a block backend like any other. */

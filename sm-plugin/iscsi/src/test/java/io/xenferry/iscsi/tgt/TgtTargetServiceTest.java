@@ -120,8 +120,15 @@ class TgtTargetServiceTest extends TargetServiceContract {
     Export shape = export("x", file("ours.img", MIB));
     Export ours =
         new Export(
-            prefix + "ours", 1, shape.backing(), "ours", "ours", Optional.empty(), shape.acl(),
-            true, false);
+            prefix + "ours",
+            1,
+            shape.backing(),
+            "ours",
+            "ours",
+            Optional.empty(),
+            shape.acl(),
+            true,
+            false);
 
     IscsiInitiator.connect(attached.open(ours), OPTIONS).close();
     attached.close(ours.iqn());
