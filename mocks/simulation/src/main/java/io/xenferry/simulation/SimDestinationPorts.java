@@ -1,6 +1,5 @@
 package io.xenferry.simulation;
 
-
 import io.xenferry.migration.ports.DestinationPorts;
 import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.state.DiskTarget;
@@ -81,7 +80,7 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
           () -> {
             SimHost.Vdi found = host.vdis.get(vdi);
             require(found != null, "no such disk");
-                        Objects.requireNonNull(found).disk.flush();
+            Objects.requireNonNull(found).disk.flush();
           });
     }
 
@@ -209,15 +208,12 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
                 host.ledgerDisk.rows().stream()
                     .anyMatch(row ->
                         row.vm().equals(vm)
-                            && (row.state() == State.STARTING
-                                || row.state() == State.RUNNING));
+                            && (row.state() == State.STARTING || row.state() == State.RUNNING));
             world.check(
                 recorded, "a decision is durable before its effect", "run without STARTING");
             world.run(host, guest);
           });
     }
-
-    
 
     @Override
     public CompletableFuture<Void> destroy(UUID vm) {

@@ -7,6 +7,7 @@ import io.xenferry.migration.ledger.Ledger;
 import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.ledger.MemoryLedger;
 import io.xenferry.migration.peer.PeerAddress;
+import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.state.Deadlines;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.MigrationStatus;
@@ -174,7 +175,7 @@ final class SimHost {
     if (!mine.alive()) {
       throw new SimulatedCrash(name);
     }
-        if (durable) {
+    if (durable) {
       world.trace(name + ": durable: " + what);
       world.onDurable.accept(this, what);
       if (!mine.alive()) {
@@ -198,7 +199,7 @@ final class SimHost {
     if (mine == null || !mine.alive()) {
       return;
     }
-    
+
     world.count(power ? "hosts lost power" : "servers killed");
     world.trace(name + (power ? ": power lost " : ": server killed ") + when);
     mine.kill();
@@ -236,8 +237,46 @@ final class SimHost {
           openExport(entry.name(), vdi);
         }
       }
+      sweep(reading.journal());
     }
     mine.schedule(Duration.ofMillis(700), () -> watchdog(mine));
+  }
+
+  /**
+   * Intent goes before effect, so what is tagged as ours and not in the journal is an orphan: an
+   * effect that a killed server had begun, and that came about after its successor's clean-up.
+   */
+  private void sweep(List<JournalEntry> journal) {
+    int before = exports.size() + accounts.size() + vms.size() + vdis.size() + guests.size();
+    exports.keySet().removeIf(name -> !journaled(journal, JournalEntry.Kind.EXPORT, name));
+    accounts.removeIf(name -> !journaled(journal, JournalEntry.Kind.ACCOUNT, name));
+    vms.entrySet()
+        .removeIf(
+            vm ->
+                vm.getValue().hidden()
+                    && !journaled(journal, JournalEntry.Kind.VM, vm.getKey().toString()));
+    vdis.entrySet()
+        .removeIf(
+            vdi ->
+                vdi.getValue().tag != null
+                    && !journaled(journal, JournalEntry.Kind.VDI, vdi.getKey().toString()));
+    guests
+        .entrySet()
+        .removeIf(
+            guest ->
+                guest.getValue().state == GuestState.INCOMING
+                    && !journaled(journal, JournalEntry.Kind.GUEST, guest.getKey().toString()));
+    if (exports.size() + accounts.size() + vms.size() + vdis.size() + guests.size() < before) {
+      world.count("orphans removed");
+      world.trace(name + ": orphans are removed");
+      world.checkCompleteCopy(name + " removed orphans");
+    }
+  }
+
+  private static boolean journaled(
+      List<JournalEntry> journal, JournalEntry.Kind kind, String object) {
+    return journal.stream()
+        .anyMatch(entry -> entry.kind() == kind && entry.name().equals(object));
   }
 
   void openExport(String export, UUID vdi) {

@@ -105,7 +105,6 @@ final class SimNetwork implements PeerTransport {
   }
 
   /** For the variant that checks no incarnation: the source reads the one that it expects. */
-
   private PeerResponse disguised(PeerResponse response, PeerRequest request) {
     if (world.variant != Variant.INCARNATION_UNCHECKED || !request.path().contains("/incoming/")) {
       return response;

@@ -89,10 +89,7 @@ class ScenarioTest {
   @Test
   void cancelIsQuickAndCleanBeforeTheCommitAndRefusedAfterIt() {
     AtomicReference<CompletableFuture<Void>> early = new AtomicReference<>();
-    when(
-        source,
-        "SWITCHING",
-        () -> early.set(server(source).cancel(id(source), Role.SOURCE)));
+    when(source, "SWITCHING", () -> early.set(server(source).cancel(id(source), Role.SOURCE)));
     move();
     Simulation.drive(world, Duration.ofSeconds(30), () -> early.get() != null);
     long asked = world.scheduler.nanoTime();

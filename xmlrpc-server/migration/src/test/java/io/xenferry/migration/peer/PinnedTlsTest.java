@@ -66,8 +66,7 @@ class PinnedTlsTest {
     fingerprint =
         HexFormat.of()
             .formatHex(
-                MessageDigest.getInstance("SHA-256")
-                    .digest(keys.getCertificate("a").getEncoded()));
+                MessageDigest.getInstance("SHA-256").digest(keys.getCertificate("a").getEncoded()));
     KeyManagerFactory managers =
         KeyManagerFactory.getInstance(KeyManagerFactory.getDefaultAlgorithm());
     managers.init(keys, "changeit".toCharArray());
@@ -94,7 +93,9 @@ class PinnedTlsTest {
   private PeerResponse ask(String pinned) throws Exception {
     return TRANSPORT
         .exchange(
-            new PeerAddress(url, pinned), PeerClient.memoryRequest(migration, "ab".repeat(32)), SOON)
+            new PeerAddress(url, pinned),
+            PeerClient.memoryRequest(migration, "ab".repeat(32)),
+            SOON)
         .get(20, TimeUnit.SECONDS);
   }
 
@@ -122,8 +123,7 @@ class PinnedTlsTest {
 
   @Test
   void aTlsAddressNeedsAFingerprint() {
-    assertThatThrownBy(() -> new PeerAddress(url, ""))
-        .isInstanceOf(IllegalArgumentException.class);
+    assertThatThrownBy(() -> new PeerAddress(url, "")).isInstanceOf(IllegalArgumentException.class);
   }
 
   private void open(String pinned) throws IOException {
