@@ -228,17 +228,17 @@ final class DiskCommands {
     }
   }
 
-  private int transfer(Task task, long lba, long count, boolean right) throws Check {
+  private int transfer(long lba, long count, boolean right) throws Check {
     range(lba, count);
     long length = count * blockSize;
-    if (length > MAX_TRANSFER || length > 0 && !right) {
+    if (length > MAX_TRANSFER || (length > 0 && !right)) {
       throw new Check(Sense.INVALID_FIELD_IN_CDB);
     }
     return (int) length;
   }
 
   private void read(Task task, long lba, long count) throws Check {
-    int length = transfer(task, lba, count, task.command.read());
+    int length = transfer(lba, count, task.command.read());
     int wanted = Math.min(length, task.command.length());
     if (length == 0) {
       good(task, 0);
@@ -261,7 +261,7 @@ final class DiskCommands {
   }
 
   private void write(Task task, long lba, long count, boolean fua) throws Check {
-    int length = transfer(task, lba, count, task.command.write());
+    int length = transfer(lba, count, task.command.write());
     writable();
     if (length == 0) {
       good(task, 0);
@@ -361,7 +361,7 @@ final class DiskCommands {
     long length = count * blockSize;
     boolean data = task.command.write() && task.command.length() >= blockSize;
     boolean anchor = (task.cdb().get(1) & 0x10) != 0;
-    if (length == 0 || length > MAX_ZERO_BYTES || !noData && !data || anchor) {
+    if (length == 0 || length > MAX_ZERO_BYTES || (!noData && !data) || anchor) {
       throw new Check(Sense.INVALID_FIELD_IN_CDB);
     }
     byte[] block = new byte[blockSize];

@@ -388,7 +388,7 @@ public final class EmbeddedTargetService implements TargetService {
   public boolean drained(String iqn) throws TargetException {
     return onLoop(() -> {
       ServedTarget target = served.get(iqn);
-      return target == null || target.connections.isEmpty() && target.executing.isEmpty();
+      return target == null || (target.connections.isEmpty() && target.executing.isEmpty());
     });
   }
 

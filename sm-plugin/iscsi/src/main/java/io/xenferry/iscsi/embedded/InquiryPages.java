@@ -81,7 +81,7 @@ final class InquiryPages {
                   .put(2, (byte) (export.thin() ? 2 : 0));
           default -> ByteBuffer.allocate(0);
         };
-    boolean known = page == 0x00 || page == 0x80 || page == 0x83 || page >= 0xB0 && page <= 0xB2;
+    boolean known = page == 0x00 || page == 0x80 || page == 0x83 || (page >= 0xB0 && page <= 0xB2);
     if (!known) {
       return null;
     }

@@ -74,8 +74,8 @@ final class TargetConnection implements PduChannel.Handler {
   }
 
   boolean isStuck(long now, long loginNanos, long writeNanos) {
-    return !fullFeature && now - accepted > loginNanos
-        || channel.sending() && now - channel.lastSent() > writeNanos;
+    return (!fullFeature && now - accepted > loginNanos)
+        || (channel.sending() && now - channel.lastSent() > writeNanos);
   }
 
   void drop(String why) {
@@ -488,9 +488,9 @@ final class TargetConnection implements PduChannel.Handler {
         for (ServedTarget served : service.served()) {
           String name = served.export.iqn();
           boolean asked =
-              pair.getValue().equals("All") && ours == null
+              (pair.getValue().equals("All") && ours == null)
                   || pair.getValue().equals(name)
-                  || pair.getValue().isEmpty() && served == ours;
+                  || (pair.getValue().isEmpty() && served == ours);
           if (asked && served.admits(login.initiator, from)) {
             list.append("TargetName=").append(name).append('\0');
             list.append("TargetAddress=").append(service.portal()).append(",1\0");

@@ -114,7 +114,7 @@ final class TargetLogin {
     boolean transit = request.transit() && ready;
     Stage before = stage;
     if (transit) {
-      if (request.next().ordinal() <= stage.ordinal()) {
+      if (!request.next().isAfter(stage)) {
         throw new Refused(INITIATOR_ERROR);
       }
       stage = request.next();

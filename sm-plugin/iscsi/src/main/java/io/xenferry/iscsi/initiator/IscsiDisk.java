@@ -312,7 +312,7 @@ public final class IscsiDisk implements BlockBackend {
       if (start < 0 || start >= findings.blocks()) {
         break;
       }
-      boolean follows = start * size == at || found.isEmpty() && start * size < at;
+      boolean follows = start * size == at || (found.isEmpty() && start * size < at);
       long stop = Math.min(end, Math.min(start + blocks, findings.blocks()) * size);
       if (!follows || stop <= at) {
         break;

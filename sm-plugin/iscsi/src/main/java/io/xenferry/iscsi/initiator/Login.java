@@ -229,10 +229,10 @@ final class Login {
         continue;
       }
       if (response.transit()) {
-        if (!transit || response.next().ordinal() <= current.ordinal()) {
+        if (!transit || !response.next().isAfter(current)) {
           throw new ProtocolException("the target changes stage unasked");
         }
-        if (response.next().ordinal() > next.ordinal()) {
+        if (response.next().isAfter(next)) {
           throw new ProtocolException("the target skips a stage");
         }
         stage = response.next();

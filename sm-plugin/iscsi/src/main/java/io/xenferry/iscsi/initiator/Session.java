@@ -475,7 +475,7 @@ final class Session implements PduChannel.Handler {
   }
 
   private int nextTag() {
-    ownTag = ownTag + 1 & 0x0FFFFFFF | OWN_TAGS;
+    ownTag = ((ownTag + 1) & 0x0FFFFFFF) | OWN_TAGS;
     return ownTag;
   }
 
@@ -552,7 +552,7 @@ final class Session implements PduChannel.Handler {
   }
 
   private void checkIdle() {
-    if (closing && (failure != null || free == slots.length && backingOff == 0)) {
+    if (closing && (failure != null || (free == slots.length && backingOff == 0))) {
       idle.complete(!uncertain);
     }
   }

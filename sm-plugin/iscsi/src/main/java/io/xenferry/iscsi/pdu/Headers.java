@@ -74,7 +74,7 @@ public final class Headers {
         f.setConnectionID(p.cid());
         request(f, p.cmdSn(), p.expStatSn());
         put(u, into);
-        into.putLong(8, p.isid() << 16 | p.tsih() & 0xFFFFL);
+        into.putLong(8, (p.isid() << 16) | (p.tsih() & 0xFFFFL));
       }
       case Pdu.LoginResponse p -> {
         ProtocolDataUnit u = unit(false, p.transit(), OperationCode.LOGIN_RESPONSE, p.itt());
@@ -86,7 +86,7 @@ public final class Headers {
         f.setStatus(LoginStatus.SUCCESS);
         response(f, p.sn());
         put(u, into);
-        into.putLong(8, p.isid() << 16 | p.tsih() & 0xFFFFL);
+        into.putLong(8, (p.isid() << 16) | (p.tsih() & 0xFFFFL));
         into.putShort(36, (short) p.status());
       }
       case Pdu.TextRequest p -> {
@@ -191,7 +191,7 @@ public final class Headers {
         into.putInt(20, p.ttt()).putInt(24, p.cmdSn()).putInt(28, p.expStatSn());
       }
       case Pdu.TaskRequest p -> {
-        own(into, 0x02, p.immediate(), 0x80 | p.function() & 0x7F, p.lun(), p.itt());
+        own(into, 0x02, p.immediate(), 0x80 | (p.function() & 0x7F), p.lun(), p.itt());
         into.putInt(20, p.referencedTag()).putInt(24, p.cmdSn()).putInt(28, p.expStatSn());
         into.putInt(32, p.refCmdSn());
       }

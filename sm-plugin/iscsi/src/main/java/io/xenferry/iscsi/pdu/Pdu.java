@@ -35,6 +35,11 @@ public sealed interface Pdu {
     Stage(int code) {
       this.code = code;
     }
+
+    /** Whether login reaches this stage later than the other. */
+    public boolean isAfter(Stage other) {
+      return code > other.code;
+    }
   }
 
   /**
@@ -88,6 +93,8 @@ public sealed interface Pdu {
    * @param length expected data transfer length in bytes
    * @param cdb 16 bytes
    */
+  // The bytes of the CDB belong to the record: nobody changes them after it was made.
+  @SuppressWarnings("ArrayRecordComponent")
   record ScsiCommand(
       boolean immediate,
       boolean last,

@@ -33,6 +33,12 @@ public final class Cdb {
 
   private Cdb() {}
 
+  /** All buffers here are allocated in this class, with an array of their own from 0. */
+  @SuppressWarnings("ByteBufferBackingArray")
+  private static byte[] bytes(ByteBuffer cdb) {
+    return cdb.array();
+  }
+
   private static ByteBuffer cdb(int opcode) {
     return ByteBuffer.allocate(16).put(0, (byte) opcode);
   }
@@ -47,7 +53,7 @@ public final class Cdb {
     if (page >= 0) {
       cdb.put(1, (byte) 1).put(2, (byte) page);
     }
-    return cdb.array();
+    return bytes(cdb);
   }
 
   public static byte[] modeSense6(int page, int allocation) {

@@ -124,7 +124,7 @@ public final class FileExportJournal implements ExportJournal {
             ? new Acl.ByAddress(address)
             : initiator != null
                 ? new Acl.ByName(initiator)
-                : p.containsKey("everybody") ? new Acl.Everybody() : missing("acl");
+                : p.containsKey("everybody") ? new Acl.Everybody() : noRule();
     return new Export(
         required(p, "iqn"),
         Integer.parseInt(required(p, "lun")),
@@ -139,10 +139,13 @@ public final class FileExportJournal implements ExportJournal {
 
   private static String required(Properties p, String key) {
     String value = p.getProperty(key);
-    return value != null ? value : missing(key);
+    if (value == null) {
+      throw new IllegalArgumentException("no " + key);
+    }
+    return value;
   }
 
-  private static <T> T missing(String key) {
-    throw new IllegalArgumentException("no " + key);
+  private static Acl noRule() {
+    throw new IllegalArgumentException("no access rule");
   }
 }
