@@ -14,6 +14,8 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.time.Clock;
+import io.xenferry.server.config.ToolstackConfig;
+import java.util.Locale;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.concurrent.Callable;
@@ -58,6 +60,18 @@ public final class ServerMain implements Callable<Integer> {
       description = "Unix socket for root without a password; off unless given.")
   private @Nullable Path unixSocket;
 
+  @Option(
+      names = "--hypervisor",
+      description = "What guests run on: ${DEFAULT-VALUE} unless given.")
+  private String hypervisor = ToolstackConfig.defaults().hypervisor();
+
+  @Option(
+      names = "--target",
+      description =
+          "iSCSI target service: auto (tgtd where it is installed), tgtd or embedded (default:"
+              + " auto).")
+  private String target = "auto";
+
   public static void main(String[] args) {
     System.exit(new CommandLine(new ServerMain()).execute(args));
   }
@@ -72,7 +86,11 @@ public final class ServerMain implements Callable<Integer> {
                     listen,
                     port,
                     httpPort == null ? OptionalInt.empty() : OptionalInt.of(httpPort),
-                    Optional.ofNullable(unixSocket)));
+                    Optional.ofNullable(unixSocket)))
+            .with(
+                ToolstackConfig.defaults()
+                    .withHypervisor(hypervisor)
+                    .withTargets(targets()));
     XenFerryServer.prepare(stateDirectory);
     Path ready = stateDirectory.resolve("ready");
     try (FileChannel lockFile =
@@ -122,6 +140,15 @@ public final class ServerMain implements Callable<Integer> {
       }
     }
     return 0;
+  }
+
+  private ToolstackConfig.Targets targets() {
+    try {
+      return ToolstackConfig.Targets.valueOf(target.toUpperCase(Locale.ROOT));
+    } catch (IllegalArgumentException e) {
+      throw new CommandLine.ParameterException(
+          new CommandLine(this), "--target is auto, tgtd or embedded, not " + target, e);
+    }
   }
 
   private static XenFerryServer open(ServerConfig config, ObjectDatabase db)

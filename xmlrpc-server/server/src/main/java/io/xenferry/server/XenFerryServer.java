@@ -9,7 +9,6 @@ import io.xenferry.server.call.Registry;
 import io.xenferry.server.call.ServerContext;
 import io.xenferry.server.cli.CliServer;
 import io.xenferry.server.cli.KnownServers;
-import io.xenferry.server.cli.NoMigrations;
 import io.xenferry.server.config.ServerConfig;
 import io.xenferry.server.event.Events;
 import io.xenferry.server.http.Certificate;
@@ -26,7 +25,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Clock;
+import io.xenferry.server.messages.AllowedOperations;
 import java.util.OptionalInt;
+import java.util.concurrent.atomic.AtomicReference;
 
 /**
  * A server, put together in one place. It runs when the constructor returns, and owns the database
@@ -36,7 +37,7 @@ import java.util.OptionalInt;
  *  Users ── Sessions ──┐
  *  ObjectDatabase ─────┼── ServerContext ── Dispatcher ── HttpServer
  *         ├── Tasks ───┤                       │
- *         └── Events ──┘                    Registry (Messages)
+ *         └── Events ──┘                    Registry (Messages, Toolstack)
  * </pre>
  */
 public final class XenFerryServer implements AutoCloseable {
@@ -44,6 +45,7 @@ public final class XenFerryServer implements AutoCloseable {
   private final Dispatcher dispatcher;
   private final HttpServer http;
   private final Certificate certificate;
+  private final Toolstack toolstack;
 
   public XenFerryServer(ServerConfig config, ObjectDatabase db, Clock clock)
       throws IOException, XenApiException, InterruptedException {
@@ -56,18 +58,33 @@ public final class XenFerryServer implements AutoCloseable {
     Tasks tasks = new Tasks(db, schema, clock);
     Events events = new Events(db, schema, sessions);
     context = new ServerContext(config, db, schema, clock, users, sessions, tasks, events);
-    Registry registry = Messages.registry(certificate);
+    Registry registry = new Registry();
+    AllowedOperations allowed = new AllowedOperations(registry);
+    Messages.register(registry, allowed, certificate);
     dispatcher = new Dispatcher(context, registry);
-    CliService cli =
-        new CliServer(
-            dispatcher, sessions, new KnownServers(config.stateDirectory()), new NoMigrations());
-    tasks.failOrphans();
+    // The ports are known once bound; the toolstack tells them to its peers, and xe shows it.
+    AtomicReference<CliService> xe = new AtomicReference<>();
     http =
         new HttpServer(
-            config.listen(), config.limits(), certificate, dispatcher, cli, router -> {});
+            config.listen(),
+            config.limits(),
+            certificate,
+            dispatcher,
+            (body, stream, origin) -> xe.get().serve(body, stream, origin));
+    http.bind();
+    toolstack = new Toolstack(config, context, registry, allowed, certificate, http.port());
+    toolstack.mount(http.router());
+    xe.set(
+        new CliServer(
+            dispatcher,
+            sessions,
+            new KnownServers(config.stateDirectory()),
+            toolstack.migrations().table()));
     try {
+      tasks.failOrphans();
+      toolstack.recover();
       http.start();
-    } catch (IOException e) {
+    } catch (IOException | XenApiException | InterruptedException | RuntimeException e) {
       close();
       throw e;
     }
@@ -112,6 +129,7 @@ public final class XenFerryServer implements AutoCloseable {
       http.close();
     } finally {
       dispatcher.close();
+      toolstack.close();
       context.db().close();
     }
   }

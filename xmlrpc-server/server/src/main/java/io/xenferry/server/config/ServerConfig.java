@@ -13,7 +13,8 @@ public record ServerConfig(
     ListenConfig listen,
     LimitsConfig limits,
     SessionConfig sessions,
-    ProductConfig product) {
+    ProductConfig product,
+    ToolstackConfig toolstack) {
 
   public static ServerConfig defaults(Path stateDirectory) {
     return new ServerConfig(
@@ -21,22 +22,27 @@ public record ServerConfig(
         ListenConfig.defaults(),
         LimitsConfig.defaults(),
         SessionConfig.defaults(),
-        ProductConfig.defaults());
+        ProductConfig.defaults(),
+        ToolstackConfig.defaults());
   }
 
   public ServerConfig with(ListenConfig changed) {
-    return new ServerConfig(stateDirectory, changed, limits, sessions, product);
+    return new ServerConfig(stateDirectory, changed, limits, sessions, product, toolstack);
   }
 
   public ServerConfig with(LimitsConfig changed) {
-    return new ServerConfig(stateDirectory, listen, changed, sessions, product);
+    return new ServerConfig(stateDirectory, listen, changed, sessions, product, toolstack);
   }
 
   public ServerConfig with(SessionConfig changed) {
-    return new ServerConfig(stateDirectory, listen, limits, changed, product);
+    return new ServerConfig(stateDirectory, listen, limits, changed, product, toolstack);
   }
 
   public ServerConfig with(ProductConfig changed) {
-    return new ServerConfig(stateDirectory, listen, limits, sessions, changed);
+    return new ServerConfig(stateDirectory, listen, limits, sessions, changed, toolstack);
+  }
+
+  public ServerConfig with(ToolstackConfig changed) {
+    return new ServerConfig(stateDirectory, listen, limits, sessions, product, changed);
   }
 }

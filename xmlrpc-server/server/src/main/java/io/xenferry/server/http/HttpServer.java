@@ -5,7 +5,6 @@ import io.xenferry.server.config.LimitsConfig;
 import io.xenferry.server.config.ListenConfig;
 import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.function.Consumer;
 import org.eclipse.jetty.http.HttpHeader;
 import org.eclipse.jetty.http.HttpStatus;
 import org.eclipse.jetty.server.ConnectionFactory;
@@ -46,17 +45,14 @@ public final class HttpServer implements AutoCloseable {
   private final Server server;
   private final ServerConnector tls;
   private final @Nullable ServerConnector plain;
+  private final Router router = new Router();
 
-  /**
-   * @param routes adds the routes of other parts
-   */
   public HttpServer(
       ListenConfig listen,
       LimitsConfig limits,
       Certificate certificate,
       Dispatcher dispatcher,
-      CliService cli,
-      Consumer<Router> routes) {
+      CliService cli) {
     VirtualThreadPool threads = new VirtualThreadPool();
     // Waiting calls (event.from) hold a thread each; the limit on connections is the real one.
     threads.setMaxConcurrentTasks(-1);
@@ -101,13 +97,11 @@ public final class HttpServer implements AutoCloseable {
               server.addConnector(unix);
             });
 
-    Router router = new Router();
     RpcHandler rpc = new RpcHandler(dispatcher, limits);
     router
         .route("POST", "/", rpc)
         .route("OPTIONS", "/", HttpServer::preflight)
         .route("GET", "/", HttpServer::page);
-    routes.accept(router);
     server.setHandler(router);
     server.addBean(new NetworkConnectionLimit(limits.connections(), server));
     server.setStopTimeout(3000);
@@ -176,6 +170,19 @@ public final class HttpServer implements AutoCloseable {
         "<html><head><title>XenFerry</title></head><body><h1>XenFerry</h1><p>A XenAPI server."
             + " Clients post XML-RPC here.</p></body></html>");
     return true;
+  }
+
+  /** Where other parts add their routes, before the start. */
+  public Router router() {
+    return router;
+  }
+
+  /** Takes the ports, so that they are known before the start; answers nobody yet. */
+  public void bind() throws java.io.IOException {
+    tls.open();
+    if (plain != null) {
+      plain.open();
+    }
   }
 
   /** Listens when it returns. */

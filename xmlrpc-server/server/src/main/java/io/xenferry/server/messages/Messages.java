@@ -11,9 +11,8 @@ import io.xenferry.server.http.Certificate;
 public final class Messages {
   private Messages() {}
 
-  public static Registry registry(Certificate certificate) {
-    Registry r = new Registry();
-    AllowedOperations allowed = new AllowedOperations(r);
+  public static void register(
+      Registry r, AllowedOperations allowed, Certificate certificate) {
     SessionMessages.register(r);
     TaskMessages.register(r);
     EventMessages.register(r);
@@ -25,6 +24,5 @@ public final class Messages {
     new VifMessages(allowed).register(r);
     new VbdMessages(allowed).register(r);
     new VmRecordMessages(allowed).register(r);
-    return r;
   }
 }

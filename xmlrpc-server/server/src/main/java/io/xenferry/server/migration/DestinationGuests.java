@@ -23,10 +23,12 @@ final class DestinationGuests implements DestinationPorts.Guests {
   private final GuestCalls guests;
   private final Specs specs;
 
-  /** Builds what the hypervisor needs for the hidden VM of a migration; blocking. */
-  @FunctionalInterface
+  /** The hidden VM's disks and what the hypervisor needs of it; blocking. */
   interface Specs {
-    GuestSpec of(Plan plan, List<UUID> vdis) throws Exception;
+    GuestSpec of(UUID vm) throws Exception;
+
+    /** Lets the guest use its disks; refused while one of them is exported. */
+    void activateDisks(UUID vm) throws Exception;
   }
 
   DestinationGuests(Hypervisor hypervisor, Specs specs) {
@@ -48,7 +50,7 @@ final class DestinationGuests implements DestinationPorts.Guests {
             throw new RefusedException(
                 "a guest of VM " + plan.vmAtDestination() + " is already " + there.get().state());
           }
-          hypervisor.startIncoming(specs.of(plan, vdis));
+          hypervisor.startIncoming(specs.of(plan.vmAtDestination()));
         });
   }
 
@@ -63,6 +65,7 @@ final class DestinationGuests implements DestinationPorts.Guests {
         "activate " + vm,
         () -> {
           guests.await(vm, GuestState.RECEIVED, RUNS);
+          specs.activateDisks(vm);
           guests.get(vm).activate();
         });
   }

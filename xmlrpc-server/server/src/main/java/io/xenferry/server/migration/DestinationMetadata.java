@@ -14,6 +14,8 @@ import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.model.db.Transaction;
+import io.xenferry.server.storage.MigrationDisks;
+import io.xenferry.server.vm.GuestSpecs;
 import io.xenferry.server.vm.VmLifecycle;
 import io.xenferry.server.vm.VmRecords;
 import java.util.LinkedHashMap;
@@ -29,10 +31,12 @@ import java.util.concurrent.CompletableFuture;
 final class DestinationMetadata implements DestinationPorts.Metadata {
   private final ObjectDatabase database;
   private final VmLifecycle lifecycle;
+  private final MigrationDisks disks;
 
-  DestinationMetadata(ObjectDatabase database, VmLifecycle lifecycle) {
+  DestinationMetadata(ObjectDatabase database, VmLifecycle lifecycle, MigrationDisks disks) {
     this.database = database;
     this.lifecycle = lifecycle;
+    this.disks = disks;
   }
 
   @Override
@@ -97,7 +101,8 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
     config.put(VmRecords.MIGRATION_KEY, Value.of(migration.toString()));
     config.put(VmRecords.HIDDEN_KEY, Value.of("true"));
     vm.put("other_config", Value.Struct.of(config));
-    Ref<VM> ref = new Ref<>(tx.create("VM", vm));
+    Ref<VM> ref = document.ref();
+    tx.create("VM", ref.opaque(), vm);
     VmRecords.addMetrics(tx, ref);
     Map<UUID, UUID> here = new LinkedHashMap<>();
     for (int i = 0; i < plan.disks().size(); i++) {
@@ -156,6 +161,10 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
             config.remove(VmRecords.HIDDEN_KEY);
             tx.set(vm, VM.OTHER_CONFIG, config);
           });
+          Snapshot db = database.snapshot();
+          for (GuestSpecs.VmDisk disk : GuestSpecs.disks(db, vm)) {
+            disks.adopt(UUID.fromString(db.get(disk.vdi(), VDI.UUID)));
+          }
           lifecycle.arrived(vm);
         });
   }

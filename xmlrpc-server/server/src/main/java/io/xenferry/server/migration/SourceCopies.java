@@ -91,6 +91,7 @@ final class SourceCopies implements SourcePorts.Copies {
       throw new HypervisorException(
           HypervisorException.Kind.GONE, "the guest of VM " + plan.vm() + " is gone");
     }
+    IscsiOptions options = iscsi.withInitiatorName(DestinationStorage.initiator(migration));
     List<DiskPlan> plans = new ArrayList<>();
     RealScheduler scheduler = new RealScheduler("copy-" + migration);
     boolean begun = false;
@@ -118,7 +119,7 @@ final class SourceCopies implements SourcePorts.Copies {
         }
         plans.add(
             new DiskPlan(
-                source, new IscsiDestination(IscsiUrl.parse(target.url()), iscsi), true, dirty));
+                source, new IscsiDestination(IscsiUrl.parse(target.url()), options), true, dirty));
       }
       RunningCopy copy = new RunningCopy(plan, plans, scheduler, guest);
       copy.start(engine, optionsOf(plan));

@@ -32,7 +32,11 @@ import java.util.UUID;
  * server of a pool knows (power state, operations, domain id).
  */
 record VmDocument(
-    Map<String, Value> vm, List<Drive> drives, List<Nic> nics, Map<UUID, Map<String, Value>> vdis) {
+    Ref<VM> ref,
+    Map<String, Value> vm,
+    List<Drive> drives,
+    List<Nic> nics,
+    Map<UUID, Map<String, Value>> vdis) {
 
   private static final ObjectMapper JSON = new ObjectMapper();
 
@@ -72,9 +76,11 @@ record VmDocument(
   record Nic(String network, Map<String, Value> fields) {}
 
   /**
+   * @param there what the VM's reference shall be at the destination, so that the source can tell
+   *     its client
    * @param networks for each VIF of the VM the reference of the network at the destination
    */
-  static VmDocument of(Snapshot db, Ref<VM> vm, Map<Ref<VIF>, String> networks)
+  static VmDocument of(Snapshot db, Ref<VM> vm, Ref<VM> there, Map<Ref<VIF>, String> networks)
       throws XenApiException {
     List<Drive> drives = new ArrayList<>();
     Map<UUID, Map<String, Value>> vdis = new LinkedHashMap<>();
@@ -99,7 +105,7 @@ record VmDocument(
       }
       nics.add(new Nic(network, fields(db, "VIF", vif.opaque())));
     }
-    return new VmDocument(fields(db, "VM", vm.opaque()), drives, nics, vdis);
+    return new VmDocument(there, fields(db, "VM", vm.opaque()), drives, nics, vdis);
   }
 
   private static Map<String, Value> fields(Snapshot db, String className, String ref)
@@ -136,6 +142,7 @@ record VmDocument(
   String text() {
     ObjectNode root = JSON.createObjectNode();
     root.put("version", 1);
+    root.put("ref", ref.opaque());
     root.set("vm", object(vm));
     ArrayNode driveNodes = root.putArray("vbds");
     for (Drive drive : drives) {
@@ -196,7 +203,11 @@ record VmDocument(
     for (Map.Entry<String, JsonNode> entry : root.path("vdis").properties()) {
       vdis.put(UUID.fromString(entry.getKey()), record(entry.getValue(), "VDI"));
     }
-    return new VmDocument(record(root.path("vm"), "VM"), drives, nics, vdis);
+    String ref = root.path("ref").asText();
+    if (!ref.matches("OpaqueRef:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")) {
+      throw new IllegalArgumentException("the VM's document names no reference");
+    }
+    return new VmDocument(new Ref<>(ref), record(root.path("vm"), "VM"), drives, nics, vdis);
   }
 
   private static Map<String, Value> record(JsonNode node, String className) {

@@ -8,7 +8,6 @@ import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.model.db.Transaction;
-import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -56,9 +55,17 @@ public final class VmAdmission {
       EnumSet.of(VmOperations.CLONE, VmOperations.COPY, VmOperations.DESTROY);
 
   private final ObjectDatabase database;
+  private final AllowedOperations allowed;
 
-  public VmAdmission(ObjectDatabase database) {
+  public VmAdmission(ObjectDatabase database, AllowedOperations allowed) {
     this.database = database;
+    this.allowed = allowed;
+  }
+
+  /** Works out what clients are shown as allowed. */
+  @FunctionalInterface
+  public interface AllowedOperations {
+    void refresh(Transaction tx, String vm) throws XenApiException;
   }
 
   /** An operation in progress; closing it ends the operation. */
@@ -150,19 +157,7 @@ public final class VmAdmission {
 
   /** Recomputes {@code allowed_operations} from the record. */
   public void refresh(Transaction tx, Ref<VM> vm) throws XenApiException {
-    List<VmOperations> allowed = new ArrayList<>();
-    for (VmOperations operation : STATES.keySet()) {
-      try {
-        check(tx, vm, operation);
-        allowed.add(operation);
-      } catch (XenApiException e) {
-        continue;
-      }
-    }
-    allowed.sort(null);
-    if (!allowed.equals(tx.get(vm, VM.ALLOWED_OPERATIONS))) {
-      tx.set(vm, VM.ALLOWED_OPERATIONS, allowed);
-    }
+    allowed.refresh(tx, vm.opaque());
   }
 
   /** At start-up: no operation of a server before this one is in progress any more. */

@@ -10,13 +10,21 @@ import java.util.UUID;
 public interface VmDisks {
 
   /**
-   * Attaches and activates a disk for a VM. Repeating it is no error.
+   * Attaches a disk for a VM, so that its hypervisor may open it but not use it yet. Repeating it
+   * is no error.
    *
    * @return the image file
-   * @throws XenApiException SR_NOT_ATTACHED, VDI_IN_USE while it is exported or another VM has it,
-   *     or what the driver says
+   * @throws XenApiException SR_NOT_ATTACHED, VDI_IN_USE while another VM has it, or what the driver
+   *     says
    */
   Path attach(Ref<VDI> vdi, UUID vm, boolean writable) throws XenApiException;
+
+  /**
+   * Lets the VM use an attached disk. Repeating it is no error.
+   *
+   * @throws XenApiException VDI_IN_USE while it is exported
+   */
+  void activate(Ref<VDI> vdi, UUID vm) throws XenApiException;
 
   /** The reverse, and returns when pending copies of the disk are drained; idempotent. */
   void detach(Ref<VDI> vdi, UUID vm) throws XenApiException;

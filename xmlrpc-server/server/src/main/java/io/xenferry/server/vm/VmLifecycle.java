@@ -78,6 +78,7 @@ public final class VmLifecycle {
         for (VmDisk disk : GuestSpecs.disks(db, vm)) {
           attached.add(disk);
           disks.attach(disk.vdi(), uuid(vm), disk.writable());
+          disks.activate(disk.vdi(), uuid(vm));
         }
         Guest guest =
             hypervisor.start(
@@ -327,7 +328,16 @@ public final class VmLifecycle {
     }
   }
 
-  /** The image of each disk of a VM, attached for it. */
+  /** Lets the guest of a VM use its disks, which {@link #spec} has attached. */
+  public void activateDisks(Ref<VM> vm) throws XenApiException {
+    for (VmDisk disk : GuestSpecs.disks(database.snapshot(), vm)) {
+      disks.activate(disk.vdi(), uuid(vm));
+    }
+  }
+
+  /**
+   * What the hypervisor needs for the VM, whose disks are attached for it but not yet activated.
+   */
   public GuestSpec spec(Ref<VM> vm) throws XenApiException {
     UUID uuid = uuid(vm);
     return GuestSpecs.of(

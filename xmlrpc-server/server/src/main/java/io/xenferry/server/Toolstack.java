@@ -1,0 +1,193 @@
+package io.xenferry.server;
+
+import io.xenferry.copy.CopyEngine;
+import io.xenferry.iscsi.embedded.EmbeddedTargetService;
+import io.xenferry.iscsi.target.ExportJournal;
+import io.xenferry.iscsi.target.FileExportJournal;
+import io.xenferry.iscsi.target.TargetService;
+import io.xenferry.iscsi.tgt.TgtTargetService;
+import io.xenferry.migration.gate.Gate;
+import io.xenferry.migration.ledger.Ledger;
+import io.xenferry.migration.ledger.SqliteLedger;
+import io.xenferry.migration.state.SecureRandomness;
+import io.xenferry.model.Host;
+import io.xenferry.model.Ref;
+import io.xenferry.model.XenApiException;
+import io.xenferry.model.db.ObjectDatabase;
+import io.xenferry.model.db.Row;
+import io.xenferry.server.call.Registry;
+import io.xenferry.server.call.ServerContext;
+import io.xenferry.server.http.Certificate;
+import io.xenferry.server.config.ServerConfig;
+import io.xenferry.server.config.ToolstackConfig;
+import io.xenferry.server.http.Router;
+import io.xenferry.server.messages.AllowedOperations;
+import io.xenferry.server.migration.MigrationService;
+import io.xenferry.server.storage.HostStorage;
+import io.xenferry.server.storage.StorageMessages;
+import io.xenferry.server.vm.VmAdmission;
+import io.xenferry.server.vm.VmLifecycle;
+import io.xenferry.server.vm.VmLifecycleMessages;
+import io.xenferry.spi.Hypervisor;
+import io.xenferry.spi.HypervisorProvider;
+import java.io.IOException;
+import java.net.InetAddress;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Instant;
+import java.util.List;
+import java.util.ServiceLoader;
+
+/**
+ * What makes this server more than a database: the ledger with its gate, storage, VMs, migrations;
+ * put together in one place, in the order of dependence.
+ *
+ * <pre>
+ *  Ledger ── Gate ──┬── HostStorage (SR drivers, iSCSI targets)
+ *                   ├── VmLifecycle (hypervisor)
+ *                   └── MigrationService (coordinator and its ports)
+ * </pre>
+ */
+final class Toolstack implements AutoCloseable {
+  /** Where distributions install it. */
+  private static final List<Path> TGTD =
+      List.of(Path.of("/usr/sbin/tgtd"), Path.of("/usr/bin/tgtd"), Path.of("/sbin/tgtd"));
+
+  private static final Path BOOT_ID = Path.of("/proc/sys/kernel/random/boot_id");
+
+  private final Ledger ledger;
+  private final TargetService targets;
+  private final Hypervisor hypervisor;
+  private final HostStorage storage;
+  private final VmLifecycle lifecycle;
+  private final MigrationService migrations;
+
+  /**
+   * @param port of this server's TLS listener
+   */
+  Toolstack(
+      ServerConfig config,
+      ServerContext context,
+      Registry registry,
+      AllowedOperations allowed,
+      Certificate certificate,
+      int port)
+      throws IOException, XenApiException {
+    ObjectDatabase database = context.db();
+    Path state = config.stateDirectory();
+    ToolstackConfig toolstack = config.toolstack();
+    Row hostRow = database.snapshot().rows("host").iterator().next();
+    Ref<Host> host = new Ref<>(hostRow.ref());
+    String hostUuid = database.snapshot().get(host, Host.UUID);
+    ledger =
+        SqliteLedger.open(
+            state.resolve("ledger.db"),
+            state.resolve("ledger.marker"),
+            hostUuid,
+            new SecureRandomness(),
+            Instant::now);
+    String boot = Files.readString(BOOT_ID).strip();
+    Gate gate = new Gate(ledger, boot);
+    InetAddress address = InetAddress.getByName(config.listen().address());
+    targets = targets(toolstack.targets(), state, address);
+    hypervisor = hypervisor(toolstack.hypervisor(), state.resolve("guests"));
+    storage = new HostStorage(database, targets, gate, host, state.resolve("datapaths.json"));
+    VmAdmission admission = new VmAdmission(database, allowed::refresh);
+    lifecycle =
+        new VmLifecycle(
+            database,
+            hypervisor,
+            gate,
+            storage,
+            admission,
+            host,
+            vm -> !ledger.unended(vm).isEmpty());
+    migrations =
+        new MigrationService(
+            new MigrationService.Parts(
+                database,
+                ledger,
+                gate,
+                hypervisor,
+                storage,
+                lifecycle,
+                admission,
+                context.sessions(),
+                new CopyEngine(CopyEngine.DEFAULT_REQUEST_SIZE, toolstack.copyMemory())),
+            toolstack.downtime(),
+            state.resolve("dirty"),
+            boot,
+            host,
+            hostUuid,
+            config.listen().address(),
+            port,
+            certificate.fingerprint().hex());
+    new StorageMessages(storage).register(registry);
+    new VmLifecycleMessages(lifecycle, gate, admission).register(registry);
+    migrations.register(registry);
+  }
+
+  private static TargetService targets(
+      ToolstackConfig.Targets wanted, Path state, InetAddress address) throws IOException {
+    ExportJournal journal = new FileExportJournal(state.resolve("exports"));
+    boolean tgtd =
+        switch (wanted) {
+          case TGTD -> true;
+          case EMBEDDED -> false;
+          case AUTO -> TGTD.stream().anyMatch(Files::isExecutable);
+        };
+    if (tgtd) {
+      return new TgtTargetService(
+          TgtTargetService.Settings.own(state.resolve("tgtd"), address), journal);
+    }
+    return new EmbeddedTargetService(
+        EmbeddedTargetService.Settings.at(state.resolve("targets"), address), journal);
+  }
+
+  private static Hypervisor hypervisor(String name, Path runDirectory) throws IOException {
+    for (HypervisorProvider provider : ServiceLoader.load(HypervisorProvider.class)) {
+      if (provider.name().equals(name)) {
+        return provider.open(runDirectory);
+      }
+    }
+    throw new IOException("there is no hypervisor " + name + " on the class path");
+  }
+
+  /** Adds the routes of migrations: the peers' and the users'. */
+  void mount(Router router) {
+    migrations.mount(router);
+  }
+
+  MigrationService migrations() {
+    return migrations;
+  }
+
+  HostStorage storage() {
+    return storage;
+  }
+
+  /** Takes up what a server before this one has left: storage, guests, migrations. */
+  void recover() throws IOException, XenApiException, InterruptedException {
+    storage.attachAll();
+    storage.closeExportsExcept(migrations.openExports());
+    lifecycle.reconcile();
+    migrations.recover();
+  }
+
+  @Override
+  public void close() {
+    try {
+      migrations.close();
+    } finally {
+      try {
+        hypervisor.close();
+      } finally {
+        try {
+          targets.close();
+        } finally {
+          ledger.close();
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,112 @@
+package io.xenferry.server.migration;
+
+import io.xenferry.migration.ports.DestinationPorts;
+import io.xenferry.migration.state.DiskTarget;
+import io.xenferry.migration.state.MigrationException;
+import io.xenferry.migration.state.MigrationId;
+import io.xenferry.migration.state.Plan;
+import io.xenferry.model.XenApiException;
+import io.xenferry.server.storage.MigrationDisks;
+import io.xenferry.server.storage.MigrationDisks.ExportName;
+import java.nio.channels.FileChannel;
+import java.nio.file.StandardOpenOption;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+
+/** The disks that arrive at this host, and their exports. */
+final class DestinationStorage implements DestinationPorts.Storage {
+  private final MigrationDisks disks;
+
+  DestinationStorage(MigrationDisks disks) {
+    this.disks = disks;
+  }
+
+  /** The name by which the source logs in; nobody else may. */
+  static String initiator(MigrationId migration) {
+    return "iqn.2026-01.io.xenferry:" + migration;
+  }
+
+  private static String tag(MigrationId migration) {
+    return migration.toString();
+  }
+
+  @Override
+  public CompletableFuture<Void> check(Plan plan) {
+    return run(
+        "check storage for " + plan.vm(),
+        () -> {
+          Map<String, Long> bytes = new LinkedHashMap<>();
+          plan.disks().forEach(d -> bytes.merge(d.sr(), d.size(), Long::sum));
+          disks.checkSpace(bytes);
+        });
+  }
+
+  @Override
+  public CompletableFuture<Void> createVdi(MigrationId migration, Plan.Disk disk, UUID vdi) {
+    return run("create " + vdi, () -> disks.create(disk.sr(), vdi, disk.size(), tag(migration)));
+  }
+
+  @Override
+  public CompletableFuture<DiskTarget> export(
+      MigrationId migration, Plan.Disk disk, DestinationPorts.ExportSpec export) {
+    return Effects.call(
+        "export " + export.vdi(),
+        () -> {
+          try {
+            String url =
+                disks.export(
+                    export.vdi(),
+                    new ExportName(
+                        export.name(), export.account(), export.secret(), initiator(migration)));
+            return new DiskTarget(disk.vdi(), export.vdi(), url, disk.size());
+          } catch (XenApiException e) {
+            throw translated(e);
+          }
+        });
+  }
+
+  @Override
+  public CompletableFuture<Void> closeExport(MigrationId migration, DestinationPorts.ExportSpec export) {
+    return run("close export " + export.name(), () -> disks.closeExport(export.vdi()));
+  }
+
+  @Override
+  public CompletableFuture<Void> removeAccount(MigrationId migration, String account) {
+    // The target service removes an account together with its export.
+    return CompletableFuture.completedFuture(null);
+  }
+
+  @Override
+  public CompletableFuture<Void> seal(UUID vdi, Plan.Disk disk, String digest) {
+    return run(
+        "flush " + vdi,
+        () -> {
+          try (FileChannel image = FileChannel.open(disks.image(vdi), StandardOpenOption.WRITE)) {
+            image.force(true);
+          }
+        });
+  }
+
+  @Override
+  public CompletableFuture<Void> destroyVdi(MigrationId migration, UUID vdi) {
+    return run("destroy " + vdi, () -> disks.destroyTagged(vdi, tag(migration)));
+  }
+
+  private static CompletableFuture<Void> run(String name, Effects.Effect effect) {
+    return Effects.run(
+        name,
+        () -> {
+          try {
+            effect.run();
+          } catch (XenApiException e) {
+            throw translated(e);
+          }
+        });
+  }
+
+  private static MigrationException translated(XenApiException e) {
+    return new MigrationException(e.code(), e.params(), String.valueOf(e.getMessage()), e);
+  }
+}

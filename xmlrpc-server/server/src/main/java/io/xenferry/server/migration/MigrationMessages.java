@@ -1,0 +1,201 @@
+package io.xenferry.server.migration;
+
+import io.xenferry.migration.state.Plan;
+import io.xenferry.model.Host;
+import io.xenferry.model.Network;
+import io.xenferry.model.PIF;
+import io.xenferry.model.Ref;
+import io.xenferry.model.SR;
+import io.xenferry.model.VDI;
+import io.xenferry.model.VIF;
+import io.xenferry.model.VM;
+import io.xenferry.model.Value;
+import io.xenferry.model.XenApiException;
+import io.xenferry.model.db.Row;
+import io.xenferry.model.db.Snapshot;
+import io.xenferry.server.call.Call;
+import io.xenferry.server.call.Registry;
+import io.xenferry.server.task.Task;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/**
+ * The messages that move VMs. {@code host.migrate_receive} with {@code VM.migrate_send} is the
+ * published pair; {@code VM.receive} with {@code VM.migrate} is the same job with one SR for all
+ * disks, and networks chosen by the destination's options.
+ */
+public final class MigrationMessages {
+  /** The key of the token that XenFerry's servers understand; foreign ones pass it on unread. */
+  static final String TOKEN = "xenferry";
+
+  /** In the token of VM.receive: the SR that all disks go to. */
+  static final String SR_KEY = "sr";
+
+  /** In the token of VM.receive, before the reference of a VIF at the source: its network here. */
+  static final String VIF_PREFIX = "vif:";
+
+  private static final String TEST = "MigrationTest.";
+
+  private final Migrations migrations;
+
+  public MigrationMessages(Migrations migrations) {
+    this.migrations = migrations;
+  }
+
+  public void register(Registry r) {
+    r.implement("host.migrate_receive", this::migrateReceive, TEST + "aTokenIssuedLeavesNothing");
+    r.implement("VM.assert_can_migrate", this::assertCanMigrate, TEST + "obstaclesAreNamed");
+    r.implement("VM.migrate_send", this::migrateSend, TEST + "movesARunningVmWithItsDisks");
+    r.implement("VM.receive", this::receive, TEST + "movesByReceiveAndMigrate");
+    r.implement("VM.migrate", this::migrate, TEST + "movesByReceiveAndMigrate");
+  }
+
+  private Value migrateReceive(Call call) throws XenApiException {
+    Snapshot db = call.server().db().snapshot();
+    return Value.ofTexts(token(db, call.ref(0), call.ref(1)));
+  }
+
+  /**
+   * The published keys, then our own. The session in it is good for nothing, so it leaks nothing.
+   */
+  private Map<String, String> token(Snapshot db, Ref<Host> host, Ref<Network> network)
+      throws XenApiException {
+    db.get(host, Host.UUID);
+    db.get(network, Network.UUID);
+    Ref<PIF> pif = null;
+    for (Row row : db.rows("PIF")) {
+      Ref<PIF> candidate = new Ref<>(row.ref());
+      if (db.get(candidate, PIF.HOST).equals(host)
+          && db.get(candidate, PIF.NETWORK).equals(network)) {
+        pif = candidate;
+      }
+    }
+    if (pif == null) {
+      throw new XenApiException("HOST_CANNOT_ATTACH_NETWORK", host.opaque(), network.opaque());
+    }
+    String ip = db.get(pif, PIF.IP);
+    if (ip.isEmpty()) {
+      throw new XenApiException("INTERFACE_HAS_NO_IP", pif.opaque());
+    }
+    String session = Ref.random().opaque();
+    Map<String, String> token = new LinkedHashMap<>();
+    token.put("SM", "http://" + ip + "/services/SM?session_id=" + session);
+    token.put("xenops", "http://" + ip + "/services/xenops?session_id=" + session);
+    token.put("host", host.opaque());
+    token.put("session_id", session);
+    token.put("master", "http://" + ip);
+    token.put(TOKEN, migrations.issueToken(ip));
+    return token;
+  }
+
+  private Value receive(Call call) throws XenApiException {
+    Snapshot db = call.server().db().snapshot();
+    Ref<Host> host = call.ref(0);
+    Ref<SR> sr = call.ref(1);
+    db.get(sr, SR.UUID);
+    Ref<Network> network = null;
+    for (Row row : db.rows("PIF")) {
+      Ref<PIF> pif = new Ref<>(row.ref());
+      if (db.get(pif, PIF.MANAGEMENT) && db.get(pif, PIF.HOST).equals(host)) {
+        network = db.get(pif, PIF.NETWORK);
+      }
+    }
+    if (network == null) {
+      throw new XenApiException("HOST_HAS_NO_MANAGEMENT_IP");
+    }
+    Map<String, String> token = token(db, host, network);
+    token.put(SR_KEY, sr.opaque());
+    for (Map.Entry<String, String> option : call.textMap(2).entrySet()) {
+      if (option.getKey().startsWith(VIF_PREFIX)) {
+        db.get(new Ref<Network>(option.getValue()), Network.UUID);
+        token.put(option.getKey(), option.getValue());
+      }
+    }
+    token.put(VIF_PREFIX + "*", network.opaque());
+    return Value.ofTexts(token);
+  }
+
+  private Value assertCanMigrate(Call call) throws XenApiException, InterruptedException {
+    Ref<VM> vm = call.ref(0);
+    Request request =
+        new Request(vm, call.textMap(1), call.textMap(3), call.textMap(4), call.textMap(5));
+    migrations.check(request);
+    return Value.VOID;
+  }
+
+  private Value migrateSend(Call call) throws XenApiException, InterruptedException {
+    Ref<VM> vm = call.ref(0);
+    return Value.of(
+        migrations.send(
+            new Request(vm, call.textMap(1), call.textMap(3), call.textMap(4), call.textMap(5)),
+            task(call)));
+  }
+
+  private Value migrate(Call call) throws XenApiException, InterruptedException {
+    Ref<VM> vm = call.ref(0);
+    Map<String, String> token = call.textMap(1);
+    Snapshot db = call.server().db().snapshot();
+    String sr = token.getOrDefault(SR_KEY, "");
+    Map<String, String> vdis = new LinkedHashMap<>();
+    for (var disk : io.xenferry.server.vm.GuestSpecs.disks(db, vm)) {
+      vdis.put(disk.vdi().opaque(), sr);
+    }
+    Map<String, String> vifs = new LinkedHashMap<>();
+    for (Ref<VIF> vif : db.get(vm, VM.VIFS)) {
+      String network =
+          token.getOrDefault(VIF_PREFIX + vif.opaque(), token.getOrDefault(VIF_PREFIX + "*", ""));
+      if (!network.isEmpty()) {
+        vifs.put(vif.opaque(), network);
+      }
+    }
+    return Value.of(
+        migrations.send(new Request(vm, token, vdis, vifs, call.textMap(3)), task(call)));
+  }
+
+  private static Task task(Call call) throws XenApiException {
+    Optional<Task> task = call.task();
+    return task.orElseThrow(
+        () -> new XenApiException("INTERNAL_ERROR", call.message().wireName() + " has no task"));
+  }
+
+  /**
+   * What a client asks for; maps keyed by references at the source, valued by references at the
+   * destination.
+   */
+  record Request(
+      Ref<VM> vm,
+      Map<String, String> dest,
+      Map<String, String> vdis,
+      Map<String, String> vifs,
+      Map<String, String> options) {
+
+    boolean copy() {
+      return "true".equals(options.get("copy"));
+    }
+
+    Optional<String> token() {
+      return Optional.ofNullable(dest.get(TOKEN));
+    }
+
+    List<Plan.Disk> disks(Snapshot db) throws XenApiException {
+      List<Plan.Disk> disks = new java.util.ArrayList<>();
+      for (var disk : io.xenferry.server.vm.GuestSpecs.disks(db, vm)) {
+        String sr = vdis.get(disk.vdi().opaque());
+        if (sr == null) {
+          throw new XenApiException("VDI_NOT_IN_MAP", disk.vdi().opaque());
+        }
+        disks.add(
+            new Plan.Disk(
+                java.util.UUID.fromString(db.get(disk.vdi(), VDI.UUID)),
+                disk.device(),
+                db.get(disk.vdi(), VDI.VIRTUAL_SIZE),
+                sr,
+                options.getOrDefault("strategy", "log-dirty"),
+                !disk.writable()));
+      }
+      return disks;
+    }
+  }
+}

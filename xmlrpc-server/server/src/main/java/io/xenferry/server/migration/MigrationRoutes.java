@@ -1,0 +1,270 @@
+package io.xenferry.server.migration;
+
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.xenferry.migration.Coordinator;
+import io.xenferry.migration.state.MigrationException;
+import io.xenferry.migration.state.MigrationId;
+import io.xenferry.migration.state.MigrationStatus;
+import io.xenferry.migration.state.Role;
+import io.xenferry.model.XenApiException;
+import io.xenferry.server.http.Answers;
+import io.xenferry.server.http.Router;
+import io.xenferry.server.session.Session;
+import io.xenferry.server.session.Sessions;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.Base64;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.ArrayBlockingQueue;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import org.eclipse.jetty.http.HttpHeader;
+import org.eclipse.jetty.http.HttpStatus;
+import org.eclipse.jetty.io.Content;
+import org.eclipse.jetty.server.Request;
+import org.eclipse.jetty.server.Response;
+import org.eclipse.jetty.util.Callback;
+import org.eclipse.jetty.util.Fields;
+
+/**
+ * The REST interface of migrations, for people and their programs; docs/rest.md lists it.
+ *
+ * <pre>
+ * GET    /v1/migrations                          all, oldest first
+ * GET    /v1/migrations/{id}                     one
+ * GET    /v1/migrations/{id}/events              its changes, as server-sent events, until it ends
+ * GET    /v1/migrations/events                   those of all, without end
+ * POST   /v1/migrations/{id}/cancel | force-commit | force-resume | release
+ * </pre>
+ */
+final class MigrationRoutes {
+  private static final String BASE = "/v1/migrations";
+  private static final JsonNodeFactory JSON = JsonNodeFactory.instance;
+
+  /** A slow reader loses the oldest events: each holds the whole status. */
+  private static final int QUEUE = 64;
+
+  private static final Duration KEEP_ALIVE = Duration.ofSeconds(15);
+  private static final Duration DECISION = Duration.ofSeconds(30);
+
+  private final Coordinator coordinator;
+  private final SourceCopies copies;
+  private final Sessions sessions;
+
+  MigrationRoutes(Coordinator coordinator, SourceCopies copies, Sessions sessions) {
+    this.coordinator = coordinator;
+    this.copies = copies;
+    this.sessions = sessions;
+  }
+
+  void mount(Router router) {
+    router.route("GET", BASE, this::get).route("POST", BASE, this::post);
+  }
+
+  private boolean get(Request request, Response response, Callback callback) throws Exception {
+    if (authenticate(request).isEmpty()) {
+      return unauthorized(response, callback);
+    }
+    String path = Request.getPathInContext(request).substring(BASE.length());
+    if (path.isEmpty() || path.equals("/")) {
+      ArrayNode all = JSON.arrayNode();
+      coordinator.statuses().forEach(s -> all.add(json(s)));
+      return send(response, callback, HttpStatus.OK_200, all.toString());
+    }
+    if (path.equals("/events")) {
+      return follow(response, callback, Optional.empty());
+    }
+    String[] parts = path.substring(1).split("/", -1);
+    Optional<MigrationStatus> status = find(parts[0]);
+    if (status.isEmpty() || parts.length > 2) {
+      Answers.error(response, callback, HttpStatus.NOT_FOUND_404);
+      return true;
+    }
+    if (parts.length == 1) {
+      return send(response, callback, HttpStatus.OK_200, json(status.get()).toString());
+    }
+    if (parts[1].equals("events")) {
+      return follow(response, callback, status);
+    }
+    Answers.error(response, callback, HttpStatus.NOT_FOUND_404);
+    return true;
+  }
+
+  private boolean post(Request request, Response response, Callback callback) throws Exception {
+    Optional<Session> session = authenticate(request);
+    if (session.isEmpty()) {
+      return unauthorized(response, callback);
+    }
+    if (!session.get().operator()) {
+      return send(
+          response, callback, HttpStatus.FORBIDDEN_403, error("RBAC_PERMISSION_DENIED", List.of()));
+    }
+    String[] parts = Request.getPathInContext(request).substring(BASE.length()).split("/", -1);
+    Optional<MigrationStatus> status = parts.length == 3 ? find(parts[1]) : Optional.empty();
+    if (status.isEmpty()) {
+      Answers.error(response, callback, HttpStatus.NOT_FOUND_404);
+      return true;
+    }
+    MigrationId id = status.get().migration();
+    String operator = session.get().user();
+    CompletableFuture<Void> decided;
+    switch (parts[2]) {
+      case "cancel" -> decided = coordinator.cancel(id, status.get().role());
+      case "force-commit" -> decided = coordinator.forceCommit(id, operator);
+      case "force-resume" -> decided = coordinator.forceResume(id, operator);
+      case "release" -> decided = coordinator.release(id, status.get().role(), operator);
+      default -> {
+        Answers.error(response, callback, HttpStatus.NOT_FOUND_404);
+        return true;
+      }
+    }
+    try {
+      decided.get(DECISION.toSeconds(), TimeUnit.SECONDS);
+    } catch (ExecutionException e) {
+      if (e.getCause() instanceof MigrationException refused) {
+        return send(
+            response, callback, HttpStatus.CONFLICT_409, error(refused.code(), refused.params()));
+      }
+      throw e;
+    } catch (TimeoutException e) {
+      return send(
+          response,
+          callback,
+          HttpStatus.ACCEPTED_202,
+          find(parts[1]).map(s -> json(s).toString()).orElse("{}"));
+    }
+    return send(
+        response,
+        callback,
+        HttpStatus.OK_200,
+        find(parts[1]).map(s -> json(s).toString()).orElse("{}"));
+  }
+
+  private Optional<MigrationStatus> find(String id) {
+    MigrationId migration;
+    try {
+      migration = MigrationId.parse(id);
+    } catch (IllegalArgumentException e) {
+      return Optional.empty();
+    }
+    return coordinator
+        .status(migration, Role.SOURCE)
+        .or(() -> coordinator.status(migration, Role.DESTINATION));
+  }
+
+  private ObjectNode json(MigrationStatus status) {
+    return MigrationJson.of(
+        status,
+        status.role() == Role.SOURCE ? copies.snapshot(status.migration()) : Optional.empty());
+  }
+
+  /** Sends the present state first, then each change. */
+  private boolean follow(Response response, Callback callback, Optional<MigrationStatus> one)
+      throws Exception {
+    BlockingQueue<MigrationStatus> queue = new ArrayBlockingQueue<>(QUEUE);
+    AutoCloseable listener =
+        coordinator.listen(status -> {
+          if (one.isEmpty()
+              || one.get().migration().equals(status.migration())
+                  && one.get().role() == status.role()) {
+            while (!queue.offer(status)) {
+              queue.poll();
+            }
+          }
+        });
+    response.getHeaders().put(HttpHeader.CONTENT_TYPE, "text/event-stream");
+    response.getHeaders().put(HttpHeader.CACHE_CONTROL, "no-cache, no-store");
+    try (listener;
+        OutputStream out = Content.Sink.asOutputStream(response)) {
+      for (MigrationStatus status : one.map(List::of).orElseGet(coordinator::statuses)) {
+        event(out, status);
+      }
+      boolean ended = one.isPresent() && one.get().ended();
+      while (!ended) {
+        MigrationStatus status = queue.poll(KEEP_ALIVE.toSeconds(), TimeUnit.SECONDS);
+        if (status == null) {
+          out.write(":\n\n".getBytes(StandardCharsets.UTF_8));
+          out.flush();
+        } else {
+          event(out, status);
+          ended = one.isPresent() && status.ended();
+        }
+      }
+    } catch (IOException e) {
+      callback.failed(e);
+      return true;
+    }
+    callback.succeeded();
+    return true;
+  }
+
+  private void event(OutputStream out, MigrationStatus status) throws IOException {
+    out.write(("data: " + json(status) + "\n\n").getBytes(StandardCharsets.UTF_8));
+    out.flush();
+  }
+
+  /** A session by cookie or query, the Unix socket's root, or a name and password for this once. */
+  private Optional<Session> authenticate(Request request) throws Exception {
+    if (Answers.origin(request).trusted()) {
+      return Optional.of(new Session("", "root", "unix", new Session.Superuser()));
+    }
+    Fields query = Request.extractQueryParameters(request);
+    String ref = query.getValue("session_id");
+    if (ref == null) {
+      ref =
+          Request.getCookies(request).stream()
+              .filter(c -> c.getName().equals("session_id"))
+              .map(c -> c.getValue())
+              .findFirst()
+              .orElse(null);
+    }
+    try {
+      if (ref != null) {
+        return Optional.of(sessions.check(ref));
+      }
+      String basic = request.getHeaders().get(HttpHeader.AUTHORIZATION);
+      if (basic == null || !basic.startsWith("Basic ")) {
+        return Optional.empty();
+      }
+      String pair =
+          new String(Base64.getDecoder().decode(basic.substring(6)), StandardCharsets.UTF_8);
+      int colon = pair.indexOf(':');
+      if (colon < 0) {
+        return Optional.empty();
+      }
+      Session session = sessions.login(pair.substring(0, colon), pair.substring(colon + 1), "rest");
+      sessions.close(session.ref());
+      return Optional.of(session);
+    } catch (XenApiException | IllegalArgumentException e) {
+      return Optional.empty();
+    }
+  }
+
+  private static boolean unauthorized(Response response, Callback callback) {
+    response.getHeaders().put(HttpHeader.WWW_AUTHENTICATE, "Basic realm=\"xenferry\"");
+    Answers.error(response, callback, HttpStatus.UNAUTHORIZED_401);
+    return true;
+  }
+
+  private static String error(String code, List<String> params) {
+    ObjectNode node = JSON.objectNode();
+    node.put("code", code);
+    ArrayNode list = node.putArray("params");
+    params.forEach(list::add);
+    return node.toString();
+  }
+
+  private static boolean send(Response response, Callback callback, int status, String json) {
+    Answers.bytes(
+        response, callback, status, "application/json", json.getBytes(StandardCharsets.UTF_8));
+    return true;
+  }
+}

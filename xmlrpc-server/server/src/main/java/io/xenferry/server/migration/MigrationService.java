@@ -1,0 +1,190 @@
+package io.xenferry.server.migration;
+
+import io.xenferry.copy.CopyEngine;
+import io.xenferry.copy.CopyOptions;
+import io.xenferry.iscsi.initiator.IscsiOptions;
+import io.xenferry.migration.Coordinator;
+import io.xenferry.migration.gate.Gate;
+import io.xenferry.migration.ledger.JournalEntry;
+import io.xenferry.migration.ledger.Ledger;
+import io.xenferry.migration.peer.PeerAddress;
+import io.xenferry.migration.ports.DestinationPorts;
+import io.xenferry.migration.ports.SourcePorts;
+import io.xenferry.migration.state.Deadlines;
+import io.xenferry.migration.state.MigrationId;
+import io.xenferry.migration.state.Role;
+import io.xenferry.migration.state.SecureRandomness;
+import io.xenferry.model.Host;
+import io.xenferry.model.Ref;
+import io.xenferry.model.VM;
+import io.xenferry.model.XenApiException;
+import io.xenferry.model.db.ObjectDatabase;
+import io.xenferry.server.call.Registry;
+import io.xenferry.server.http.Router;
+import io.xenferry.server.session.Sessions;
+import io.xenferry.server.storage.HostStorage;
+import io.xenferry.server.vm.VmAdmission;
+import io.xenferry.server.vm.VmLifecycle;
+import io.xenferry.spi.Guest;
+import io.xenferry.spi.GuestSpec;
+import io.xenferry.spi.Hypervisor;
+import io.xenferry.time.RealScheduler;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Optional;
+import java.util.Set;
+import java.util.UUID;
+import java.util.concurrent.ExecutionException;
+import java.util.stream.Collectors;
+
+/** The coordinator of this host with its ports, and what clients and peers reach it by. */
+public final class MigrationService implements AutoCloseable {
+  private final RealScheduler scheduler = new RealScheduler("coordinator");
+  private final HttpPeers peers = new HttpPeers();
+  private final Ledger ledger;
+  private final Coordinator coordinator;
+  private final Migrations migrations;
+  private final PeerRoutes peerRoutes;
+  private final MigrationRoutes routes;
+  private final MigrationTable table;
+
+  /** What it stands on. */
+  public record Parts(
+      ObjectDatabase database,
+      Ledger ledger,
+      Gate gate,
+      Hypervisor hypervisor,
+      HostStorage storage,
+      VmLifecycle lifecycle,
+      VmAdmission admission,
+      Sessions sessions,
+      CopyEngine engine) {}
+
+  /**
+   * @param dirtyLogs directory of the durable dirty logs
+   * @param boot names this boot of the host
+   * @param address and port: how peers reach this server unless a token says otherwise
+   * @param fingerprint SHA-256 of its certificate, lower-case hex
+   */
+  public MigrationService(
+      Parts parts,
+      Duration downtime,
+      Path dirtyLogs,
+      String boot,
+      Ref<Host> host,
+      String hostUuid,
+      String address,
+      int port,
+      String fingerprint) {
+    this.ledger = parts.ledger();
+    SourceCopies copies =
+        new SourceCopies(
+            parts.engine(),
+            parts.hypervisor(),
+            parts.storage()::image,
+            dirtyLogs,
+            CopyOptions.DEFAULT.withDowntimeBudget(downtime),
+            IscsiOptions.defaults());
+    SourceGuests guests = new SourceGuests(parts.hypervisor(), downtime, new MemoryStreams());
+    SourceObjects objects = new SourceObjects(parts.database(), parts.storage(), parts.storage());
+    DestinationStorage storage = new DestinationStorage(parts.storage());
+    DestinationMetadata metadata =
+        new DestinationMetadata(parts.database(), parts.lifecycle(), parts.storage());
+    DestinationGuests arriving = new DestinationGuests(parts.hypervisor(), new HiddenVms(parts));
+    coordinator =
+        new Coordinator(
+            scheduler,
+            ledger,
+            parts.gate(),
+            new SecureRandomness(),
+            Deadlines.DEFAULT,
+            new Source(guests, copies, objects),
+            new Destination(storage, metadata, arriving),
+            peers,
+            hostUuid,
+            new PeerAddress("https://" + authority(address, port), fingerprint),
+            boot);
+    migrations = new Migrations(parts.database(), coordinator, parts.admission(), host, port);
+    peerRoutes = new PeerRoutes(coordinator.endpoint(), id -> incoming(parts, id));
+    table = new MigrationTable(coordinator, parts.sessions());
+    routes = new MigrationRoutes(coordinator, copies, parts.sessions());
+  }
+
+  private static String authority(String address, int port) {
+    return (address.contains(":") ? "[" + address + "]" : address) + ":" + port;
+  }
+
+  /** The guest that waits for the memory of a migration. */
+  private Optional<Guest> incoming(Parts parts, MigrationId id) throws Exception {
+    var status = coordinator.status(id, Role.DESTINATION);
+    return status.isPresent() ? parts.hypervisor().find(status.get().vm()) : Optional.empty();
+  }
+
+  private record HiddenVms(Parts parts) implements DestinationGuests.Specs {
+    private Ref<VM> find(UUID vm) throws XenApiException {
+      return parts
+          .database()
+          .snapshot()
+          .byUuid("VM", vm.toString())
+          .map(row -> new Ref<VM>(row.ref()))
+          .orElseThrow(() -> new XenApiException("UUID_INVALID", "VM", vm.toString()));
+    }
+
+    @Override
+    public GuestSpec of(UUID vm) throws XenApiException {
+      return parts.lifecycle().spec(find(vm));
+    }
+
+    @Override
+    public void activateDisks(UUID vm) throws XenApiException {
+      parts.lifecycle().activateDisks(find(vm));
+    }
+  }
+
+  private record Source(Guests guests, Copies copies, Objects objects) implements SourcePorts {}
+
+  private record Destination(Storage storage, Metadata metadata, Guests guests)
+      implements DestinationPorts {}
+
+  public void register(Registry registry) {
+    new MigrationMessages(migrations).register(registry);
+  }
+
+  public void mount(Router router) {
+    peerRoutes.mount(router);
+    routes.mount(router);
+  }
+
+  /** What {@code xe} shows and decides. */
+  public io.xenferry.cli.Migrations table() {
+    return table;
+  }
+
+  public Coordinator coordinator() {
+    return coordinator;
+  }
+
+  /** Names of the exports that may exist by the ledger's word; all others are leftovers. */
+  public Set<String> openExports() {
+    return ledger.journal().stream()
+        .filter(e -> e.kind() == JournalEntry.Kind.EXPORT)
+        .filter(e -> e.standing() == JournalEntry.Standing.OPEN)
+        .map(JournalEntry::name)
+        .collect(Collectors.toSet());
+  }
+
+  /** Takes up the ledger's unended migrations; peers' messages are answered from then on. */
+  public void recover() throws InterruptedException {
+    try {
+      coordinator.recover().get();
+    } catch (ExecutionException e) {
+      throw new IllegalStateException("the ledger cannot be taken up", e.getCause());
+    }
+  }
+
+  @Override
+  public void close() {
+    peers.close();
+    scheduler.close();
+  }
+}

@@ -1,0 +1,250 @@
+package io.xenferry.server.migration;
+
+import io.xenferry.migration.Coordinator;
+import io.xenferry.migration.MoveRequest;
+import io.xenferry.migration.state.MigrationException;
+import io.xenferry.migration.state.MigrationId;
+import io.xenferry.migration.state.MigrationStatus;
+import io.xenferry.migration.state.Plan;
+import io.xenferry.migration.state.Role;
+import io.xenferry.model.Host;
+import io.xenferry.model.Ref;
+import io.xenferry.model.VIF;
+import io.xenferry.model.VM;
+import io.xenferry.model.VmOperations;
+import io.xenferry.model.VmPowerState;
+import io.xenferry.model.XenApiException;
+import io.xenferry.model.db.ObjectDatabase;
+import io.xenferry.model.db.Snapshot;
+import io.xenferry.server.migration.MigrationMessages.Request;
+import io.xenferry.server.task.Task;
+import io.xenferry.server.vm.VmAdmission;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import java.util.concurrent.ExecutionException;
+
+/** Moves VMs for clients: checks a request, builds its plan, and follows the coordinator. */
+public final class Migrations {
+  /** What {@code options} may hold; anything else is a mistake that would go unnoticed. */
+  private static final Set<String> OPTIONS =
+      Set.of(
+          "force",
+          "copy",
+          "live",
+          "compress",
+          "network",
+          "strategy",
+          "max-downtime",
+          "bandwidth",
+          "keep-source",
+          "verify");
+
+  private static final Set<String> STRATEGIES = Set.of("log-dirty", "auto");
+
+  private final ObjectDatabase database;
+  private final Coordinator coordinator;
+  private final VmAdmission admission;
+  private final Ref<Host> host;
+  private final int port;
+
+  /**
+   * @param port of this server's TLS listener, for tokens
+   */
+  Migrations(
+      ObjectDatabase database,
+      Coordinator coordinator,
+      VmAdmission admission,
+      Ref<Host> host,
+      int port) {
+    this.database = database;
+    this.coordinator = coordinator;
+    this.admission = admission;
+    this.host = host;
+    this.port = port;
+  }
+
+  /** A token for one migration to this host, through one of its addresses. */
+  String issueToken(String address) {
+    String authority = address.contains(":") ? "[" + address + "]" : address;
+    return coordinator.issueToken(List.of(), "https://" + authority + ":" + port);
+  }
+
+  /** Every check that can be made without doing anything; first failure wins. */
+  void check(Request request) throws XenApiException {
+    Snapshot db = database.snapshot();
+    admission.check(db, request.vm(), VmOperations.MIGRATE_SEND);
+    prepare(db, request, Ref.random());
+  }
+
+  /**
+   * Moves the VM, and returns when it is the destination's.
+   *
+   * @return the VM's reference in the destination's pool
+   */
+  Ref<VM> send(Request request, Task task) throws XenApiException, InterruptedException {
+    Ref<VM> vm = request.vm();
+    Ref<VM> there = Ref.random();
+    try (var operation = admission.begin(vm, VmOperations.MIGRATE_SEND, task.ref())) {
+      MoveRequest move = prepare(database.snapshot(), request, there);
+      Coordinator.Started started = await(coordinator.start(move), vm);
+      follow(started, task, vm);
+    }
+    return there;
+  }
+
+  private MoveRequest prepare(Snapshot db, Request request, Ref<VM> there) throws XenApiException {
+    Ref<VM> vm = request.vm();
+    checkOptions(request);
+    String token =
+        request
+            .token()
+            .orElseThrow(() ->
+                failed(
+                    db,
+                    vm,
+                    "the destination is not a XenFerry server: it knows no commit point, so"
+                        + " nothing was begun"));
+    if (db.row("host", request.dest().getOrDefault("host", "")).isPresent()) {
+      throw failed(db, vm, "the destination is this host itself");
+    }
+    Map<Ref<VIF>, String> networks = networks(db, request);
+    VmPowerState state = db.get(vm, VM.POWER_STATE);
+    if (request.copy() && state != VmPowerState.HALTED) {
+      throw new XenApiException("VM_BAD_POWER_STATE", vm.opaque(), "halted", state.wire());
+    }
+    UUID uuid = UUID.fromString(db.get(vm, VM.UUID));
+    boolean running = state == VmPowerState.RUNNING;
+    Plan plan =
+        new Plan(
+            uuid,
+            request.copy() ? UUID.randomUUID() : uuid,
+            db.get(vm, VM.NAME_LABEL),
+            running ? Plan.Power.RUNNING : Plan.Power.HALTED,
+            running ? db.get(vm, VM.MEMORY_STATIC_MAX) : 0,
+            request.disks(db),
+            request.copy(),
+            "true".equals(request.options().get("keep-source")),
+            request.options());
+    return new MoveRequest(plan, VmDocument.of(db, vm, there, networks).text(), token);
+  }
+
+  private static void checkOptions(Request request) throws XenApiException {
+    for (Map.Entry<String, String> option : request.options().entrySet()) {
+      if (!OPTIONS.contains(option.getKey())) {
+        throw new XenApiException("INVALID_VALUE", "options", option.getKey());
+      }
+      boolean valid =
+          switch (option.getKey()) {
+            case "strategy" -> STRATEGIES.contains(option.getValue());
+            case "max-downtime", "bandwidth" -> option.getValue().matches("[1-9][0-9]{0,14}");
+            case "keep-source", "verify", "copy", "live" ->
+                option.getValue().matches("(?i)true|false");
+            default -> true;
+          };
+      if (!valid) {
+        throw new XenApiException("INVALID_VALUE", option.getKey(), option.getValue());
+      }
+    }
+  }
+
+  /** For each VIF the network that was given, for it or for another with the same MAC. */
+  private static Map<Ref<VIF>, String> networks(Snapshot db, Request request)
+      throws XenApiException {
+    Map<String, String> byMac = new LinkedHashMap<>();
+    Map<Ref<VIF>, String> networks = new LinkedHashMap<>();
+    List<Ref<VIF>> vifs = db.get(request.vm(), VM.VIFS);
+    for (Ref<VIF> vif : vifs) {
+      String network = request.vifs().get(vif.opaque());
+      if (network != null) {
+        networks.put(vif, network);
+        byMac.put(db.get(vif, VIF.MAC), network);
+      }
+    }
+    for (Ref<VIF> vif : vifs) {
+      String network = byMac.get(db.get(vif, VIF.MAC));
+      if (network == null) {
+        throw new XenApiException("VIF_NOT_IN_MAP", vif.opaque());
+      }
+      networks.putIfAbsent(vif, network);
+    }
+    return networks;
+  }
+
+  private void follow(Coordinator.Started started, Task task, Ref<VM> vm)
+      throws XenApiException, InterruptedException {
+    MigrationId id = started.migration();
+    task.cancellable(true);
+    task.onCancel(() -> coordinator.cancel(id, Role.SOURCE));
+    AutoCloseable listener =
+        coordinator.listen(status -> {
+          if (status.migration().equals(id) && status.role() == Role.SOURCE) {
+            Effects.run("progress of " + id, () -> task.progress(status.progress()));
+          }
+        });
+    try {
+      await(started.outcome(), vm);
+    } catch (XenApiException e) {
+      task.throwIfCancelled();
+      throw e;
+    } finally {
+      try {
+        listener.close();
+      } catch (Exception e) {
+        throw new IllegalStateException(e);
+      }
+    }
+  }
+
+  private <T> T await(CompletableFuture<T> future, Ref<VM> vm)
+      throws XenApiException, InterruptedException {
+    try {
+      return future.get();
+    } catch (ExecutionException e) {
+      Throwable cause = e.getCause();
+      while (cause instanceof CompletionException && cause.getCause() != null) {
+        cause = cause.getCause();
+      }
+      if (cause instanceof MigrationException failure) {
+        throw withHosts(failure, vm);
+      }
+      throw failed(database.snapshot(), vm, String.valueOf(cause)).withCause(e);
+    }
+  }
+
+  /** VM_MIGRATE_FAILED has four parameters; the coordinator knows the first and the last. */
+  private XenApiException withHosts(MigrationException failure, Ref<VM> vm) throws XenApiException {
+    if (failure.code().equals("VM_MIGRATE_FAILED") && failure.params().size() == 2) {
+      return failed(database.snapshot(), vm, failure.params().get(1)).withCause(failure);
+    }
+    return failure.toXenApi();
+  }
+
+  private XenApiException failed(Snapshot db, Ref<VM> vm, String sentence) {
+    String here = "";
+    String name = vm.opaque();
+    try {
+      here = db.get(host, Host.UUID);
+      name = db.get(vm, VM.UUID);
+    } catch (XenApiException e) {
+      return new XenApiException("VM_MIGRATE_FAILED", name, here, "", sentence).withCause(e);
+    }
+    return new XenApiException("VM_MIGRATE_FAILED", name, here, "", sentence);
+  }
+
+  /** All migrations that this host's ledger holds, oldest first. */
+  List<MigrationStatus> statuses() {
+    return coordinator.statuses();
+  }
+
+  Optional<MigrationStatus> status(MigrationId migration) {
+    return coordinator
+        .status(migration, Role.SOURCE)
+        .or(() -> coordinator.status(migration, Role.DESTINATION));
+  }
+}

@@ -1,0 +1,95 @@
+package io.xenferry.server.migration;
+
+import io.xenferry.migration.ports.SourcePorts;
+import io.xenferry.migration.state.MigrationId;
+import io.xenferry.migration.state.Plan;
+import io.xenferry.model.Ref;
+import io.xenferry.model.VM;
+import io.xenferry.model.VmOperations;
+import io.xenferry.model.VmPowerState;
+import io.xenferry.model.db.ObjectDatabase;
+import io.xenferry.model.db.Row;
+import io.xenferry.server.storage.MigrationDisks;
+import io.xenferry.server.vm.GuestSpecs;
+import io.xenferry.server.vm.GuestSpecs.VmDisk;
+import io.xenferry.server.vm.VmDisks;
+import io.xenferry.server.vm.VmRecords;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+
+/** What the source still has of a VM that it has given away. */
+final class SourceObjects implements SourcePorts.Objects {
+  private final ObjectDatabase database;
+  private final VmDisks vmDisks;
+  private final MigrationDisks disks;
+
+  SourceObjects(ObjectDatabase database, VmDisks vmDisks, MigrationDisks disks) {
+    this.database = database;
+    this.vmDisks = vmDisks;
+    this.disks = disks;
+  }
+
+  private Optional<Ref<VM>> find(UUID vm) {
+    return database.snapshot().byUuid("VM", vm.toString()).map(Row::ref).map(Ref::new);
+  }
+
+  @Override
+  public CompletableFuture<Void> removeVm(MigrationId migration, Plan plan) {
+    return Effects.run(
+        "remove record of " + plan.vm(),
+        () -> {
+          Optional<Ref<VM>> vm = find(plan.vm());
+          if (vm.isPresent()) {
+            giveBack(vm.get(), plan.vm());
+            database.change(tx -> {
+              if (tx.row("VM", vm.get().opaque()).isPresent()) {
+                VmRecords.delete(tx, vm.get());
+              }
+            });
+          }
+        });
+  }
+
+  private void giveBack(Ref<VM> vm, UUID uuid) throws Exception {
+    for (VmDisk disk : GuestSpecs.disks(database.snapshot(), vm)) {
+      vmDisks.detach(disk.vdi(), uuid);
+    }
+  }
+
+  @Override
+  public CompletableFuture<Void> destroyDisk(MigrationId migration, Plan.Disk disk) {
+    return Effects.run("destroy " + disk.vdi(), () -> disks.destroy(disk.vdi()));
+  }
+
+  @Override
+  public CompletableFuture<Void> keep(MigrationId migration, Plan plan, UUID keptVm) {
+    return Effects.run(
+        "keep " + plan.vm(),
+        () -> {
+          Optional<Ref<VM>> vm = find(plan.vm());
+          if (vm.isPresent()) {
+            giveBack(vm.get(), plan.vm());
+            database.change(tx -> {
+              tx.set(vm.get(), VM.UUID, keptVm.toString());
+              tx.set(vm.get(), VM.POWER_STATE, VmPowerState.HALTED);
+              tx.set(vm.get(), VM.RESIDENT_ON, Ref.nullRef());
+              tx.set(vm.get(), VM.DOMID, -1L);
+              tx.set(
+                  vm.get(),
+                  VM.NAME_DESCRIPTION,
+                  "Kept after VM " + plan.vm() + " moved away with migration " + migration);
+              tx.set(
+                  vm.get(),
+                  VM.BLOCKED_OPERATIONS,
+                  Map.of(
+                      VmOperations.START, "the VM has moved to another host",
+                      VmOperations.START_ON, "the VM has moved to another host"));
+              tx.set(vm.get(), VM.ALLOWED_OPERATIONS, List.of());
+            });
+          }
+        });
+  }
+}

@@ -1,0 +1,501 @@
+package io.xenferry.server.storage;
+
+import io.xenferry.iscsi.target.TargetService;
+import io.xenferry.migration.gate.Gate;
+import io.xenferry.migration.gate.Operation;
+import io.xenferry.model.Host;
+import io.xenferry.model.PBD;
+import io.xenferry.model.Ref;
+import io.xenferry.model.SR;
+import io.xenferry.model.VBD;
+import io.xenferry.model.VDI;
+import io.xenferry.model.VM;
+import io.xenferry.model.Value;
+import io.xenferry.model.XenApiException;
+import io.xenferry.model.db.ObjectDatabase;
+import io.xenferry.model.db.Row;
+import io.xenferry.model.db.Snapshot;
+import io.xenferry.model.db.Transaction;
+import io.xenferry.server.vm.VmDisks;
+import io.xenferry.sr.DatapathState;
+import io.xenferry.sr.Implementation;
+import io.xenferry.sr.SmapiException;
+import io.xenferry.sr.SrDrivers;
+import io.xenferry.sr.SrInfo;
+import io.xenferry.sr.StorageMux;
+import io.xenferry.sr.VdiInfo;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.UUID;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * The SRs of this host and the disks on them. Drivers do the work; the records of SRs, PBDs and
+ * VDIs follow what the drivers say. Blocking, thread-safe.
+ */
+public final class HostStorage implements VmDisks, MigrationDisks {
+  private static final Logger log = LoggerFactory.getLogger(HostStorage.class);
+
+  private final ObjectDatabase database;
+  private final StorageMux mux;
+  private final IscsiExporter exporter;
+  private final Ref<Host> host;
+  private final Gate gate;
+
+  /**
+   * @param stateFile where the datapaths in use are noted, so that a restarted server knows them
+   */
+  public HostStorage(
+      ObjectDatabase database, TargetService targets, Gate gate, Ref<Host> host, Path stateFile)
+      throws IOException {
+    this.database = database;
+    this.gate = gate;
+    this.exporter = new IscsiExporter(targets);
+    this.mux = new StorageMux(SrDrivers.installed(), exporter, Optional.of(stateFile));
+    this.host = host;
+  }
+
+  public StorageMux mux() {
+    return mux;
+  }
+
+  /** Something a driver does. */
+  @FunctionalInterface
+  private interface DriverCall<T> {
+    T run() throws SmapiException;
+  }
+
+  /** Errors of drivers name objects by uuid or location; clients know references. */
+  private static <T> T driver(DriverCall<T> call) throws XenApiException {
+    try {
+      return call.run();
+    } catch (SmapiException e) {
+      throw e.toXenApi();
+    }
+  }
+
+  private static void drive(DriverRun run) throws XenApiException {
+    try {
+      run.run();
+    } catch (SmapiException e) {
+      throw e.toXenApi();
+    }
+  }
+
+  /** Something a driver does without a result. */
+  @FunctionalInterface
+  private interface DriverRun {
+    void run() throws SmapiException;
+  }
+
+  // ---- SRs and PBDs
+
+  /** After a start of the server: SRs that were attached are attached again. */
+  public void attachAll() throws XenApiException {
+    for (Row row : List.copyOf(database.snapshot().rows("PBD"))) {
+      Ref<PBD> pbd = new Ref<>(row.ref());
+      Snapshot db = database.snapshot();
+      if (db.get(pbd, PBD.CURRENTLY_ATTACHED)) {
+        try {
+          attach(db, pbd);
+          scan(db.get(pbd, PBD.SR));
+        } catch (XenApiException e) {
+          log.error("the SR of PBD {} cannot be attached", pbd, e);
+          database.change(tx -> tx.set(pbd, PBD.CURRENTLY_ATTACHED, false));
+        }
+      }
+    }
+  }
+
+  /** Closes exports that no migration knows to be open; before anything else runs. */
+  public void closeExportsExcept(Set<String> names) throws IOException {
+    exporter.keepOnly(names);
+  }
+
+  /** Makes an SR with its PBD on this host, attached. */
+  Ref<SR> createSr(Map<String, Value> fields, Map<String, String> deviceConfig, long physicalSize)
+      throws XenApiException {
+    String type = text(fields, "type");
+    String uuid = UUID.randomUUID().toString();
+    Map<String, String> config =
+        driver(() ->
+            mux.drivers()
+                .ofType(type)
+                .create(
+                    uuid,
+                    text(fields, "name_label"),
+                    text(fields, "name_description"),
+                    deviceConfig,
+                    physicalSize));
+    Map<String, Value> record = new LinkedHashMap<>(fields);
+    record.put("uuid", Value.of(uuid));
+    Ref<SR> sr = new Ref<>(database.write(tx -> tx.create("SR", record)));
+    Ref<PBD> pbd = createPbd(host, sr, config);
+    plug(pbd);
+    return sr;
+  }
+
+  private static String text(Map<String, Value> fields, String name) {
+    return fields.get(name) instanceof Value.Text(String text) ? text : "";
+  }
+
+  Ref<PBD> createPbd(Ref<Host> on, Ref<SR> sr, Map<String, String> deviceConfig)
+      throws XenApiException {
+    Map<String, Value> pbd = new LinkedHashMap<>();
+    pbd.put("host", Value.of(on));
+    pbd.put("SR", Value.of(sr));
+    pbd.put("device_config", Value.ofTexts(deviceConfig));
+    pbd.put("currently_attached", Value.of(false));
+    return new Ref<>(database.write(tx -> tx.create("PBD", pbd)));
+  }
+
+  void plug(Ref<PBD> pbd) throws XenApiException {
+    Snapshot db = database.snapshot();
+    attach(db, pbd);
+    database.change(tx -> tx.set(pbd, PBD.CURRENTLY_ATTACHED, true));
+    scan(db.get(pbd, PBD.SR));
+  }
+
+  private void attach(Snapshot db, Ref<PBD> pbd) throws XenApiException {
+    Ref<SR> sr = db.get(pbd, PBD.SR);
+    String uuid = db.get(sr, SR.UUID);
+    String type = db.get(sr, SR.TYPE);
+    Map<String, String> config = db.get(pbd, PBD.DEVICE_CONFIG);
+    drive(() -> mux.attach(uuid, type, config));
+  }
+
+  void unplug(Ref<PBD> pbd) throws XenApiException {
+    Snapshot db = database.snapshot();
+    String uuid = db.get(db.get(pbd, PBD.SR), SR.UUID);
+    drive(() -> mux.detach(uuid));
+    database.change(tx -> tx.set(pbd, PBD.CURRENTLY_ATTACHED, false));
+  }
+
+  /** Deletes the SR and its records; it must be attached and hold no VDI. */
+  void destroySr(Ref<SR> sr) throws XenApiException {
+    String uuid = database.snapshot().get(sr, SR.UUID);
+    requireAttached(sr);
+    drive(() -> mux.destroy(uuid));
+    forgetSr(sr);
+  }
+
+  void forgetSr(Ref<SR> sr) throws XenApiException {
+    database.change(tx -> {
+      for (Ref<VDI> vdi : tx.get(sr, SR.VDIS)) {
+        tx.delete("VDI", vdi.opaque());
+      }
+      for (Ref<PBD> pbd : tx.get(sr, SR.PBDS)) {
+        tx.delete("PBD", pbd.opaque());
+      }
+      tx.delete("SR", sr.opaque());
+    });
+  }
+
+  void requireAttached(Ref<SR> sr) throws XenApiException {
+    if (!mux.list().contains(database.snapshot().get(sr, SR.UUID))) {
+      throw new XenApiException("SR_NOT_ATTACHED", sr.opaque());
+    }
+  }
+
+  /** Brings the records of an SR in line with what is in it. */
+  void scan(Ref<SR> sr) throws XenApiException {
+    String uuid = database.snapshot().get(sr, SR.UUID);
+    requireAttached(sr);
+    List<VdiInfo> found = driver(() -> mux.repository(uuid).scan());
+    SrInfo info = driver(() -> mux.repository(uuid).stat());
+    database.change(tx -> {
+      Set<String> locations = new HashSet<>();
+      for (VdiInfo vdi : found) {
+        locations.add(vdi.vdi());
+        record(tx, sr, vdi);
+      }
+      for (Ref<VDI> known : tx.get(sr, SR.VDIS)) {
+        if (!locations.contains(tx.get(known, VDI.LOCATION))) {
+          tx.delete("VDI", known.opaque());
+        }
+      }
+      recordSpace(tx, sr, info);
+    });
+  }
+
+  private void refreshSpace(Ref<SR> sr) throws XenApiException {
+    String uuid = database.snapshot().get(sr, SR.UUID);
+    SrInfo info = driver(() -> mux.repository(uuid).stat());
+    database.change(tx -> recordSpace(tx, sr, info));
+  }
+
+  private static void recordSpace(Transaction tx, Ref<SR> sr, SrInfo info) throws XenApiException {
+    long virtual = 0;
+    for (Ref<VDI> vdi : tx.get(sr, SR.VDIS)) {
+      virtual += tx.get(vdi, VDI.VIRTUAL_SIZE);
+    }
+    tx.set(sr, SR.VIRTUAL_ALLOCATION, virtual);
+    tx.set(sr, SR.PHYSICAL_SIZE, info.totalSpace());
+    tx.set(sr, SR.PHYSICAL_UTILISATION, info.totalSpace() - info.freeSpace());
+  }
+
+  private static Ref<VDI> record(Transaction tx, Ref<SR> sr, VdiInfo info) throws XenApiException {
+    String uuid = info.uuid().orElse(info.vdi());
+    Optional<Row> known = tx.byUuid("VDI", uuid);
+    Map<String, Value> fields = new LinkedHashMap<>();
+    fields.put("virtual_size", Value.of(info.virtualSize()));
+    fields.put("physical_utilisation", Value.of(info.physicalUtilisation()));
+    fields.put("location", Value.of(info.vdi()));
+    fields.put("sm_config", Value.ofTexts(info.smConfig()));
+    if (known.isPresent()) {
+      Ref<VDI> vdi = new Ref<>(known.get().ref());
+      tx.set(vdi, VDI.VIRTUAL_SIZE, info.virtualSize());
+      tx.set(vdi, VDI.PHYSICAL_UTILISATION, info.physicalUtilisation());
+      tx.set(vdi, VDI.SM_CONFIG, info.smConfig());
+      return vdi;
+    }
+    fields.put("uuid", Value.of(uuid));
+    fields.put("SR", Value.of(sr));
+    fields.put("name_label", Value.of(info.nameLabel()));
+    fields.put("name_description", Value.of(info.nameDescription()));
+    fields.put("type", Value.of(info.type().isEmpty() ? "user" : info.type()));
+    fields.put("read_only", Value.of(info.readOnly()));
+    fields.put("sharable", Value.of(info.sharable()));
+    fields.put("is_a_snapshot", Value.of(info.isASnapshot()));
+    fields.put("snapshot_time", Value.of(info.snapshotTime()));
+    fields.put("managed", Value.of(true));
+    fields.put(
+        "allowed_operations",
+        Value.ofTexts(List.of("clone", "copy", "resize", "snapshot", "destroy", "forget")));
+    return new Ref<>(tx.create("VDI", fields));
+  }
+
+  // ---- VDIs
+
+  /** Where a VDI is: the uuid of its SR, and its location there. */
+  private record Place(Ref<VDI> ref, String sr, String location) {}
+
+  private Place place(Ref<VDI> vdi) throws XenApiException {
+    Snapshot db = database.snapshot();
+    return new Place(vdi, db.get(db.get(vdi, VDI.SR), SR.UUID), db.get(vdi, VDI.LOCATION));
+  }
+
+  private Optional<Place> find(UUID vdi) throws XenApiException {
+    Optional<Row> row = database.snapshot().byUuid("VDI", vdi.toString());
+    return row.isPresent() ? Optional.of(place(new Ref<>(row.get().ref()))) : Optional.empty();
+  }
+
+  private Place get(UUID vdi) throws XenApiException {
+    return find(vdi).orElseThrow(() -> new XenApiException("UUID_INVALID", "VDI", vdi.toString()));
+  }
+
+  Ref<VDI> createVdi(Ref<SR> sr, VdiInfo wanted) throws XenApiException {
+    requireAttached(sr);
+    String uuid = database.snapshot().get(sr, SR.UUID);
+    VdiInfo made = driver(() -> mux.repository(uuid).create(wanted));
+    Ref<VDI> vdi = database.write(tx -> record(tx, sr, made));
+    refreshSpace(sr);
+    return vdi;
+  }
+
+  void destroyVdi(Ref<VDI> vdi) throws XenApiException {
+    Place place = place(vdi);
+    Ref<SR> sr = database.snapshot().get(vdi, VDI.SR);
+    drive(() -> mux.destroyVdi(place.sr(), place.location()));
+    database.change(tx -> {
+      if (tx.row("VDI", vdi.opaque()).isPresent()) {
+        tx.delete("VDI", vdi.opaque());
+      }
+    });
+    refreshSpace(sr);
+  }
+
+  /** For a client: not while the disk belongs to a VM in doubt, which the gate is asked about. */
+  void destroyByClient(Ref<VDI> vdi) throws XenApiException {
+    Snapshot db = database.snapshot();
+    List<Gate.Permit> permits = new ArrayList<>();
+    try {
+      for (Ref<VBD> vbd : db.get(vdi, VDI.VBDS)) {
+        Ref<VM> vm = db.get(vbd, VBD.VM);
+        permits.add(gate.enter(UUID.fromString(db.get(vm, VM.UUID)), Operation.DESTROY_DISK));
+      }
+      destroyVdi(vdi);
+    } finally {
+      permits.forEach(Gate.Permit::close);
+    }
+  }
+
+  void resizeVdi(Ref<VDI> vdi, long size) throws XenApiException {
+    Place place = place(vdi);
+    long now = driver(() -> mux.resize(place.sr(), place.location(), size));
+    database.change(tx -> tx.set(vdi, VDI.VIRTUAL_SIZE, now));
+    refreshSpace(database.snapshot().get(vdi, VDI.SR));
+  }
+
+  /** Tells the driver of a new name, and then the record. */
+  void rename(Ref<VDI> vdi, Optional<String> label, Optional<String> description)
+      throws XenApiException {
+    Place place = place(vdi);
+    drive(() ->
+        mux.repository(place.sr())
+            .update(
+                place.location(),
+                info -> {
+                  VdiInfo.Edit edit = info.edit();
+                  label.ifPresent(edit::nameLabel);
+                  description.ifPresent(edit::nameDescription);
+                  return edit.done();
+                }));
+    database.change(tx -> {
+      if (label.isPresent()) {
+        tx.set(vdi, VDI.NAME_LABEL, label.get());
+      }
+      if (description.isPresent()) {
+        tx.set(vdi, VDI.NAME_DESCRIPTION, description.get());
+      }
+    });
+  }
+
+  // ---- disks of VMs
+
+  private static String datapath(UUID vm, Place place) {
+    return "vbd/" + vm + "/" + place.location();
+  }
+
+  @Override
+  public Path attach(Ref<VDI> vdi, UUID vm, boolean writable) throws XenApiException {
+    Place place = place(vdi);
+    String dp = datapath(vm, place);
+    if (mux.datapaths(place.sr(), place.location())
+        .getOrDefault(dp, DatapathState.DETACHED)
+        .isActivated()) {
+      return image(UUID.fromString(database.snapshot().get(vdi, VDI.UUID)));
+    }
+    List<Implementation> ways =
+        driver(() -> mux.attachVdi(dp, place.sr(), place.location(), vm.toString(), writable));
+    for (Implementation way : ways) {
+      if (way instanceof Implementation.File(String path)) {
+        return Path.of(path);
+      }
+    }
+    throw new XenApiException(
+        "INTERNAL_ERROR", "the SR driver offers no file for VDI " + place.location());
+  }
+
+  @Override
+  public void activate(Ref<VDI> vdi, UUID vm) throws XenApiException {
+    Place place = place(vdi);
+    String dp = datapath(vm, place);
+    drive(() -> mux.activate(dp, place.sr(), place.location(), vm.toString()));
+  }
+
+  @Override
+  public void detach(Ref<VDI> vdi, UUID vm) throws XenApiException {
+    Place place = place(vdi);
+    String dp = datapath(vm, place);
+    drive(() -> mux.destroyDatapath(dp, place.sr(), place.location(), false));
+  }
+
+  // ---- disks of migrations
+
+  private Ref<SR> sr(String refOrUuid) throws XenApiException {
+    Snapshot db = database.snapshot();
+    Optional<Row> row = db.row("SR", refOrUuid).or(() -> db.byUuid("SR", refOrUuid));
+    return new Ref<>(
+        row.orElseThrow(() -> new XenApiException("HANDLE_INVALID", "SR", refOrUuid)).ref());
+  }
+
+  @Override
+  public void checkSpace(Map<String, Long> bytesBySr) throws XenApiException {
+    Map<Ref<SR>, Long> bytes = new LinkedHashMap<>();
+    for (Map.Entry<String, Long> entry : bytesBySr.entrySet()) {
+      bytes.merge(sr(entry.getKey()), entry.getValue(), Long::sum);
+    }
+    for (Map.Entry<Ref<SR>, Long> entry : bytes.entrySet()) {
+      requireAttached(entry.getKey());
+      String uuid = database.snapshot().get(entry.getKey(), SR.UUID);
+      SrInfo info = driver(() -> mux.repository(uuid).stat());
+      if (entry.getValue() > info.freeSpace()) {
+        throw new XenApiException(
+            "SR_FULL", Long.toString(entry.getValue()), Long.toString(info.freeSpace()));
+      }
+    }
+  }
+
+  @Override
+  public void create(String sr, UUID vdi, long bytes, String tag) throws XenApiException {
+    Optional<Place> there = find(vdi);
+    if (there.isEmpty()) {
+      createVdi(
+          sr(sr),
+          VdiInfo.request("", bytes)
+              .withUuid(vdi.toString())
+              .withSmConfig(VdiInfo.SM_CONFIG_MIGRATION, tag));
+    }
+  }
+
+  @Override
+  public void adopt(UUID vdi) throws XenApiException {
+    Place place = get(vdi);
+    VdiInfo now =
+        driver(() ->
+            mux.repository(place.sr())
+                .update(
+                    place.location(), info -> info.withoutSmConfig(VdiInfo.SM_CONFIG_MIGRATION)));
+    database.change(tx -> tx.set(place.ref(), VDI.SM_CONFIG, now.smConfig()));
+  }
+
+  @Override
+  public void destroyTagged(UUID vdi, String tag) throws XenApiException {
+    Optional<Place> place = find(vdi);
+    if (place.isPresent()) {
+      Map<String, String> config = database.snapshot().get(place.get().ref(), VDI.SM_CONFIG);
+      if (tag.equals(config.get(VdiInfo.SM_CONFIG_MIGRATION))) {
+        forgetDatapaths(place.get());
+        destroyVdi(place.get().ref());
+      }
+    }
+  }
+
+  @Override
+  public void destroy(UUID vdi) throws XenApiException {
+    Optional<Place> place = find(vdi);
+    if (place.isPresent()) {
+      forgetDatapaths(place.get());
+      destroyVdi(place.get().ref());
+    }
+  }
+
+  /** The guest that used the disk is gone, and whoever calls knows it. */
+  private void forgetDatapaths(Place place) throws XenApiException {
+    for (String dp : mux.datapaths(place.sr(), place.location()).keySet()) {
+      drive(() -> mux.destroyDatapath(dp, place.sr(), place.location(), true));
+    }
+  }
+
+  @Override
+  public Path image(UUID vdi) throws XenApiException {
+    Place place = get(vdi);
+    Optional<Path> path = driver(() -> mux.repository(place.sr()).path(place.location()));
+    return path.orElseThrow(
+        () -> new XenApiException("INTERNAL_ERROR", "VDI " + vdi + " is no file"));
+  }
+
+  @Override
+  public String export(UUID vdi, ExportName export) throws XenApiException {
+    Place place = get(vdi);
+    exporter.agree(place.sr() + "/" + place.location(), export);
+    return driver(() -> mux.getUrl(place.sr(), place.location()));
+  }
+
+  @Override
+  public void closeExport(UUID vdi) throws XenApiException {
+    Optional<Place> place = find(vdi);
+    if (place.isPresent()) {
+      drive(() -> mux.closeUrl(place.get().sr(), place.get().location()));
+    }
+  }
+}

@@ -1,0 +1,103 @@
+package io.xenferry.server.storage;
+
+import io.xenferry.iscsi.IscsiUrl.Credentials;
+import io.xenferry.iscsi.target.Acl;
+import io.xenferry.iscsi.target.Export;
+import io.xenferry.iscsi.target.TargetService;
+import io.xenferry.server.storage.MigrationDisks.ExportName;
+import io.xenferry.sr.VdiExporter;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.security.SecureRandom;
+import java.util.HexFormat;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.UUID;
+import java.util.concurrent.ConcurrentHashMap;
+
+/**
+ * Exports images over iSCSI. A target's name holds the export's name, by which a migration knows
+ * its own, and the VDI's location, by which it is found again after a restart.
+ */
+final class IscsiExporter implements VdiExporter {
+  private static final String PREFIX = "iqn.2026-01.io.xenferry:";
+  private static final int LUN = 1;
+
+  private final TargetService targets;
+  private final SecureRandom random = new SecureRandom();
+  private final Map<String, ExportName> agreed = new ConcurrentHashMap<>();
+
+  IscsiExporter(TargetService targets) {
+    this.targets = targets;
+  }
+
+  /** The name and account for the next export with the tag. */
+  void agree(String tag, ExportName name) {
+    agreed.put(tag, name);
+  }
+
+  @Override
+  public String open(Path image, long size, String tag) throws IOException {
+    Optional<Export> open = find(tag);
+    if (open.isPresent()) {
+      return targets
+          .url(open.get().iqn())
+          .orElseThrow(() -> new IOException("no URL of " + open.get().iqn()))
+          .text();
+    }
+    ExportName name = Optional.ofNullable(agreed.remove(tag)).orElseGet(this::anonymous);
+    String vdi = location(tag);
+    return targets
+        .open(
+            new Export(
+                PREFIX + name.name() + ":" + vdi,
+                LUN,
+                new Export.Backing.File(image.toAbsolutePath()),
+                vdi.replace("-", "").substring(0, Math.min(24, vdi.replace("-", "").length())),
+                vdi.substring(0, Math.min(36, vdi.length())),
+                Optional.of(new Credentials(name.account(), name.secret())),
+                name.initiator().isEmpty() ? new Acl.Everybody() : new Acl.ByName(name.initiator()),
+                true,
+                false))
+        .text();
+  }
+
+  /** For VDI.get_url outside a migration: whoever has the URL has the disk. */
+  private ExportName anonymous() {
+    byte[] secret = new byte[12];
+    random.nextBytes(secret);
+    String id = UUID.randomUUID().toString();
+    return new ExportName(id, id, HexFormat.of().formatHex(secret), "");
+  }
+
+  @Override
+  public void close(String tag) throws IOException {
+    Optional<Export> open = find(tag);
+    if (open.isPresent()) {
+      targets.close(open.get().iqn());
+    }
+  }
+
+  private Optional<Export> find(String tag) {
+    String suffix = ":" + location(tag);
+    return targets.list().stream()
+        .filter(e -> e.iqn().startsWith(PREFIX) && e.iqn().endsWith(suffix))
+        .findFirst();
+  }
+
+  /** Closes every export of ours whose name is not among those that may be open. */
+  void keepOnly(Set<String> names) throws IOException {
+    for (Export export : targets.list()) {
+      String rest = export.iqn().startsWith(PREFIX) ? export.iqn().substring(PREFIX.length()) : "";
+      int colon = rest.lastIndexOf(':');
+      if (colon > 0 && !names.contains(rest.substring(0, colon))) {
+        targets.close(export.iqn());
+      }
+    }
+  }
+
+  private static String location(String tag) {
+    return tag.substring(tag.indexOf('/') + 1);
+  }
+}

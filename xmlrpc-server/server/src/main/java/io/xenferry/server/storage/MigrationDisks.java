@@ -1,0 +1,69 @@
+package io.xenferry.server.storage;
+
+import io.xenferry.model.XenApiException;
+import java.nio.file.Path;
+import java.util.Map;
+import java.util.UUID;
+
+/**
+ * Disks as a migration needs them: created with a given uuid, tagged with the migration that made
+ * them, opened for an export, destroyed. Blocking; repeating a call is no error.
+ */
+public interface MigrationDisks {
+
+  /**
+   * Checks without doing anything that new disks would fit.
+   *
+   * @param bytesBySr bytes to be created in each SR; keys are references or uuids
+   * @throws XenApiException HANDLE_INVALID, SR_NOT_ATTACHED, SR_FULL [requested, maximum]
+   */
+  void checkSpace(Map<String, Long> bytesBySr) throws XenApiException;
+
+  /**
+   * Creates an empty disk that reads as zeroes.
+   *
+   * @param sr reference or uuid
+   * @param tag names the migration; found again by a scan
+   */
+  void create(String sr, UUID vdi, long bytes, String tag) throws XenApiException;
+
+  /** Removes the tag: the disk belongs to a VM now. */
+  void adopt(UUID vdi) throws XenApiException;
+
+  /** Destroys a disk that still has the tag; one without it, or gone, is left alone. */
+  void destroyTagged(UUID vdi, String tag) throws XenApiException;
+
+  /** Destroys a disk, whoever made it. */
+  void destroy(UUID vdi) throws XenApiException;
+
+  /**
+   * The image of a disk.
+   *
+   * @throws XenApiException UUID_INVALID, SR_NOT_ATTACHED
+   */
+  Path image(UUID vdi) throws XenApiException;
+
+  /**
+   * Offers a disk over iSCSI under the given name and account.
+   *
+   * @return the URL with the account: a secret
+   * @throws XenApiException VDI_IN_USE while a domain has it open
+   */
+  String export(UUID vdi, ExportName export) throws XenApiException;
+
+  /** The fence: no session can change the disk any more when this returns. */
+  void closeExport(UUID vdi) throws XenApiException;
+
+  /**
+   * @param name for the target's name
+   * @param account CHAP user
+   * @param secret CHAP secret
+   * @param initiator name that alone may log in
+   */
+  record ExportName(String name, String account, String secret, String initiator) {
+    @Override
+    public String toString() {
+      return name;
+    }
+  }
+}

@@ -1,0 +1,112 @@
+package io.xenferry.server.vm;
+
+import io.xenferry.migration.gate.Gate;
+import io.xenferry.migration.gate.Operation;
+import io.xenferry.model.Host;
+import io.xenferry.model.Ref;
+import io.xenferry.model.VM;
+import io.xenferry.model.Value;
+import io.xenferry.model.VmOperations;
+import io.xenferry.model.XenApiException;
+import io.xenferry.model.db.Snapshot;
+import io.xenferry.server.call.Call;
+import io.xenferry.server.call.Registry;
+import java.util.UUID;
+
+/** The messages that start and stop VMs. */
+public final class VmLifecycleMessages {
+  private static final String TEST = "LifecycleTest.";
+
+  private final VmLifecycle lifecycle;
+  private final Gate gate;
+  private final VmAdmission admission;
+
+  public VmLifecycleMessages(VmLifecycle lifecycle, Gate gate, VmAdmission admission) {
+    this.lifecycle = lifecycle;
+    this.gate = gate;
+    this.admission = admission;
+  }
+
+  public void register(Registry r) {
+    r.implement("VM.destroy", this::destroy, TEST + "aVmInDoubtIsNotDestroyed");
+    r.implement("VM.start", c -> start(c, c.bool(1)), TEST + "aVmStartsAndStops");
+    r.implement("VM.start_on", this::startOn, TEST + "aVmStartsAndStops");
+    r.implement(
+        "VM.pause", c -> done(() -> lifecycle.pause(c.ref(0), task(c))), TEST + "aVmPauses");
+    r.implement(
+        "VM.unpause", c -> done(() -> lifecycle.unpause(c.ref(0), task(c))), TEST + "aVmPauses");
+    r.implement(
+        "VM.clean_shutdown",
+        c -> done(() -> lifecycle.cleanShutdown(c.ref(0), task(c))),
+        TEST + "aVmStartsAndStops");
+    r.implement("VM.shutdown", this::shutdown, TEST + "aVmStartsAndStops");
+    r.implement(
+        "VM.hard_shutdown",
+        c -> done(() -> lifecycle.hardShutdown(c.ref(0), task(c))),
+        TEST + "aVmStartsAndStops");
+    r.implement(
+        "VM.clean_reboot",
+        c -> done(() -> lifecycle.reboot(c.ref(0), true, task(c))),
+        TEST + "aVmReboots");
+    r.implement(
+        "VM.hard_reboot",
+        c -> done(() -> lifecycle.reboot(c.ref(0), false, task(c))),
+        TEST + "aVmReboots");
+  }
+
+  /** Removes the VM's records; never a disk. */
+  private Value destroy(Call c) throws XenApiException {
+    Ref<VM> vm = c.ref(0);
+    Snapshot db = c.server().db().snapshot();
+    if (db.get(vm, VM.IS_DEFAULT_TEMPLATE)) {
+      throw new XenApiException("OPERATION_NOT_ALLOWED", "The server needs this template");
+    }
+    UUID uuid = UUID.fromString(db.get(vm, VM.UUID));
+    try (var operation = admission.begin(vm, VmOperations.DESTROY, task(c));
+        Gate.Permit permit = gate.enter(uuid, Operation.DESTROY_VM)) {
+      c.server().db().change(tx -> VmRecords.delete(tx, vm));
+    }
+    return Value.VOID;
+  }
+
+  /** Something of the life cycle. */
+  @FunctionalInterface
+  private interface Step {
+    void run() throws XenApiException;
+  }
+
+  private static Value done(Step step) throws XenApiException {
+    step.run();
+    return Value.VOID;
+  }
+
+  private Value start(Call c, boolean paused) throws XenApiException {
+    lifecycle.start(c.ref(0), paused, task(c));
+    return Value.VOID;
+  }
+
+  private Value startOn(Call c) throws XenApiException {
+    Ref<VM> vm = c.ref(0);
+    Ref<Host> host = c.ref(1);
+    c.server().db().snapshot().get(host, Host.UUID);
+    lifecycle.start(vm, c.bool(2), task(c));
+    return Value.VOID;
+  }
+
+  /** Asks the guest first, and ends it when it does not want to. */
+  private Value shutdown(Call c) throws XenApiException {
+    try {
+      lifecycle.cleanShutdown(c.ref(0), task(c));
+    } catch (XenApiException e) {
+      if (!e.code().equals("VM_SHUTDOWN_TIMEOUT") && !e.code().equals("INTERNAL_ERROR")) {
+        throw e;
+      }
+      lifecycle.hardShutdown(c.ref(0), task(c));
+    }
+    return Value.VOID;
+  }
+
+  private static String task(Call c) {
+    return c.task().map(io.xenferry.server.task.Task::ref).orElseGet(() -> Ref.random().opaque());
+  }
+}
