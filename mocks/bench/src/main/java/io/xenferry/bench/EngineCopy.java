@@ -1,7 +1,6 @@
 package io.xenferry.bench;
 
 import io.xenferry.bench.TestLun.Timed;
-import io.xenferry.block.BlockException;
 import io.xenferry.block.FileBackend;
 import io.xenferry.copy.BlockMap;
 import io.xenferry.copy.CopyEngine;
@@ -9,18 +8,14 @@ import io.xenferry.copy.CopyJob;
 import io.xenferry.copy.CopyListener;
 import io.xenferry.copy.CopyOptions;
 import io.xenferry.copy.CopySnapshot;
-import io.xenferry.copy.Destination;
 import io.xenferry.copy.DestinationOpener;
 import io.xenferry.copy.DiskPlan;
 import io.xenferry.copy.LiveDisk;
 import io.xenferry.copy.MemoryDirtyLog;
-import io.xenferry.iscsi.initiator.IscsiInitiator;
-import io.xenferry.iscsi.initiator.IscsiOptions;
 import io.xenferry.time.RealScheduler;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
-import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 
 /** The engine as the product runs it: log in, copy, drain with a flush, close. */
@@ -40,16 +35,7 @@ final class EngineCopy {
 
   Timed copy(Path source, TestLun lun) throws Exception {
     long began = System.nanoTime();
-    DestinationOpener opener =
-        () -> {
-          try {
-            return CompletableFuture.completedFuture(
-                new Destination(
-                    IscsiInitiator.connect(lun.url(), IscsiOptions.defaults()), System.nanoTime()));
-          } catch (BlockException e) {
-            return CompletableFuture.failedFuture(e);
-          }
-        };
+    DestinationOpener opener = new LunOpener(lun.url());
     try (RealScheduler scheduler = new RealScheduler("copy");
         FileBackend file = FileBackend.open(source, FileBackend.Mode.READ_ONLY)) {
       DiskPlan plan =

@@ -76,6 +76,11 @@ final class TestLun implements AutoCloseable {
     return file;
   }
 
+  /** The daemon, for a test that kills it. */
+  Optional<ProcessHandle> daemon() {
+    return service.process();
+  }
+
   void overwrite() throws IOException {
     Disks.fill(file, size);
   }

@@ -137,16 +137,20 @@ final class DestinationLink {
               cause));
       return;
     }
-    Duration now = pause;
-    Duration doubled = pause.multipliedBy(2);
-    pause = doubled.compareTo(options.lastRetry()) > 0 ? options.lastRetry() : doubled;
     scheduler.schedule(
-        now,
+        nextPause(),
         () -> {
           if (!closing) {
             open();
           }
         });
+  }
+
+  private Duration nextPause() {
+    Duration now = pause;
+    Duration doubled = pause.multipliedBy(2);
+    pause = doubled.compareTo(options.lastRetry()) > 0 ? options.lastRetry() : doubled;
+    return now;
   }
 
   /** The point has lost its destination: fence it, then open it anew. */
@@ -181,7 +185,7 @@ final class DestinationLink {
                         point.name() + ": the lost destination cannot be fenced",
                         failure));
               } else {
-                scheduler.schedule(options.firstRetry(), () -> fenceAndReopen(gone));
+                scheduler.schedule(nextPause(), () -> fenceAndReopen(gone));
               }
             }));
   }

@@ -57,6 +57,11 @@ final class Fence {
       return true;
     }
     session.drop();
+    return through(replacement);
+  }
+
+  /** Resets the unit through a session in the old one's place, which the target thereby ends. */
+  boolean through(Replacement replacement) {
     try {
       Session fresh = replacement.open();
       try {

@@ -8,6 +8,7 @@ import io.xenferry.iscsi.IscsiUrl;
 import io.xenferry.iscsi.initiator.Command.Direction;
 import io.xenferry.iscsi.net.EventLoop;
 import io.xenferry.iscsi.scsi.Cdb;
+import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -394,7 +395,38 @@ public final class IscsiDisk implements BlockBackend {
 
   /** Session reinstatement (RFC 7143 section 6.3.5): the same name and ISID end the old session. */
   private Session replacement() throws BlockException {
-    return IscsiInitiator.login(url, options.withLoginTimeout(options.closeTimeout()), loop, isid);
+    return replacement(loop);
+  }
+
+  private Session replacement(EventLoop on) throws BlockException {
+    return IscsiInitiator.login(url, options.withLoginTimeout(options.closeTimeout()), on, isid);
+  }
+
+  /**
+   * Tries once more to become certain, after {@link #fenced} has said false because the target
+   * could not be asked. Blocks for a login and three close timeouts at the most.
+   *
+   * @return whether it is certain now that no request of this disk can change the medium any more
+   */
+  public boolean fenceAgain() {
+    if (fenced.getNow(false)) {
+      return true;
+    }
+    if (!ownLoop) {
+      return new Fence(session, options, name()).through(() -> replacement(loop));
+    }
+    EventLoop its;
+    try {
+      its = new EventLoop("iscsi fence " + url.host());
+    } catch (IOException e) {
+      log.warn("{}: cannot start an event loop", name(), e);
+      return false;
+    }
+    try {
+      return new Fence(session, options, name()).through(() -> replacement(its));
+    } finally {
+      its.close();
+    }
   }
 
   /** Why the disk is dead; empty while it lives, and after an orderly close. */

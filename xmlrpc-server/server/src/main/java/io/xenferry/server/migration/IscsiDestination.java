@@ -36,7 +36,7 @@ final class IscsiDestination implements DestinationOpener {
         () -> {
           IscsiDisk disk = (IscsiDisk) destination.backend();
           disk.close();
-          if (!disk.fenced().join()) {
+          if (!disk.fenced().join() && !disk.fenceAgain()) {
             throw new BlockException(
                 BlockException.Kind.LOST,
                 url + " has not confirmed that no write is under way any more");

@@ -1,0 +1,139 @@
+package io.xenferry.bench;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.xenferry.block.BlockException;
+import io.xenferry.block.FileBackend;
+import io.xenferry.copy.BlockMap;
+import io.xenferry.copy.CopyEngine;
+import io.xenferry.copy.CopyJob;
+import io.xenferry.copy.CopyListener;
+import io.xenferry.copy.CopyOptions;
+import io.xenferry.copy.CopySnapshot;
+import io.xenferry.copy.DirtyLog;
+import io.xenferry.copy.DiskPlan;
+import io.xenferry.copy.FileDirtyLog;
+import io.xenferry.copy.LiveDisk;
+import io.xenferry.copy.WriteOrderingPoint;
+import io.xenferry.time.RealScheduler;
+import java.nio.ByteBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.Optional;
+import java.util.Random;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+
+/** A file to a LUN of tgtd, written to all the time, and tgtd killed on the way. */
+class IscsiCopyTest {
+  private static final long SIZE = 64 << 20;
+
+  @TempDir Path directory;
+  private final Random random = new Random(5);
+
+  @Test
+  @Timeout(120)
+  void arrivesWholeAlthoughTheTargetDiesTwice() throws Exception {
+    if (!"true".equals(System.getenv("XENFERRY_REQUIRE_TOOLS"))) {
+      assumeTrue(TestLun.installed(), "tgtd is missing");
+    }
+    Path from = Disks.random(directory.resolve("from"), SIZE);
+    ExecutorService io = Executors.newSingleThreadExecutor();
+    AtomicInteger losses = new AtomicInteger();
+    AtomicInteger returns = new AtomicInteger();
+    CopyListener listener =
+        new CopyListener() {
+          @Override
+          public void onDestinationLost(String disk, BlockException cause) {
+            losses.incrementAndGet();
+          }
+
+          @Override
+          public void onDestinationBack(String disk) {
+            returns.incrementAndGet();
+          }
+        };
+    try (TestLun lun = TestLun.create(directory, SIZE);
+        RealScheduler scheduler = new RealScheduler("copy");
+        FileBackend source = FileBackend.open(from, FileBackend.Mode.READ_WRITE);
+        DirtyLog log = FileDirtyLog.open(directory.resolve("log"), BlockMap.of(SIZE), io)) {
+      CopyJob job =
+          new CopyEngine()
+              .start(
+                  List.of(
+                      new DiskPlan(
+                          new LiveDisk("disk", source),
+                          new LunOpener(lun.url()),
+                          true,
+                          log,
+                          Optional.of(source))),
+                  CopyOptions.DEFAULT
+                      .withDiskBytesPerSecond(32 << 20)
+                      .withVerify(true, CopyOptions.Verify.EVERYTHING),
+                  scheduler,
+                  listener);
+      WriteOrderingPoint point = job.orderingPoint("disk");
+      long slowest = 0;
+      for (int killed = 0; killed < 2; killed++) {
+        slowest = Math.max(slowest, writeFor(150, point, scheduler));
+        if (killed == 1) {
+          job.diskRate("disk", 0);
+          scheduler.execute(() -> point.policy(WriteOrderingPoint.Policy.MIRROR));
+          slowest = Math.max(slowest, writeFor(50, point, scheduler));
+        }
+        lun.daemon().orElseThrow().destroyForcibly();
+        int expected = killed + 1;
+        while (returns.get() < expected) {
+          slowest = Math.max(slowest, writeFor(10, point, scheduler));
+        }
+      }
+      CopySnapshot drained = job.drain().get(60, TimeUnit.SECONDS);
+      assertThat(drained.phase()).isEqualTo(CopySnapshot.Phase.DRAINED);
+      job.close().get(20, TimeUnit.SECONDS);
+      assertThat(losses).hasValueGreaterThanOrEqualTo(2);
+      assertThat(Files.mismatch(from, lun.file())).isEqualTo(-1);
+      assertThat(Duration.ofNanos(slowest))
+          .as("the guest's slowest write while the target was dead")
+          .isLessThan(Duration.ofSeconds(5));
+    } finally {
+      io.shutdownNow();
+    }
+  }
+
+  /** A guest at depth 1; answers with the longest time a write took. */
+  private long writeFor(int writes, WriteOrderingPoint point, RealScheduler scheduler)
+      throws Exception {
+    long slowest = 0;
+    for (int i = 0; i < writes; i++) {
+      byte[] bytes = new byte[4096 * (1 + random.nextInt(4))];
+      random.nextBytes(bytes);
+      long offset = 512L * random.nextInt((int) ((SIZE - bytes.length) / 512));
+      CompletableFuture<Void> written = new CompletableFuture<>();
+      long asked = System.nanoTime();
+      scheduler.execute(
+          () ->
+              point
+                  .guestWrite(offset, ByteBuffer.wrap(bytes))
+                  .whenComplete(
+                      (done, failure) -> {
+                        if (failure == null) {
+                          written.complete(null);
+                        } else {
+                          written.completeExceptionally(failure);
+                        }
+                      }));
+      written.get(20, TimeUnit.SECONDS);
+      slowest = Math.max(slowest, System.nanoTime() - asked);
+    }
+    return slowest;
+  }
+}
