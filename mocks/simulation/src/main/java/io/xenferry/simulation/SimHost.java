@@ -203,6 +203,12 @@ final class SimHost {
     world.count(power ? "hosts lost power" : "servers killed");
     world.trace(name + (power ? ": power lost " : ": server killed ") + when);
     mine.kill();
+    // A run was refused and the process ended, but RETURNED is not durable: what is durable says
+    // that it may have run, so the VM arrives halted. That is the one loss the specification has.
+    if (!guests.containsKey(world.vm)
+        && ledgerDisk.rows().stream().anyMatch(row -> row.state() == State.STARTING)) {
+      world.memoryLost = true;
+    }
     if (power) {
       losePower();
     }
@@ -251,21 +257,18 @@ final class SimHost {
     exports.keySet().removeIf(name -> !journaled(journal, JournalEntry.Kind.EXPORT, name));
     accounts.removeIf(name -> !journaled(journal, JournalEntry.Kind.ACCOUNT, name));
     vms.entrySet()
-        .removeIf(
-            vm ->
-                vm.getValue().hidden()
-                    && !journaled(journal, JournalEntry.Kind.VM, vm.getKey().toString()));
+        .removeIf(vm ->
+            vm.getValue().hidden()
+                && !journaled(journal, JournalEntry.Kind.VM, vm.getKey().toString()));
     vdis.entrySet()
-        .removeIf(
-            vdi ->
-                vdi.getValue().tag != null
-                    && !journaled(journal, JournalEntry.Kind.VDI, vdi.getKey().toString()));
+        .removeIf(vdi ->
+            vdi.getValue().tag != null
+                && !journaled(journal, JournalEntry.Kind.VDI, vdi.getKey().toString()));
     guests
         .entrySet()
-        .removeIf(
-            guest ->
-                guest.getValue().state == GuestState.INCOMING
-                    && !journaled(journal, JournalEntry.Kind.GUEST, guest.getKey().toString()));
+        .removeIf(guest ->
+            guest.getValue().state == GuestState.INCOMING
+                && !journaled(journal, JournalEntry.Kind.GUEST, guest.getKey().toString()));
     if (exports.size() + accounts.size() + vms.size() + vdis.size() + guests.size() < before) {
       world.count("orphans removed");
       world.trace(name + ": orphans are removed");
@@ -275,8 +278,7 @@ final class SimHost {
 
   private static boolean journaled(
       List<JournalEntry> journal, JournalEntry.Kind kind, String object) {
-    return journal.stream()
-        .anyMatch(entry -> entry.kind() == kind && entry.name().equals(object));
+    return journal.stream().anyMatch(entry -> entry.kind() == kind && entry.name().equals(object));
   }
 
   void openExport(String export, UUID vdi) {

@@ -38,7 +38,7 @@ abstract class SimPorts {
           T value;
           try {
             value = work.get();
-          } catch (RefusedException e) {
+          } catch (RefusedException | IllegalStateException e) {
             world.trace(host.name + ": " + e.getMessage());
             done.completeExceptionally(e);
             return;

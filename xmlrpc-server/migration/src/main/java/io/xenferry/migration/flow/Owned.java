@@ -48,11 +48,17 @@ final class Owned extends SourceStage {
         "ending the hypervisor's migration",
         host().deadlines().step(),
         () -> host().source().guests().cancelMemory(vm),
-        done -> observe(vm, attempt),
-        failure -> observe(vm, attempt));
+        done -> observe(vm, attempt, true),
+        failure -> observe(vm, attempt, false));
   }
 
-  private void observe(UUID vm, int attempt) {
+  /**
+   * Resumes the guest where it is paused.
+   *
+   * @param cancelled whether the hypervisor's migration is known to have ended: while it is not, it
+   *     may still pause the guest, so that a running one proves nothing
+   */
+  private void observe(UUID vm, int attempt, boolean cancelled) {
     migration.step(
         this,
         "looking after the guest",
@@ -60,25 +66,35 @@ final class Owned extends SourceStage {
         () -> host().source().guests().observe(vm),
         seen -> {
           switch (seen) {
-            case RUNNING -> guestRestored();
             case GONE, SHUTDOWN -> guestRestored();
-            case PAUSED, PRE_SWITCHOVER, SENT, INCOMING, RECEIVED -> resume(vm, attempt, seen);
+            case RUNNING -> guestSeenRunning(attempt, cancelled);
+            case PAUSED, PRE_SWITCHOVER, SENT, INCOMING, RECEIVED ->
+                resume(vm, attempt, cancelled, seen);
           }
         },
         failure -> later(attempt));
   }
 
-  private void resume(UUID vm, int attempt, GuestState seen) {
+  private void resume(UUID vm, int attempt, boolean cancelled, GuestState seen) {
     try (var permit = host().gate().enterFor(migration.id(), Role.SOURCE, Operation.RESUME)) {
       migration.step(
           this,
           "resuming the guest, " + seen,
           host().deadlines().step(),
           () -> host().source().guests().resume(vm),
-          done -> guestRestored(),
+          done -> guestSeenRunning(attempt, cancelled),
           failure -> later(attempt));
     } catch (XenApiException e) {
       throw new IllegalStateException("OWNED is durable, and the gate refuses", e);
+    }
+  }
+
+  private void guestSeenRunning(int attempt, boolean cancelled) {
+    if (cancelled) {
+      guestRestored();
+    } else {
+      reportOutcome();
+      later(attempt);
     }
   }
 
@@ -86,8 +102,7 @@ final class Owned extends SourceStage {
     migration.after(this, migration.backOff(attempt), () -> restoreGuest(attempt + 1));
   }
 
-  private void guestRestored() {
-    guestHandled = true;
+  private void reportOutcome() {
     migration.guestRuns();
     MigrationException cause = migration.failed();
     migration
@@ -96,25 +111,32 @@ final class Owned extends SourceStage {
             cause != null
                 ? cause
                 : migration.failure(migration.row().outcome().orElse("the VM stays here")));
+  }
+
+  private void guestRestored() {
+    guestHandled = true;
+    reportOutcome();
     migration.whenQuiet(
         this,
         () ->
             migration.persist(
                 this,
-                () -> {
-                  var job = migration.job();
-                  Effect rest =
-                      new Effect(
-                          "removing what the copy left",
-                          () -> host().source().copies().cleanUp(migration.id(), migration.plan()));
-                  return job == null
-                      ? List.of(rest)
-                      : List.of(new Effect("closing the copy", job::close), rest);
-                },
+                this::cleanUp,
                 () -> {
                   migration.note(LedgerRow::withCleaned);
                   migration.settleIf(State.OWNED);
                 }));
+  }
+
+  private List<Effect> cleanUp() {
+    var job = migration.job();
+    Effect rest =
+        new Effect(
+            "removing what the copy left",
+            () -> host().source().copies().cleanUp(migration.id(), migration.plan()));
+    return job == null
+        ? List.of(rest)
+        : List.of(new Effect("closing the copy", job::close), rest);
   }
 
   private void tellDestination() {

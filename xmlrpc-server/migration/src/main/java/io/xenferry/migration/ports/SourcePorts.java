@@ -39,7 +39,10 @@ public interface SourcePorts {
     /** Sends the rest; completes when the guest is seen SENT. */
     CompletableFuture<Void> finishMemory(UUID vm);
 
-    /** Ends the sending; the guest stays paused or running as it is. Nothing to end is no error. */
+    /**
+     * Ends the sending; the guest stays paused or running as it is, and once this has completed a
+     * {@link #pause} that was under way no longer takes effect. Nothing to end is no error.
+     */
     CompletableFuture<Void> cancelMemory(UUID vm);
 
     /** What is known now, without asking. */
