@@ -80,11 +80,15 @@ final class Site implements AutoCloseable {
   }
 
   String rootPassword() throws IOException {
-    return Files.readString(Path.of(readyValue("password-file"))).strip();
+    return Files.readString(stateDirectory().resolve("root-password")).strip();
   }
 
   long pid() {
     return running().pid();
+  }
+
+  boolean isReady() {
+    return !ready.isEmpty();
   }
 
   boolean isAlive() {
@@ -94,7 +98,7 @@ final class Site implements AutoCloseable {
   /** Starts the server and waits until it says that it is ready. */
   void start() throws IOException, InterruptedException {
     Files.createDirectories(directory);
-    Path readyFile = directory.resolve("ready");
+    Path readyFile = stateDirectory().resolve("ready");
     Files.deleteIfExists(readyFile);
     List<String> command =
         new ArrayList<>(Jvm.command(jvmOptions, "io.xenferry.server.ServerMain"));
@@ -107,9 +111,7 @@ final class Site implements AutoCloseable {
             "--port",
             ready.isEmpty() ? "0" : ready.get("port"),
             "--unix-socket",
-            socket().toString(),
-            "--ready-file",
-            readyFile.toString()));
+            socket().toString()));
     command.addAll(options);
     process =
         new ProcessBuilder(command)
@@ -128,10 +130,10 @@ final class Site implements AutoCloseable {
       Thread.sleep(20);
     }
     Map<String, String> values = new TreeMap<>();
-    for (String line : Files.readAllLines(readyFile)) {
-      int eq = line.indexOf('=');
+    for (String word : Files.readString(readyFile).strip().split(" ")) {
+      int eq = word.indexOf('=');
       if (eq > 0) {
-        values.put(line.substring(0, eq), line.substring(eq + 1));
+        values.put(word.substring(0, eq), word.substring(eq + 1));
       }
     }
     ready = values;
@@ -160,6 +162,21 @@ final class Site implements AutoCloseable {
       return String.join("\n", lines.subList(Math.max(0, lines.size() - 40), lines.size()));
     } catch (IOException e) {
       throw new UncheckedIOException(e);
+    }
+  }
+
+  /** Ends the target daemon that the server leaves running for its successor. */
+  void endTargets() throws IOException {
+    Path note = stateDirectory().resolve("tgtd").resolve("tgtd.properties");
+    if (Files.exists(note)) {
+      java.util.Properties properties = new java.util.Properties();
+      try (var in = Files.newInputStream(note)) {
+        properties.load(in);
+      }
+      String pid = properties.getProperty("pid");
+      if (pid != null) {
+        ProcessHandle.of(Long.parseLong(pid)).ifPresent(ProcessHandle::destroyForcibly);
+      }
     }
   }
 

@@ -73,6 +73,10 @@ public final class ServerMain implements Callable<Integer> {
   private String target = "auto";
 
   public static void main(String[] args) {
+    // Another jar on the class path brings a logback.xml of its own: ours has a name of its own.
+    if (System.getProperty("logback.configurationFile") == null) {
+      System.setProperty("logback.configurationFile", "xenferry-logback.xml");
+    }
     System.exit(new CommandLine(new ServerMain()).execute(args));
   }
 

@@ -45,8 +45,9 @@ final class MigrationJson {
           w.lastAnswer().ifPresent(a -> waiting.put("last-answer", a));
         });
     ArrayNode disks = node.putArray("disks");
-    for (DiskProgress disk : status.disks()) {
-      disks.add(of(disk, copy.flatMap(c -> ProgressOfDisks.find(c, disk.device()))));
+    for (int i = 0; i < status.disks().size(); i++) {
+      int place = i;
+      disks.add(of(status.disks().get(i), copy.flatMap(c -> ProgressOfDisks.find(c, place))));
     }
     copy.ifPresent(c -> {
       node.put("bytes-per-second", c.bytesPerSecond());

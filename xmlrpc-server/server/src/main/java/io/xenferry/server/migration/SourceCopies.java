@@ -217,6 +217,7 @@ final class SourceCopies implements SourcePorts.Copies {
     private final CompletableFuture<Void> converged = new CompletableFuture<>();
     private final CompletableFuture<Void> closed = new CompletableFuture<>();
     private boolean closing;
+    private volatile boolean throttled;
     private io.xenferry.copy.@org.jspecify.annotations.Nullable CopyJob job;
 
     RunningCopy(Plan plan, List<DiskPlan> disks, RealScheduler scheduler, Optional<Guest> guest) {
@@ -261,6 +262,7 @@ final class SourceCopies implements SourcePorts.Copies {
           plan.name(),
           dirtyBytesPerSecond,
           suggestedBytesPerSecond);
+      throttled = true;
       throttle(suggestedBytesPerSecond);
     }
 
@@ -277,16 +279,11 @@ final class SourceCopies implements SourcePorts.Copies {
     public CompletableFuture<List<Digest>> drain() {
       return job()
           .drain()
-          .thenApply(snapshot ->
-              plan.disks().stream()
-                  .map(disk ->
-                      new Digest(
-                          disk.vdi(),
-                          ProgressOfDisks.find(snapshot, disk.device())
-                              .map(CopySnapshot.Disk::sent)
-                              .orElse(0L),
-                          ""))
-                  .toList());
+          .thenApply(
+              snapshot ->
+                  ProgressOfDisks.of(plan, snapshot).stream()
+                      .map(disk -> new Digest(disk.vdi(), disk.sent(), ""))
+                      .toList());
     }
 
     @Override

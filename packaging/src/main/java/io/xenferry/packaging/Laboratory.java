@@ -1,0 +1,146 @@
+package io.xenferry.packaging;
+
+import java.io.IOException;
+import java.io.PrintStream;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.stream.Stream;
+
+/**
+ * Two pools on one machine: two servers with state, storage, certificates and loopback addresses of
+ * their own, and a guest whose ledger lies outside both. Closing ends every process that it started.
+ */
+final class Laboratory implements AutoCloseable {
+  private static final String NETWORK_A = "127.23.1.";
+
+  private final Path directory;
+  private final PrintStream out;
+  private final Site alpha;
+  private final Site beta;
+  private final AtomicBoolean closed = new AtomicBoolean();
+
+  Laboratory(Path directory, List<String> serverOptions, PrintStream out) {
+    this.directory = directory;
+    this.out = out;
+    // Another laboratory on this machine has another last byte; ports are chosen anyway.
+    int last = 2 + (int) (ProcessHandle.current().pid() % 120) * 2;
+    alpha = new Site("alpha", directory, NETWORK_A + last, List.of("-Xmx512m"), serverOptions);
+    beta = new Site("beta", directory, NETWORK_A + (last + 1), List.of("-Xmx512m"), serverOptions);
+  }
+
+  Site alpha() {
+    return alpha;
+  }
+
+  Site beta() {
+    return beta;
+  }
+
+  /** What the guest notes of each acknowledged write. */
+  Path ledger() {
+    return directory.resolve("guest.ledger");
+  }
+
+  /** Starts both servers, at the same time. */
+  void start() throws IOException, InterruptedException {
+    Thread second =
+        Thread.ofVirtual()
+            .start(
+                () -> {
+                  try {
+                    beta.start();
+                  } catch (IOException e) {
+                    throw new UncheckedIOException(e);
+                  } catch (InterruptedException e) {
+                    Thread.currentThread().interrupt();
+                  }
+                });
+    alpha.start();
+    second.join();
+    if (!beta.isReady()) {
+      throw new IOException("beta did not start:\n" + beta.tailOfLog());
+    }
+  }
+
+  /** A VM of the laboratory: its disks in the order of their devices. */
+  record Vm(String uuid, List<String> vdis, String vif) {}
+
+  /** The image of a disk on a site. */
+  Path image(Site site, String vdi) {
+    return site.directory().resolve("sr").resolve(vdi + ".raw");
+  }
+
+  /** Finds the VM's disks on a site by their devices; uuids change when they move. */
+  Vm find(Site site, String vm, int disks) throws IOException, InterruptedException {
+    Xe xe = Xe.local(site);
+    List<String> vdis = new ArrayList<>();
+    for (int i = 0; i < disks; i++) {
+      vdis.add(
+          xe.run("vbd-list", "vm-uuid=" + vm, "userdevice=" + i, "params=vdi-uuid", "--minimal"));
+    }
+    return new Vm(vm, vdis, xe.run("vif-list", "vm-uuid=" + vm, "--minimal"));
+  }
+
+  /** Guests, target daemons and servers that this laboratory started. */
+  private void endProcesses() throws IOException {
+    alpha.close();
+    beta.close();
+    for (Site site : List.of(alpha, beta)) {
+      site.endTargets();
+      Path guests = site.stateDirectory().resolve("guests");
+      if (Files.isDirectory(guests)) {
+        try (Stream<Path> files = Files.walk(guests)) {
+          files.filter(f -> f.getFileName().toString().equals("pid")).forEach(Laboratory::end);
+        }
+      }
+    }
+  }
+
+  private static void end(Path pidFile) {
+    try {
+      Optional<ProcessHandle> guest =
+          ProcessHandle.of(Long.parseLong(Files.readString(pidFile).strip()));
+      guest
+          .filter(g -> g.info().commandLine().orElse("").contains(pidFile.getParent().toString()))
+          .ifPresent(ProcessHandle::destroyForcibly);
+    } catch (IOException | NumberFormatException e) {
+      // Gone already.
+      return;
+    }
+  }
+
+  /** Leaves everything running; the caller tells the user how to end it. */
+  void leaveRunning() throws IOException {
+    closed.set(true);
+    out.println();
+    for (Site site : List.of(alpha, beta)) {
+      out.printf(
+          "%s: server %d at %s, root's password %s, log %s%n",
+          site.name(), site.pid(), site.hostAndPort(), site.rootPassword(), site.log());
+    }
+    out.printf("%nTo play with them:%n");
+    for (Site site : List.of(alpha, beta)) {
+      out.printf(
+          "  ./xenferry xe -s %s -p %d -u root -pw %s vm-list%n",
+          site.address(), site.port(), site.rootPassword());
+    }
+    out.printf(
+        "To end them: kill %d %d; what they hold is in %s%n", alpha.pid(), beta.pid(), directory);
+  }
+
+  @Override
+  public void close() {
+    if (closed.compareAndSet(false, true)) {
+      try {
+        endProcesses();
+      } catch (IOException e) {
+        throw new UncheckedIOException(e);
+      }
+    }
+  }
+}
