@@ -22,8 +22,7 @@ final class ByteCount implements ITypeConverter<Long> {
           };
     }
     try {
-      long number =
-          Long.parseLong(shift == 0 ? digits : digits.substring(0, digits.length() - 1));
+      long number = Long.parseLong(shift == 0 ? digits : digits.substring(0, digits.length() - 1));
       if (number <= 0 || number > Long.MAX_VALUE >> shift) {
         throw new TypeConversionException("not a size: " + text);
       }

@@ -16,9 +16,9 @@ import picocli.CommandLine.Option;
 /**
  * Copies a file to a LUN of tgtd, by the engine and by {@code qemu-img convert}, in turn.
  *
- * <p>Before each copy the LUN's file is overwritten, so that neither side finds it empty; both
- * read a source that is in the page cache; both times end with a flush of the LUN; after each copy
- * the contents are compared.
+ * <p>Before each copy the LUN's file is overwritten, so that neither side finds it empty; both read
+ * a source that is in the page cache; both times end with a flush of the LUN; after each copy the
+ * contents are compared.
  */
 @Command(
     name = "copy",
@@ -42,7 +42,8 @@ final class CopyBench implements Callable<Integer> {
 
   @Option(
       names = "--directory",
-      description = "Where the files go; three times the size is needed (default: a temporary one).")
+      description =
+          "Where the files go; three times the size is needed (default: a temporary one).")
   private Optional<Path> directory = Optional.empty();
 
   @Option(

@@ -27,10 +27,7 @@ final class EngineCopy {
 
   EngineCopy(int depth, int requestSize, boolean digests) {
     engine = new CopyEngine(requestSize, (long) depth * requestSize);
-    options =
-        CopyOptions.DEFAULT
-            .withDepth(depth)
-            .withVerify(digests, CopyOptions.Verify.NOTHING);
+    options = CopyOptions.DEFAULT.withDepth(depth).withVerify(digests, CopyOptions.Verify.NOTHING);
   }
 
   Timed copy(Path source, TestLun lun) throws Exception {

@@ -26,35 +26,32 @@ final class LunOpener implements DestinationOpener {
   @Override
   public CompletableFuture<Destination> open() {
     return run(
-        () ->
-            new Destination(
-                IscsiInitiator.connect(url, options), generations.incrementAndGet()));
+        () -> new Destination(IscsiInitiator.connect(url, options), generations.incrementAndGet()));
   }
 
   @Override
   public CompletableFuture<Void> fence(Destination destination) {
-    return run(
-        () -> {
-          IscsiDisk disk = (IscsiDisk) destination.backend();
-          disk.close();
-          if (!disk.fenced().join() && !disk.fenceAgain()) {
-            throw new BlockException(BlockException.Kind.LOST, url + " cannot be fenced yet");
-          }
-          return null;
-        });
+    return run(() -> {
+      IscsiDisk disk = (IscsiDisk) destination.backend();
+      disk.close();
+      if (!disk.fenced().join() && !disk.fenceAgain()) {
+        throw new BlockException(BlockException.Kind.LOST, url + " cannot be fenced yet");
+      }
+      return null;
+    });
   }
 
-  private static <T extends @org.jspecify.annotations.Nullable Object> CompletableFuture<T> run(Callable<T> work) {
+  private static <T extends @org.jspecify.annotations.Nullable Object> CompletableFuture<T> run(
+      Callable<T> work) {
     CompletableFuture<T> result = new CompletableFuture<>();
     Thread.ofVirtual()
-        .start(
-            () -> {
-              try {
-                result.complete(work.call());
-              } catch (Exception e) {
-                result.completeExceptionally(e);
-              }
-            });
+        .start(() -> {
+          try {
+            result.complete(work.call());
+          } catch (Exception e) {
+            result.completeExceptionally(e);
+          }
+        });
     return result;
   }
 }

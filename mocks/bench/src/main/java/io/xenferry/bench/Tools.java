@@ -19,5 +19,4 @@ final class Tools {
     }
     return Optional.empty();
   }
-
 }

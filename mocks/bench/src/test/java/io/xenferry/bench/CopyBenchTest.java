@@ -31,8 +31,7 @@ class CopyBenchTest {
       System.setOut(new PrintStream(bytes, true, StandardCharsets.UTF_8));
       exit =
           new CommandLine(new BenchCommand())
-              .execute(
-                  "copy", "--size=48M", "--rounds=1", "--directory", directory.toString());
+              .execute("copy", "--size=48M", "--rounds=1", "--directory", directory.toString());
     } finally {
       System.setOut(before);
     }

@@ -119,18 +119,16 @@ class IscsiCopyTest {
       long offset = 512L * random.nextInt((int) ((SIZE - bytes.length) / 512));
       CompletableFuture<Void> written = new CompletableFuture<>();
       long asked = System.nanoTime();
-      scheduler.execute(
-          () ->
-              point
-                  .guestWrite(offset, ByteBuffer.wrap(bytes))
-                  .whenComplete(
-                      (done, failure) -> {
-                        if (failure == null) {
-                          written.complete(null);
-                        } else {
-                          written.completeExceptionally(failure);
-                        }
-                      }));
+      scheduler.execute(() ->
+          point
+              .guestWrite(offset, ByteBuffer.wrap(bytes))
+              .whenComplete((done, failure) -> {
+                if (failure == null) {
+                  written.complete(null);
+                } else {
+                  written.completeExceptionally(failure);
+                }
+              }));
       written.get(20, TimeUnit.SECONDS);
       slowest = Math.max(slowest, System.nanoTime() - asked);
     }
