@@ -25,6 +25,7 @@ import io.xenferry.server.messages.AllowedOperations;
 import io.xenferry.server.migration.MigrationService;
 import io.xenferry.server.storage.HostStorage;
 import io.xenferry.server.storage.StorageMessages;
+import io.xenferry.server.storage.StorageRoutes;
 import io.xenferry.server.vm.VmAdmission;
 import io.xenferry.server.vm.VmLifecycle;
 import io.xenferry.server.vm.VmLifecycleMessages;
@@ -59,6 +60,7 @@ final class Toolstack implements AutoCloseable {
   private final TargetService targets;
   private final Hypervisor hypervisor;
   private final HostStorage storage;
+  private final StorageRoutes storageRoutes;
   private final VmLifecycle lifecycle;
   private final MigrationService migrations;
 
@@ -92,6 +94,7 @@ final class Toolstack implements AutoCloseable {
     targets = targets(toolstack.targets(), state, address);
     hypervisor = hypervisor(toolstack.hypervisor(), state.resolve("guests"));
     storage = new HostStorage(database, targets, gate, host, state.resolve("datapaths.json"));
+    storageRoutes = new StorageRoutes(storage, context.sessions(), config.limits());
     VmAdmission admission = new VmAdmission(database, allowed::refresh);
     lifecycle =
         new VmLifecycle(
@@ -153,8 +156,9 @@ final class Toolstack implements AutoCloseable {
     throw new IOException("there is no hypervisor " + name + " on the class path");
   }
 
-  /** Adds the routes of migrations: the peers' and the users'. */
+  /** Adds the routes of storage, and those of migrations: the peers' and the users'. */
   void mount(Router router) {
+    storageRoutes.mount(router);
     migrations.mount(router);
   }
 

@@ -6,6 +6,7 @@ import io.xenferry.server.config.LimitsConfig;
 import io.xenferry.server.config.ListenConfig;
 import io.xenferry.server.config.ProductConfig;
 import io.xenferry.server.config.SessionConfig;
+import io.xenferry.server.config.ToolstackConfig;
 import java.time.Duration;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -31,5 +32,9 @@ class ConfigDefaultsTest {
         .isEqualTo(
             new ProductConfig(
                 "XenServer", "8.4.0", "XCP", "3.4.0", "1.20", "xenferry", "", "xenferry"));
+    assertThat(ToolstackConfig.defaults())
+        .isEqualTo(
+            new ToolstackConfig(
+                "simulated", ToolstackConfig.Targets.AUTO, Duration.ofMillis(300), 67_108_864));
   }
 }

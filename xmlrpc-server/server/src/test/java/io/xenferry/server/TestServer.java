@@ -8,6 +8,11 @@ import io.xenferry.server.config.LimitsConfig;
 import io.xenferry.server.config.ListenConfig;
 import io.xenferry.server.config.ServerConfig;
 import io.xenferry.server.config.SessionConfig;
+import io.xenferry.server.config.ToolstackConfig;
+import io.xenferry.qemu.QemuHypervisor;
+import io.xenferry.qemu.SimulatedLauncher;
+import io.xenferry.spi.Guest;
+import io.xenferry.spi.HypervisorException;
 import io.xenferry.spi.XenApi;
 import io.xenferry.wire.Trust;
 import io.xenferry.wire.XmlRpcXenApi;
@@ -48,10 +53,17 @@ final class TestServer implements AutoCloseable {
 
   static TestServer start(Path directory, ObjectDatabase db, LimitsConfig limits)
       throws Exception {
-    return new TestServer(directory, db, limits);
+    return new TestServer(directory, db, limits, "127.0.0.1");
   }
 
-  private TestServer(Path directory, ObjectDatabase db, LimitsConfig limits) throws Exception {
+  /** Another host, with a loopback address of its own. */
+  static TestServer startAt(String address) throws Exception {
+    return new TestServer(
+        Files.createTempDirectory("xenferry"), MemoryDatabase.create(), limits(), address);
+  }
+
+  private TestServer(Path directory, ObjectDatabase db, LimitsConfig limits, String address)
+      throws Exception {
     this.directory = directory;
     if (certificate != null && !Files.exists(directory.resolve("server.p12"))) {
       Files.copy(certificate, directory.resolve("server.p12"));
@@ -63,9 +75,10 @@ final class TestServer implements AutoCloseable {
         ServerConfig.defaults(directory)
             .with(
                 new ListenConfig(
-                    "127.0.0.1", 0, OptionalInt.of(0), Optional.of(directory.resolve("socket"))))
+                    address, 0, OptionalInt.of(0), Optional.of(directory.resolve("socket"))))
             .with(limits)
-            .with(sessions);
+            .with(sessions)
+            .with(ToolstackConfig.defaults().withTargets(ToolstackConfig.Targets.EMBEDDED));
     server = new XenFerryServer(config, db, Clock.systemUTC());
     if (certificate == null) {
       certificate = Files.createTempFile("xenferry", ".p12");
@@ -77,7 +90,7 @@ final class TestServer implements AutoCloseable {
     password = Files.readString(directory.resolve("root-password")).strip();
     api =
         new XmlRpcXenApi(
-            URI.create("https://127.0.0.1:" + server.port()),
+            URI.create("https://" + address + ":" + server.port()),
             Trust.pinned(server.fingerprint()),
             Duration.ofSeconds(30));
   }
@@ -106,6 +119,72 @@ final class TestServer implements AutoCloseable {
 
     String text(String method, Object... args) throws XenApiException {
       return TestServer.text(call(method, args));
+    }
+
+    /** An SR of type file in a directory of its own, attached. */
+    String sr(Path location) throws XenApiException {
+      return text(
+          "SR.create",
+          only("host"),
+          Map.of("location", location.toString()),
+          0,
+          "disks",
+          "",
+          "file",
+          "user",
+          false,
+          Map.of());
+    }
+
+    String vdi(String sr, String name, long size) throws XenApiException {
+      return text(
+          "VDI.create",
+          RecordsTest.required(
+              "VDI",
+              Map.of("name_label", name, "SR", sr, "virtual_size", size, "type", "user")));
+    }
+
+    /** A VM with a simulated guest, 1 vCPU. */
+    String vm(String name, Map<String, String> platform) throws XenApiException {
+      return text(
+          "VM.create",
+          RecordsTest.required(
+              "VM",
+              Map.of(
+                  "name_label",
+                  name,
+                  "VCPUs_max",
+                  1,
+                  "VCPUs_at_startup",
+                  1,
+                  "memory_static_max",
+                  64L << 20,
+                  "memory_dynamic_max",
+                  64L << 20,
+                  "memory_dynamic_min",
+                  64L << 20,
+                  "actions_after_shutdown",
+                  "destroy",
+                  "platform",
+                  platform)));
+    }
+
+    void vbd(String vm, String vdi, int number) throws XenApiException {
+      call(
+          "VBD.create",
+          RecordsTest.required(
+              "VBD",
+              Map.of(
+                  "VM", vm, "VDI", vdi, "userdevice", Integer.toString(number), "mode", "RW",
+                  "type", "Disk", "bootable", true, "empty", false)));
+    }
+
+    Map<String, Value> record(String className, String ref) throws XenApiException {
+      return ((Value.Struct) call(className + ".get_record", ref)).members();
+    }
+
+    List<String> all(String className) throws XenApiException {
+      return texts(call(className + ".get_all"));
     }
 
     String only(String className) throws XenApiException {
@@ -147,10 +226,28 @@ final class TestServer implements AutoCloseable {
   public void close() throws IOException {
     api.close();
     server.close();
+    destroyGuests();
     try (Stream<Path> files = Files.walk(directory)) {
       for (Path p : files.sorted(java.util.Comparator.reverseOrder()).toList()) {
         Files.deleteIfExists(p);
       }
+    }
+  }
+
+  /** Guests outlive their server; those of a test must not outlive it. */
+  private void destroyGuests() {
+    Path guests = directory.resolve("guests");
+    if (!Files.exists(guests)) {
+      return;
+    }
+    try (QemuHypervisor last = new QemuHypervisor(SimulatedLauncher.ofThisJvm(), guests)) {
+      for (Guest guest : last.guests()) {
+        guest.destroy();
+      }
+    } catch (HypervisorException e) {
+      throw new IllegalStateException(e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
     }
   }
 

@@ -31,15 +31,15 @@ class UpgradeTest {
               TestServer.limits(),
               certificate,
               server.server.dispatcher(),
-              (body, stream, origin) -> {},
-              router ->
-                  router.route(
-                      "GET",
-                      "/v1/echo",
-                      (request, response, callback) -> {
-                        Answers.upgrade(request, response, callback, "echo", UpgradeTest::echo);
-                        return true;
-                      }))) {
+              (body, stream, origin) -> {})) {
+        http.router()
+            .route(
+                "GET",
+                "/v1/echo",
+                (request, response, callback) -> {
+                  Answers.upgrade(request, response, callback, "echo", UpgradeTest::echo);
+                  return true;
+                });
         http.start();
         try (Socket plain = new Socket("127.0.0.1", http.httpPort().getAsInt())) {
           exchange(plain);

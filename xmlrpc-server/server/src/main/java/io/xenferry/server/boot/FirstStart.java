@@ -10,6 +10,9 @@ import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Transaction;
 import io.xenferry.server.config.ServerConfig;
 import io.xenferry.server.schema.Schema;
+import io.xenferry.sr.QueryResult;
+import io.xenferry.sr.SrDriver;
+import io.xenferry.sr.SrDrivers;
 import java.time.Clock;
 import java.time.Instant;
 import java.util.LinkedHashMap;
@@ -39,6 +42,7 @@ public final class FirstStart {
             create(tx);
           }
           refresh(tx);
+          refreshDrivers(tx);
         });
   }
 
@@ -84,7 +88,6 @@ public final class FirstStart {
     tx.create("pool", pool);
     createManagement(tx, hostRef);
     createTemplate(tx);
-    createFileDriver(tx);
   }
 
   private String createControlDomain(Transaction tx, String host) throws XenApiException {
@@ -128,27 +131,44 @@ public final class FirstStart {
     tx.create("VM", vm);
   }
 
-  /** Clients offer an SR type, and moving its disks, only with such a record. */
-  private static void createFileDriver(Transaction tx) throws XenApiException {
-    Map<String, Value> features = new LinkedHashMap<>();
-    for (String f :
-        List.of(
-            "SR_PROBE", "SR_UPDATE", "VDI_CREATE", "VDI_DELETE", "VDI_ATTACH", "VDI_DETACH",
-            "VDI_RESIZE", "VDI_UPDATE", "VDI_CLONE", "VDI_SNAPSHOT", "VDI_MIRROR",
-            "VDI_GENERATE_CONFIG")) {
-      features.put(f, Value.of(1L));
+  /** Clients offer an SR type, and moving its disks, only with such a record: one per driver. */
+  private void refreshDrivers(Transaction tx) throws XenApiException {
+    Map<String, String> known = new LinkedHashMap<>();
+    for (Row row : List.copyOf(tx.rows("SM"))) {
+      known.put(schema.text(row, "type"), row.ref());
     }
-    Map<String, Value> sm = new LinkedHashMap<>();
-    sm.put("name_label", Value.of("File"));
-    sm.put("name_description", Value.of("Disks as sparse raw files in a directory of the host"));
-    sm.put("type", Value.of("file"));
-    sm.put("vendor", Value.of("XenFerry"));
-    sm.put("version", Value.of("1.0"));
-    sm.put("required_api_version", Value.of("1.0"));
-    sm.put("configuration", Value.ofTexts(Map.of("location", "directory of the host")));
-    sm.put("capabilities", Value.ofTexts(List.copyOf(features.keySet())));
-    sm.put("features", Value.Struct.of(features));
-    tx.create("SM", sm);
+    for (SrDriver driver : SrDrivers.installed().all()) {
+      QueryResult query = driver.query();
+      Map<String, Value> features = new LinkedHashMap<>();
+      for (String feature : query.features()) {
+        int slash = feature.indexOf('/');
+        features.put(
+            slash < 0 ? feature : feature.substring(0, slash),
+            Value.of(slash < 0 ? 1L : Long.parseLong(feature.substring(slash + 1))));
+      }
+      Map<String, Value> sm = new LinkedHashMap<>();
+      sm.put("name_label", Value.of(query.name()));
+      sm.put("name_description", Value.of(query.description()));
+      sm.put("type", Value.of(driver.type()));
+      sm.put("vendor", Value.of(query.vendor()));
+      sm.put("copyright", Value.of(query.copyright()));
+      sm.put("version", Value.of(query.version()));
+      sm.put("required_api_version", Value.of(query.requiredApiVersion()));
+      sm.put("configuration", Value.ofTexts(query.configuration()));
+      sm.put("capabilities", Value.ofTexts(List.copyOf(features.keySet())));
+      sm.put("features", Value.Struct.of(features));
+      String ref = known.remove(driver.type());
+      if (ref == null) {
+        tx.create("SM", sm);
+      } else {
+        for (Map.Entry<String, Value> field : sm.entrySet()) {
+          schema.set(tx, "SM", ref, field.getKey(), field.getValue());
+        }
+      }
+    }
+    for (String gone : known.values()) {
+      tx.delete("SM", gone);
+    }
   }
 
   private static Map<String, Value> vmDefaults(long vcpus, long memory) {

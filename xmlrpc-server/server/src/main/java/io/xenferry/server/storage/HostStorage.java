@@ -328,6 +328,45 @@ public final class HostStorage implements VmDisks, MigrationDisks {
     }
   }
 
+  /**
+   * For whoever deletes volumes beneath the records: leave to do so from every VM that has one of
+   * them, to be closed afterwards.
+   *
+   * @param location of a VDI; none means all of the SR
+   */
+  List<Gate.Permit> permits(String srUuid, Optional<String> location) throws XenApiException {
+    Snapshot db = database.snapshot();
+    List<Gate.Permit> permits = new ArrayList<>();
+    Optional<Row> sr = db.byUuid("SR", srUuid);
+    if (sr.isEmpty()) {
+      return permits;
+    }
+    try {
+      for (Ref<VDI> vdi : db.get(new Ref<SR>(sr.get().ref()), SR.VDIS)) {
+        if (location.isPresent() && !location.get().equals(db.get(vdi, VDI.LOCATION))) {
+          continue;
+        }
+        for (Ref<VBD> vbd : db.get(vdi, VDI.VBDS)) {
+          String vm = db.get(db.get(vbd, VBD.VM), VM.UUID);
+          permits.add(gate.enter(UUID.fromString(vm), Operation.DESTROY_DISK));
+        }
+      }
+      return permits;
+    } catch (XenApiException | RuntimeException e) {
+      permits.forEach(Gate.Permit::close);
+      throw e;
+    }
+  }
+
+  /** The type of an SR, as its record has it. */
+  Optional<String> typeOf(String srUuid) throws XenApiException {
+    Snapshot db = database.snapshot();
+    Optional<Row> sr = db.byUuid("SR", srUuid);
+    return sr.isPresent()
+        ? Optional.of(db.get(new Ref<SR>(sr.get().ref()), SR.TYPE))
+        : Optional.empty();
+  }
+
   void resizeVdi(Ref<VDI> vdi, long size) throws XenApiException {
     Place place = place(vdi);
     long now = driver(() -> mux.resize(place.sr(), place.location(), size));

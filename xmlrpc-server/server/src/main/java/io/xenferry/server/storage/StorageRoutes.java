@@ -1,0 +1,145 @@
+package io.xenferry.server.storage;
+
+import io.xenferry.iscsi.IscsiUrl;
+import io.xenferry.iscsi.initiator.IscsiInitiator;
+import io.xenferry.iscsi.initiator.IscsiOptions;
+import io.xenferry.migration.gate.Gate;
+import io.xenferry.model.Value;
+import io.xenferry.model.XenApiException;
+import io.xenferry.server.config.LimitsConfig;
+import io.xenferry.server.http.Answers;
+import io.xenferry.server.http.Router;
+import io.xenferry.server.session.Session;
+import io.xenferry.server.session.Sessions;
+import io.xenferry.sr.SmapiException;
+import io.xenferry.sr.SmapiV2;
+import io.xenferry.wire.Content;
+import io.xenferry.wire.Dialect;
+import io.xenferry.wire.WireException;
+import io.xenferry.wire.XmlRpcCall;
+import io.xenferry.wire.XmlRpcCodec;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Optional;
+import java.util.SequencedMap;
+import java.util.Set;
+import org.eclipse.jetty.http.HttpStatus;
+import org.eclipse.jetty.server.Request;
+import org.eclipse.jetty.server.Response;
+import org.eclipse.jetty.util.Callback;
+
+/**
+ * SMAPIv2 over HTTP: POST /services/SM, XML-RPC whose only parameter is a struct of the named
+ * arguments. The session is in the query, and must be one that may handle disks behind the records'
+ * back. The gate is asked before volumes are deleted.
+ */
+public final class StorageRoutes {
+  private static final Set<String> ROLES = Set.of("pool-admin", "pool-operator", "vm-power-admin");
+
+  private final HostStorage storage;
+  private final Sessions sessions;
+  private final LimitsConfig limits;
+  private final SmapiV2 smapi;
+  private final XmlRpcCodec codec = new XmlRpcCodec(Dialect.SMAPI);
+
+  public StorageRoutes(HostStorage storage, Sessions sessions, LimitsConfig limits) {
+    this.storage = storage;
+    this.sessions = sessions;
+    this.limits = limits;
+    this.smapi = new SmapiV2(storage.mux(), StorageRoutes::open);
+  }
+
+  private static io.xenferry.block.BlockBackend open(String url) throws IOException {
+    try {
+      return IscsiInitiator.connect(IscsiUrl.parse(url), IscsiOptions.defaults());
+    } catch (IllegalArgumentException e) {
+      throw new IOException("no iSCSI URL", e);
+    }
+  }
+
+  public void mount(Router router) {
+    router.route("POST", "/services/SM", this::handle);
+  }
+
+  private boolean handle(Request request, Response response, Callback callback) throws Exception {
+    if (!Request.getPathInContext(request).equals("/services/SM")) {
+      Answers.error(response, callback, HttpStatus.NOT_FOUND_404);
+      return true;
+    }
+    if (!mayCall(request)) {
+      Answers.error(response, callback, HttpStatus.FORBIDDEN_403);
+      return true;
+    }
+    XmlRpcCall call;
+    try {
+      call =
+          codec.readCall(Answers.body(request, limits.rpcBodyBytes(), limits.requestDeadline()));
+    } catch (Answers.TooLarge e) {
+      Answers.error(response, callback, HttpStatus.PAYLOAD_TOO_LARGE_413);
+      return true;
+    } catch (WireException e) {
+      Answers.error(response, callback, HttpStatus.BAD_REQUEST_400);
+      return true;
+    } catch (IOException e) { // the idle timeout, or the client is gone
+      Answers.error(response, callback, HttpStatus.REQUEST_TIMEOUT_408);
+      return true;
+    }
+    if (call.params().size() != 1
+        || !(call.params().getFirst() instanceof Value.Struct arguments)) {
+      Answers.error(response, callback, HttpStatus.BAD_REQUEST_400);
+      return true;
+    }
+    ByteArrayOutputStream out = new ByteArrayOutputStream();
+    codec.writeBare(out, Content.of(answer(call.method(), arguments)));
+    Answers.bytes(response, callback, HttpStatus.OK_200, "text/xml", out.toByteArray());
+    return true;
+  }
+
+  private boolean mayCall(Request request) {
+    if (Answers.origin(request).trusted()) {
+      return true;
+    }
+    String ref = Request.extractQueryParameters(request).getValue("session_id");
+    if (ref == null) {
+      return false;
+    }
+    try {
+      Session session = sessions.check(ref);
+      return session.superuser() || session.role().map(ROLES::contains).orElse(false);
+    } catch (XenApiException e) {
+      return false;
+    }
+  }
+
+  private Value.Struct answer(String method, Value.Struct arguments) {
+    List<Gate.Permit> permits = List.of();
+    try {
+      Optional<String> sr = text(arguments, "sr");
+      if (sr.isPresent()) {
+        storage.typeOf(sr.get()).ifPresent(type -> smapi.learnType(sr.get(), type));
+        switch (method) {
+          case "VDI.destroy" ->
+              permits = storage.permits(sr.get(), Optional.of(text(arguments, "vdi").orElse("")));
+          case "SR.destroy" -> permits = storage.permits(sr.get(), Optional.empty());
+          default -> {}
+        }
+      }
+      return smapi.respond(method, arguments);
+    } catch (XenApiException e) {
+      SequencedMap<String, Value> failure = new LinkedHashMap<>();
+      failure.put("Status", Value.of("Failure"));
+      failure.put("Value", SmapiException.backend(e.code(), e.params()).toValue());
+      return new Value.Struct(failure);
+    } finally {
+      permits.forEach(Gate.Permit::close);
+    }
+  }
+
+  private static Optional<String> text(Value.Struct arguments, String name) {
+    return arguments.members().get(name) instanceof Value.Text(String text)
+        ? Optional.of(text)
+        : Optional.empty();
+  }
+}

@@ -1,0 +1,100 @@
+package io.xenferry.server;
+
+import static io.xenferry.server.SessionTest.assertCode;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.awaitility.Awaitility.await;
+
+import io.xenferry.model.XenApiException;
+import io.xenferry.server.vm.VmRecords;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Map;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+/** VMs with simulated guests. */
+class LifecycleTest {
+  private static TestServer server;
+  private static TestServer.Calls root;
+  private static String sr;
+
+  @BeforeAll
+  static void start() throws Exception {
+    server = TestServer.start();
+    root = server.calls();
+    sr = root.sr(server.directory.resolve("sr"));
+  }
+
+  @AfterAll
+  static void stop() throws Exception {
+    server.close();
+  }
+
+  private static String state(String vm) throws XenApiException {
+    return root.text("VM.get_power_state", vm);
+  }
+
+  private static String vm(String name, Path ledger) throws XenApiException {
+    String vm = root.vm(name, Map.of("xenferry:ledger", ledger.toString()));
+    root.vbd(vm, root.vdi(sr, name, 4 << 20), 0);
+    return vm;
+  }
+
+  @Test
+  void aVmStartsAndStops() throws Exception {
+    Path ledger = server.directory.resolve("starts");
+    String vm = vm("starts", ledger);
+    String vdi = root.text("VBD.get_VDI", TestServer.texts(root.call("VM.get_VBDs", vm)).getFirst());
+    root.call("VM.start", vm, false, false);
+    assertThat(state(vm)).isEqualTo("Running");
+    assertThat(root.text("VM.get_resident_on", vm)).isEqualTo(root.only("host"));
+    await().atMost(Duration.ofSeconds(20)).until(() -> Files.exists(ledger) && Files.size(ledger) > 0);
+    assertCode("VM_BAD_POWER_STATE", () -> root.call("VM.start", vm, false, false));
+    assertCode("VM_BAD_POWER_STATE", () -> root.call("VM.destroy", vm));
+    assertCode("VDI_IN_USE", () -> root.call("VDI.destroy", vdi));
+    root.call("VM.clean_shutdown", vm);
+    assertThat(state(vm)).isEqualTo("Halted");
+    root.call("VM.start_on", vm, root.only("host"), true, false);
+    assertThat(state(vm)).isEqualTo("Paused");
+    root.call("VM.hard_shutdown", vm);
+    assertThat(state(vm)).isEqualTo("Halted");
+    root.call("VDI.destroy", vdi);
+    root.call("VM.destroy", vm);
+    assertCode("HANDLE_INVALID", () -> state(vm));
+  }
+
+  @Test
+  void aVmPauses() throws Exception {
+    String vm = vm("pauses", server.directory.resolve("pauses"));
+    root.call("VM.start", vm, false, false);
+    root.call("VM.pause", vm);
+    assertThat(state(vm)).isEqualTo("Paused");
+    assertCode("VM_BAD_POWER_STATE", () -> root.call("VM.pause", vm));
+    root.call("VM.unpause", vm);
+    assertThat(state(vm)).isEqualTo("Running");
+    root.call("VM.hard_shutdown", vm);
+  }
+
+  @Test
+  void aVmReboots() throws Exception {
+    String vm = vm("reboots", server.directory.resolve("reboots"));
+    root.call("VM.start", vm, false, false);
+    root.call("VM.hard_reboot", vm);
+    assertThat(state(vm)).isEqualTo("Running");
+    root.call("VM.clean_reboot", vm);
+    assertThat(state(vm)).isEqualTo("Running");
+    root.call("VM.hard_shutdown", vm);
+  }
+
+  @Test
+  void aVmInDoubtIsNotDestroyed() throws Exception {
+    String vm = vm("doubtful", server.directory.resolve("doubtful"));
+    root.call("VM.add_to_other_config", vm, VmRecords.MIGRATION_KEY, "of another");
+    assertCode("OPERATION_NOT_ALLOWED", () -> root.call("VM.destroy", vm));
+    assertCode("OPERATION_NOT_ALLOWED", () -> root.call("VM.start", vm, false, false));
+    root.call("VM.remove_from_other_config", vm, VmRecords.MIGRATION_KEY);
+    root.call("VM.destroy", vm);
+  }
+}

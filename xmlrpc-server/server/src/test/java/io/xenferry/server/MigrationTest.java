@@ -1,0 +1,292 @@
+package io.xenferry.server;
+
+import static io.xenferry.server.SessionTest.assertCode;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.awaitility.Awaitility.await;
+
+import io.xenferry.guest.DiskFiller;
+import io.xenferry.guest.Verdict;
+import io.xenferry.guest.Verifier;
+import io.xenferry.guest.ledger.FillPattern;
+import io.xenferry.model.Value;
+import io.xenferry.model.XenApiException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+/** Two servers on loopback, simulated guests, disks over iSCSI. */
+class MigrationTest {
+  private static final long SIZE = 8 << 20;
+  private static final Duration LONG = Duration.ofSeconds(60);
+
+  private static TestServer here;
+  private static TestServer there;
+  private static TestServer.Calls source;
+  private static TestServer.Calls destination;
+  private static String from;
+  private static String to;
+
+  @BeforeAll
+  static void start() throws Exception {
+    here = TestServer.startAt("127.0.0.1");
+    there = TestServer.startAt("127.0.0.2");
+    source = here.calls();
+    destination = there.calls();
+    from = source.sr(here.directory.resolve("sr"));
+    to = destination.sr(there.directory.resolve("sr"));
+  }
+
+  @AfterAll
+  static void stop() throws Exception {
+    try {
+      there.close();
+    } finally {
+      here.close();
+    }
+  }
+
+  /** A VM with filled disks and a network interface, and the ledger of its writes. */
+  private record Traveller(String vm, String uuid, List<String> vdis, List<String> uuids, Path ledger) {
+    static Traveller make(String name, int disks) throws Exception {
+      Path ledger = here.directory.resolve(name + ".ledger");
+      String vm = source.vm(name, Map.of("xenferry:ledger", ledger.toString()));
+      List<String> vdis = new ArrayList<>();
+      List<String> uuids = new ArrayList<>();
+      for (int i = 0; i < disks; i++) {
+        String vdi = source.vdi(from, name + i, SIZE);
+        String uuid = source.text("VDI.get_uuid", vdi);
+        DiskFiller.fill(
+            StorageTest.image(here.directory.resolve("sr"), uuid),
+            i,
+            new FillPattern(SIZE, 60, 7),
+            ledger);
+        source.vbd(vm, vdi, i);
+        vdis.add(vdi);
+        uuids.add(uuid);
+      }
+      source.text(
+          "VIF.create",
+          RecordsTest.required(
+              "VIF", Map.of("VM", vm, "network", source.only("network"), "device", "0")));
+      return new Traveller(vm, source.text("VM.get_uuid", vm), vdis, uuids, ledger);
+    }
+
+    Map<String, String> vdiMap(String sr) {
+      Map<String, String> map = new LinkedHashMap<>();
+      vdis.forEach(v -> map.put(v, sr));
+      return map;
+    }
+
+    Map<String, String> vifMap() throws XenApiException {
+      Map<String, String> map = new LinkedHashMap<>();
+      for (String vif : TestServer.texts(source.call("VM.get_VIFs", vm))) {
+        map.put(vif, destination.only("network"));
+      }
+      return map;
+    }
+
+    Object[] arguments(Value token, String sr, Map<String, String> options) throws XenApiException {
+      return new Object[] {vm, token, true, vdiMap(sr), vifMap(), options};
+    }
+
+    /** Its disks as they are at the destination. */
+    List<Path> arrived() throws Exception {
+      List<Path> images = new ArrayList<>();
+      String moved = destination.text("VM.get_by_uuid", uuid);
+      Map<String, Path> byDevice = new java.util.TreeMap<>();
+      for (String vbd : TestServer.texts(destination.call("VM.get_VBDs", moved))) {
+        String vdi = destination.text("VBD.get_VDI", vbd);
+        byDevice.put(
+            destination.text("VBD.get_userdevice", vbd),
+            StorageTest.image(
+                there.directory.resolve("sr"), destination.text("VDI.get_uuid", vdi)));
+      }
+      images.addAll(byDevice.values());
+      return images;
+    }
+  }
+
+  private static Value token() throws XenApiException {
+    return destination.call(
+        "host.migrate_receive",
+        destination.only("host"),
+        destination.only("network"),
+        Map.of());
+  }
+
+  private static Map<String, Integer> objects(TestServer server) {
+    Map<String, Integer> counts = new LinkedHashMap<>();
+    var db = server.server.context().db().snapshot();
+    for (String c : List.of("VM", "VDI", "VBD", "VIF", "VM_metrics", "SR", "PBD", "session")) {
+      counts.put(c, List.copyOf(db.rows(c)).size());
+    }
+    return counts;
+  }
+
+  @Test
+  void aTokenIssuedLeavesNothing() throws Exception {
+    Map<String, Integer> before = objects(there);
+    for (int i = 0; i < 5; i++) {
+      assertThat(((Value.Struct) token()).members())
+          .containsKeys("SM", "xenops", "host", "session_id", "master", "xenferry");
+    }
+    assertThat(objects(there)).isEqualTo(before);
+    String session = TestServer.text(TestServer.member(token(), "session_id"));
+    assertCode(
+        "SESSION_INVALID", () -> there.api.call("VM.get_all", Value.of(session)));
+  }
+
+  @Test
+  void obstaclesAreNamed() throws Exception {
+    Traveller t = Traveller.make("obstacles", 1);
+    Value token = token();
+    String assertion = "VM.assert_can_migrate";
+    source.call(assertion, t.arguments(token, to, Map.of()));
+    assertThat(
+            assertCode(
+                    "VDI_NOT_IN_MAP",
+                    () -> source.call(assertion, t.vm, token, true, Map.of(), t.vifMap(), Map.of()))
+                .params())
+        .containsExactly(t.vdis.getFirst());
+    assertCode(
+        "VIF_NOT_IN_MAP",
+        () -> source.call(assertion, t.vm, token, true, t.vdiMap(to), Map.of(), Map.of()));
+    assertCode(
+        "INVALID_VALUE", () -> source.call(assertion, t.arguments(token, to, Map.of("speed", "1"))));
+    assertCode(
+        "INVALID_VALUE",
+        () -> source.call(assertion, t.arguments(token, to, Map.of("bandwidth", "much"))));
+    Map<String, Value> foreign = new LinkedHashMap<>(((Value.Struct) token).members());
+    foreign.remove("xenferry");
+    XenApiException refused =
+        assertCode(
+            "VM_MIGRATE_FAILED",
+            () -> source.call(assertion, t.arguments(Value.Struct.of(foreign), to, Map.of())));
+    assertThat(refused.params()).hasSize(4);
+    assertThat(refused.params().getLast()).contains("not a XenFerry server");
+    source.call("VM.start", t.vm, true, false);
+    assertCode(
+        "VM_BAD_POWER_STATE", () -> source.call(assertion, t.arguments(token, to, Map.of())));
+    source.call("VM.hard_shutdown", t.vm);
+  }
+
+  @Test
+  void movesARunningVmWithItsDisks() throws Exception {
+    Traveller t = Traveller.make("runner", 2);
+    source.call("VM.start", t.vm, false, false);
+    await().atMost(LONG).until(() -> Files.size(t.ledger) > 64 * 200);
+    Map<String, Integer> before = objects(there);
+    String moved = source.text("VM.migrate_send", t.arguments(token(), to, Map.of()));
+    assertThat(destination.text("VM.get_uuid", moved)).isEqualTo(t.uuid);
+    assertThat(destination.text("VM.get_power_state", moved)).isEqualTo("Running");
+    assertThat(destination.text("VM.get_resident_on", moved)).isEqualTo(destination.only("host"));
+    assertThat(objects(there).get("VDI")).isEqualTo(before.get("VDI") + 2);
+    assertThat(objects(there).get("VIF")).isEqualTo(before.get("VIF") + 1);
+    await()
+        .atMost(LONG)
+        .untilAsserted(
+            () -> {
+              assertCode("UUID_INVALID", () -> source.text("VM.get_by_uuid", t.uuid));
+              for (String vdi : t.uuids) {
+                assertCode("UUID_INVALID", () -> source.text("VDI.get_by_uuid", vdi));
+              }
+            });
+    long written = Files.size(t.ledger);
+    await().atMost(LONG).until(() -> Files.size(t.ledger) > written + 64 * 100);
+    List<Path> images = t.arrived();
+    destination.call("VM.hard_shutdown", moved);
+    Verdict verdict = Verifier.verify(t.ledger, images);
+    assertThat(verdict.examples()).isEmpty();
+    assertThat(verdict.good()).isTrue();
+    assertThat(verdict.handovers()).isEqualTo(1);
+    // The disks are the destination's own now.
+    for (String vbd : TestServer.texts(destination.call("VM.get_VBDs", moved))) {
+      destination.call("VDI.destroy", destination.text("VBD.get_VDI", vbd));
+    }
+    destination.call("VM.destroy", moved);
+  }
+
+  @Test
+  void movesByReceiveAndMigrate() throws Exception {
+    Traveller t = Traveller.make("halted", 1);
+    Value token = destination.call("VM.receive", destination.only("host"), to, Map.of());
+    String moved = source.text("VM.migrate", t.vm, token, true, Map.of());
+    assertThat(destination.text("VM.get_uuid", moved)).isEqualTo(t.uuid);
+    assertThat(destination.text("VM.get_power_state", moved)).isEqualTo("Halted");
+    Verdict verdict = Verifier.verify(t.ledger, t.arrived());
+    assertThat(verdict.examples()).isEmpty();
+    assertThat(verdict.good()).isTrue();
+    destination.call("VM.start", moved, false, false);
+    destination.call("VM.hard_shutdown", moved);
+  }
+
+  @Test
+  void aTooSmallSrIsRefusedBeforeAnythingMoves() throws Exception {
+    Traveller t = Traveller.make("large", 1);
+    source.call("VM.start", t.vm, false, false);
+    String small =
+        destination.text(
+            "SR.create",
+            destination.only("host"),
+            Map.of("capacity", Long.toString(1 << 20)),
+            0,
+            "small",
+            "",
+            "memory",
+            "user",
+            false,
+            Map.of());
+    Map<String, Integer> before = objects(there);
+    assertCode(
+        "SR_FULL", () -> source.call("VM.migrate_send", t.arguments(token(), small, Map.of())));
+    assertThat(source.text("VM.get_power_state", t.vm)).isEqualTo("Running");
+    assertThat(objects(there)).isEqualTo(before);
+    source.call("VM.hard_shutdown", t.vm);
+  }
+
+  @Test
+  void aSecondMoveIsRefusedAndACancelledOneLeavesNothing() throws Exception {
+    Traveller t = Traveller.make("cancelled", 1);
+    source.call("VM.start", t.vm, false, false);
+    Map<String, Integer> before = objects(there);
+    String task =
+        source.text(
+            "Async.VM.migrate_send",
+            t.arguments(token(), to, Map.of("bandwidth", Integer.toString(256 << 10))));
+    await()
+        .atMost(LONG)
+        .until(() -> objects(there).get("VM") > before.get("VM"));
+    assertCode(
+        "OTHER_OPERATION_IN_PROGRESS",
+        () -> source.call("VM.migrate_send", t.arguments(token(), to, Map.of())));
+    await()
+        .atMost(LONG)
+        .until(() -> !source.call("task.get_allowed_operations", task)
+            .equals(TestServer.value(List.of())));
+    source.call("task.cancel", task);
+    await().atMost(LONG).until(() -> !source.text("task.get_status", task).equals("cancelling")
+        && !source.text("task.get_status", task).equals("pending"));
+    assertThat(source.text("task.get_status", task)).isEqualTo("cancelled");
+    assertThat(source.text("VM.get_power_state", t.vm)).isEqualTo("Running");
+    await().atMost(LONG).untilAsserted(() -> assertThat(objects(there)).isEqualTo(before));
+    long written = Files.size(t.ledger);
+    await().atMost(LONG).until(() -> Files.size(t.ledger) > written + 64 * 50);
+    source.call("VM.hard_shutdown", t.vm);
+    Verdict verdict =
+        Verifier.verify(
+            t.ledger,
+            List.of(
+                StorageTest.image(here.directory.resolve("sr"), t.uuids.getFirst())));
+    assertThat(verdict.examples()).isEmpty();
+    // Nothing is left that would keep the VM from moving after all.
+    String moved = source.text("VM.migrate_send", t.arguments(token(), to, Map.of()));
+    assertThat(destination.text("VM.get_uuid", moved)).isEqualTo(t.uuid);
+  }
+}

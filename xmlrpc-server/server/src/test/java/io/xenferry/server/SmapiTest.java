@@ -1,0 +1,101 @@
+package io.xenferry.server;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.xenferry.model.Value;
+import io.xenferry.wire.Dialect;
+import io.xenferry.wire.XmlRpcCodec;
+import java.io.InputStream;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+/** SMAPIv2 at /services/SM. */
+class SmapiTest {
+  private static final XmlRpcCodec CODEC = new XmlRpcCodec(Dialect.SMAPI);
+  private static final HttpClient HTTP = HttpClient.newHttpClient();
+
+  private static TestServer server;
+  private static TestServer.Calls root;
+
+  @BeforeAll
+  static void start() throws Exception {
+    server = TestServer.start();
+    root = server.calls();
+  }
+
+  @AfterAll
+  static void stop() throws Exception {
+    server.close();
+  }
+
+  private static HttpResponse<InputStream> post(String query, byte[] body) throws Exception {
+    return HTTP.send(
+        HttpRequest.newBuilder(
+                URI.create("http://127.0.0.1:" + server.httpPort() + "/services/SM" + query))
+            .POST(HttpRequest.BodyPublishers.ofByteArray(body))
+            .build(),
+        HttpResponse.BodyHandlers.ofInputStream());
+  }
+
+  private static Value.Struct call(String method, Map<String, Object> arguments) throws Exception {
+    HttpResponse<InputStream> answer =
+        post(
+            "?session_id=" + root.session(),
+            CODEC.writeCall(method, List.of(TestServer.value(arguments))));
+    assertThat(answer.statusCode()).isEqualTo(200);
+    assertThat(answer.headers().firstValue("content-type")).contains("text/xml");
+    return (Value.Struct) CODEC.readBare(answer.body());
+  }
+
+  @Test
+  void disksAreMadeAndFound() throws Exception {
+    String sr = root.text("SR.get_uuid", root.sr(server.directory.resolve("sm")));
+    Value.Struct listed = call("SR.list", Map.of("dbg", "test"));
+    assertThat(TestServer.text(listed.members().get("Status"))).isEqualTo("Success");
+    assertThat(TestServer.texts(listed.members().get("Value"))).contains(sr);
+    String ref = root.text("SR.get_by_uuid", sr);
+    String uuid = root.text("VDI.get_uuid", root.vdi(ref, "a", 1 << 20));
+    Value scan = call("SR.scan", Map.of("dbg", "test", "sr", sr)).members().get("Value");
+    assertThat(((Value.Array) scan).items()).hasSize(1);
+    Value.Struct gone = call("VDI.destroy", Map.of("dbg", "test", "sr", sr, "vdi", uuid));
+    assertThat(TestServer.text(gone.members().get("Status"))).isEqualTo("Success");
+    root.call("SR.scan", ref);
+    assertThat(TestServer.texts(root.call("SR.get_VDIs", ref))).isEmpty();
+    // The type is known from the pool's records, with no word of it in the call.
+    call("SR.detach", Map.of("dbg", "test", "sr", sr));
+    Map<String, String> config =
+        Map.of("location", server.directory.resolve("sm").toString());
+    Value.Struct attached =
+        call("SR.attach", Map.of("dbg", "test", "sr", sr, "device_config", config));
+    assertThat(TestServer.text(attached.members().get("Status"))).isEqualTo("Success");
+  }
+
+  @Test
+  void failuresAreAnswers() throws Exception {
+    Value.Struct unknown = call("VDI.no_such", Map.of());
+    assertThat(TestServer.text(unknown.members().get("Status"))).isEqualTo("Failure");
+    Value.Struct nowhere = call("VDI.destroy", Map.of("dbg", "", "sr", "x", "vdi", "y"));
+    assertThat(TestServer.text(nowhere.members().get("Status"))).isEqualTo("Failure");
+    Value.Struct url = call("VDI.copy", Map.of("sr", "x", "vdi", "y", "url", "http://junk"));
+    assertThat(TestServer.text(url.members().get("Status"))).isEqualTo("Failure");
+  }
+
+  @Test
+  void strangersAndJunkAreRefused() throws Exception {
+    byte[] list = CODEC.writeCall("SR.list", List.of(TestServer.value(Map.of("dbg", ""))));
+    assertThat(post("", list).statusCode()).isEqualTo(403);
+    assertThat(post("?session_id=OpaqueRef:x", list).statusCode()).isEqualTo(403);
+    String session = "?session_id=" + root.session();
+    assertThat(post(session, "junk".getBytes(java.nio.charset.StandardCharsets.UTF_8)).statusCode())
+        .isEqualTo(400);
+    assertThat(post(session, CODEC.writeCall("SR.list", List.of())).statusCode()).isEqualTo(400);
+    assertThat(post(session, new byte[1 << 20]).statusCode()).isEqualTo(413);
+  }
+}
