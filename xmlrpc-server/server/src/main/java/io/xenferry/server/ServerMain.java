@@ -5,6 +5,7 @@ import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.SqliteDatabase;
 import io.xenferry.server.config.ListenConfig;
 import io.xenferry.server.config.ServerConfig;
+import io.xenferry.server.config.ToolstackConfig;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.channels.FileChannel;
@@ -14,7 +15,6 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.time.Clock;
-import io.xenferry.server.config.ToolstackConfig;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -91,10 +91,7 @@ public final class ServerMain implements Callable<Integer> {
                     port,
                     httpPort == null ? OptionalInt.empty() : OptionalInt.of(httpPort),
                     Optional.ofNullable(unixSocket)))
-            .with(
-                ToolstackConfig.defaults()
-                    .withHypervisor(hypervisor)
-                    .withTargets(targets()));
+            .with(ToolstackConfig.defaults().withHypervisor(hypervisor).withTargets(targets()));
     XenFerryServer.prepare(stateDirectory);
     Path ready = stateDirectory.resolve("ready");
     try (FileChannel lockFile =

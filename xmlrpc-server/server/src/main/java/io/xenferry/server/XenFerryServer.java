@@ -14,6 +14,7 @@ import io.xenferry.server.event.Events;
 import io.xenferry.server.http.Certificate;
 import io.xenferry.server.http.CliService;
 import io.xenferry.server.http.HttpServer;
+import io.xenferry.server.messages.AllowedOperations;
 import io.xenferry.server.messages.Messages;
 import io.xenferry.server.schema.Schema;
 import io.xenferry.server.session.Sessions;
@@ -25,7 +26,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Clock;
-import io.xenferry.server.messages.AllowedOperations;
 import java.util.OptionalInt;
 import java.util.concurrent.atomic.AtomicReference;
 

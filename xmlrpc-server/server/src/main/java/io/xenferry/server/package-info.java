@@ -1,6 +1,4 @@
-/**
- * The server put together: its main program and the wiring of all parts, in one place each.
- */
+/** The server put together: its main program and the wiring of all parts, in one place each. */
 @NullMarked
 package io.xenferry.server;
 

@@ -55,8 +55,7 @@ class CliTest {
   void overTls12WithTheGroupAndSuiteOfThePublishedClient() throws Exception {
     SSLContext context = Trust.pinned(server.server.fingerprint()).context();
     try (SSLSocket s =
-        (SSLSocket)
-            context.getSocketFactory().createSocket("127.0.0.1", server.server.port())) {
+        (SSLSocket) context.getSocketFactory().createSocket("127.0.0.1", server.server.port())) {
       s.setSoTimeout(20_000);
       SSLParameters p = s.getSSLParameters();
       p.setProtocols(new String[] {"TLSv1.2"});
@@ -98,8 +97,7 @@ class CliTest {
         s.setSoTimeout(20_000);
         s.getOutputStream()
             .write(
-                ("POST /cli HTTP/1.0\r\n" + head + "\r\n\r\n")
-                    .getBytes(StandardCharsets.US_ASCII));
+                ("POST /cli HTTP/1.0\r\n" + head + "\r\n\r\n").getBytes(StandardCharsets.US_ASCII));
         assertThat(s.getInputStream().readAllBytes()).isEmpty();
       }
     }
@@ -110,8 +108,7 @@ class CliTest {
     KnownServers known = new KnownServers(directory);
     String name = "127.0.0.1:" + server.server.port();
     try (RemoteServers.Remote first = known.connect(name, Optional.empty())) {
-      assertThat(first.acceptedAtFirstContact())
-          .contains(server.server.fingerprint().toString());
+      assertThat(first.acceptedAtFirstContact()).contains(server.server.fingerprint().toString());
     }
     KnownServers again = new KnownServers(directory);
     try (RemoteServers.Remote second = again.connect(name, Optional.empty())) {

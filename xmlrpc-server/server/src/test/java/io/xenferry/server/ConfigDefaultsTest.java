@@ -26,7 +26,11 @@ class ConfigDefaultsTest {
     assertThat(SessionConfig.defaults())
         .isEqualTo(
             new SessionConfig(
-                Duration.ofHours(24), Duration.ofMinutes(10), 500, 400, Duration.ofSeconds(5),
+                Duration.ofHours(24),
+                Duration.ofMinutes(10),
+                500,
+                400,
+                Duration.ofSeconds(5),
                 210_000));
     assertThat(ProductConfig.defaults())
         .isEqualTo(

@@ -61,15 +61,15 @@ class CoverageTest {
     TestServer.Calls calls = server.calls();
     assertThat(TestServer.texts(calls.call("message.get_all"))).isEmpty();
     assertThat(calls.call("message.get_all_records")).isEqualTo(TestServer.value(Map.of()));
-    SessionTest.assertCode(
-        "HANDLE_INVALID", () -> calls.call("message.get_record", "OpaqueRef:x"));
+    SessionTest.assertCode("HANDLE_INVALID", () -> calls.call("message.get_record", "OpaqueRef:x"));
     SessionTest.assertCode("UUID_INVALID", () -> calls.call("message.get_by_uuid", "x"));
   }
 
   @Test
   void whatIsRefusedSaysSo() throws Exception {
     TestServer.Calls calls = server.calls();
-    assertThat(SessionTest.assertCode("NOT_IMPLEMENTED", () -> calls.call("pool.disable_ha")).params())
+    assertThat(
+            SessionTest.assertCode("NOT_IMPLEMENTED", () -> calls.call("pool.disable_ha")).params())
         .containsExactly("pool.disable_ha");
     String host = calls.only("host");
     SessionTest.assertCode("MESSAGE_REMOVED", () -> calls.call("host.reset_cpu_features", host));
@@ -134,9 +134,7 @@ class CoverageTest {
     } catch (ClassNotFoundException e) {
       try (Stream<Path> files = Files.walk(root())) {
         Optional<Path> source =
-            files
-                .filter(p -> p.getFileName().toString().equals(className + ".java"))
-                .findFirst();
+            files.filter(p -> p.getFileName().toString().equals(className + ".java")).findFirst();
         return source.isPresent()
             && Files.readAllLines(source.get()).stream()
                 .anyMatch(l -> l.contains("void " + method + "("));

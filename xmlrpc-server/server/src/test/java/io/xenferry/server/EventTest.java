@@ -95,8 +95,7 @@ class EventTest {
       Value first = calls.call("event.from", List.of("VGPU"), "", 0.0);
       long start = System.nanoTime();
       Value answer = calls.call("event.from", List.of("VGPU"), tokenOf(first), 3.5);
-      assertThat(Duration.ofNanos(System.nanoTime() - start))
-          .isGreaterThan(Duration.ofSeconds(3));
+      assertThat(Duration.ofNanos(System.nanoTime() - start)).isGreaterThan(Duration.ofSeconds(3));
       assertThat(((Value.Array) TestServer.member(answer, "events")).items()).isEmpty();
       assertThat(tokenOf(answer)).matches("[0-9]{20},[0-9]{20}");
     }
@@ -152,8 +151,8 @@ class EventTest {
       List<Future<?>> all = new ArrayList<>();
       for (int i = 0; i < 1000; i++) {
         all.add(
-            threads.submit(
-                () -> server.server.context().events().from(root.session(), List.of("pool"), token, 30)));
+            threads.submit(() ->
+                server.server.context().events().from(root.session(), List.of("pool"), token, 30)));
       }
       root.call("pool.set_name_description", root.only("pool"), "many " + System.nanoTime());
       for (Future<?> f : all) {
@@ -178,14 +177,13 @@ class EventTest {
       TestServer.Calls calls, List<String> classes, String token, double timeout) {
     CompletableFuture<Value> answer = new CompletableFuture<>();
     Thread.ofVirtual()
-        .start(
-            () -> {
-              try {
-                answer.complete(calls.call("event.from", classes, token, timeout));
-              } catch (XenApiException e) {
-                answer.completeExceptionally(e);
-              }
-            });
+        .start(() -> {
+          try {
+            answer.complete(calls.call("event.from", classes, token, timeout));
+          } catch (XenApiException e) {
+            answer.completeExceptionally(e);
+          }
+        });
     return answer;
   }
 }

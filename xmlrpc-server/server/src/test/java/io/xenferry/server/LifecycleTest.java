@@ -46,11 +46,14 @@ class LifecycleTest {
   void aVmStartsAndStops() throws Exception {
     Path ledger = server.directory.resolve("starts");
     String vm = vm("starts", ledger);
-    String vdi = root.text("VBD.get_VDI", TestServer.texts(root.call("VM.get_VBDs", vm)).getFirst());
+    String vdi =
+        root.text("VBD.get_VDI", TestServer.texts(root.call("VM.get_VBDs", vm)).getFirst());
     root.call("VM.start", vm, false, false);
     assertThat(state(vm)).isEqualTo("Running");
     assertThat(root.text("VM.get_resident_on", vm)).isEqualTo(root.only("host"));
-    await().atMost(Duration.ofSeconds(20)).until(() -> Files.exists(ledger) && Files.size(ledger) > 0);
+    await()
+        .atMost(Duration.ofSeconds(20))
+        .until(() -> Files.exists(ledger) && Files.size(ledger) > 0);
     assertCode("VM_BAD_POWER_STATE", () -> root.call("VM.start", vm, false, false));
     assertCode("VM_BAD_POWER_STATE", () -> root.call("VM.destroy", vm));
     assertCode("VDI_IN_USE", () -> root.call("VDI.destroy", vdi));

@@ -44,7 +44,8 @@ class PoolAndHostTest {
       // What clients look at before they accept a server.
       Map<String, Value> version =
           ((Value.Struct) root.call("host.get_software_version", host)).members();
-      assertThat(TestServer.text(version.get("platform_version"))).matches("[3-9]\\.[0-9]+\\.[0-9]+");
+      assertThat(TestServer.text(version.get("platform_version")))
+          .matches("[3-9]\\.[0-9]+\\.[0-9]+");
       assertThat(TestServer.text(version.get("product_version"))).matches("[0-9]+(\\.[0-9]+)*");
       assertThat(((Value.Struct) root.call("host.get_license_params", host)).members())
           .containsEntry("restrict_storage_xen_motion", Value.of("false"))
@@ -65,15 +66,13 @@ class PoolAndHostTest {
   @Test
   void aRestartKeepsStateAndEndsSessions(@TempDir Path directory) throws Exception {
     Path file = directory.resolve("pool.db");
-    TestServer first =
-        TestServer.start(directory, SqliteDatabase.open(file), TestServer.limits());
+    TestServer first = TestServer.start(directory, SqliteDatabase.open(file), TestServer.limits());
     TestServer.Calls root = first.calls();
     String network = root.text("network.create", RecordsTest.network("kept"));
     String task = root.text("task.create", "left alone", "");
     String pool = root.only("pool");
     first.stop();
-    TestServer second =
-        TestServer.start(directory, SqliteDatabase.open(file), TestServer.limits());
+    TestServer second = TestServer.start(directory, SqliteDatabase.open(file), TestServer.limits());
     TestServer.Calls again = second.calls();
     assertThat(again.only("pool")).isEqualTo(pool);
     assertThat(again.text("network.get_name_label", network)).isEqualTo("kept");

@@ -11,7 +11,6 @@ import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import io.xenferry.server.schema.Coercion;
 import java.util.LinkedHashMap;
-import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -54,7 +53,14 @@ class RecordsTest {
         required(
             "VM",
             Map.of(
-                "name_label", name, "VCPUs_max", 2, "VCPUs_at_startup", 1, "memory_static_max", 1024)));
+                "name_label",
+                name,
+                "VCPUs_max",
+                2,
+                "VCPUs_at_startup",
+                1,
+                "memory_static_max",
+                1024)));
   }
 
   @Test
@@ -65,14 +71,13 @@ class RecordsTest {
         .server
         .context()
         .db()
-        .change(
-            tx -> {
-              for (ClassDef c : DataModel.classes()) {
-                if (c.inDatabase() && !c.lifecycle().removed()) {
-                  made.put(c.name(), tx.create(c.name(), Map.of()));
-                }
-              }
-            });
+        .change(tx -> {
+          for (ClassDef c : DataModel.classes()) {
+            if (c.inDatabase() && !c.lifecycle().removed()) {
+              made.put(c.name(), tx.create(c.name(), Map.of()));
+            }
+          }
+        });
     for (Map.Entry<String, String> e : made.entrySet()) {
       ClassDef c = DataModel.classDef(e.getKey());
       Value record = root.call(c.name() + ".get_record", e.getValue());
@@ -104,12 +109,11 @@ class RecordsTest {
         .server
         .context()
         .db()
-        .change(
-            tx -> {
-              for (Map.Entry<String, String> e : made.entrySet()) {
-                tx.delete(e.getKey(), e.getValue());
-              }
-            });
+        .change(tx -> {
+          for (Map.Entry<String, String> e : made.entrySet()) {
+            tx.delete(e.getKey(), e.getValue());
+          }
+        });
   }
 
   @Test
@@ -121,7 +125,8 @@ class RecordsTest {
     root.call("network.remove_tags", n, "red");
     root.call("network.add_to_other_config", n, "k", "v");
     XenApiException e =
-        assertCode("MAP_DUPLICATE_KEY", () -> root.call("network.add_to_other_config", n, "k", "w"));
+        assertCode(
+            "MAP_DUPLICATE_KEY", () -> root.call("network.add_to_other_config", n, "k", "w"));
     assertThat(e.params()).containsExactly("network", "other_config", n, "k");
     root.call("network.remove_from_other_config", n, "k");
     root.call("network.remove_from_other_config", n, "k");
@@ -212,8 +217,7 @@ class RecordsTest {
     assertThat(root.text("VM.get_domid", vm)).isEqualTo("-1");
     root.call("VM.set_memory_limits", vm, 1024, 4096, 2048, 4096);
     assertThat(root.text("VM.get_memory_dynamic_min", vm)).isEqualTo("2048");
-    assertCode(
-        "MEMORY_CONSTRAINT_VIOLATION", () -> root.call("VM.set_memory_static_max", vm, 1));
+    assertCode("MEMORY_CONSTRAINT_VIOLATION", () -> root.call("VM.set_memory_static_max", vm, 1));
     root.call("VM.set_VCPUs_max", vm, 4);
     assertCode("INVALID_VALUE", () -> root.call("VM.set_VCPUs_at_startup", vm, 5));
     root.call("VM.set_name_label", vm, "renamed");
@@ -237,12 +241,11 @@ class RecordsTest {
         .server
         .context()
         .db()
-        .change(
-            tx -> {
-              for (int i = 0; i < 5_000; i++) {
-                tx.create("secret", Map.of("value", Value.of("s" + i)));
-              }
-            });
+        .change(tx -> {
+          for (int i = 0; i < 5_000; i++) {
+            tx.create("secret", Map.of("value", Value.of("s" + i)));
+          }
+        });
     Value all = root.call("secret.get_all_records");
     assertThat(((Value.Struct) all).members()).hasSizeGreaterThanOrEqualTo(5_000);
   }

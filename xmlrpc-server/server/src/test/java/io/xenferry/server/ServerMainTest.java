@@ -29,8 +29,9 @@ class ServerMainTest {
     String network;
     try {
       try (XmlRpcXenApi api = connect(directory, first)) {
-        network = new TestServer.Calls(api, login(api, directory))
-            .text("network.create", RecordsTest.network("survivor"));
+        network =
+            new TestServer.Calls(api, login(api, directory))
+                .text("network.create", RecordsTest.network("survivor"));
       }
     } finally {
       first.destroyForcibly().waitFor();
@@ -66,9 +67,7 @@ class ServerMainTest {
 
   private static XmlRpcXenApi connect(Path directory, Process process) throws Exception {
     Path ready = directory.resolve("ready");
-    await()
-        .atMost(Duration.ofSeconds(90))
-        .until(() -> Files.exists(ready) || !process.isAlive());
+    await().atMost(Duration.ofSeconds(90)).until(() -> Files.exists(ready) || !process.isAlive());
     Matcher m = READY.matcher(Files.readString(ready));
     assertThat(m.matches()).isTrue();
     return new XmlRpcXenApi(

@@ -70,8 +70,7 @@ class SmapiTest {
     assertThat(TestServer.texts(root.call("SR.get_VDIs", ref))).isEmpty();
     // The type is known from the pool's records, with no word of it in the call.
     call("SR.detach", Map.of("dbg", "test", "sr", sr));
-    Map<String, String> config =
-        Map.of("location", server.directory.resolve("sm").toString());
+    Map<String, String> config = Map.of("location", server.directory.resolve("sm").toString());
     Value.Struct attached =
         call("SR.attach", Map.of("dbg", "test", "sr", sr, "device_config", config));
     assertThat(TestServer.text(attached.members().get("Status"))).isEqualTo("Success");

@@ -63,16 +63,7 @@ class StorageTest {
 
   private static String create(String type, Map<String, String> config) throws Exception {
     return root.text(
-        "SR.create",
-        root.only("host"),
-        config,
-        0,
-        "x",
-        "",
-        type,
-        "user",
-        false,
-        Map.of());
+        "SR.create", root.only("host"), config, 0, "x", "", type, "user", false, Map.of());
   }
 
   @Test
@@ -87,8 +78,7 @@ class StorageTest {
     root.call("SR.forget", sr);
     assertCode("HANDLE_INVALID", () -> root.record("VDI", vdi));
 
-    String again =
-        root.text("SR.introduce", uuid, "again", "", "file", "user", false, Map.of());
+    String again = root.text("SR.introduce", uuid, "again", "", "file", "user", false, Map.of());
     String plug =
         root.text(
             "PBD.create",
@@ -129,11 +119,7 @@ class StorageTest {
     assertThat(TestServer.texts(root.call("SR.get_supported_types"))).contains("file");
     String answer =
         root.text(
-            "SR.probe",
-            root.only("host"),
-            Map.of("location", there.toString()),
-            "file",
-            Map.of());
+            "SR.probe", root.only("host"), Map.of("location", there.toString()), "file", Map.of());
     assertThat(answer).contains("<UUID>" + uuid + "</UUID>");
     // Each driver has its record, from which clients learn that disks can be moved.
     for (String sm : root.all("SM")) {

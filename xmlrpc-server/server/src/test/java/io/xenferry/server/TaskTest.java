@@ -4,9 +4,9 @@ import static io.xenferry.server.SessionTest.assertCode;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.awaitility.Awaitility.await;
 
+import io.xenferry.model.Ref;
 import io.xenferry.model.Value;
 import io.xenferry.server.task.Task;
-import io.xenferry.model.Ref;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CountDownLatch;
@@ -71,7 +71,9 @@ class TaskTest {
     root.call("task.set_status", task, "success");
     assertThat(root.text("task.get_status", task)).isEqualTo("success");
     root.call("task.set_status", task, "failure");
-    assertThat(root.text("task.get_status", task)).as("the first completion wins").isEqualTo("success");
+    assertThat(root.text("task.get_status", task))
+        .as("the first completion wins")
+        .isEqualTo("success");
     root.call("task.destroy", task);
   }
 
@@ -114,8 +116,7 @@ class TaskTest {
 
   @Test
   void progressNeverGoesBack() throws Exception {
-    Task work =
-        server.server.context().tasks().start("work", "", Ref.nullRef(), "", Ref.nullRef());
+    Task work = server.server.context().tasks().start("work", "", Ref.nullRef(), "", Ref.nullRef());
     work.progress(0.5);
     work.progress(0.2);
     assertThat(root.call("task.get_progress", work.ref())).isEqualTo(Value.of(0.5));

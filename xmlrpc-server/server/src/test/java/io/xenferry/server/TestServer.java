@@ -4,13 +4,13 @@ import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.MemoryDatabase;
 import io.xenferry.model.db.ObjectDatabase;
+import io.xenferry.qemu.QemuHypervisor;
+import io.xenferry.qemu.SimulatedLauncher;
 import io.xenferry.server.config.LimitsConfig;
 import io.xenferry.server.config.ListenConfig;
 import io.xenferry.server.config.ServerConfig;
 import io.xenferry.server.config.SessionConfig;
 import io.xenferry.server.config.ToolstackConfig;
-import io.xenferry.qemu.QemuHypervisor;
-import io.xenferry.qemu.SimulatedLauncher;
 import io.xenferry.spi.Guest;
 import io.xenferry.spi.HypervisorException;
 import io.xenferry.spi.XenApi;
@@ -51,8 +51,7 @@ final class TestServer implements AutoCloseable {
     return new LimitsConfig(300 * 1024, 200 * 1024, 200, idleTimeout, Duration.ofSeconds(20));
   }
 
-  static TestServer start(Path directory, ObjectDatabase db, LimitsConfig limits)
-      throws Exception {
+  static TestServer start(Path directory, ObjectDatabase db, LimitsConfig limits) throws Exception {
     return new TestServer(directory, db, limits, "127.0.0.1");
   }
 
@@ -140,8 +139,7 @@ final class TestServer implements AutoCloseable {
       return text(
           "VDI.create",
           RecordsTest.required(
-              "VDI",
-              Map.of("name_label", name, "SR", sr, "virtual_size", size, "type", "user")));
+              "VDI", Map.of("name_label", name, "SR", sr, "virtual_size", size, "type", "user")));
     }
 
     /** A VM with a simulated guest, 1 vCPU. */
@@ -175,8 +173,20 @@ final class TestServer implements AutoCloseable {
           RecordsTest.required(
               "VBD",
               Map.of(
-                  "VM", vm, "VDI", vdi, "userdevice", Integer.toString(number), "mode", "RW",
-                  "type", "Disk", "bootable", true, "empty", false)));
+                  "VM",
+                  vm,
+                  "VDI",
+                  vdi,
+                  "userdevice",
+                  Integer.toString(number),
+                  "mode",
+                  "RW",
+                  "type",
+                  "Disk",
+                  "bootable",
+                  true,
+                  "empty",
+                  false)));
     }
 
     Map<String, Value> record(String className, String ref) throws XenApiException {

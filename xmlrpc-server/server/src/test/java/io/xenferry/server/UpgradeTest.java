@@ -76,15 +76,14 @@ class UpgradeTest {
     Arrays.fill(large, (byte) 'x');
     Thread writer =
         Thread.ofVirtual()
-            .start(
-                () -> {
-                  try {
-                    s.getOutputStream().write(large);
-                    s.getOutputStream().flush();
-                  } catch (IOException e) {
-                    throw new UncheckedIOException(e);
-                  }
-                });
+            .start(() -> {
+              try {
+                s.getOutputStream().write(large);
+                s.getOutputStream().flush();
+              } catch (IOException e) {
+                throw new UncheckedIOException(e);
+              }
+            });
     assertThat(in.readNBytes(large.length)).isEqualTo(large);
     try {
       writer.join();

@@ -5,7 +5,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.xenferry.model.db.MemoryDatabase;
 import java.io.IOException;
 import java.io.InputStream;
-import java.io.OutputStream;
 import java.net.Socket;
 import java.net.StandardProtocolFamily;
 import java.net.URI;
@@ -70,7 +69,8 @@ class WireRulesTest {
         .contains("<boolean>1</boolean>")
         .contains("<name>API_version_major</name><value>2</value>");
     assertThat(post("/", call("host_metrics.get_all_records", session)).body())
-        .containsPattern("<dateTime.iso8601>[0-9]{8}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z</dateTime.iso8601>");
+        .containsPattern(
+            "<dateTime.iso8601>[0-9]{8}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z</dateTime.iso8601>");
     assertThat(post("/", call("session.logout", session)).body())
         .contains("<name>Value</name><value></value>");
   }
@@ -104,8 +104,12 @@ class WireRulesTest {
   void malformedBodiesAreAnError() throws Exception {
     for (String bad :
         new String[] {
-          "", "junk", "<methodCall>", "<!DOCTYPE a SYSTEM \"file:///etc/passwd\"><methodCall/>",
-          "<methodCall><methodName>x</methodName><params><param>" + "<value><array><data>".repeat(500)
+          "",
+          "junk",
+          "<methodCall>",
+          "<!DOCTYPE a SYSTEM \"file:///etc/passwd\"><methodCall/>",
+          "<methodCall><methodName>x</methodName><params><param>"
+              + "<value><array><data>".repeat(500)
         }) {
       assertThat(post("/", bad).statusCode()).isEqualTo(500);
     }
@@ -120,10 +124,8 @@ class WireRulesTest {
         http.send(
             HttpRequest.newBuilder(uri("/"))
                 .POST(
-                    HttpRequest.BodyPublishers.ofInputStream(
-                        () ->
-                            new java.io.ByteArrayInputStream(
-                                large.getBytes(StandardCharsets.UTF_8))))
+                    HttpRequest.BodyPublishers.ofInputStream(() ->
+                        new java.io.ByteArrayInputStream(large.getBytes(StandardCharsets.UTF_8))))
                 .build(),
             HttpResponse.BodyHandlers.ofString());
     assertThat(chunked.statusCode()).isEqualTo(413);
@@ -155,7 +157,10 @@ class WireRulesTest {
             TestServer.limits(Duration.ofSeconds(1)))) {
       for (String start :
           new String[] {
-            "", "POST", "POST / HTTP/1.1\r\nHo", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n<"
+            "",
+            "POST",
+            "POST / HTTP/1.1\r\nHo",
+            "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n<"
           }) {
         try (Socket s = new Socket("127.0.0.1", impatient.httpPort())) {
           s.setSoTimeout(30_000);
@@ -175,7 +180,8 @@ class WireRulesTest {
           s.setSoTimeout(20_000);
           byte[] junk = new byte[random.nextInt(2000) + 1];
           random.nextBytes(junk);
-          s.getOutputStream().write(i % 3 == 0 ? "POST /cli HT".getBytes(StandardCharsets.US_ASCII) : junk);
+          s.getOutputStream()
+              .write(i % 3 == 0 ? "POST /cli HT".getBytes(StandardCharsets.US_ASCII) : junk);
           s.shutdownOutput();
           readAll(s.getInputStream());
         } catch (IOException reset) {
@@ -189,8 +195,7 @@ class WireRulesTest {
   @Test
   void callersOnTheUnixSocketAreRoot() throws Exception {
     String body = call("session.login_with_password", "", "");
-    String request =
-        "POST / HTTP/1.0\r\nContent-Length: " + body.length() + "\r\n\r\n" + body;
+    String request = "POST / HTTP/1.0\r\nContent-Length: " + body.length() + "\r\n\r\n" + body;
     try (SocketChannel c = SocketChannel.open(StandardProtocolFamily.UNIX)) {
       c.connect(UnixDomainSocketAddress.of(server.directory.resolve("socket")));
       c.write(ByteBuffer.wrap(request.getBytes(StandardCharsets.UTF_8)));

@@ -134,9 +134,7 @@ final class Owned extends SourceStage {
         new Effect(
             "removing what the copy left",
             () -> host().source().copies().cleanUp(migration.id(), migration.plan()));
-    return job == null
-        ? List.of(rest)
-        : List.of(new Effect("closing the copy", job::close), rest);
+    return job == null ? List.of(rest) : List.of(new Effect("closing the copy", job::close), rest);
   }
 
   private void tellDestination() {

@@ -6,6 +6,7 @@ import io.xenferry.migration.peer.PeerMessage;
 import io.xenferry.migration.ports.DestinationPorts.ExportSpec;
 import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.state.DiskTarget;
+import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.Plan;
 import io.xenferry.migration.state.State;
 import java.util.ArrayList;
@@ -13,6 +14,7 @@ import java.util.Base64;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 
@@ -31,6 +33,7 @@ final class Receiving extends DestinationStage {
   private boolean sealing;
   private boolean sealed;
   private boolean preparing;
+  private Optional<MigrationException> failure = Optional.empty();
 
   Receiving(DestinationMigration migration) {
     super(migration, State.RECEIVING);
@@ -130,6 +133,9 @@ final class Receiving extends DestinationStage {
 
   private void failed(String what, Throwable cause) {
     String sentence = what + ": " + cause.getMessage();
+    if (cause instanceof MigrationException named) {
+      failure = Optional.of(named);
+    }
     migration.abort(sentence);
   }
 
@@ -310,14 +316,22 @@ final class Receiving extends DestinationStage {
   @Override
   void leave() {
     if (migration.row().state() == State.ABORTED) {
-      answerAll(migration.refusal(migration.row().outcome().orElse("aborted")));
-      guestWaiters.forEach(waiter ->
-          waiter.complete(migration.refusal(migration.row().outcome().orElse("aborted"))));
+      PeerAnswer answer = aborted();
+      answerAll(answer);
+      guestWaiters.forEach(waiter -> waiter.complete(answer));
       guestWaiters.clear();
     } else {
       super.leave();
       answerGuestWaiters();
     }
+  }
+
+  /** What failed has a name of its own where the client can do something about it: SR_FULL. */
+  private PeerAnswer aborted() {
+    String sentence = migration.row().outcome().orElse("aborted");
+    return failure
+        .map(named -> migration.answer().refusing(named.code(), named.params(), sentence))
+        .orElseGet(() -> migration.refusal(sentence));
   }
 
   @Override

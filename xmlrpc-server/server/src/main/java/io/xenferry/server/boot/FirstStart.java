@@ -36,14 +36,13 @@ public final class FirstStart {
   }
 
   public void run(ObjectDatabase db) throws XenApiException {
-    db.change(
-        tx -> {
-          if (tx.rows("pool").isEmpty()) {
-            create(tx);
-          }
-          refresh(tx);
-          refreshDrivers(tx);
-        });
+    db.change(tx -> {
+      if (tx.rows("pool").isEmpty()) {
+        create(tx);
+      }
+      refresh(tx);
+      refreshDrivers(tx);
+    });
   }
 
   private void create(Transaction tx) throws XenApiException {
@@ -68,7 +67,8 @@ public final class FirstStart {
     host.put("iscsi_iqn", Value.of("iqn.2026-01.io.xenferry:" + facts.id()));
     host.put("other_config", Value.ofTexts(Map.of("agent_start_time", now())));
     host.put(
-        "capabilities", Value.ofTexts(List.of("xen-3.0-x86_64", "hvm-3.0-x86_32", "hvm-3.0-x86_64")));
+        "capabilities",
+        Value.ofTexts(List.of("xen-3.0-x86_64", "hvm-3.0-x86_32", "hvm-3.0-x86_64")));
     String hostRef = tx.create("host", host);
     String dom0 = createControlDomain(tx, hostRef);
     schema.set(tx, "host", hostRef, "control_domain", Value.of(dom0));
@@ -91,8 +91,7 @@ public final class FirstStart {
   }
 
   private String createControlDomain(Transaction tx, String host) throws XenApiException {
-    String metrics =
-        tx.create("VM_metrics", Map.of("VCPUs_number", Value.of((long) facts.cpus())));
+    String metrics = tx.create("VM_metrics", Map.of("VCPUs_number", Value.of((long) facts.cpus())));
     Map<String, Value> vm = vmDefaults(facts.cpus(), 1L << 30);
     vm.put("name_label", Value.of("Control domain on host: " + config.product().hostName()));
     vm.put("is_control_domain", Value.of(true));
@@ -270,17 +269,63 @@ public final class FirstStart {
     Map<String, String> r = new LinkedHashMap<>();
     for (String feature :
         List.of(
-            "ad", "batch_hotfix_apply", "cbt", "checkpoint", "cifs", "connection", "corosync",
-            "cpu_masking", "dmc", "email_alerting", "equalogic", "export_resource_data",
-            "gpu", "guest_agent_auto_update", "guest_ip_setting", "ha", "historical_performance",
-            "hotfix_apply", "import_vdi", "integrated_gpu_passthrough", "intellicache", "lab",
-            "live_patching", "marathon", "netapp", "network_sriov", "nested_virt",
-            "pci_device_for_auto_update", "pool_attached_storage", "pool_secret_rotation",
-            "pool_size", "pooling", "pvs_proxy", "qos", "rbac", "read_caching", "rpu",
-            "set_vcpus_number_live", "ssl_legacy_switch", "stage", "storage_choice",
-            "storage_xen_motion", "storagelink", "storagelink_site_recovery", "updates",
-            "usb_passthrough", "vif_locking", "vlan", "vm_groups", "vmpr", "vmss",
-            "vss", "vswitch_controller", "vtpm", "web_selfservice", "wlb", "xcm",
+            "ad",
+            "batch_hotfix_apply",
+            "cbt",
+            "checkpoint",
+            "cifs",
+            "connection",
+            "corosync",
+            "cpu_masking",
+            "dmc",
+            "email_alerting",
+            "equalogic",
+            "export_resource_data",
+            "gpu",
+            "guest_agent_auto_update",
+            "guest_ip_setting",
+            "ha",
+            "historical_performance",
+            "hotfix_apply",
+            "import_vdi",
+            "integrated_gpu_passthrough",
+            "intellicache",
+            "lab",
+            "live_patching",
+            "marathon",
+            "netapp",
+            "network_sriov",
+            "nested_virt",
+            "pci_device_for_auto_update",
+            "pool_attached_storage",
+            "pool_secret_rotation",
+            "pool_size",
+            "pooling",
+            "pvs_proxy",
+            "qos",
+            "rbac",
+            "read_caching",
+            "rpu",
+            "set_vcpus_number_live",
+            "ssl_legacy_switch",
+            "stage",
+            "storage_choice",
+            "storage_xen_motion",
+            "storagelink",
+            "storagelink_site_recovery",
+            "updates",
+            "usb_passthrough",
+            "vif_locking",
+            "vlan",
+            "vm_groups",
+            "vmpr",
+            "vmss",
+            "vss",
+            "vswitch_controller",
+            "vtpm",
+            "web_selfservice",
+            "wlb",
+            "xcm",
             "xen_motion")) {
       r.put("restrict_" + feature, "false");
     }

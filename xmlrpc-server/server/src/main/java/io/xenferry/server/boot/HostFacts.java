@@ -67,7 +67,12 @@ public record HostFacts(
     for (InterfaceAddress a : nic.getInterfaceAddresses()) {
       if (a.getAddress() instanceof Inet4Address && address instanceof Inet4Address) {
         int mask = a.getNetworkPrefixLength() == 0 ? 0 : -1 << (32 - a.getNetworkPrefixLength());
-        return (mask >>> 24) + "." + (mask >>> 16 & 255) + "." + (mask >>> 8 & 255) + "."
+        return (mask >>> 24)
+            + "."
+            + (mask >>> 16 & 255)
+            + "."
+            + (mask >>> 8 & 255)
+            + "."
             + (mask & 255);
       }
     }

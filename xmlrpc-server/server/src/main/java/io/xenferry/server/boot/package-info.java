@@ -1,5 +1,6 @@
 /**
- * What exists from the first start on: pool, host, control domain, network, template, storage drivers.
+ * What exists from the first start on: pool, host, control domain, network, template, storage
+ * drivers.
  */
 @NullMarked
 package io.xenferry.server.boot;

@@ -61,11 +61,10 @@ public final class Accessors {
       }
       case CREATE -> Content.of(Value.of(create(type, c.members(0))));
       case DESTROY -> {
-        db.change(
-            tx -> {
-              Schema.row(tx, type.name(), c.text(0));
-              tx.delete(type.name(), c.text(0));
-            });
+        db.change(tx -> {
+          Schema.row(tx, type.name(), c.text(0));
+          tx.delete(type.name(), c.text(0));
+        });
         yield Content.VOID;
       }
       case CUSTOM -> throw new XenApiException("NOT_IMPLEMENTED", m.wireName());
@@ -80,14 +79,13 @@ public final class Accessors {
     String className = c.message().className();
     FieldDef f = field(c.message());
     String ref = c.text(0);
-    db.change(
-        tx -> {
-          Row row = Schema.row(tx, className, ref);
-          Value value = change.apply(tx, row);
-          if (!value.equals(row.get(f))) {
-            tx.set(className, ref, f, value);
-          }
-        });
+    db.change(tx -> {
+      Row row = Schema.row(tx, className, ref);
+      Value value = change.apply(tx, row);
+      if (!value.equals(row.get(f))) {
+        tx.set(className, ref, f, value);
+      }
+    });
   }
 
   private static Value added(Call c, Value old) throws XenApiException {
@@ -104,7 +102,11 @@ public final class Accessors {
         String key = key(c.arg(1));
         if (members.containsKey(key)) {
           throw new XenApiException(
-              "MAP_DUPLICATE_KEY", c.message().className(), field(c.message()).name(), c.text(0), key);
+              "MAP_DUPLICATE_KEY",
+              c.message().className(),
+              field(c.message()).name(),
+              c.text(0),
+              key);
         }
         SequencedMap<String, Value> more = new LinkedHashMap<>(members);
         more.put(key, c.arg(2));
@@ -195,10 +197,9 @@ public final class Accessors {
 
   /** Rows are shared with the database; records are made one by one while they are written. */
   private Content records(Collection<Row> rows) {
-    return new Content.Members(
-        () ->
-            rows.stream()
-                .map(r -> Map.entry(r.ref(), Content.of((Value) schema.record(r))))
-                .iterator());
+    return new Content.Members(() ->
+        rows.stream()
+            .map(r -> Map.entry(r.ref(), Content.of((Value) schema.record(r))))
+            .iterator());
   }
 }

@@ -58,8 +58,7 @@ public record Call(
   }
 
   public List<String> texts(int i) {
-    return ((Value.Array) args.get(i))
-        .items().stream().map(v -> ((Value.Text) v).text()).toList();
+    return ((Value.Array) args.get(i)).items().stream().map(v -> ((Value.Text) v).text()).toList();
   }
 
   /** A map of strings or references. */

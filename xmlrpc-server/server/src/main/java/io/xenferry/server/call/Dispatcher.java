@@ -44,7 +44,8 @@ import org.slf4j.LoggerFactory;
 public final class Dispatcher implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(Dispatcher.class);
 
-  private static final Set<String> NO_ASYNC = Set.of("session", "event", "task", "data_source", "blob");
+  private static final Set<String> NO_ASYNC =
+      Set.of("session", "event", "task", "data_source", "blob");
 
   private final ServerContext server;
   private final Registry registry;

@@ -1,5 +1,6 @@
 /**
- * Calls: the order of checks, generic accessors, the registry of messages with code of their own, and dispatch. Knows no HTTP.
+ * Calls: the order of checks, generic accessors, the registry of messages with code of their own,
+ * and dispatch. Knows no HTTP.
  */
 @NullMarked
 package io.xenferry.server.call;

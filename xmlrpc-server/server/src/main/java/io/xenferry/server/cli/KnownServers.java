@@ -81,8 +81,7 @@ public final class KnownServers implements RemoteServers {
               new IOException("it shows the certificate " + shown + " in place of " + expected));
     }
     boolean first = remember(name, shown);
-    XmlRpcXenApi api =
-        new XmlRpcXenApi(URI.create("https://" + name), Trust.pinned(shown), CALL);
+    XmlRpcXenApi api = new XmlRpcXenApi(URI.create("https://" + name), Trust.pinned(shown), CALL);
     return new Connection(
         api, first && fingerprint.isEmpty() ? Optional.of(shown.toString()) : Optional.empty());
   }
@@ -104,11 +103,10 @@ public final class KnownServers implements RemoteServers {
   private static Fingerprint shownBy(String host, int port) throws XenApiException {
     AtomicReference<@Nullable Fingerprint> seen = new AtomicReference<>();
     Trust any =
-        Trust.decidedBy(
-            f -> {
-              seen.set(f);
-              return true;
-            });
+        Trust.decidedBy(f -> {
+          seen.set(f);
+          return true;
+        });
     try (Socket plain = new Socket()) {
       plain.connect(new InetSocketAddress(host, port), (int) HANDSHAKE.toMillis());
       plain.setSoTimeout((int) HANDSHAKE.toMillis());

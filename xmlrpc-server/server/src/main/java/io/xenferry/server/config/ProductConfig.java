@@ -1,13 +1,14 @@
 package io.xenferry.server.config;
 
 /**
- * How the server introduces itself. Published clients compare these: the defaults are such that they
- * accept the server.
+ * How the server introduces itself. Published clients compare these: the defaults are such that
+ * they accept the server.
  *
  * @param brand clients refuse brands they do not know
  * @param version integers and dots
  * @param platformVersion a semantic version, 3.0 or newer
- * @param xapiVersion its first two numbers travel with exported metadata; receivers refuse newer ones
+ * @param xapiVersion its first two numbers travel with exported metadata; receivers refuse newer
+ *     ones
  */
 public record ProductConfig(
     String brand,

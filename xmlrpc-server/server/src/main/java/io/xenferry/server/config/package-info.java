@@ -1,6 +1,4 @@
-/**
- * Configuration as typed records with their defaults and reasons. Behaviour lives elsewhere.
- */
+/** Configuration as typed records with their defaults and reasons. Behaviour lives elsewhere. */
 @NullMarked
 package io.xenferry.server.config;
 

@@ -53,11 +53,10 @@ public final class Events implements AutoCloseable {
     this.schema = schema;
     this.sessions = sessions;
     this.registration = db.onCommit(snapshot -> wake());
-    sessions.onEnd(
-        ref -> {
-          registered.remove(ref);
-          wake();
-        });
+    sessions.onEnd(ref -> {
+      registered.remove(ref);
+      wake();
+    });
   }
 
   private void wake() {
@@ -153,11 +152,10 @@ public final class Events implements AutoCloseable {
             .findIgnoringCase(className)
             .orElseThrow(() -> new XenApiException("HANDLE_INVALID", className, ref));
     long before = db.snapshot().generation();
-    db.change(
-        tx -> {
-          Schema.row(tx, type.name(), ref);
-          tx.touch(type.name(), ref);
-        });
+    db.change(tx -> {
+      Schema.row(tx, type.name(), ref);
+      tx.touch(type.name(), ref);
+    });
     return token(before);
   }
 
@@ -170,8 +168,7 @@ public final class Events implements AutoCloseable {
           if (old != null) {
             all.addAll(old.subscriptions());
           }
-          return new Registered(
-              all, old == null ? db.snapshot().generation() : old.generation());
+          return new Registered(all, old == null ? db.snapshot().generation() : old.generation());
         });
   }
 
@@ -217,7 +214,8 @@ public final class Events implements AutoCloseable {
       Snapshot snapshot, List<Subscription> subscriptions, long since) {
     List<Snapshot.Change> wanted = new ArrayList<>();
     for (Snapshot.Change c : snapshot.changesSince(since)) {
-      if (hasEvents(c.className()) && Subscription.anyMatch(subscriptions, c.className(), c.ref())) {
+      if (hasEvents(c.className())
+          && Subscription.anyMatch(subscriptions, c.className(), c.ref())) {
         wanted.add(c);
       }
     }

@@ -37,10 +37,9 @@ record Subscription(String className, String ref) {
 
   static boolean anyMatch(List<Subscription> all, String className, String ref) {
     return all.stream()
-        .anyMatch(
-            s ->
-                s.className.isEmpty()
-                    || (s.className.equalsIgnoreCase(className)
-                        && (s.ref.isEmpty() || s.ref.equals(ref))));
+        .anyMatch(s ->
+            s.className.isEmpty()
+                || (s.className.equalsIgnoreCase(className)
+                    && (s.ref.isEmpty() || s.ref.equals(ref))));
   }
 }

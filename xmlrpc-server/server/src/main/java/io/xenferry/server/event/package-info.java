@@ -1,6 +1,4 @@
-/**
- * event.from, event.next and event.inject on top of the object database. Never polls.
- */
+/** event.from, event.next and event.inject on top of the object database. Never polls. */
 @NullMarked
 package io.xenferry.server.event;
 

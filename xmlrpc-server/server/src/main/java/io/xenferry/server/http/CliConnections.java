@@ -62,11 +62,10 @@ final class CliConnections extends AbstractConnectionFactory
     try {
       CompletableFuture<Void> read = new CompletableFuture<>();
       read.orTimeout(limits.requestDeadline().toMillis(), TimeUnit.MILLISECONDS)
-          .exceptionally(
-              late -> {
-                stream.close();
-                return null;
-              });
+          .exceptionally(late -> {
+            stream.close();
+            return null;
+          });
       byte[] body;
       try {
         body = readBody(stream.input());

@@ -66,10 +66,7 @@ public final class HttpServer implements AutoCloseable {
     tls =
         connector(
             new ServerConnector(
-                server,
-                1,
-                1,
-                withTls(certificate, detecting(cli, limits, secure(http)))),
+                server, 1, 1, withTls(certificate, detecting(cli, limits, secure(http)))),
             listen.address(),
             listen.port(),
             limits);
@@ -87,15 +84,14 @@ public final class HttpServer implements AutoCloseable {
     }
     listen
         .unixSocket()
-        .ifPresent(
-            path -> {
-              HttpConfiguration local = new HttpConfiguration(http);
-              // A Unix socket has no name that could stand in for a missing Host header.
-              local.setServerAuthority(new HostPort("localhost", 80));
-              UnixConnector unix = new UnixConnector(server, path, detecting(cli, limits, local));
-              unix.setIdleTimeout(limits.idleTimeout().toMillis());
-              server.addConnector(unix);
-            });
+        .ifPresent(path -> {
+          HttpConfiguration local = new HttpConfiguration(http);
+          // A Unix socket has no name that could stand in for a missing Host header.
+          local.setServerAuthority(new HostPort("localhost", 80));
+          UnixConnector unix = new UnixConnector(server, path, detecting(cli, limits, local));
+          unix.setIdleTimeout(limits.idleTimeout().toMillis());
+          server.addConnector(unix);
+        });
 
     RpcHandler rpc = new RpcHandler(dispatcher, limits);
     router
@@ -128,7 +124,8 @@ public final class HttpServer implements AutoCloseable {
   private static ConnectionFactory[] detecting(
       CliService cli, LimitsConfig limits, HttpConfiguration http) {
     return new ConnectionFactory[] {
-      new DetectorConnectionFactory(new CliConnections(cli, limits)), new HttpConnectionFactory(http)
+      new DetectorConnectionFactory(new CliConnections(cli, limits)),
+      new HttpConnectionFactory(http)
     };
   }
 

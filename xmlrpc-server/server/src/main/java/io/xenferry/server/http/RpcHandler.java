@@ -35,8 +35,7 @@ final class RpcHandler implements Request.Handler {
   public boolean handle(Request request, Response response, Callback callback) throws Exception {
     XmlRpcCall call;
     try {
-      call =
-          codec.readCall(Answers.body(request, limits.rpcBodyBytes(), limits.requestDeadline()));
+      call = codec.readCall(Answers.body(request, limits.rpcBodyBytes(), limits.requestDeadline()));
     } catch (Answers.TooLarge e) {
       Answers.error(response, callback, HttpStatus.PAYLOAD_TOO_LARGE_413);
       return true;

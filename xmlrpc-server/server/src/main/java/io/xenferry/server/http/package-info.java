@@ -1,5 +1,6 @@
 /**
- * Jetty, TLS, the Unix socket, XML-RPC and the thin CLI as they arrive. Knows calls only as names with values.
+ * Jetty, TLS, the Unix socket, XML-RPC and the thin CLI as they arrive. Knows calls only as names
+ * with values.
  */
 @NullMarked
 package io.xenferry.server.http;

@@ -13,8 +13,8 @@ import java.util.Map;
 
 /**
  * Works out {@code allowed_operations} of VMs, VBDs and VIFs: what the power state allows, of that
- * what this server implements. Whoever changes a power state or what a VM has under way calls {@link
- * #refresh} in the same transaction.
+ * what this server implements. Whoever changes a power state or what a VM has under way calls
+ * {@link #refresh} in the same transaction.
  */
 public final class AllowedOperations {
 
@@ -24,12 +24,25 @@ public final class AllowedOperations {
       Map.of(
           "Halted",
               List.of(
-                  "clone", "copy", "start", "start_on", "export", "destroy", "migrate_send",
-                  "snapshot", "revert"),
+                  "clone",
+                  "copy",
+                  "start",
+                  "start_on",
+                  "export",
+                  "destroy",
+                  "migrate_send",
+                  "snapshot",
+                  "revert"),
           "Running",
               List.of(
-                  "pause", "clean_shutdown", "clean_reboot", "hard_shutdown", "hard_reboot",
-                  "suspend", "checkpoint", "pool_migrate"),
+                  "pause",
+                  "clean_shutdown",
+                  "clean_reboot",
+                  "hard_shutdown",
+                  "hard_reboot",
+                  "suspend",
+                  "checkpoint",
+                  "pool_migrate"),
           "Paused", List.of("unpause", "hard_shutdown", "hard_reboot"),
           "Suspended", List.of("resume", "resume_on", "hard_shutdown", "copy", "export"));
 

@@ -40,7 +40,8 @@ final class HostMessages {
 
   /** The wire has no zone for it: the local clock's face. */
   private static Value localTime(Call c) {
-    LocalDateTime face = LocalDateTime.ofInstant(c.server().clock().instant(), ZoneId.systemDefault());
+    LocalDateTime face =
+        LocalDateTime.ofInstant(c.server().clock().instant(), ZoneId.systemDefault());
     return Value.of(face.toInstant(ZoneOffset.UTC));
   }
 
@@ -93,11 +94,10 @@ final class HostMessages {
   private static Value enabled(Call c, boolean enabled) throws XenApiException {
     c.server()
         .db()
-        .change(
-            tx -> {
-              Schema.row(tx, "host", c.text(0));
-              c.server().schema().set(tx, "host", c.text(0), "enabled", Value.of(enabled));
-            });
+        .change(tx -> {
+          Schema.row(tx, "host", c.text(0));
+          c.server().schema().set(tx, "host", c.text(0), "enabled", Value.of(enabled));
+        });
     return Value.VOID;
   }
 }

@@ -11,8 +11,7 @@ import io.xenferry.server.http.Certificate;
 public final class Messages {
   private Messages() {}
 
-  public static void register(
-      Registry r, AllowedOperations allowed, Certificate certificate) {
+  public static void register(Registry r, AllowedOperations allowed, Certificate certificate) {
     SessionMessages.register(r);
     TaskMessages.register(r);
     EventMessages.register(r);

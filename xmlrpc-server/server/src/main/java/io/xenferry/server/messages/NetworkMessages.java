@@ -33,14 +33,13 @@ final class NetworkMessages {
     }
     return c.server()
         .db()
-        .write(
-            tx -> {
-              Value bridge = fields.getOrDefault("bridge", Value.of(""));
-              if (bridge.equals(Value.of(""))) {
-                fields.put("bridge", Value.of(freeBridge(c.server().schema(), tx)));
-              }
-              return Value.of(tx.create("network", fields));
-            });
+        .write(tx -> {
+          Value bridge = fields.getOrDefault("bridge", Value.of(""));
+          if (bridge.equals(Value.of(""))) {
+            fields.put("bridge", Value.of(freeBridge(c.server().schema(), tx)));
+          }
+          return Value.of(tx.create("network", fields));
+        });
   }
 
   private static String freeBridge(Schema schema, Transaction tx) {
@@ -57,19 +56,18 @@ final class NetworkMessages {
     Schema schema = c.server().schema();
     c.server()
         .db()
-        .change(
-            tx -> {
-              Row n = Schema.row(tx, "network", c.text(0));
-              List<String> pifs = schema.texts(n, "PIFs");
-              if (!pifs.isEmpty()) {
-                throw new XenApiException("NETWORK_CONTAINS_PIF", pifs);
-              }
-              List<String> vifs = schema.texts(n, "VIFs");
-              if (!vifs.isEmpty()) {
-                throw new XenApiException("NETWORK_CONTAINS_VIF", vifs);
-              }
-              tx.delete("network", n.ref());
-            });
+        .change(tx -> {
+          Row n = Schema.row(tx, "network", c.text(0));
+          List<String> pifs = schema.texts(n, "PIFs");
+          if (!pifs.isEmpty()) {
+            throw new XenApiException("NETWORK_CONTAINS_PIF", pifs);
+          }
+          List<String> vifs = schema.texts(n, "VIFs");
+          if (!vifs.isEmpty()) {
+            throw new XenApiException("NETWORK_CONTAINS_VIF", vifs);
+          }
+          tx.delete("network", n.ref());
+        });
     return Value.VOID;
   }
 }

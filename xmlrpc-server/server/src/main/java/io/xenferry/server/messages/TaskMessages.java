@@ -42,8 +42,7 @@ final class TaskMessages {
   /** Others' tasks are for operators. */
   private static void requireOwner(Call c, String ref) throws XenApiException {
     Schema.row(c.server().db().snapshot(), "task", ref);
-    boolean own =
-        c.server().tasks().owner(ref).map(o -> o.equals(callerName(c))).orElse(false);
+    boolean own = c.server().tasks().owner(ref).map(o -> o.equals(callerName(c))).orElse(false);
     if (!own && !c.caller().operator()) {
       throw new XenApiException(
           "RBAC_PERMISSION_DENIED", c.message().wireName(), "It is another user's task");
@@ -74,17 +73,15 @@ final class TaskMessages {
     }
     c.server()
         .db()
-        .change(
-            tx -> {
-              Schema schema = c.server().schema();
-              Row row = Schema.row(tx, "task", c.text(0));
-              if (schema.text(row, "status").equals("pending")) {
-                schema.set(tx, "task", row.ref(), "finished", Value.of(c.server().clock().instant()));
-                schema.set(
-                    tx, "task", row.ref(), "allowed_operations", new Value.Array(List.of()));
-                schema.set(tx, "task", row.ref(), "status", c.arg(1));
-              }
-            });
+        .change(tx -> {
+          Schema schema = c.server().schema();
+          Row row = Schema.row(tx, "task", c.text(0));
+          if (schema.text(row, "status").equals("pending")) {
+            schema.set(tx, "task", row.ref(), "finished", Value.of(c.server().clock().instant()));
+            schema.set(tx, "task", row.ref(), "allowed_operations", new Value.Array(List.of()));
+            schema.set(tx, "task", row.ref(), "status", c.arg(1));
+          }
+        });
     return Value.VOID;
   }
 
@@ -92,11 +89,10 @@ final class TaskMessages {
     requireOwner(c, c.text(0));
     c.server()
         .db()
-        .change(
-            tx -> {
-              Schema.row(tx, "task", c.text(0));
-              c.server().schema().set(tx, "task", c.text(0), field, c.arg(1));
-            });
+        .change(tx -> {
+          Schema.row(tx, "task", c.text(0));
+          c.server().schema().set(tx, "task", c.text(0), field, c.arg(1));
+        });
     return Value.VOID;
   }
 }

@@ -50,24 +50,23 @@ final class VbdMessages {
     f.put("currently_attached", Value.of(false));
     return c.server()
         .db()
-        .write(
-            tx -> {
-              Row vm = Schema.row(tx, "VM", text(f, "VM"));
-              if (empty) {
-                f.put("VDI", Value.of(Ref.nullRef()));
-              } else {
-                Row vdi = Schema.row(tx, "VDI", text(f, "VDI"));
-                if (schema.bool(vdi, "read_only") && text(f, "mode").equals("RW")) {
-                  throw new XenApiException("VDI_READONLY", vdi.ref());
-                }
-              }
-              int position = position(tx, vm, text(f, "userdevice"));
-              f.put("userdevice", Value.of(Integer.toString(position)));
-              f.put("device", Value.of(deviceName(position)));
-              String ref = tx.create("VBD", f);
-              allowed.refresh(tx, vm.ref());
-              return Value.of(ref);
-            });
+        .write(tx -> {
+          Row vm = Schema.row(tx, "VM", text(f, "VM"));
+          if (empty) {
+            f.put("VDI", Value.of(Ref.nullRef()));
+          } else {
+            Row vdi = Schema.row(tx, "VDI", text(f, "VDI"));
+            if (schema.bool(vdi, "read_only") && text(f, "mode").equals("RW")) {
+              throw new XenApiException("VDI_READONLY", vdi.ref());
+            }
+          }
+          int position = position(tx, vm, text(f, "userdevice"));
+          f.put("userdevice", Value.of(Integer.toString(position)));
+          f.put("device", Value.of(deviceName(position)));
+          String ref = tx.create("VBD", f);
+          allowed.refresh(tx, vm.ref());
+          return Value.of(ref);
+        });
   }
 
   /** Positions may be given as {@code 0}, {@code xvda}, or {@code autodetect}. */
@@ -114,43 +113,39 @@ final class VbdMessages {
   private Value destroy(Call c) throws XenApiException {
     c.server()
         .db()
-        .change(
-            tx -> {
-              Row vbd = Schema.row(tx, "VBD", c.text(0));
-              requireDetached(vbd);
-              tx.delete("VBD", vbd.ref());
-            });
+        .change(tx -> {
+          Row vbd = Schema.row(tx, "VBD", c.text(0));
+          requireDetached(vbd);
+          tx.delete("VBD", vbd.ref());
+        });
     return Value.VOID;
   }
 
   private Value setDetached(Call c, String field) throws XenApiException {
     c.server()
         .db()
-        .change(
-            tx -> {
-              Row vbd = Schema.row(tx, "VBD", c.text(0));
-              requireDetached(vbd);
-              schema.set(tx, "VBD", vbd.ref(), field, c.arg(1));
-            });
+        .change(tx -> {
+          Row vbd = Schema.row(tx, "VBD", c.text(0));
+          requireDetached(vbd);
+          schema.set(tx, "VBD", vbd.ref(), field, c.arg(1));
+        });
     return Value.VOID;
   }
 
   private Value setUserdevice(Call c) throws XenApiException {
     c.server()
         .db()
-        .change(
-            tx -> {
-              Row vbd = Schema.row(tx, "VBD", c.text(0));
-              requireDetached(vbd);
-              int wanted = parse(c.text(1));
-              if (wanted != parse(schema.text(vbd, "userdevice"))) {
-                Row vm = Schema.row(tx, "VM", schema.text(vbd, "VM"));
-                int position = position(tx, vm, c.text(1));
-                schema.set(
-                    tx, "VBD", vbd.ref(), "userdevice", Value.of(Integer.toString(position)));
-                schema.set(tx, "VBD", vbd.ref(), "device", Value.of(deviceName(position)));
-              }
-            });
+        .change(tx -> {
+          Row vbd = Schema.row(tx, "VBD", c.text(0));
+          requireDetached(vbd);
+          int wanted = parse(c.text(1));
+          if (wanted != parse(schema.text(vbd, "userdevice"))) {
+            Row vm = Schema.row(tx, "VM", schema.text(vbd, "VM"));
+            int position = position(tx, vm, c.text(1));
+            schema.set(tx, "VBD", vbd.ref(), "userdevice", Value.of(Integer.toString(position)));
+            schema.set(tx, "VBD", vbd.ref(), "device", Value.of(deviceName(position)));
+          }
+        });
     return Value.VOID;
   }
 

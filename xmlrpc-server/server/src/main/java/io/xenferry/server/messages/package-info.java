@@ -1,5 +1,6 @@
 /**
- * Messages with code of their own, one small class per class of the data model, registered in one list.
+ * Messages with code of their own, one small class per class of the data model, registered in one
+ * list.
  */
 @NullMarked
 package io.xenferry.server.messages;

@@ -68,7 +68,8 @@ final class DestinationStorage implements DestinationPorts.Storage {
   }
 
   @Override
-  public CompletableFuture<Void> closeExport(MigrationId migration, DestinationPorts.ExportSpec export) {
+  public CompletableFuture<Void> closeExport(
+      MigrationId migration, DestinationPorts.ExportSpec export) {
     return run("close export " + export.name(), () -> disks.closeExport(export.vdi()));
   }
 

@@ -19,8 +19,9 @@ import java.util.function.Consumer;
 import java.util.function.Predicate;
 
 /**
- * Sessions: rows that clients see, and who stands behind them. They end with logout, by disuse, when
- * their owner has too many, and with the server: nothing that outlives it hangs on them. Thread-safe.
+ * Sessions: rows that clients see, and who stands behind them. They end with logout, by disuse,
+ * when their owner has too many, and with the server: nothing that outlives it hangs on them.
+ * Thread-safe.
  */
 public final class Sessions {
   private final ObjectDatabase db;
@@ -43,20 +44,18 @@ public final class Sessions {
     }
   }
 
-  public Sessions(
-      ObjectDatabase db, Schema schema, Users users, SessionConfig config, Clock clock)
+  public Sessions(ObjectDatabase db, Schema schema, Users users, SessionConfig config, Clock clock)
       throws XenApiException {
     this.db = db;
     this.schema = schema;
     this.users = users;
     this.config = config;
     this.clock = clock;
-    db.change(
-        tx -> {
-          for (Row r : List.copyOf(tx.rows("session"))) {
-            tx.delete("session", r.ref());
-          }
-        });
+    db.change(tx -> {
+      for (Row r : List.copyOf(tx.rows("session"))) {
+        tx.delete("session", r.ref());
+      }
+    });
   }
 
   /**
@@ -73,9 +72,7 @@ public final class Sessions {
           "SESSION_AUTHENTICATION_FAILED", user, "The user name or the password is wrong");
     }
     Session.Rights rights =
-        role.get().equals(Users.SUPERUSER)
-            ? new Session.Superuser()
-            : new Session.Role(role.get());
+        role.get().equals(Users.SUPERUSER) ? new Session.Superuser() : new Session.Role(role.get());
     return open(user, originator, rights);
   }
 
@@ -95,21 +92,20 @@ public final class Sessions {
     Instant now = clock.instant();
     boolean root = rights instanceof Session.Superuser;
     String ref =
-        db.write(
-            tx -> {
-              Map<String, Value> fields = new LinkedHashMap<>();
-              tx.rows("host").stream()
-                  .findFirst()
-                  .ifPresent(h -> fields.put("this_host", Value.of(h.ref())));
-              fields.put("last_active", Value.of(now));
-              fields.put("validation_time", Value.of(now));
-              fields.put("pool", Value.of(false));
-              fields.put("is_local_superuser", Value.of(root));
-              fields.put("auth_user_sid", Value.of(root ? "" : user));
-              fields.put("auth_user_name", Value.of(user));
-              fields.put("originator", Value.of(originator));
-              return tx.create("session", fields);
-            });
+        db.write(tx -> {
+          Map<String, Value> fields = new LinkedHashMap<>();
+          tx.rows("host").stream()
+              .findFirst()
+              .ifPresent(h -> fields.put("this_host", Value.of(h.ref())));
+          fields.put("last_active", Value.of(now));
+          fields.put("validation_time", Value.of(now));
+          fields.put("pool", Value.of(false));
+          fields.put("is_local_superuser", Value.of(root));
+          fields.put("auth_user_sid", Value.of(root ? "" : user));
+          fields.put("auth_user_name", Value.of(user));
+          fields.put("originator", Value.of(originator));
+          return tx.create("session", fields);
+        });
     Session session = new Session(ref, user, originator, rights);
     live.put(ref, new Live(session, now));
     evict(s -> !s.origin().isEmpty() && s.origin().equals(originator), config.perOriginator());
@@ -156,12 +152,11 @@ public final class Sessions {
     l.active = now;
     if (l.written.isBefore(now.minus(config.touchEvery()))) {
       l.written = now;
-      db.change(
-          tx -> {
-            if (tx.row("session", ref).isPresent()) {
-              schema.set(tx, "session", ref, "last_active", Value.of(now));
-            }
-          });
+      db.change(tx -> {
+        if (tx.row("session", ref).isPresent()) {
+          schema.set(tx, "session", ref, "last_active", Value.of(now));
+        }
+      });
     }
     return l.session;
   }
@@ -179,12 +174,11 @@ public final class Sessions {
     if (live.remove(ref) == null) {
       return;
     }
-    db.change(
-        tx -> {
-          if (tx.row("session", ref).isPresent()) {
-            tx.delete("session", ref);
-          }
-        });
+    db.change(tx -> {
+      if (tx.row("session", ref).isPresent()) {
+        tx.delete("session", ref);
+      }
+    });
     endListeners.forEach(l -> l.accept(ref));
   }
 

@@ -21,9 +21,9 @@ import javax.crypto.SecretKeyFactory;
 import javax.crypto.spec.PBEKeySpec;
 
 /**
- * Local users in a file that only the server's owner reads: a line a user,
- * {@code name:role:iterations:salt:hash}, hexadecimal, PBKDF2 with HMAC-SHA-512. The user root has
- * the role {@code superuser}.
+ * Local users in a file that only the server's owner reads: a line a user, {@code
+ * name:role:iterations:salt:hash}, hexadecimal, PBKDF2 with HMAC-SHA-512. The user root has the
+ * role {@code superuser}.
  *
  * <p>The first start makes root with a random password and writes that into {@code root-password},
  * mode 0600, and nowhere else. Thread-safe.

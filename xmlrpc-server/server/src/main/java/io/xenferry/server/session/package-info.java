@@ -1,6 +1,4 @@
-/**
- * Who calls: local users, sessions and what they may do. Knows no call.
- */
+/** Who calls: local users, sessions and what they may do. Knows no call. */
 @NullMarked
 package io.xenferry.server.session;
 

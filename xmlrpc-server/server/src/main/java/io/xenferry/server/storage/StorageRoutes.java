@@ -74,8 +74,7 @@ public final class StorageRoutes {
     }
     XmlRpcCall call;
     try {
-      call =
-          codec.readCall(Answers.body(request, limits.rpcBodyBytes(), limits.requestDeadline()));
+      call = codec.readCall(Answers.body(request, limits.rpcBodyBytes(), limits.requestDeadline()));
     } catch (Answers.TooLarge e) {
       Answers.error(response, callback, HttpStatus.PAYLOAD_TOO_LARGE_413);
       return true;

@@ -63,8 +63,7 @@ public final class Tasks {
   }
 
   /** A row that its client completes by itself: task.create. */
-  public String create(
-      String label, String description, Ref<?> session, String user, Ref<?> parent)
+  public String create(String label, String description, Ref<?> session, String user, Ref<?> parent)
       throws XenApiException {
     Instant now = clock.instant();
     String ref = insert(label, description, session, parent, now);
@@ -82,26 +81,23 @@ public final class Tasks {
   private String insert(
       String label, String description, Ref<?> session, Ref<?> parent, Instant now)
       throws XenApiException {
-    return db.write(
-        tx -> {
-          Map<String, Value> f = new LinkedHashMap<>();
-          f.put("name_label", Value.of(label));
-          f.put("name_description", Value.of(description));
-          f.put("created", Value.of(now));
-          f.put("finished", Value.of(Instant.EPOCH));
-          f.put("status", Value.of("pending"));
-          f.put("progress", Value.of(0.0));
-          f.put("type", Value.of("<none/>"));
-          f.put("backtrace", Value.of("()"));
-          f.put("subtask_of", Value.of(parent));
-          if (!session.isNull()) {
-            f.put("session", Value.of(session));
-          }
-          tx.rows("host").stream()
-              .findFirst()
-              .ifPresent(h -> f.put("resident_on", Value.of(h.ref())));
-          return tx.create("task", f);
-        });
+    return db.write(tx -> {
+      Map<String, Value> f = new LinkedHashMap<>();
+      f.put("name_label", Value.of(label));
+      f.put("name_description", Value.of(description));
+      f.put("created", Value.of(now));
+      f.put("finished", Value.of(Instant.EPOCH));
+      f.put("status", Value.of("pending"));
+      f.put("progress", Value.of(0.0));
+      f.put("type", Value.of("<none/>"));
+      f.put("backtrace", Value.of("()"));
+      f.put("subtask_of", Value.of(parent));
+      if (!session.isNull()) {
+        f.put("session", Value.of(session));
+      }
+      tx.rows("host").stream().findFirst().ifPresent(h -> f.put("resident_on", Value.of(h.ref())));
+      return tx.create("task", f);
+    });
   }
 
   /** Takes over the task of work that a former server began and this one goes on with. */
@@ -147,34 +143,32 @@ public final class Tasks {
       throws XenApiException {
     live.remove(ref);
     Instant now = clock.instant();
-    db.change(
-        tx -> {
-          Row row = tx.row("task", ref).orElse(null);
-          if (row == null || !schema.text(row, "status").equals("pending")) {
-            return;
-          }
-          schema.set(tx, "task", ref, "allowed_operations", new Value.Array(List.of()));
-          schema.set(tx, "task", ref, "finished", Value.of(now));
-          schema.set(tx, "task", ref, "progress", Value.of(1.0));
-          schema.set(tx, "task", ref, "result", Value.of(result));
-          schema.set(tx, "task", ref, "error_info", Value.ofTexts(error));
-          schema.set(tx, "task", ref, "status", Value.of(status));
-          if (schema.textMap(row, "current_operations").containsValue("destroy")) {
-            tx.delete("task", ref);
-          }
-        });
+    db.change(tx -> {
+      Row row = tx.row("task", ref).orElse(null);
+      if (row == null || !schema.text(row, "status").equals("pending")) {
+        return;
+      }
+      schema.set(tx, "task", ref, "allowed_operations", new Value.Array(List.of()));
+      schema.set(tx, "task", ref, "finished", Value.of(now));
+      schema.set(tx, "task", ref, "progress", Value.of(1.0));
+      schema.set(tx, "task", ref, "result", Value.of(result));
+      schema.set(tx, "task", ref, "error_info", Value.ofTexts(error));
+      schema.set(tx, "task", ref, "status", Value.of(status));
+      if (schema.textMap(row, "current_operations").containsValue("destroy")) {
+        tx.delete("task", ref);
+      }
+    });
   }
 
   /** Removes the row of a call that answered by itself. */
   public void drop(String ref) throws XenApiException {
     live.remove(ref);
     owners.remove(ref);
-    db.change(
-        tx -> {
-          if (tx.row("task", ref).isPresent()) {
-            tx.delete("task", ref);
-          }
-        });
+    db.change(tx -> {
+      if (tx.row("task", ref).isPresent()) {
+        tx.delete("task", ref);
+      }
+    });
   }
 
   /**
@@ -185,15 +179,14 @@ public final class Tasks {
    */
   public void cancel(String ref, String by) throws XenApiException {
     boolean pending =
-        db.write(
-            tx -> {
-              Row row = Schema.row(tx, "task", ref);
-              if (!schema.text(row, "status").equals("pending")) {
-                return false;
-              }
-              markOperation(tx, row, by, "cancel");
-              return true;
-            });
+        db.write(tx -> {
+          Row row = Schema.row(tx, "task", ref);
+          if (!schema.text(row, "status").equals("pending")) {
+            return false;
+          }
+          markOperation(tx, row, by, "cancel");
+          return true;
+        });
     if (!pending) {
       return;
     }
@@ -207,15 +200,14 @@ public final class Tasks {
 
   /** Removes a completed task; one under way goes once it completes. */
   public void destroy(String ref, String by) throws XenApiException {
-    db.change(
-        tx -> {
-          Row row = Schema.row(tx, "task", ref);
-          if (schema.text(row, "status").equals("pending") && live.containsKey(ref)) {
-            markOperation(tx, row, by, "destroy");
-          } else {
-            tx.delete("task", ref);
-          }
-        });
+    db.change(tx -> {
+      Row row = Schema.row(tx, "task", ref);
+      if (schema.text(row, "status").equals("pending") && live.containsKey(ref)) {
+        markOperation(tx, row, by, "destroy");
+      } else {
+        tx.delete("task", ref);
+      }
+    });
   }
 
   private void markOperation(Transaction tx, Row row, String by, String operation)
@@ -282,19 +274,17 @@ public final class Tasks {
     /** What is only for show must not fail the work. */
     private void write(String field, Value value) {
       try {
-        db.change(
-            tx -> {
-              Row row = tx.row("task", ref).orElse(null);
-              if (row == null || !schema.text(row, "status").equals("pending")) {
-                return;
-              }
-              if (field.equals("progress")
-                  && ((Value.Real) schema.get(row, field)).value()
-                      >= ((Value.Real) value).value()) {
-                return;
-              }
-              schema.set(tx, "task", ref, field, value);
-            });
+        db.change(tx -> {
+          Row row = tx.row("task", ref).orElse(null);
+          if (row == null || !schema.text(row, "status").equals("pending")) {
+            return;
+          }
+          if (field.equals("progress")
+              && ((Value.Real) schema.get(row, field)).value() >= ((Value.Real) value).value()) {
+            return;
+          }
+          schema.set(tx, "task", ref, field, value);
+        });
       } catch (XenApiException e) {
         LOG.warn("task {}: {} not written", ref, field, e);
       }

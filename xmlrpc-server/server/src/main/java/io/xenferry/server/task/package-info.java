@@ -1,6 +1,4 @@
-/**
- * Tasks: durable rows, progress, cancelling. What a task does is the caller's.
- */
+/** Tasks: durable rows, progress, cancelling. What a task does is the caller's. */
 @NullMarked
 package io.xenferry.server.task;
 
