@@ -89,9 +89,11 @@ class QmpClientTest {
       String first = in.readLine();
       String second = in.readLine();
       assertThat(first + second).contains("\"a\"").contains("\"b\"");
-      int a = first.contains("\"a\"") ? 2 : 3;
+      // Ids are given before the lines are written, so the lines may come in the other order.
+      String a = id(first.contains("\"a\"") ? first : second);
+      String b = id(first.contains("\"a\"") ? second : first);
       say(out, "{\"event\":\"STOP\",\"timestamp\":{}}\r\n");
-      say(out, "{\"return\":\"of b\",\"id\":" + (5 - a) + "}\n");
+      say(out, "{\"return\":\"of b\",\"id\":" + b + "}\n");
       say(out, "{\"return\":\"of a\",\"id\":" + a + "}\n");
       in.readLine();
       say(out, "{\"error\":{\"class\":\"GenericError\",\"desc\":\"no such thing\"},\"id\":4}\n");
@@ -118,6 +120,10 @@ class QmpClientTest {
           .hasMessageContaining("no such thing");
     }
     assertThat(closed.await(5, TimeUnit.SECONDS)).isTrue();
+  }
+
+  private static String id(String line) {
+    return line.replaceAll(".*\"id\":(\\d+).*", "$1");
   }
 
   @Test

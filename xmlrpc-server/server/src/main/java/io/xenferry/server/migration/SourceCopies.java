@@ -32,6 +32,7 @@ import java.util.Optional;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.Future;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -45,7 +46,8 @@ final class SourceCopies implements SourcePorts.Copies {
   private final Path logs;
   private final CopyOptions defaults;
   private final IscsiOptions iscsi;
-  private final Map<MigrationId, RunningCopy> running = new ConcurrentHashMap<>();
+  private final Map<MigrationId, CompletableFuture<RunningCopy>> copies =
+      new ConcurrentHashMap<>();
 
   /** Where the image of a VM's disk is on this host; blocking. */
   @FunctionalInterface
@@ -74,13 +76,10 @@ final class SourceCopies implements SourcePorts.Copies {
   @Override
   public CompletableFuture<CopyJob> start(
       MigrationId migration, Plan plan, List<DiskTarget> targets) {
-    return Effects.call(
-        "copy of " + migration,
-        () -> {
-          RunningCopy copy = open(migration, plan, targets);
-          running.put(migration, copy);
-          return copy;
-        });
+    CompletableFuture<RunningCopy> copy =
+        Effects.call("copy of " + migration, () -> open(migration, plan, targets));
+    copies.put(migration, copy);
+    return copy.thenApply(started -> started);
   }
 
   private RunningCopy open(MigrationId migration, Plan plan, List<DiskTarget> targets)
@@ -156,25 +155,39 @@ final class SourceCopies implements SourcePorts.Copies {
 
   /** What is known of the copy of a migration, while this server runs it or has run it. */
   Optional<CopySnapshot> snapshot(MigrationId migration) {
-    return Optional.ofNullable(running.get(migration)).map(RunningCopy::snapshot);
+    CompletableFuture<RunningCopy> copy = copies.get(migration);
+    return copy == null || copy.state() != Future.State.SUCCESS
+        ? Optional.empty()
+        : Optional.of(copy.resultNow().snapshot());
   }
 
   @Override
   public CompletableFuture<Void> cleanUp(MigrationId migration, Plan plan) {
-    RunningCopy copy = running.get(migration);
-    CompletableFuture<Void> ended =
-        copy == null ? CompletableFuture.completedFuture(null) : copy.close();
-    return ended
-        .exceptionally(failure -> null)
-        .thenCompose(done ->
-            Effects.run(
-                "clean up copy of " + migration,
-                () -> {
-                  removeLogs(migration);
-                  if (plan.running()) {
-                    forgetPasses(plan);
-                  }
-                }));
+    CompletableFuture<RunningCopy> copy = copies.get(migration);
+    if (copy == null) {
+      return Effects.run(
+          "clean up copy of " + migration,
+          () -> {
+            removeLogs(migration);
+            if (plan.running()) {
+              forgetPasses(plan);
+            }
+          });
+    }
+    // One that is just being started is waited for: it would go on for ever otherwise.
+    return copy.handle((started, failure) -> Optional.ofNullable(started))
+        .thenCompose(
+            started ->
+                started.isPresent()
+                    ? started.get().close()
+                    : CompletableFuture.completedFuture(null))
+        .exceptionally(
+            failure -> {
+              log.warn("the copy of {} did not end in order", migration, failure);
+              return null;
+            })
+        .thenCompose(
+            done -> Effects.run("clean up copy of " + migration, () -> removeLogs(migration)));
   }
 
   /** Bitmaps and exports that a server before this one has left in the guest's process. */
@@ -205,7 +218,7 @@ final class SourceCopies implements SourcePorts.Copies {
 
   /** Forgets copies that ended long ago; the newest stay for whoever asks how it went. */
   void forget(MigrationId migration) {
-    running.remove(migration);
+    copies.remove(migration);
   }
 
   /** One job, as the coordinator drives it. */
