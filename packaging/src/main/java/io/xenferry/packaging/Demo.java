@@ -69,8 +69,7 @@ final class Demo {
   private Laboratory.Vm install() throws IOException, InterruptedException {
     Xe xe = Xe.local(lab.alpha());
     String sr = xe.run("sr-list", "--minimal");
-    String vm =
-        xe.run("vm-install", "template=Other install media", "new-name-label=busy");
+    String vm = xe.run("vm-install", "template=Other install media", "new-name-label=busy");
     List<String> vdis = new ArrayList<>();
     for (int i = 0; i < sizes.size(); i++) {
       String vdi =

@@ -72,7 +72,9 @@ public final class DemoCommand implements Callable<Integer> {
   public Integer call() throws IOException, InterruptedException {
     boolean temporary = directory.toString().isEmpty();
     Path place =
-        temporary ? Files.createTempDirectory("xenferry-demo-") : Files.createDirectories(directory);
+        temporary
+            ? Files.createTempDirectory("xenferry-demo-")
+            : Files.createDirectories(directory);
     PrintStream out = new PrintStream(System.out, true, StandardCharsets.UTF_8);
     try (Laboratory lab =
         new Laboratory(place.toAbsolutePath(), List.of("--target", target.name()), out)) {
@@ -100,17 +102,16 @@ public final class DemoCommand implements Callable<Integer> {
 
   private List<Demo.DiskSize> sizes() {
     return disks.stream()
-        .map(
-            text -> {
-              String[] parts = text.split(":", -1);
-              try {
-                return new Demo.DiskSize(
-                    Long.parseLong(parts[0]) << 20, parts.length > 1 ? Integer.parseInt(parts[1]) : 40);
-              } catch (NumberFormatException e) {
-                throw new CommandLine.ParameterException(
-                    new CommandLine(this), "--disks takes MiB:percent, not " + text, e);
-              }
-            })
+        .map(text -> {
+          String[] parts = text.split(":", -1);
+          try {
+            return new Demo.DiskSize(
+                Long.parseLong(parts[0]) << 20, parts.length > 1 ? Integer.parseInt(parts[1]) : 40);
+          } catch (NumberFormatException e) {
+            throw new CommandLine.ParameterException(
+                new CommandLine(this), "--disks takes MiB:percent, not " + text, e);
+          }
+        })
         .toList();
   }
 

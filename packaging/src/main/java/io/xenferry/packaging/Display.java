@@ -7,8 +7,8 @@ import java.util.Locale;
 import java.util.Map;
 
 /**
- * Shows a move while it happens: on a terminal lines that are redrawn, else a line for each pass and
- * for each change of state.
+ * Shows a move while it happens: on a terminal lines that are redrawn, else a line for each pass
+ * and for each change of state.
  */
 final class Display {
   private static final int SHOWN = 3;

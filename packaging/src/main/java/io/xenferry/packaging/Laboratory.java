@@ -13,7 +13,8 @@ import java.util.stream.Stream;
 
 /**
  * Two pools on one machine: two servers with state, storage, certificates and loopback addresses of
- * their own, and a guest whose ledger lies outside both. Closing ends every process that it started.
+ * their own, and a guest whose ledger lies outside both. Closing ends every process that it
+ * started.
  */
 final class Laboratory implements AutoCloseable {
   private static final String NETWORK_A = "127.23.1.";
@@ -50,16 +51,15 @@ final class Laboratory implements AutoCloseable {
   void start() throws IOException, InterruptedException {
     Thread second =
         Thread.ofVirtual()
-            .start(
-                () -> {
-                  try {
-                    beta.start();
-                  } catch (IOException e) {
-                    throw new UncheckedIOException(e);
-                  } catch (InterruptedException e) {
-                    Thread.currentThread().interrupt();
-                  }
-                });
+            .start(() -> {
+              try {
+                beta.start();
+              } catch (IOException e) {
+                throw new UncheckedIOException(e);
+              } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+              }
+            });
     alpha.start();
     second.join();
     if (!beta.isReady()) {

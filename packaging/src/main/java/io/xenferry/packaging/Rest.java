@@ -37,8 +37,7 @@ final class Rest implements AutoCloseable {
     return HttpRequest.newBuilder(URI.create("https://" + site.hostAndPort() + path))
         .header(
             "Authorization",
-            "Basic "
-                + Base64.getEncoder().encodeToString(user.getBytes(StandardCharsets.UTF_8)));
+            "Basic " + Base64.getEncoder().encodeToString(user.getBytes(StandardCharsets.UTF_8)));
   }
 
   JsonNode get(String path) throws IOException, InterruptedException {
@@ -57,25 +56,24 @@ final class Rest implements AutoCloseable {
     HttpRequest request = request(path).header("Accept", "text/event-stream").build();
     Thread.ofVirtual()
         .name("events of " + site.name())
-        .start(
-            () -> {
-              try {
-                HttpResponse<Stream<String>> response =
-                    client.send(request, HttpResponse.BodyHandlers.ofLines());
-                try (Stream<String> lines = response.body()) {
-                  for (String line : (Iterable<String>) lines::iterator) {
-                    if (line.startsWith("data:")) {
-                      listener.accept(JSON.readTree(line.substring(5)));
-                    }
-                  }
+        .start(() -> {
+          try {
+            HttpResponse<Stream<String>> response =
+                client.send(request, HttpResponse.BodyHandlers.ofLines());
+            try (Stream<String> lines = response.body()) {
+              for (String line : (Iterable<String>) lines::iterator) {
+                if (line.startsWith("data:")) {
+                  listener.accept(JSON.readTree(line.substring(5)));
                 }
-              } catch (IOException | java.io.UncheckedIOException e) {
-                // The stream ends with the server or with this client.
-                return;
-              } catch (InterruptedException e) {
-                Thread.currentThread().interrupt();
               }
-            });
+            }
+          } catch (IOException | java.io.UncheckedIOException e) {
+            // The stream ends with the server or with this client.
+            return;
+          } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+          }
+        });
   }
 
   @Override

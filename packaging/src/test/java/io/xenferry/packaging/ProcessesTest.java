@@ -23,7 +23,10 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
-/** Real servers, guests and clients as processes: moved, killed, restarted, and checked from outside. */
+/**
+ * Real servers, guests and clients as processes: moved, killed, restarted, and checked from
+ * outside.
+ */
 @Timeout(240)
 class ProcessesTest {
   private static final PrintStream QUIET =
@@ -67,8 +70,7 @@ class ProcessesTest {
   @Test
   @Tag("slow")
   void thereAndBackThroughTheEmbeddedTarget() throws Exception {
-    try (Laboratory embedded =
-        new Laboratory(directory, List.of("--target", "embedded"), QUIET)) {
+    try (Laboratory embedded = new Laboratory(directory, List.of("--target", "embedded"), QUIET)) {
       assertThat(demo(embedded)).isZero();
     }
   }
@@ -76,8 +78,7 @@ class ProcessesTest {
   @Test
   @Tag("slow")
   void theCheckerFindsAFlippedByte() throws Exception {
-    assertThat(
-            new Demo(lab, QUIET, List.of(new Demo.DiskSize(32 << 20, 40)), 1 << 20, true).run())
+    assertThat(new Demo(lab, QUIET, List.of(new Demo.DiskSize(32 << 20, 40)), 1 << 20, true).run())
         .isEqualTo(1);
   }
 
@@ -119,7 +120,9 @@ class ProcessesTest {
           "platform:xenferry:ledger=" + lab.ledger(),
           "platform:xenferry:workload-rate=1048576");
       alpha.run("vm-start", "uuid=" + vm);
-      await().atMost(Duration.ofSeconds(30)).until(() -> Files.exists(lab.ledger()) && Files.size(lab.ledger()) > 16_384);
+      await()
+          .atMost(Duration.ofSeconds(30))
+          .until(() -> Files.exists(lab.ledger()) && Files.size(lab.ledger()) > 16_384);
       List<String> command =
           new ArrayList<>(
               List.of(
@@ -141,15 +144,14 @@ class ProcessesTest {
       try (Rest rest = new Rest(lab.alpha())) {
         await()
             .atMost(Duration.ofSeconds(60))
-            .until(
-                () -> {
-                  for (JsonNode status : rest.get("/v1/migrations")) {
-                    if (status.path("phase").asText().contains(phase)) {
-                      return true;
-                    }
-                  }
-                  return false;
-                });
+            .until(() -> {
+              for (JsonNode status : rest.get("/v1/migrations")) {
+                if (status.path("phase").asText().contains(phase)) {
+                  return true;
+                }
+              }
+              return false;
+            });
       }
     }
 
@@ -167,15 +169,14 @@ class ProcessesTest {
           await()
               .atMost(Duration.ofSeconds(90))
               .ignoreExceptions()
-              .until(
-                  () -> {
-                    for (JsonNode status : rest.get("/v1/migrations")) {
-                      if (!status.path("ended").asBoolean()) {
-                        return false;
-                      }
-                    }
-                    return true;
-                  });
+              .until(() -> {
+                for (JsonNode status : rest.get("/v1/migrations")) {
+                  if (!status.path("ended").asBoolean()) {
+                    return false;
+                  }
+                }
+                return true;
+              });
         }
       }
     }
@@ -240,8 +241,7 @@ class ProcessesTest {
   void aCancelledMoveLeavesNothing() throws Exception {
     Moving moving = new Moving("2097152");
     moving.awaitPhase("copying");
-    String task =
-        Xe.local(lab.alpha()).run("task-list", "name-label=VM.migrate_send", "--minimal");
+    String task = Xe.local(lab.alpha()).run("task-list", "name-label=VM.migrate_send", "--minimal");
     Xe.local(lab.alpha()).run("task-cancel", "uuid=" + task);
     assertThat(moving.xe.await().exit()).isEqualTo(1);
     moving.awaitRest();

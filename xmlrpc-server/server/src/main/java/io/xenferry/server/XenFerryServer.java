@@ -70,7 +70,8 @@ public final class XenFerryServer implements AutoCloseable {
             config.limits(),
             certificate,
             dispatcher,
-            (body, stream, origin) -> java.util.Objects.requireNonNull(xe.get()).serve(body, stream, origin));
+            (body, stream, origin) ->
+                java.util.Objects.requireNonNull(xe.get()).serve(body, stream, origin));
     http.bind();
     toolstack = new Toolstack(config, context, registry, allowed, certificate, http.port());
     toolstack.mount(http.router());

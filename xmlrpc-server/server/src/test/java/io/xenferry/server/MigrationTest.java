@@ -270,9 +270,7 @@ class MigrationTest {
         source.text(
             "Async.VM.migrate_send",
             t.arguments(token(), to, Map.of("bandwidth", Integer.toString(256 << 10))));
-    await()
-        .atMost(LONG)
-        .until(() -> objects(there).get("VM") > before.get("VM"));
+    await().atMost(LONG).until(() -> objects(there).get("VM") > before.get("VM"));
     assertCode(
         "OTHER_OPERATION_IN_PROGRESS",
         () -> source.call("VM.migrate_send", t.arguments(token(), to, Map.of())));

@@ -46,8 +46,7 @@ final class SourceCopies implements SourcePorts.Copies {
   private final Path logs;
   private final CopyOptions defaults;
   private final IscsiOptions iscsi;
-  private final Map<MigrationId, CompletableFuture<RunningCopy>> copies =
-      new ConcurrentHashMap<>();
+  private final Map<MigrationId, CompletableFuture<RunningCopy>> copies = new ConcurrentHashMap<>();
 
   /** Where the image of a VM's disk is on this host; blocking. */
   @FunctionalInterface
@@ -176,16 +175,12 @@ final class SourceCopies implements SourcePorts.Copies {
     }
     // One that is just being started is waited for: it would go on for ever otherwise.
     return copy.handle((started, failure) -> Optional.ofNullable(started))
-        .thenCompose(
-            started ->
-                started.isPresent()
-                    ? started.get().close()
-                    : CompletableFuture.completedFuture(null))
-        .exceptionally(
-            failure -> {
-              log.warn("the copy of {} did not end in order", migration, failure);
-              return null;
-            })
+        .thenCompose(started ->
+            started.isPresent() ? started.get().close() : CompletableFuture.completedFuture(null))
+        .exceptionally(failure -> {
+          log.warn("the copy of {} did not end in order", migration, failure);
+          return null;
+        })
         .thenCompose(
             done -> Effects.run("clean up copy of " + migration, () -> removeLogs(migration)));
   }
@@ -292,11 +287,10 @@ final class SourceCopies implements SourcePorts.Copies {
     public CompletableFuture<List<Digest>> drain() {
       return job()
           .drain()
-          .thenApply(
-              snapshot ->
-                  ProgressOfDisks.of(plan, snapshot).stream()
-                      .map(disk -> new Digest(disk.vdi(), disk.sent(), ""))
-                      .toList());
+          .thenApply(snapshot ->
+              ProgressOfDisks.of(plan, snapshot).stream()
+                  .map(disk -> new Digest(disk.vdi(), disk.sent(), ""))
+                  .toList());
     }
 
     @Override
