@@ -58,8 +58,8 @@ public final class VmLifecycleMessages {
   private Value destroy(Call c) throws XenApiException {
     Ref<VM> vm = c.ref(0);
     Snapshot db = c.server().db().snapshot();
-    if (db.get(vm, VM.IS_DEFAULT_TEMPLATE)) {
-      throw new XenApiException("OPERATION_NOT_ALLOWED", "The server needs this template");
+    if (db.get(vm, VM.IS_DEFAULT_TEMPLATE) || db.get(vm, VM.IS_CONTROL_DOMAIN)) {
+      throw new XenApiException("OPERATION_NOT_ALLOWED", "The server needs this VM or template");
     }
     UUID uuid = UUID.fromString(db.get(vm, VM.UUID));
     try (var operation = admission.begin(vm, VmOperations.DESTROY, task(c));
