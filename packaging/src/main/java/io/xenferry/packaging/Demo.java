@@ -176,7 +176,11 @@ final class Demo {
       out.println(outcome.err() + outcome.out());
       return 1;
     }
-    return check(from, to, vm, last.get(), seconds, flip);
+    JsonNode status = last.get();
+    if (status == null) {
+      throw new IOException("the move was not seen in the event stream");
+    }
+    return check(from, to, vm, status, seconds, flip);
   }
 
   /** xe returns at the commit; what is left at the source is being removed for a moment longer. */

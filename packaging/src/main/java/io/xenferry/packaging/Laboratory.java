@@ -106,7 +106,8 @@ final class Laboratory implements AutoCloseable {
       Optional<ProcessHandle> guest =
           ProcessHandle.of(Long.parseLong(Files.readString(pidFile).strip()));
       guest
-          .filter(g -> g.info().commandLine().orElse("").contains(pidFile.getParent().toString()))
+          .filter(g ->
+              g.info().commandLine().orElse("").contains(pidFile.resolveSibling("").toString()))
           .ifPresent(ProcessHandle::destroyForcibly);
     } catch (IOException | NumberFormatException e) {
       // Gone already.
