@@ -20,6 +20,9 @@ import org.eclipse.jetty.util.Callback;
 
 /** What handlers have in common: bodies with a limit and a deadline, errors, upgrades. */
 public final class Answers {
+  // Of a body that is refused: enough for any honest mistake, and soon read.
+  private static final int DISCARDED = 8 * 1024 * 1024;
+
   private Answers() {}
 
   /** A request's body is larger than allowed. */
@@ -40,25 +43,29 @@ public final class Answers {
     }
   }
 
-  /** The whole body. */
+  /**
+   * The whole body. One that is too large is read on for a while before it is refused: closing a
+   * connection on bytes that nobody has read resets it, and the client never sees the answer.
+   */
   public static byte[] body(Request request, int limit, Duration deadline) throws IOException {
-    if (request.getLength() > limit) {
-      throw new TooLarge();
-    }
     long end = System.nanoTime() + deadline.toNanos();
     ByteArrayOutputStream body = new ByteArrayOutputStream();
     byte[] buffer = new byte[16 * 1024];
     try (InputStream in = Content.Source.asInputStream(request)) {
+      long size = 0;
       int n;
-      while ((n = in.read(buffer)) >= 0) {
-        body.write(buffer, 0, n);
-        if (body.size() > limit) {
-          throw new TooLarge();
+      while (size <= DISCARDED && (n = in.read(buffer)) >= 0) {
+        size += n;
+        if (size <= limit) {
+          body.write(buffer, 0, n);
         }
         // Each read has the idle timeout; somebody who sends a byte a second has this.
         if (System.nanoTime() - end > 0) {
           throw new TooSlow();
         }
+      }
+      if (size > limit) {
+        throw new TooLarge();
       }
     }
     return body.toByteArray();

@@ -68,13 +68,14 @@ public final class StorageRoutes {
       Answers.error(response, callback, HttpStatus.NOT_FOUND_404);
       return true;
     }
-    if (!mayCall(request)) {
-      Answers.error(response, callback, HttpStatus.FORBIDDEN_403);
-      return true;
-    }
     XmlRpcCall call;
     try {
-      call = codec.readCall(Answers.body(request, limits.rpcBodyBytes(), limits.requestDeadline()));
+      byte[] body = Answers.body(request, limits.rpcBodyBytes(), limits.requestDeadline());
+      if (!mayCall(request)) {
+        Answers.error(response, callback, HttpStatus.FORBIDDEN_403);
+        return true;
+      }
+      call = codec.readCall(body);
     } catch (Answers.TooLarge e) {
       Answers.error(response, callback, HttpStatus.PAYLOAD_TOO_LARGE_413);
       return true;
