@@ -82,6 +82,25 @@ abstract class HypervisorContract {
   }
 
   @Test
+  void maySitInADirectoryWhoseNameIsTooLongForSockets() throws Exception {
+    String deep = "d".repeat(120);
+    QemuHypervisor first = guests.host(deep);
+    first.start(spec("a"), false);
+    first.close();
+
+    QemuHypervisor second = guests.host(deep);
+    Guest guest = second.find(vm).orElseThrow();
+    assertThat(guest.state()).isEqualTo(State.RUNNING);
+    try (SourceDisk source = guest.source("xvda")) {
+      source.beginPass().get(30, SECONDS).end(true).get(30, SECONDS);
+    }
+    Guest incoming = guests.host("i".repeat(120)).startIncoming(spec("b"));
+    toPreSwitchover(guest, incoming.incomingSocket());
+    guest.finishMemory();
+    awaitState(incoming, State.RECEIVED);
+  }
+
+  @Test
   void isFoundEvenWhenItsProcessIdWasNeverWritten() throws Exception {
     QemuHypervisor first = guests.host("s");
     first.start(spec("a"), false);

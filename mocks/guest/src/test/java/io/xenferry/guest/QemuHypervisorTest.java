@@ -54,7 +54,7 @@ class QemuHypervisorTest extends HypervisorContract {
           throws HypervisorException {
         List<String> command = new ArrayList<>(launcher.command(spec, directory, mode));
         command.add("-qmp");
-        command.add("unix:" + directory.path().resolve("test.sock") + ",server=on,wait=off");
+        command.add("unix:" + directory.sockets().resolve("test.sock") + ",server=on,wait=off");
         return command;
       }
     };

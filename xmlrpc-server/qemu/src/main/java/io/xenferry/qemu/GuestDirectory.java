@@ -10,7 +10,6 @@ import io.xenferry.spi.HypervisorException.Kind;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
@@ -28,10 +27,13 @@ import java.util.stream.Stream;
  * a later server finds. It holds {@code spec.json}, {@code pid}, {@code qmp.sock}, {@code
  * nbd.sock}, {@code incoming.sock}, {@code guest.log} (the process's stdout and stderr), and {@code
  * incoming} as long as the guest has not run since it was started for a memory stream.
+ *
+ * @param path by which its files are known for good
+ * @param sockets the same directory by a name that is short enough for sockets, for now
  */
-public record GuestDirectory(Path path) {
-  /** {@code sockaddr_un.sun_path} holds 108 bytes, one of them the end. */
-  private static final int SOCKET_PATH_LIMIT = 107;
+public record GuestDirectory(Path path, Path sockets) {
+  /** Bytes. The kernel takes 107 and the end of the string; the JDK wants one more to spare. */
+  static final int SOCKET_PATH_LIMIT = 106;
 
   private static final ObjectMapper JSON = new ObjectMapper();
 
@@ -44,15 +46,19 @@ public record GuestDirectory(Path path) {
   }
 
   public Path qmpSocket() {
-    return path.resolve("qmp.sock");
+    return sockets.resolve("qmp.sock");
   }
 
   public Path nbdSocket() {
-    return path.resolve("nbd.sock");
+    return sockets.resolve("nbd.sock");
   }
 
   public Path incomingSocket() {
-    return path.resolve("incoming.sock");
+    return longestSocket(sockets);
+  }
+
+  static Path longestSocket(Path directory) {
+    return directory.resolve("incoming.sock");
   }
 
   public Path logFile() {
@@ -65,11 +71,6 @@ public record GuestDirectory(Path path) {
 
   /** Makes the directory, for its owner only, and writes the spec durably. */
   void create(GuestSpec spec, boolean incoming) throws HypervisorException {
-    int longest = incomingSocket().toString().getBytes(StandardCharsets.UTF_8).length;
-    if (longest > SOCKET_PATH_LIMIT) {
-      throw new HypervisorException(
-          Kind.REFUSED, "the run directory's path is too long for a Unix socket: " + path);
-    }
     try {
       remove();
       Files.createDirectories(

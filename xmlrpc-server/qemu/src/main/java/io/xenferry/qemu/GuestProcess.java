@@ -38,8 +38,9 @@ final class GuestProcess {
     return stat(pid).filter(stat -> !stat.dead()).map(s -> new GuestProcess(pid, s.startTime()));
   }
 
-  /** The live process that was started with the argument, by the id in a file or else by search. */
-  static Optional<GuestProcess> startedWith(String argument, Path pidFile) {
+  /** The live process that was told to write its id to the file, by that id or else by search. */
+  static Optional<GuestProcess> startedWith(Path pidFile) {
+    String argument = pidFile.toString();
     Optional<GuestProcess> known = Optional.empty();
     try {
       long pid = Long.parseLong(Files.readString(pidFile).trim());
@@ -72,8 +73,7 @@ final class GuestProcess {
       String wanted =
           new String(argument.getBytes(StandardCharsets.UTF_8), StandardCharsets.ISO_8859_1);
       for (String word : line.split("\0")) {
-        // QEMU's option is unix:PATH,server=on,wait=off.
-        if (word.equals(wanted) || word.startsWith("unix:" + wanted + ",")) {
+        if (word.equals(wanted)) {
           return true;
         }
       }

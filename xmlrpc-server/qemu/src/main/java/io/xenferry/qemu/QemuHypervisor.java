@@ -17,7 +17,6 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.UUID;
 import java.util.concurrent.locks.ReentrantLock;
-import java.util.stream.Stream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -30,16 +29,16 @@ public final class QemuHypervisor implements Hypervisor {
   private static final Logger log = LoggerFactory.getLogger(QemuHypervisor.class);
 
   private final GuestLauncher launcher;
-  private final Path runDirectory;
+  private final RunDirectory runDirectory;
   private final Map<UUID, QmpGuest> known = new HashMap<>();
   private final ReentrantLock lock = new ReentrantLock();
 
   /**
-   * @param runDirectory made if missing; its path at most 50 bytes, for the sockets' sake
+   * @param runDirectory made if missing
    */
   public QemuHypervisor(GuestLauncher launcher, Path runDirectory) {
     this.launcher = launcher;
-    this.runDirectory = runDirectory.toAbsolutePath();
+    this.runDirectory = new RunDirectory(runDirectory);
   }
 
   @Override
@@ -60,10 +59,11 @@ public final class QemuHypervisor implements Hypervisor {
 
   private Guest launch(GuestSpec spec, GuestLauncher.Mode mode)
       throws HypervisorException, InterruptedException {
-    GuestDirectory directory = new GuestDirectory(runDirectory.resolve(spec.vm().toString()));
+    GuestDirectory directory;
     QmpGuest guest;
     lock.lockInterruptibly();
     try {
+      directory = runDirectory.guest(spec.vm());
       if (adopt(spec.vm()).isPresent()) {
         throw new HypervisorException(Kind.REFUSED, "VM " + spec.vm() + " already has a process");
       }
@@ -146,18 +146,11 @@ public final class QemuHypervisor implements Hypervisor {
     List<Guest> found = new ArrayList<>();
     lock.lockInterruptibly();
     try {
-      if (Files.isDirectory(runDirectory)) {
-        try (Stream<Path> entries = Files.list(runDirectory)) {
-          for (Path entry : entries.sorted().toList()) {
-            Optional<UUID> vm = uuid(String.valueOf(entry.getFileName()));
-            if (vm.isPresent()) {
-              adoptReadable(vm.get()).ifPresent(found::add);
-            }
-          }
-        }
+      for (UUID vm : runDirectory.guests()) {
+        adoptReadable(vm).ifPresent(found::add);
       }
     } catch (IOException e) {
-      throw new HypervisorException(Kind.REFUSED, "cannot list " + runDirectory, e);
+      throw new HypervisorException(Kind.REFUSED, "cannot list " + runDirectory.path(), e);
     } finally {
       lock.unlock();
     }
@@ -189,12 +182,11 @@ public final class QemuHypervisor implements Hypervisor {
     if (guest != null && guest.process().alive()) {
       return Optional.of(guest);
     }
-    GuestDirectory directory = new GuestDirectory(runDirectory.resolve(vm.toString()));
+    GuestDirectory directory = runDirectory.guest(vm);
     if (!Files.exists(directory.specFile())) {
       return Optional.empty();
     }
-    Optional<GuestProcess> process =
-        GuestProcess.startedWith(directory.qmpSocket().toString(), directory.pidFile());
+    Optional<GuestProcess> process = GuestProcess.startedWith(directory.pidFile());
     if (process.isEmpty()) {
       return Optional.empty();
     }
@@ -209,20 +201,13 @@ public final class QemuHypervisor implements Hypervisor {
     }
   }
 
-  private static Optional<UUID> uuid(String name) {
-    try {
-      return Optional.of(UUID.fromString(name));
-    } catch (IllegalArgumentException e) {
-      return Optional.empty();
-    }
-  }
-
   @Override
   public void close() {
     lock.lock();
     try {
       known.values().forEach(QmpGuest::letGo);
       known.clear();
+      runDirectory.close();
     } finally {
       lock.unlock();
     }
