@@ -5,7 +5,9 @@ import io.xenferry.copy.CopySnapshot.Phase;
 import io.xenferry.time.Scheduler;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.EnumMap;
 import java.util.List;
+import java.util.Map;
 import java.util.NoSuchElementException;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
@@ -38,9 +40,12 @@ public final class CopyJob {
   private final long started;
   private Phase phase = Phase.COPYING;
   private Phase shown = Phase.COPYING;
+  private final Map<Phase, Duration> phases = new EnumMap<>(Phase.class);
+  private long counted;
   private boolean paused;
   private double progress;
   private @Nullable CompletableFuture<CopySnapshot> drain;
+  private @Nullable CopyException endedBy;
   private volatile CopySnapshot latest;
 
   CopyJob(
@@ -54,12 +59,21 @@ public final class CopyJob {
     this.scheduler = scheduler;
     this.listener = listener;
     this.started = scheduler.nanoTime();
+    this.counted = started;
     for (DiskPlan plan : plans) {
       disks.add(new DiskCopy(this, plan, options, buffers, total, scheduler));
     }
     this.latest =
         new CopySnapshot(
-            Phase.COPYING, 0, 0, Optional.empty(), Duration.ZERO, true, Duration.ZERO, List.of());
+            Phase.COPYING,
+            0,
+            0,
+            Optional.empty(),
+            Duration.ZERO,
+            true,
+            Duration.ZERO,
+            Map.of(),
+            List.of());
   }
 
   void start() {
@@ -123,14 +137,18 @@ public final class CopyJob {
    * ended or {@link #resumeCopying} was called.
    *
    * @return completes when source and destination are the same and flushed, the books agree, and
-   *     what was to be verified is; a lost destination delays it
+   *     what was to be verified is; a lost destination delays it. A job that has failed or was
+   *     cancelled answers with that
    */
   public CompletableFuture<CopySnapshot> drain() {
     CompletableFuture<CopySnapshot> result = new CompletableFuture<>();
     scheduler.execute(() -> {
       if (drain != null || phase.ended()) {
+        CopyException why = endedBy;
         result.completeExceptionally(
-            new CopyException(CopyException.Kind.ABANDONED, "the job is " + phase));
+            why != null
+                ? why
+                : new CopyException(CopyException.Kind.ABANDONED, "the job is " + phase));
         return;
       }
       drain = result;
@@ -274,6 +292,7 @@ public final class CopyJob {
   }
 
   private void end(Phase how, CopyException cause) {
+    endedBy = cause;
     become(how);
     CompletableFuture<CopySnapshot> waiter = drain;
     drain = null;
@@ -367,9 +386,13 @@ public final class CopyJob {
     if (weights > 0) {
       progress = Math.max(progress, Math.min(1, weighted / weights));
     }
+    Phase now = phaseToShow();
+    long instant = scheduler.nanoTime();
+    phases.merge(shown, Duration.ofNanos(instant - counted), Duration::plus);
+    counted = instant;
     latest =
         new CopySnapshot(
-            phaseToShow(),
+            now,
             progress,
             rate,
             remaining >= 1e9 || rate == 0
@@ -377,10 +400,11 @@ public final class CopyJob {
                 : Optional.of(Duration.ofMillis((long) (remaining * 1000))),
             predictedDowntime(),
             converges,
-            Duration.ofNanos(scheduler.nanoTime() - started),
+            Duration.ofNanos(instant - started),
+            phases,
             figures);
-    if (latest.phase() != shown) {
-      shown = latest.phase();
+    if (now != shown) {
+      shown = now;
       listener.onPhase(shown);
     }
   }

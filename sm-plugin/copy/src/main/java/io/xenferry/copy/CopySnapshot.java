@@ -2,6 +2,7 @@ package io.xenferry.copy;
 
 import java.time.Duration;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 
 /**
@@ -13,6 +14,7 @@ import java.util.Optional;
  * @param predictedDowntime for what is dirty now
  * @param converges whether the guest dirties less than is copied
  * @param elapsed since the start
+ * @param phases how much of that the job has spent in each phase; what never was is missing
  */
 public record CopySnapshot(
     Phase phase,
@@ -22,7 +24,13 @@ public record CopySnapshot(
     Duration predictedDowntime,
     boolean converges,
     Duration elapsed,
+    Map<Phase, Duration> phases,
     List<Disk> disks) {
+
+  public CopySnapshot {
+    phases = Map.copyOf(phases);
+    disks = List.copyOf(disks);
+  }
 
   /** Where the job is. */
   public enum Phase {
@@ -58,6 +66,23 @@ public record CopySnapshot(
   }
 
   /**
+   * What the requests of a disk have waited for so far, all of them together: with several in
+   * flight more than the time that has passed.
+   *
+   * @param sourceRead for the source's answers
+   * @param destinationWrite for the destination's
+   * @param rateLimit for the limit of the disk or of all
+   * @param buffers for memory
+   * @param flush for flushes of both disks at the ends of passes
+   */
+  public record Waits(
+      Duration sourceRead,
+      Duration destinationWrite,
+      Duration rateLimit,
+      Duration buffers,
+      Duration flush) {}
+
+  /**
    * One disk; all sizes in bytes.
    *
    * @param logical size of the disk
@@ -82,6 +107,7 @@ public record CopySnapshot(
       long bytesPerSecond,
       long dirtyBytesPerSecond,
       Bottleneck bottleneck,
+      Waits waits,
       List<Pass> passes) {}
 
   /**

@@ -395,7 +395,7 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
               if (state != State.ENDING) {
                 return;
               }
-              counters.flushNanos = scheduler.nanoTime() - asked;
+              counters.flushed(scheduler.nanoTime() - asked);
               if (failure != null) {
                 sourceFailed(CopyException.blockFailure(failure));
                 sendAgain();
@@ -627,6 +627,7 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
         counters.rate(scheduler.nanoTime()),
         counters.dirtyRate,
         counters.bottleneck(options.depth()),
+        counters.waits(),
         counters.passes());
   }
 

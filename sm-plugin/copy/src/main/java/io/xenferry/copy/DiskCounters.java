@@ -20,7 +20,11 @@ final class DiskCounters {
   long writeNanos;
   long rateNanos;
   long bufferNanos;
+
+  /** Of the last flush. */
   long flushNanos;
+
+  private long allFlushNanos;
   long allocated;
   long dirtyRate;
   private long rate;
@@ -100,6 +104,20 @@ final class DiskCounters {
   /** The size of the dirty set of the pass that many before the last. */
   long dirtyOfPassBefore(int back) {
     return passes.get(passes.size() - 1 - back).dirty();
+  }
+
+  void flushed(long took) {
+    flushNanos = took;
+    allFlushNanos += took;
+  }
+
+  CopySnapshot.Waits waits() {
+    return new CopySnapshot.Waits(
+        Duration.ofNanos(readNanos),
+        Duration.ofNanos(writeNanos),
+        Duration.ofNanos(rateNanos),
+        Duration.ofNanos(bufferNanos),
+        Duration.ofNanos(allFlushNanos));
   }
 
   Bottleneck bottleneck(int depth) {

@@ -245,16 +245,15 @@ public final class EmbeddedTargetService implements TargetService {
       requireOpen();
       ServedTarget before = open.get(export.iqn());
       if (before != null) {
+        if (before.closing) {
+          throw new TargetException(Kind.EXISTS, export.iqn() + " could not be closed yet");
+        }
         if (before.export.equals(export)) {
           return urlOf(export);
         }
         throw new TargetException(Kind.EXISTS, export.iqn() + " is open with other parameters");
       }
-      for (ServedTarget other : open.values()) {
-        if (other.export.scsiId().equals(export.scsiId())) {
-          throw new TargetException(Kind.EXISTS, other.export.iqn() + " has the same SCSI id");
-        }
-      }
+      export.requireDistinct(list());
       try {
         journal.opened(export);
       } catch (IOException e) {
@@ -343,6 +342,7 @@ public final class EmbeddedTargetService implements TargetService {
     if (target == null) {
       return;
     }
+    target.closing = true;
     CompletableFuture<Void> quiet =
         onLoop(() -> {
           served.remove(iqn, target);

@@ -10,12 +10,17 @@ import java.util.concurrent.CompletableFuture;
 
 /**
  * An export while it is served: its backend, the connections logged in to it, and the tasks that
- * the backend is working on, also those of connections that are gone. Confined to the loop.
+ * the backend is working on, also those of connections that are gone. Confined to the loop but for
+ * what says otherwise.
  */
 final class ServedTarget {
   final Export export;
   final BlockBackend backend;
   final boolean ownsBackend;
+
+  /** Closed in the journal, and on its way out; guarded by the service's lock. */
+  boolean closing;
+
   final Set<TargetConnection> connections = new LinkedHashSet<>();
   final Set<Task> executing = new LinkedHashSet<>();
 

@@ -3,6 +3,7 @@ package io.xenferry.iscsi.target;
 import io.xenferry.block.BlockBackend;
 import io.xenferry.iscsi.IscsiUrl.Credentials;
 import java.nio.file.Path;
+import java.util.Collection;
 import java.util.Optional;
 
 /**
@@ -59,5 +60,23 @@ public record Export(
         throw new IllegalArgumentException("CHAP user or secret of impossible form");
       }
     });
+  }
+
+  /**
+   * Checks that the export shares with none of the others what must be distinct in a service.
+   *
+   * @throws TargetException EXISTS
+   */
+  public void requireDistinct(Collection<Export> others) throws TargetException {
+    for (Export other : others) {
+      boolean user =
+          account.isPresent()
+              && account.map(Credentials::user).equals(other.account.map(Credentials::user));
+      if (user || other.scsiId.equals(scsiId)) {
+        throw new TargetException(
+            TargetException.Kind.EXISTS,
+            other.iqn + " has the same " + (user ? "CHAP user" : "SCSI id"));
+      }
+    }
   }
 }

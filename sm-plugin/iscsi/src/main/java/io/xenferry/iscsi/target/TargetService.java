@@ -32,7 +32,7 @@ public interface TargetService extends AutoCloseable {
    */
   void close(String iqn) throws TargetException;
 
-  /** What is open. */
+  /** What is open, and what could not be closed yet. */
   List<Export> list();
 
   /** The URL of an open export, account included. */

@@ -11,10 +11,12 @@ import java.net.InetAddress;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
@@ -88,6 +90,10 @@ public final class TgtTargetService implements TargetService {
   private final TgtDaemon daemon;
   private final ReentrantLock lock = new ReentrantLock();
   private final Map<String, Export> open = new LinkedHashMap<>();
+
+  /** Those of {@link #open} that the journal has as closed and that may still be in the daemon. */
+  private final Set<String> closing = new HashSet<>();
+
   private final Thread watchdog;
   private TgtDaemon.@Nullable Running running;
   private TgtTargets targets;
@@ -144,13 +150,14 @@ public final class TgtTargetService implements TargetService {
   private void reconcile() throws TargetException {
     Map<String, TgtTargets.Existing> existing = targets.show();
     for (TgtTargets.Existing target : existing.values()) {
-      if (!open.containsKey(target.iqn()) && target.iqn().startsWith(settings.prefix())) {
+      boolean wanted = open.containsKey(target.iqn()) && !closing.contains(target.iqn());
+      if (!wanted && target.iqn().startsWith(settings.prefix())) {
         log.info("removing target {}: it is not open in the journal", target.iqn());
         targets.remove(target.iqn(), settings.closeTimeout());
       }
     }
     for (Export export : open.values()) {
-      if (!existing.containsKey(export.iqn())) {
+      if (!existing.containsKey(export.iqn()) && !closing.contains(export.iqn())) {
         log.info("re-creating target {}", export.iqn());
         try {
           targets.create(export, freeTid());
@@ -180,6 +187,9 @@ public final class TgtTargetService implements TargetService {
     try {
       requireRunning();
       Export before = open.get(export.iqn());
+      if (closing.contains(export.iqn())) {
+        throw new TargetException(Kind.EXISTS, export.iqn() + " could not be closed yet");
+      }
       if (export.equals(before)) {
         if (!targets.show().containsKey(export.iqn())) {
           targets.create(export, freeTid());
@@ -189,7 +199,7 @@ public final class TgtTargetService implements TargetService {
       if (before != null) {
         throw new TargetException(Kind.EXISTS, export.iqn() + " is open with other parameters");
       }
-      requireDistinct(export);
+      export.requireDistinct(open.values());
       try {
         journal.opened(export);
       } catch (IOException e) {
@@ -209,19 +219,6 @@ public final class TgtTargetService implements TargetService {
       }
     } finally {
       lock.unlock();
-    }
-  }
-
-  private void requireDistinct(Export export) throws TargetException {
-    for (Export other : open.values()) {
-      boolean account =
-          export.account().isPresent()
-              && other.account().isPresent()
-              && export.account().get().user().equals(other.account().get().user());
-      if (account || other.scsiId().equals(export.scsiId())) {
-        throw new TargetException(
-            Kind.EXISTS, other.iqn() + " has the same " + (account ? "CHAP user" : "SCSI id"));
-      }
     }
   }
 
@@ -245,7 +242,9 @@ public final class TgtTargetService implements TargetService {
     try {
       requireRunning();
       journalClosed(iqn);
-      open.remove(iqn);
+      if (open.containsKey(iqn)) {
+        closing.add(iqn); // it stays in the list until it is gone, so that closing can be repeated
+      }
       try {
         targets.remove(iqn, settings.closeTimeout());
       } catch (TargetException e) {
@@ -255,6 +254,8 @@ public final class TgtTargetService implements TargetService {
           throw e;
         }
       }
+      open.remove(iqn);
+      closing.remove(iqn);
     } finally {
       lock.unlock();
     }
@@ -359,7 +360,8 @@ public final class TgtTargetService implements TargetService {
         reconcile();
         return;
       }
-      if (!targets.show().keySet().containsAll(open.keySet())) {
+      Set<String> existing = targets.show().keySet();
+      if (open.keySet().stream().anyMatch(i -> !closing.contains(i) && !existing.contains(i))) {
         reconcile();
       }
     } catch (TargetException e) {

@@ -131,7 +131,7 @@ class EmbeddedTargetServiceTest extends TargetServiceContract {
     try (IscsiDisk disk = IscsiInitiator.connect(url, OPTIONS)) {
       assertThat(disk.size()).isEqualTo(4 * MIB);
       IscsiDisk.await(
-          disk.write(0, java.nio.ByteBuffer.wrap(new byte[4096])), Duration.ofSeconds(5));
+          disk.write(0, java.nio.ByteBuffer.wrap(new byte[4096])), Duration.ofSeconds(20));
     }
   }
 
@@ -162,7 +162,7 @@ class EmbeddedTargetServiceTest extends TargetServiceContract {
         }
       }
       IscsiDisk.await(
-          disk.write(MIB, java.nio.ByteBuffer.wrap(new byte[65536])), Duration.ofSeconds(10));
+          disk.write(MIB, java.nio.ByteBuffer.wrap(new byte[65536])), Duration.ofSeconds(20));
       for (Socket socket : sockets) {
         socket.close();
       }
@@ -177,7 +177,7 @@ class EmbeddedTargetServiceTest extends TargetServiceContract {
         new EmbeddedTargetService(
             EmbeddedTargetService.Settings.at(
                     directory.resolve("limited"), InetAddress.getByName("127.0.0.1"))
-                .withLimits(4, 16 << 20, Duration.ofMillis(300)),
+                .withLimits(4, 16 << 20, Duration.ofSeconds(2)),
             journal);
     IscsiUrl url = service.open(export("limit", file("limit.img", MIB)));
     List<Socket> silent = new ArrayList<>();
@@ -185,7 +185,7 @@ class EmbeddedTargetServiceTest extends TargetServiceContract {
       silent.add(new Socket("127.0.0.1", url.port()));
     }
     for (Socket socket : silent) {
-      socket.setSoTimeout(5000);
+      socket.setSoTimeout(30_000);
       assertThat(socket.getInputStream().read()).isEqualTo(-1);
       socket.close();
     }
@@ -199,7 +199,7 @@ class EmbeddedTargetServiceTest extends TargetServiceContract {
         new EmbeddedTargetService(
             EmbeddedTargetService.Settings.at(
                     directory.resolve("small"), InetAddress.getByName("127.0.0.1"))
-                .withLimits(16, 2 << 20, Duration.ofSeconds(5)),
+                .withLimits(16, 2 << 20, Duration.ofSeconds(20)),
             journal);
     IscsiUrl url = service.open(export("small", file("small.img", 64 * MIB)));
     try (IscsiDisk disk = IscsiInitiator.connect(url, OPTIONS)) {
@@ -208,7 +208,7 @@ class EmbeddedTargetServiceTest extends TargetServiceContract {
         writes.add(disk.write((long) i * MIB, java.nio.ByteBuffer.allocateDirect(MIB)));
       }
       for (var write : writes) {
-        IscsiDisk.await(write, Duration.ofSeconds(20));
+        IscsiDisk.await(write, Duration.ofSeconds(60));
       }
     }
   }

@@ -8,6 +8,7 @@ import java.net.ServerSocket;
 import java.net.Socket;
 import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.atomic.AtomicLong;
 
 /** A TCP relay to a target that goes silent, breaks, or lies, on the first connection only. */
 final class FaultyWire implements AutoCloseable {
@@ -24,6 +25,7 @@ final class FaultyWire implements AutoCloseable {
   private volatile long faultAfter;
   private final List<Socket> sockets = new CopyOnWriteArrayList<>();
   private volatile int connections;
+  private final AtomicLong passed = new AtomicLong();
 
   /**
    * @param faultAfter bytes of the target's that pass before the fault
@@ -42,6 +44,11 @@ final class FaultyWire implements AutoCloseable {
 
   int connections() {
     return connections;
+  }
+
+  /** Bytes of the target's that reached the first client. */
+  long passed() {
+    return passed.get();
   }
 
   /** From now on. */
@@ -98,6 +105,9 @@ final class FaultyWire implements AutoCloseable {
         }
         out.write(buffer, 0, n);
         passed += n;
+        if (faulty) {
+          this.passed.addAndGet(n);
+        }
       }
     } catch (IOException e) {
       // The other end is closed below.

@@ -29,7 +29,7 @@ import org.junit.jupiter.api.io.TempDir;
 public abstract class TargetServiceContract {
   protected static final int MIB = 1 << 20;
   protected static final IscsiOptions OPTIONS =
-      IscsiOptions.defaults().withCloseTimeout(Duration.ofSeconds(3));
+      IscsiOptions.defaults().withCloseTimeout(Duration.ofSeconds(20));
 
   @TempDir protected Path directory;
   protected ExportJournal journal;
@@ -80,7 +80,7 @@ public abstract class TargetServiceContract {
   }
 
   private static void await(CompletableFuture<?> future) throws BlockException {
-    IscsiDisk.await(future, Duration.ofSeconds(20));
+    IscsiDisk.await(future, Duration.ofSeconds(60));
   }
 
   private static byte[] noise(int seed, int length) {
@@ -126,6 +126,35 @@ public abstract class TargetServiceContract {
             TargetException.class,
             e -> assertThat(e.kind()).isEqualTo(TargetException.Kind.EXISTS));
     assertThat(service.list()).containsExactly(export);
+  }
+
+  @Test
+  void twoExportsShareNeitherAccountNorScsiId() throws Exception {
+    Credentials account = new Credentials("ferry9", "correct-horse-9");
+    Export first = export("first", file("1.img", MIB), Optional.of(account), new Acl.Everybody());
+    service.open(first);
+    Export sameUser =
+        export("second", file("2.img", MIB), Optional.of(account), new Acl.Everybody());
+    Export sameId =
+        new Export(
+            "iqn.2026-01.io.xenferry:third",
+            1,
+            sameUser.backing(),
+            first.scsiId(),
+            "other",
+            Optional.empty(),
+            first.acl(),
+            true,
+            false);
+
+    for (Export taken : List.of(sameUser, sameId)) {
+      assertThatThrownBy(() -> service.open(taken))
+          .isInstanceOfSatisfying(
+              TargetException.class,
+              e -> assertThat(e.kind()).isEqualTo(TargetException.Kind.EXISTS))
+          .hasMessageContaining(first.iqn());
+    }
+    assertThat(journal.open()).containsExactly(first);
   }
 
   @Test

@@ -1,6 +1,7 @@
 package io.xenferry.iscsi.tgt;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.awaitility.Awaitility.await;
 
 import io.xenferry.block.BlockException;
@@ -13,8 +14,10 @@ import io.xenferry.iscsi.target.Acl;
 import io.xenferry.iscsi.target.Export;
 import io.xenferry.iscsi.target.ExportJournal;
 import io.xenferry.iscsi.target.FileExportJournal;
+import io.xenferry.iscsi.target.TargetException;
 import io.xenferry.iscsi.target.TargetService;
 import io.xenferry.iscsi.target.TargetServiceContract;
+import io.xenferry.iscsi.tgt.TgtTargetService.Settings;
 import java.net.InetAddress;
 import java.nio.ByteBuffer;
 import java.time.Duration;
@@ -66,14 +69,14 @@ class TgtTargetServiceTest extends TargetServiceContract {
     int lost = 0;
     for (CompletableFuture<Void> write : writes) {
       try {
-        IscsiDisk.await(write, Duration.ofSeconds(10));
+        IscsiDisk.await(write, Duration.ofSeconds(60));
       } catch (BlockException e) {
         assertThat(e.kind()).isIn(BlockException.Kind.LOST, BlockException.Kind.RESET);
         lost++;
       }
     }
     await()
-        .atMost(Duration.ofSeconds(20))
+        .atMost(Duration.ofSeconds(60))
         .untilAsserted(() ->
             assertThat(((TgtTargetService) service).process())
                 .hasValueSatisfying(p -> assertThat(p.pid()).isNotEqualTo(daemon.pid())));
@@ -89,17 +92,61 @@ class TgtTargetServiceTest extends TargetServiceContract {
         .containsExactly(open.iqn());
   }
 
+  /** A daemon that hangs cannot be fenced: then nobody may believe that the export is closed. */
+  @Test
+  void whatCouldNotBeClosedStaysListedUntilItIs() throws Exception {
+    Export export = export("stuck", file("stuck.img", 8 * MIB));
+    service.open(export);
+    long daemon = ((TgtTargetService) service).process().orElseThrow().pid();
+    service.close();
+    Settings own = Settings.own(directory.resolve("tgtd"), InetAddress.getByName("127.0.0.1"));
+    service =
+        new TgtTargetService(
+            new Settings(
+                own.state(),
+                own.address(),
+                0,
+                Optional.empty(),
+                own.prefix(),
+                Duration.ofSeconds(2),
+                own.closeTimeout(),
+                own.watch()),
+            journal);
+
+    signal("-STOP", daemon);
+    try {
+      assertThatThrownBy(() -> service.close(export.iqn()))
+          .isInstanceOfSatisfying(
+              TargetException.class,
+              e -> assertThat(e.kind()).isEqualTo(TargetException.Kind.TIMEOUT));
+    } finally {
+      signal("-CONT", daemon);
+    }
+    assertThat(service.list()).containsExactly(export);
+    assertThat(journal.open()).isEmpty();
+    assertThatThrownBy(() -> service.open(export)).isInstanceOf(TargetException.class);
+
+    service.close(export.iqn());
+
+    assertThat(service.list()).isEmpty();
+    service.open(export);
+  }
+
+  private static void signal(String signal, long pid) throws Exception {
+    assertThat(new ProcessBuilder("kill", signal, Long.toString(pid)).start().waitFor()).isZero();
+  }
+
   @Test
   void aLostTargetIsCreatedAgain() throws Exception {
     Export export = export("lost", file("l.img", MIB));
     IscsiUrl url = service.open(export);
     TgtTargetService tgt = (TgtTargetService) service;
 
-    new TgtTargets(new Tgtadm(tgt.control(), Duration.ofSeconds(5)))
-        .remove(export.iqn(), Duration.ofSeconds(5));
+    new TgtTargets(new Tgtadm(tgt.control(), Duration.ofSeconds(20)))
+        .remove(export.iqn(), Duration.ofSeconds(20));
 
     await()
-        .atMost(Duration.ofSeconds(10))
+        .atMost(Duration.ofSeconds(60))
         .ignoreExceptions()
         .untilAsserted(() -> IscsiInitiator.connect(url, OPTIONS).close());
   }

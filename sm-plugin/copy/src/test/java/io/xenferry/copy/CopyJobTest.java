@@ -1,0 +1,274 @@
+package io.xenferry.copy;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.xenferry.copy.CopySnapshot.Bottleneck;
+import io.xenferry.copy.CopySnapshot.Phase;
+import io.xenferry.time.SimulatedScheduler;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import org.junit.jupiter.api.Test;
+
+/** What a job promises its owner, on simulated time, so that figures and deadlines are exact. */
+class CopyJobTest {
+  private static final int BLOCK = 64;
+  private static final int SIZE = 256 * BLOCK;
+
+  private final SimulatedScheduler scheduler = new SimulatedScheduler(11);
+  private final List<String> told = new ArrayList<>();
+  private final List<Long> suggested = new ArrayList<>();
+  private final CopyEngine engine = new CopyEngine(4 * BLOCK, 64 * BLOCK);
+  private CopyOptions options =
+      CopyOptions.DEFAULT.withDepth(4).withVerify(true, CopyOptions.Verify.EVERYTHING);
+
+  private final CopyListener listener =
+      new CopyListener() {
+        @Override
+        public void onConverged(Duration predicted, boolean fits) {
+          told.add(fits ? "fits" : "does not fit");
+        }
+
+        @Override
+        public void onNotConverging(String disk, long dirty, long limit) {
+          suggested.add(limit);
+        }
+      };
+
+  /** A source with a destination that may be told not to answer when it is fenced. */
+  private final class Disk {
+    final SimulatedDisk source = new SimulatedDisk(scheduler, SIZE, 1);
+    final SimulatedDisk target = new SimulatedDisk(scheduler, SIZE, 1);
+    final String name;
+    boolean fences = true;
+    boolean knownZero = true;
+    private long generation;
+
+    Disk(String name) {
+      this.name = name;
+    }
+
+    Disk filled(int blocks) {
+      Arrays.fill(source.content, 0, blocks * BLOCK, (byte) 7);
+      return this;
+    }
+
+    DiskPlan plan() {
+      return plan(new LiveDisk(name, source.connect()));
+    }
+
+    DiskPlan plan(SourceDisk disk) {
+      DestinationOpener opener =
+          new DestinationOpener() {
+            @Override
+            public CompletableFuture<Destination> open() {
+              return CompletableFuture.completedFuture(
+                  new Destination(target.connect(), ++generation));
+            }
+
+            @Override
+            public CompletableFuture<Void> fence(Destination destination) {
+              destination.backend().close();
+              return fences ? CompletableFuture.completedFuture(null) : new CompletableFuture<>();
+            }
+          };
+      return new DiskPlan(
+          disk, opener, knownZero, MemoryDirtyLog.immediate(new BlockMap(SIZE, BLOCK), scheduler));
+    }
+
+    void assertCopied() {
+      assertThat(target.content).isEqualTo(source.content);
+      assertThat(target.durable()).isEqualTo(source.content);
+    }
+  }
+
+  private CopyJob start(DiskPlan... plans) {
+    return engine.start(List.of(plans), options, scheduler, listener);
+  }
+
+  private CopySnapshot drained(CopyJob job, Duration limit) {
+    CompletableFuture<CopySnapshot> drain = job.drain();
+    assertThat(scheduler.runUntil(drain::isDone, limit)).as(job.snapshot().toString()).isTrue();
+    return drain.join();
+  }
+
+  @Test
+  void sendsWhatIsAllocatedAndNoZeroesToADiskOfZeroes() {
+    Disk disk = new Disk("a").filled(100);
+    Arrays.fill(disk.source.content, 50 * BLOCK, 60 * BLOCK, (byte) 0);
+
+    CopySnapshot end = drained(start(disk.plan()), Duration.ofSeconds(10));
+
+    CopySnapshot.Disk figures = end.disks().getFirst();
+    assertThat(figures.logical()).isEqualTo(SIZE);
+    assertThat(figures.sent()).isEqualTo(90 * BLOCK);
+    assertThat(figures.zeroed()).isZero();
+    assertThat(figures.allocated()).isLessThanOrEqualTo(101 * BLOCK);
+    disk.assertCopied();
+  }
+
+  @Test
+  void writesZeroesToADiskThatMayHoldSomething() {
+    Disk disk = new Disk("a").filled(100);
+    Arrays.fill(disk.target.content, (byte) 9);
+    disk.knownZero = false;
+
+    CopySnapshot end = drained(start(disk.plan()), Duration.ofSeconds(10));
+
+    assertThat(end.disks().getFirst().sent()).isEqualTo(100 * BLOCK);
+    assertThat(end.disks().getFirst().zeroed()).isEqualTo(SIZE - 100 * BLOCK);
+    disk.assertCopied();
+  }
+
+  @Test
+  void allDisksGoAtOnce() {
+    List<Disk> disks = List.of(new Disk("a").filled(256), new Disk("b").filled(256));
+    CopyJob job = start(disks.get(0).plan(), disks.get(1).plan());
+    assertThat(
+            scheduler.runUntil(
+                () -> job.snapshot().disks().stream().anyMatch(d -> d.sent() > SIZE / 4),
+                Duration.ofSeconds(10)))
+        .isTrue();
+    assertThat(job.snapshot().disks())
+        .allSatisfy(d -> assertThat(d.sent()).isBetween((long) SIZE / 8, (long) SIZE));
+
+    drained(job, Duration.ofSeconds(10));
+
+    disks.forEach(Disk::assertCopied);
+  }
+
+  @Test
+  void keepsTheLimitOfADiskAndThatOfAllTogether() {
+    options = options.withDiskBytesPerSecond(8 * BLOCK);
+    Disk slow = new Disk("slow").filled(40);
+    long began = scheduler.nanoTime();
+    CopySnapshot end = drained(start(slow.plan()), Duration.ofSeconds(60));
+    // 40 blocks at 8 a second, less what may go at once.
+    assertThat(Duration.ofNanos(scheduler.nanoTime() - began))
+        .isBetween(Duration.ofMillis(4400), Duration.ofSeconds(7));
+    assertThat(end.disks().getFirst().bottleneck()).isEqualTo(Bottleneck.RATE_LIMIT);
+
+    options = options.withDiskBytesPerSecond(0);
+    engine.totalRate().set(8 * BLOCK);
+    began = scheduler.nanoTime();
+    drained(
+        start(new Disk("a").filled(20).plan(), new Disk("b").filled(20).plan()),
+        Duration.ofSeconds(60));
+    assertThat(Duration.ofNanos(scheduler.nanoTime() - began))
+        .isBetween(Duration.ofMillis(4000), Duration.ofSeconds(7));
+  }
+
+  @Test
+  void aLimitIsChangedWhileItHolds() {
+    options = options.withDiskBytesPerSecond(1);
+    Disk disk = new Disk("a").filled(40);
+    CopyJob job = start(disk.plan());
+    scheduler.runFor(Duration.ofSeconds(5));
+    assertThat(job.snapshot().phase()).isEqualTo(Phase.COPYING);
+
+    job.diskRate("a", 0);
+
+    drained(job, Duration.ofSeconds(5));
+    disk.assertCopied();
+  }
+
+  @Test
+  void cancelEndsWithinTwoSecondsThoughTheDestinationDoesNotAnswer() {
+    Disk disk = new Disk("a").filled(256);
+    disk.fences = false;
+    options = options.withDiskBytesPerSecond(8 * BLOCK);
+    CopyJob job = start(disk.plan());
+    scheduler.runFor(Duration.ofSeconds(3));
+    disk.target.stall(Duration.ofSeconds(3600));
+
+    CompletableFuture<Void> cancelled = job.cancel();
+
+    assertThat(scheduler.runUntil(cancelled::isDone, Duration.ofSeconds(2))).isTrue();
+    assertThat(job.snapshot().phase()).isEqualTo(Phase.CANCELLED);
+    assertThat(job.ended()).isCompletedExceptionally();
+    byte[] now = disk.target.content.clone();
+    scheduler.runFor(Duration.ofSeconds(7200));
+    assertThat(disk.target.content).as("nothing is written any more").isEqualTo(now);
+  }
+
+  @Test
+  void aGuestThatWritesForEverMeetsThePassLimitAndIsToBeThrottled() {
+    options = options.withPassLimit(8).withDowntimeBudget(Duration.ofNanos(1));
+    Disk disk = new Disk("noted").filled(256);
+    NotedDisk noted = new NotedDisk(disk.source, scheduler, new BlockMap(SIZE, BLOCK));
+    boolean[] runs = {true};
+    Runnable guest =
+        new Runnable() {
+          private byte value;
+
+          @Override
+          public void run() {
+            if (runs[0]) {
+              for (int block = 0; block < 128; block++) {
+                noted.write(block * BLOCK, new byte[] {++value});
+              }
+              scheduler.schedule(Duration.ofNanos(500_000), this);
+            }
+          }
+        };
+    guest.run();
+    CopyJob job = start(disk.plan(noted));
+
+    assertThat(scheduler.runUntil(() -> !told.isEmpty(), Duration.ofSeconds(60))).isTrue();
+
+    assertThat(told).containsExactly("does not fit");
+    CopySnapshot now = job.snapshot();
+    assertThat(now.phase()).isEqualTo(Phase.CONVERGED);
+    assertThat(now.disks().getFirst().passes()).hasSizeGreaterThanOrEqualTo(8);
+    assertThat(suggested).isNotEmpty();
+    runs[0] = false;
+    drained(job, Duration.ofSeconds(60));
+    disk.assertCopied();
+  }
+
+  @Test
+  void pausedItSendsNothing() {
+    options = options.withDiskBytesPerSecond(8 * BLOCK);
+    Disk disk = new Disk("a").filled(80);
+    CopyJob job = start(disk.plan());
+    scheduler.runFor(Duration.ofSeconds(2));
+    job.pause();
+    scheduler.runFor(Duration.ofSeconds(2));
+    assertThat(job.snapshot().phase()).isEqualTo(Phase.PAUSED);
+    long sent = job.snapshot().disks().getFirst().sent();
+    assertThat(sent).isBetween(1L, 40L * BLOCK);
+
+    scheduler.runFor(Duration.ofSeconds(60));
+    assertThat(job.snapshot().disks().getFirst().sent()).isEqualTo(sent);
+
+    job.resume();
+    drained(job, Duration.ofSeconds(60));
+    disk.assertCopied();
+  }
+
+  @Test
+  void tellsHowLongEachPhaseTookAndWhatWasWaitedFor() {
+    options = options.withDiskBytesPerSecond(8 * BLOCK);
+    Disk disk = new Disk("a").filled(40);
+    CopyJob job = start(disk.plan());
+    scheduler.runUntil(() -> !told.isEmpty(), Duration.ofSeconds(60));
+    scheduler.runFor(Duration.ofSeconds(3));
+
+    CopySnapshot end = drained(job, Duration.ofSeconds(10));
+
+    assertThat(end.phases().get(Phase.COPYING))
+        .isBetween(Duration.ofSeconds(4), Duration.ofSeconds(7));
+    assertThat(end.phases().get(Phase.CONVERGED))
+        .isBetween(Duration.ofSeconds(3), Duration.ofMillis(3100));
+    assertThat(end.phases().get(Phase.DRAINING)).isPositive().isLessThan(Duration.ofSeconds(1));
+    assertThat(end.phases().values().stream().reduce(Duration.ZERO, Duration::plus))
+        .isEqualTo(end.elapsed());
+    CopySnapshot.Waits waits = end.disks().getFirst().waits();
+    assertThat(waits.rateLimit()).isBetween(Duration.ofSeconds(4), Duration.ofSeconds(7));
+    assertThat(waits.sourceRead()).isPositive();
+    assertThat(waits.destinationWrite()).isPositive();
+    assertThat(waits.flush()).isPositive();
+  }
+}
