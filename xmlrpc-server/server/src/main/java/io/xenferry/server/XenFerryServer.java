@@ -1,5 +1,6 @@
 package io.xenferry.server;
 
+import io.xenferry.migration.Coordinator;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.server.boot.FirstStart;
@@ -107,6 +108,11 @@ public final class XenFerryServer implements AutoCloseable {
 
   public Dispatcher dispatcher() {
     return dispatcher;
+  }
+
+  /** Of this host's migrations. */
+  Coordinator coordinator() {
+    return toolstack.migrations().coordinator();
   }
 
   /** Of TLS. */

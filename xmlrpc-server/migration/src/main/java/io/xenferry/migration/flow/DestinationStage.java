@@ -44,6 +44,8 @@ abstract class DestinationStage extends Stage {
       case PeerMessage.Commit commit -> now(migration.refusal("cannot commit in " + state()));
       case PeerMessage.Abort abort -> now(migration.refusal("cannot abort in " + state()));
       case PeerMessage.Open open -> now(migration.refusal("this token has been used: " + state()));
+      case PeerMessage.Check check ->
+          now(migration.refusal("this token has been used: " + state()));
       case PeerMessage.StartGuest start -> now(migration.refusal("not while " + state()));
       case PeerMessage.CloseExports close -> now(migration.refusal("not while " + state()));
       case PeerMessage.Prepare prepare -> now(migration.refusal("not while " + state()));

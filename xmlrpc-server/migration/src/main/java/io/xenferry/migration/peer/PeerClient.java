@@ -20,6 +20,7 @@ public final class PeerClient {
    * what the peer did; a refusal is an answer.
    *
    * @param token empty when asking a source
+   * @param key of the migration; unused for a message that goes by the token alone
    */
   public CompletableFuture<PeerAnswer> send(
       PeerAddress to,
@@ -41,7 +42,7 @@ public final class PeerClient {
     if (!token.isEmpty()) {
       headers.put(PeerRequest.TOKEN, token);
     }
-    if (!open) {
+    if (!message.byToken()) {
       headers.put(PeerRequest.MAC, Keys.sign(key, method, path, body));
     }
     return transport

@@ -13,17 +13,18 @@ import java.util.concurrent.CompletableFuture;
  *
  * <pre>
  * PUT  /v1/incoming/{migration}                 Open
+ * POST /v1/incoming/{migration}/check           Check
  * POST /v1/incoming/{migration}/{verb}          heartbeat guest close-exports prepare commit abort
  *                                               status acknowledge
  * POST /v1/outgoing/{migration}/status          SourceStatus, asked by the destination
  * </pre>
  *
- * <p>Each request carries the token, and, Open apart, the MAC with the migration's key. For an id
- * that has no row here the token alone is enough, since nothing can be gained: status says unknown,
- * abort leaves a tombstone, acknowledge says gone.
+ * <p>Each request carries the token, and, Open and Check apart, the MAC with the migration's key.
+ * For an id that has no row here the token alone is enough, since nothing can be gained: status
+ * says unknown, abort leaves a tombstone, acknowledge says gone.
  */
 public final class PeerEndpoint {
-  /** Bytes of an Open: the plan and the VM's metadata. */
+  /** Bytes of an Open or a Check: the plan and the VM's metadata. */
   public static final int MAX_OPEN = StrictJson.MAX_DOCUMENT;
 
   /** Bytes of any other message. */
@@ -77,16 +78,17 @@ public final class PeerEndpoint {
   private CompletableFuture<PeerAnswer> dispatch(PeerRequest request) throws HttpStatus {
     Route route = route(request);
     boolean open = route.verb.isEmpty();
-    if (request.body().length > (open ? MAX_OPEN : MAX_MESSAGE)) {
+    boolean byToken = open || (route.verb.equals("check") && route.role == Role.DESTINATION);
+    if (request.body().length > (byToken ? MAX_OPEN : MAX_MESSAGE)) {
       throw new HttpStatus(413, "MESSAGE_PARAMETER_COUNT_MISMATCH", "body too large");
     }
     if (!request.method().equals(open ? "PUT" : "POST")) {
       throw new HttpStatus(405, "MESSAGE_METHOD_UNKNOWN", "wrong method");
     }
     Optional<String> key = handler.key(route.migration, route.role);
-    Optional<Token> token = open || key.isEmpty() ? token(request, route) : Optional.empty();
+    Optional<Token> token = byToken || key.isEmpty() ? token(request, route) : Optional.empty();
     boolean byKey = false;
-    if (open) {
+    if (byToken) {
       if (token.isEmpty()) {
         throw new HttpStatus(401, "SESSION_AUTHENTICATION_FAILED", "no valid token of this host");
       }
@@ -158,6 +160,7 @@ public final class PeerEndpoint {
       type =
           switch (route.verb) {
             case "" -> PeerMessage.Open.class;
+            case "check" -> PeerMessage.Check.class;
             case "heartbeat" -> PeerMessage.Heartbeat.class;
             case "guest" -> PeerMessage.StartGuest.class;
             case "close-exports" -> PeerMessage.CloseExports.class;

@@ -10,10 +10,16 @@ import java.util.UUID;
  */
 public sealed interface PeerMessage {
 
+  /** Whether there is no key yet: the token alone says who asks. */
+  default boolean byToken() {
+    return this instanceof Open || this instanceof Check;
+  }
+
   /** The last part of the path; empty for {@link Open}. */
   default String verb() {
     return switch (this) {
       case Open open -> "";
+      case Check check -> "check";
       case Heartbeat heartbeat -> "heartbeat";
       case StartGuest start -> "guest";
       case CloseExports close -> "close-exports";
@@ -51,6 +57,22 @@ public sealed interface PeerMessage {
     @Override
     public String toString() {
       return "Open[plan=" + plan.vm() + ", url=" + url + "]";
+    }
+  }
+
+  /**
+   * Asks before anything is begun whether the destination could take the VM. Changes nothing and
+   * uses nothing up: the token opens afterwards as before.
+   *
+   * @param versions of this protocol that the source speaks
+   * @param metadata the VM's document, as {@link Open} will carry it
+   */
+  record Check(List<Integer> versions, Plan plan, String metadata) implements PeerMessage {
+
+    /** Without the document. */
+    @Override
+    public String toString() {
+      return "Check[plan=" + plan.vm() + "]";
     }
   }
 

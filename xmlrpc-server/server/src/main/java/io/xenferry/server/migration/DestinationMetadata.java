@@ -32,8 +32,11 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
   private final ObjectDatabase database;
   private final VmLifecycle lifecycle;
   private final MigrationDisks disks;
+  private final Obstacles obstacles;
 
-  DestinationMetadata(ObjectDatabase database, VmLifecycle lifecycle, MigrationDisks disks) {
+  DestinationMetadata(
+      ObjectDatabase database, VmLifecycle lifecycle, MigrationDisks disks, Obstacles obstacles) {
+    this.obstacles = obstacles;
     this.database = database;
     this.lifecycle = lifecycle;
     this.disks = disks;
@@ -45,18 +48,10 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
         "check metadata of " + plan.vm(),
         () -> {
           VmDocument document = parse(metadata);
-          Snapshot db = database.snapshot();
-          for (String network : document.missingNetworks(db)) {
-            throw new MigrationException(
-                "HANDLE_INVALID",
-                List.of("network", network),
-                "the destination has no network " + network);
-          }
-          if (db.byUuid("VM", plan.vmAtDestination().toString()).isPresent()) {
-            throw new MigrationException(
-                "DUPLICATE_VM",
-                List.of(plan.vmAtDestination().toString()),
-                "the destination already has a VM " + plan.vmAtDestination());
+          try {
+            obstacles.check(plan, document);
+          } catch (XenApiException e) {
+            throw new MigrationException(e.code(), e.params(), String.valueOf(e.getMessage()), e);
           }
         });
   }

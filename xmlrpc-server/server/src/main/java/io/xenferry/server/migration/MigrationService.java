@@ -89,7 +89,11 @@ public final class MigrationService implements AutoCloseable {
     SourceObjects objects = new SourceObjects(parts.database(), parts.storage(), parts.storage());
     DestinationStorage storage = new DestinationStorage(parts.storage());
     DestinationMetadata metadata =
-        new DestinationMetadata(parts.database(), parts.lifecycle(), parts.storage());
+        new DestinationMetadata(
+            parts.database(),
+            parts.lifecycle(),
+            parts.storage(),
+            new Obstacles(parts.database(), host));
     DestinationGuests arriving = new DestinationGuests(parts.hypervisor(), new HiddenVms(parts));
     coordinator =
         new Coordinator(

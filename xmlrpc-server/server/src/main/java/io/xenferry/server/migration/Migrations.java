@@ -75,11 +75,15 @@ public final class Migrations {
     return coordinator.issueToken(List.of(), "https://" + authority + ":" + port);
   }
 
-  /** Every check that can be made without doing anything; first failure wins. */
-  void check(Request request) throws XenApiException {
+  /**
+   * Every check that can be made without doing anything, here and at the destination; first failure
+   * wins.
+   */
+  void check(Request request) throws XenApiException, InterruptedException {
     Snapshot db = database.snapshot();
     admission.check(db, request.vm(), VmOperations.MIGRATE_SEND);
-    prepare(db, request, Ref.random());
+    MoveRequest move = prepare(db, request, Ref.random());
+    await(coordinator.check(move), request.vm());
   }
 
   /**
@@ -92,6 +96,8 @@ public final class Migrations {
     Ref<VM> there = Ref.random();
     try (var operation = admission.begin(vm, VmOperations.MIGRATE_SEND, task.ref())) {
       MoveRequest move = prepare(database.snapshot(), request, there);
+      await(coordinator.check(move), vm);
+      task.throwIfCancelled();
       Coordinator.Started started = await(coordinator.start(move), vm);
       follow(started, task, vm);
     }
@@ -110,8 +116,9 @@ public final class Migrations {
                     vm,
                     "the destination is not a XenFerry server: it knows no commit point, so"
                         + " nothing was begun"));
-    if (db.row("host", request.dest().getOrDefault("host", "")).isPresent()) {
-      throw failed(db, vm, "the destination is this host itself");
+    if (db.row("host", request.dest().getOrDefault("host", "")).isPresent()
+        || coordinator.issued(token)) {
+      refuseWithinPool(db, request);
     }
     Map<Ref<VIF>, String> networks = networks(db, request);
     VmPowerState state = db.get(vm, VM.POWER_STATE);
@@ -132,6 +139,25 @@ public final class Migrations {
             "true".equals(request.options().get("keep-source")),
             request.options());
     return new MoveRequest(plan, VmDocument.of(db, vm, there, networks).text(), token);
+  }
+
+  /**
+   * The destination is a host of this pool, which is this one: its guests and records are known by
+   * the VM's uuid, and it would be there twice. What the published server would refuse is refused
+   * with its code, and the rest is said not to be built.
+   */
+  private static void refuseWithinPool(Snapshot db, Request request) throws XenApiException {
+    if (request.copy()) {
+      throw new XenApiException(
+          "OPERATION_NOT_ALLOWED", "A copy to another SR of the same pool is VM.copy.");
+    }
+    request.disks(db);
+    if (!request.vifs().isEmpty()) {
+      throw new XenApiException(
+          "OPERATION_NOT_ALLOWED",
+          "VIF mapping is not allowed for intra-pool migration: the VIFs stay on their networks.");
+    }
+    throw new XenApiException("NOT_IMPLEMENTED", "VM.migrate_send within one pool");
   }
 
   private static void checkOptions(Request request) throws XenApiException {

@@ -22,6 +22,7 @@ import io.xenferry.spi.HypervisorException;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.UUID;
 import java.util.function.Predicate;
@@ -84,6 +85,7 @@ public final class VmLifecycle {
             hypervisor.start(
                 GuestSpecs.of(db, vm, (vdi, writable) -> disks.attach(vdi, uuid(vm), writable)),
                 paused);
+        recordBooted(vm);
         recordRunning(vm, paused ? VmPowerState.PAUSED : VmPowerState.RUNNING);
         watch(guest);
       } catch (XenApiException | HypervisorException | InterruptedException e) {
@@ -246,6 +248,14 @@ public final class VmLifecycle {
             log.debug("{} is gone", vm, e);
           }
         });
+  }
+
+  /** What the guest finds when it looks at its processor; a move must not change it. */
+  private void recordBooted(Ref<VM> vm) throws XenApiException {
+    database.change(tx -> {
+      String vendor = tx.get(host, Host.CPU_INFO).getOrDefault(VmRecords.CPU_VENDOR, "");
+      tx.set(vm, VM.LAST_BOOT_CPU_FLAGS, Map.of(VmRecords.CPU_VENDOR, vendor));
+    });
   }
 
   /** Records that the guest is up, here. */

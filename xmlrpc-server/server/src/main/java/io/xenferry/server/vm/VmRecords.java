@@ -18,6 +18,9 @@ public final class VmRecords {
   /** The key by which published clients know a VM that is not to be shown. */
   public static final String HIDDEN_KEY = "HideFromXenCenter";
 
+  /** In VM.last_boot_CPU_flags and host.cpu_info: whose processor it is. */
+  public static final String CPU_VENDOR = "vendor";
+
   private VmRecords() {}
 
   /** Gives the VM a metrics record, which clients expect of every VM. */

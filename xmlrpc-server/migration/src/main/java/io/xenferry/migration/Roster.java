@@ -1,0 +1,101 @@
+package io.xenferry.migration;
+
+import io.xenferry.migration.flow.DestinationMigration;
+import io.xenferry.migration.flow.Host;
+import io.xenferry.migration.flow.Migration;
+import io.xenferry.migration.flow.SourceMigration;
+import io.xenferry.migration.gate.Gate;
+import io.xenferry.migration.ledger.LedgerConflictException;
+import io.xenferry.migration.ledger.LedgerRow;
+import io.xenferry.migration.state.MigrationException;
+import io.xenferry.migration.state.MigrationId;
+import io.xenferry.migration.state.Role;
+import io.xenferry.model.XenApiException;
+import java.time.Duration;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.ConcurrentHashMap;
+
+/**
+ * The migrations at work on this host, and those that ended of late. Changed on the scheduler only;
+ * {@link #find} may be called on any thread.
+ */
+final class Roster {
+  /** How much longer than its token a tombstone is kept, for clocks that differ. */
+  private static final Duration TOMBSTONE_MARGIN = Duration.ofHours(1);
+
+  /** Ended ones are told from the ledger; a few hundred are kept for their figures. */
+  private static final int REMEMBERED = 200;
+
+  private final Host host;
+  private final Map<Key, Migration> migrations = new ConcurrentHashMap<>();
+  private boolean takenUp;
+
+  private record Key(MigrationId migration, Role role) {}
+
+  Roster(Host host) {
+    this.host = host;
+  }
+
+  /** Whether the ledger of a server before this one has been read and acted upon. */
+  boolean takenUp() {
+    return takenUp;
+  }
+
+  /** Takes up every unended row. */
+  void takeUp() {
+    host.ledger().purge(host.scheduler().now().minus(TOMBSTONE_MARGIN));
+    for (LedgerRow row : host.ledger().rows()) {
+      if (!row.ended()) {
+        Migration migration =
+            row.role() == Role.SOURCE
+                ? new SourceMigration(host, row)
+                : new DestinationMigration(host, row);
+        add(migration);
+        migration.recover();
+      }
+    }
+    takenUp = true;
+  }
+
+  Optional<Migration> find(MigrationId migration, Role role) {
+    return Optional.ofNullable(migrations.get(new Key(migration, role)));
+  }
+
+  private void add(Migration migration) {
+    migrations.put(new Key(migration.id(), migration.role()), migration);
+  }
+
+  void forget(MigrationId migration, Role role) {
+    migrations.remove(new Key(migration, role));
+  }
+
+  /** Writes the first row of a migration from here. */
+  SourceMigration beginSource(LedgerRow row) {
+    SourceMigration migration = new SourceMigration(host, insert(row));
+    add(migration);
+    return migration;
+  }
+
+  /** Writes the first row of a migration to here. */
+  DestinationMigration beginDestination(LedgerRow row) {
+    DestinationMigration migration = new DestinationMigration(host, insert(row));
+    add(migration);
+    return migration;
+  }
+
+  /** Claims the VM at the gate while the row is written, so that no start slips in between. */
+  private LedgerRow insert(LedgerRow row) {
+    if (migrations.size() > REMEMBERED) {
+      migrations.values().removeIf(Migration::ended);
+    }
+    try (Gate.Permit claim = host.gate().claim(row.vm())) {
+      return host.ledger().insert(row);
+    } catch (XenApiException e) {
+      throw new MigrationException(
+          e.code(), e.params(), "another operation on the VM is in progress", e);
+    } catch (LedgerConflictException e) {
+      throw Refusals.busy(row.vm(), String.valueOf(e.getMessage()), e);
+    }
+  }
+}

@@ -1,0 +1,109 @@
+package io.xenferry.server.migration;
+
+import io.xenferry.migration.state.Plan;
+import io.xenferry.model.Host;
+import io.xenferry.model.HostMetrics;
+import io.xenferry.model.Ref;
+import io.xenferry.model.VM;
+import io.xenferry.model.Value;
+import io.xenferry.model.VmPowerState;
+import io.xenferry.model.XenApiException;
+import io.xenferry.model.db.ObjectDatabase;
+import io.xenferry.model.db.Row;
+import io.xenferry.model.db.Snapshot;
+import io.xenferry.server.vm.VmRecords;
+import java.util.Map;
+
+/**
+ * What stands against a VM's arrival at this host, its disks apart: looks, and changes nothing. The
+ * order is the one in which the published server checks, first failure wins.
+ */
+final class Obstacles {
+  private final ObjectDatabase database;
+  private final Ref<Host> host;
+
+  Obstacles(ObjectDatabase database, Ref<Host> host) {
+    this.database = database;
+    this.host = host;
+  }
+
+  /**
+   * @throws XenApiException HOST_DISABLED, HOST_NOT_ENOUGH_PCPUS, HANDLE_INVALID for a network that
+   *     is not here, DUPLICATE_VM, VM_INCOMPATIBLE_WITH_THIS_HOST or HOST_NOT_ENOUGH_FREE_MEMORY
+   */
+  void check(Plan plan, VmDocument document) throws XenApiException {
+    Snapshot db = database.snapshot();
+    if (!db.get(host, Host.ENABLED)) {
+      throw new XenApiException("HOST_DISABLED", host.opaque());
+    }
+    checkProcessors(db, document);
+    for (String network : document.missingNetworks(db)) {
+      throw new XenApiException("HANDLE_INVALID", "network", network);
+    }
+    if (db.byUuid("VM", plan.vmAtDestination().toString()).isPresent()) {
+      throw new XenApiException("DUPLICATE_VM", plan.vmAtDestination().toString());
+    }
+    if (plan.running()) {
+      if (!"true".equals(plan.options().get("force"))) {
+        checkVendor(db, plan, document);
+      }
+      checkMemory(db, plan);
+    }
+  }
+
+  private void checkProcessors(Snapshot db, VmDocument document) throws XenApiException {
+    long here = number(db.get(host, Host.CPU_INFO).getOrDefault("cpu_count", ""));
+    long wanted =
+        document.vm().get("VCPUs_max") instanceof Value.Int(long count) ? Math.max(0, count) : 0;
+    boolean unrestricted = "true".equals(text(document.vm(), "platform", "vcpu-unrestricted"));
+    if (here > 0 && wanted > here && !unrestricted) {
+      throw new XenApiException(
+          "HOST_NOT_ENOUGH_PCPUS", Long.toString(wanted), Long.toString(here));
+    }
+  }
+
+  /** A guest that runs has looked at its processor, and must go on finding the same. */
+  private void checkVendor(Snapshot db, Plan plan, VmDocument document) throws XenApiException {
+    String booted = text(document.vm(), "last_boot_CPU_flags", VmRecords.CPU_VENDOR);
+    String here = db.get(host, Host.CPU_INFO).getOrDefault(VmRecords.CPU_VENDOR, "");
+    if (!booted.isEmpty() && !here.isEmpty() && !booted.equals(here)) {
+      throw new XenApiException(
+          "VM_INCOMPATIBLE_WITH_THIS_HOST",
+          plan.vmAtDestination().toString(),
+          host.opaque(),
+          "the VM was booted on a CPU of " + booted + ", this host's is of " + here);
+    }
+  }
+
+  /** What is promised to VMs that run, or are just arriving, is no longer free. */
+  private void checkMemory(Snapshot db, Plan plan) throws XenApiException {
+    long total = db.get(db.get(host, Host.METRICS), HostMetrics.MEMORY_TOTAL);
+    long free = total;
+    for (Row row : db.rows("VM")) {
+      Ref<VM> vm = new Ref<>(row.ref());
+      VmPowerState state = db.get(vm, VM.POWER_STATE);
+      if (state == VmPowerState.RUNNING
+          || state == VmPowerState.PAUSED
+          || db.get(vm, VM.OTHER_CONFIG).containsKey(VmRecords.MIGRATION_KEY)) {
+        free -= db.get(vm, VM.MEMORY_STATIC_MAX);
+      }
+    }
+    if (total > 0 && plan.memoryBytes() > free) {
+      throw new XenApiException(
+          "HOST_NOT_ENOUGH_FREE_MEMORY",
+          Long.toString(plan.memoryBytes()),
+          Long.toString(Math.max(0, free)));
+    }
+  }
+
+  private static String text(Map<String, Value> vm, String map, String key) {
+    return vm.get(map) instanceof Value.Struct members
+            && members.members().get(key) instanceof Value.Text(String text)
+        ? text
+        : "";
+  }
+
+  private static long number(String digits) {
+    return digits.matches("[0-9]{1,9}") ? Long.parseLong(digits) : 0;
+  }
+}
