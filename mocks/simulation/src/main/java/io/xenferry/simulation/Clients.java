@@ -122,6 +122,22 @@ final class Clients {
     MoveRequest request =
         new MoveRequest(plan, "{}", to.issueToken(List.of("sr"), destination.url()));
     world.trace("a client moves the VM from " + source.name);
+    if (world.random.nextInt(3) > 0) {
+      start(from, to, destination, plan, request);
+      return;
+    }
+    from.check(request)
+        .whenComplete((welcome, obstacle) -> {
+          world.count(obstacle == null ? "checks passed" : "checks failed");
+          // The server asks first and begins then; whoever died meanwhile begins nothing.
+          if (obstacle == null && from == source.coordinator && source.serverUp()) {
+            start(from, to, destination, plan, request);
+          }
+        });
+  }
+
+  private void start(
+      Coordinator from, Coordinator to, SimHost destination, Plan plan, MoveRequest request) {
     from.start(request)
         .whenComplete((started, failure) -> {
           if (failure != null) {

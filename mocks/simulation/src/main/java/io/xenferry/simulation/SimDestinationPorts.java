@@ -3,6 +3,7 @@ package io.xenferry.simulation;
 import io.xenferry.migration.ports.DestinationPorts;
 import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.state.DiskTarget;
+import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.Plan;
 import io.xenferry.migration.state.State;
@@ -37,7 +38,13 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
   private final class SimStorage implements Storage {
     @Override
     public CompletableFuture<Void> check(Plan plan) {
-      return act("space is checked", () -> {});
+      return act(
+          "space is checked",
+          () -> {
+            if (host.full) {
+              throw new MigrationException("SR_FULL", List.of("1", "0"), "the SR is full");
+            }
+          });
     }
 
     @Override

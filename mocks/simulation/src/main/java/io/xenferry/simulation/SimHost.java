@@ -56,6 +56,9 @@ final class SimHost {
   /** Does not come back by itself. */
   boolean heldDown;
 
+  /** Its SR has no room. */
+  boolean full;
+
   SimulatedScheduler.@Nullable Process process;
   @Nullable Coordinator coordinator;
   @Nullable Gate gate;

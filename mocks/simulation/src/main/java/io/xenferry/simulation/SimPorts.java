@@ -1,6 +1,7 @@
 package io.xenferry.simulation;
 
 import io.xenferry.migration.ports.RefusedException;
+import io.xenferry.migration.state.MigrationException;
 import io.xenferry.time.SimulatedScheduler;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.Supplier;
@@ -38,7 +39,7 @@ abstract class SimPorts {
           T value;
           try {
             value = work.get();
-          } catch (RefusedException | IllegalStateException e) {
+          } catch (RefusedException | MigrationException | IllegalStateException e) {
             world.trace(host.name + ": " + e.getMessage());
             done.completeExceptionally(e);
             return;

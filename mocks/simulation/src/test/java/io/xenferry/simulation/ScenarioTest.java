@@ -3,18 +3,23 @@ package io.xenferry.simulation;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.xenferry.migration.Coordinator;
+import io.xenferry.migration.MoveRequest;
 import io.xenferry.migration.gate.Operation;
 import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.ports.GuestState;
+import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.MigrationId;
+import io.xenferry.migration.state.Plan;
 import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
 import io.xenferry.model.XenApiException;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
 import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -218,6 +223,89 @@ class ScenarioTest {
     assertThat(source.allEnded()).isTrue();
     assertThat(destination.allEnded()).isTrue();
     assertThat(destination.leftovers()).isEmpty();
+  }
+
+  private MoveRequest request(List<String> disks) {
+    List<Plan.Disk> planned = new ArrayList<>();
+    source
+        .vms
+        .get(world.vm)
+        .vdis
+        .forEach(vdi ->
+            planned.add(
+                new Plan.Disk(
+                    vdi,
+                    "xvd" + (char) ('a' + planned.size()),
+                    source.vdis.get(vdi).disk.size(),
+                    disks.get(planned.size()),
+                    "log-dirty",
+                    false)));
+    Plan plan =
+        new Plan(
+            world.vm, world.vm, "vm", Plan.Power.RUNNING, 4096, planned, false, false, Map.of());
+    return new MoveRequest(
+        plan, "{}", server(destination).issueToken(List.of("sr"), destination.url()));
+  }
+
+  private CompletableFuture<Void> checked(MoveRequest request) {
+    CompletableFuture<Void> asked = server(source).check(request);
+    Simulation.drive(world, Duration.ofSeconds(30), asked::isDone);
+    assertThat(asked).isDone();
+    return asked;
+  }
+
+  @Test
+  void askingBeforehandChangesNothingAndUsesNothingUp() {
+    MoveRequest request = request(List.of("sr", "sr"));
+    for (int i = 0; i < 3; i++) {
+      assertThat(checked(request)).isCompletedWithValue(null);
+    }
+    assertThat(source.ledgerDisk.rows()).isEmpty();
+    assertThat(destination.ledgerDisk.rows()).isEmpty();
+    assertThat(destination.leftovers()).isEmpty();
+    assertThat(Objects.requireNonNull(destination.ledger).journal()).isEmpty();
+    server(source).start(request);
+    run(Duration.ofSeconds(20));
+    assertThat(guest(destination)).isEqualTo(GuestState.RUNNING);
+  }
+
+  @Test
+  void whatTheDestinationHasAgainstItIsNamedWithItsOwnCode() {
+    destination.full = true;
+    assertThat(failure(checked(request(List.of("sr", "sr")))).code()).isEqualTo("SR_FULL");
+    assertThat(destination.ledgerDisk.rows()).isEmpty();
+    destination.full = false;
+    destination.heldDown = true;
+    destination.crash("before it is asked", false);
+    MoveRequest request =
+        new MoveRequest(
+            request(List.of("sr", "sr")).plan(),
+            "{}",
+            server(destination).issueToken(List.of("sr"), destination.url()));
+    assertThat(failure(checked(request)).code()).isEqualTo("CANNOT_CONTACT_HOST");
+  }
+
+  @Test
+  void aMoveUnderWayIsInTheWayOfAnother() {
+    MoveRequest first = request(List.of("sr", "sr"));
+    MoveRequest second = request(List.of("sr", "sr"));
+    server(source).start(first);
+    run(Duration.ofMillis(50));
+    assertThat(state(source)).isEqualTo(State.SENDING);
+    assertThat(failure(checked(second)).code()).isEqualTo("OTHER_OPERATION_IN_PROGRESS");
+    run(Duration.ofSeconds(20));
+    assertThat(guest(destination)).isEqualTo(GuestState.RUNNING);
+    // Its id is a tombstone now, and the token used up.
+    MoveRequest again = new MoveRequest(first.plan(), "{}", first.token());
+    assertThat(failure(checked(again)).code()).isEqualTo("VM_MIGRATE_FAILED");
+  }
+
+  private static MigrationException failure(CompletableFuture<Void> future) {
+    Throwable cause = future.exceptionNow();
+    while (cause instanceof CompletionException && cause.getCause() != null) {
+      cause = cause.getCause();
+    }
+    return (MigrationException) cause;
   }
 
   @Test

@@ -9,6 +9,7 @@ import io.xenferry.migration.state.DiskTarget;
 import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.Plan;
 import io.xenferry.migration.state.State;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Base64;
 import java.util.HashMap;
@@ -24,6 +25,9 @@ import java.util.concurrent.CompletableFuture;
  * failure, a restart, or silence beyond the resume window ends in ABORTED.
  */
 final class Receiving extends DestinationStage {
+  /** A look costs a question to the guest's process, about a millisecond. */
+  private static final Duration LOOK = Duration.ofMillis(20);
+
   private final List<ExportSpec> exports = new ArrayList<>();
   private final List<DiskTarget> targets = new ArrayList<>();
   private final List<CompletableFuture<PeerAnswer>> guestWaiters = new ArrayList<>();
@@ -269,7 +273,7 @@ final class Receiving extends DestinationStage {
     if (!preparing) {
       preparing = true;
       if (migration.plan().running()) {
-        awaitMemory(0);
+        awaitMemory();
       } else {
         migration.move(new Ready(migration));
       }
@@ -277,7 +281,8 @@ final class Receiving extends DestinationStage {
     return waiter;
   }
 
-  private void awaitMemory(int attempt) {
+  /** Looked at often: the guest stands still meanwhile. */
+  private void awaitMemory() {
     migration.step(
         this,
         "waiting for the end of the memory stream",
@@ -287,7 +292,7 @@ final class Receiving extends DestinationStage {
           if (seen == GuestState.RECEIVED) {
             activate();
           } else if (seen == GuestState.INCOMING) {
-            migration.after(this, migration.backOff(attempt), () -> awaitMemory(attempt + 1));
+            migration.after(this, LOOK, this::awaitMemory);
           } else {
             migration.abort("the receiving guest is " + seen);
           }

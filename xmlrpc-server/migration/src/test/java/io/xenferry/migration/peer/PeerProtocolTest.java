@@ -134,6 +134,28 @@ class PeerProtocolTest {
         List.of(1), KEY, UUID.randomUUID(), "http://source:1", "", plan, "{\"a\":1}");
   }
 
+  @Test
+  void aCheckGoesByTheTokenAloneAndUsesNothingUp() {
+    PeerMessage.Check check = new PeerMessage.Check(List.of(1), open().plan(), "{}");
+    assertThat(send(token(), "", check).refused()).isFalse();
+    assertThat(send(token(), "", check).refused()).isFalse();
+    assertThat(heard).containsExactly(check, check);
+    assertThat(keys).isEmpty();
+    assertThat(send("", "", check).code()).isEqualTo("SESSION_AUTHENTICATION_FAILED");
+    assertThat(send(token() + "x", "", check).code()).isEqualTo("SESSION_AUTHENTICATION_FAILED");
+    PeerResponse outgoing =
+        endpoint
+            .handle(
+                new PeerRequest(
+                    "POST",
+                    "/v1/outgoing/" + migration + "/check",
+                    Map.of(PeerRequest.TOKEN, token()),
+                    StrictJson.write(check)))
+            .join();
+    assertThat(outgoing.status()).isGreaterThanOrEqualTo(400);
+    assertThat(heard).hasSize(2);
+  }
+
   private PeerAnswer send(String token, String key, PeerMessage message) {
     return client.send(address, migration, token, key, message, SOON).join();
   }
