@@ -116,6 +116,24 @@ final class Smapi {
     return Value.Struct.of(Map.of("implementations", new Value.Array(items)));
   }
 
+  /** The answer of the oldest attach: what a guest's disk is opened by. */
+  static Value attachInfo(List<Implementation> implementations) {
+    SequencedMap<String, Value> m = new LinkedHashMap<>();
+    String params = "";
+    Map<String, String> extra = Map.of();
+    for (Implementation i : implementations) {
+      if (i instanceof Implementation.XenDisk disk) {
+        params = disk.params();
+        extra = disk.extra();
+      }
+    }
+    m.put("params", Value.of(params));
+    m.put("o_direct", Value.of(true));
+    m.put("o_direct_reason", Value.of(""));
+    m.put("xenstore_data", Value.ofTexts(extra));
+    return new Value.Struct(m);
+  }
+
   static Value probe(List<ProbeResult> results) {
     List<Value> items = new ArrayList<>();
     for (ProbeResult r : results) {

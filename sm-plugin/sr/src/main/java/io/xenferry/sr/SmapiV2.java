@@ -142,10 +142,13 @@ public final class SmapiV2 {
     calls.put("VDI.create", a -> Smapi.of(sr(a).create(Smapi.vdiInfo(a.struct("vdi_info")))));
     calls.put(
         "VDI.snapshot",
-        a -> Smapi.of(sr(a).snapshot(Smapi.vdiInfo(a.struct("vdi_info")), Progress.NONE)));
+        a ->
+            Smapi.of(
+                mux.snapshot(a.text("sr"), Smapi.vdiInfo(a.struct("vdi_info")), Progress.NONE)));
     calls.put(
         "VDI.clone",
-        a -> Smapi.of(sr(a).copyOf(Smapi.vdiInfo(a.struct("vdi_info")), Progress.NONE)));
+        a ->
+            Smapi.of(mux.copyOf(a.text("sr"), Smapi.vdiInfo(a.struct("vdi_info")), Progress.NONE)));
     calls.put(
         "VDI.introduce",
         a -> Smapi.of(sr(a).introduce(a.text("uuid"), a.texts("sm_config"), a.text("location"))));
@@ -214,6 +217,12 @@ public final class SmapiV2 {
                     a.text("vdi"),
                     a.text("vm", "0"),
                     a.bool("read_write", false)));
+    calls.put(
+        "VDI.attach",
+        a ->
+            Smapi.attachInfo(
+                mux.attachVdi(
+                    a.text("dp"), a.text("sr"), a.text("vdi"), "0", a.bool("read_write", false))));
     calls.put("VDI.attach2", attach);
     calls.put("VDI.attach3", attach);
     Call activate =
@@ -244,6 +253,7 @@ public final class SmapiV2 {
         "DP.attach_info",
         a -> Smapi.backend(mux.attachInfo(a.text("dp"), a.text("sr"), a.text("vdi"))));
     calls.put("DP.stat_vdi", this::statVdi);
+    calls.put("DP.diagnostics", a -> Value.of(String.join("\n", mux.describeDatapaths())));
   }
 
   private Value statVdi(Smapi.Args a) throws SmapiException {

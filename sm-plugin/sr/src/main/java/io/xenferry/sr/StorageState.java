@@ -9,8 +9,8 @@ import java.util.Optional;
 import java.util.TreeMap;
 
 /**
- * The datapaths and exports on disk, so that a restarted server knows what its guests have open.
- * Keys are {@code dp<TAB>sr<TAB>vdi<TAB>dp} and {@code export<TAB>sr<TAB>vdi}.
+ * The datapaths on disk, so that a restarted server knows what its guests have open. Keys are
+ * {@code dp<TAB>sr<TAB>vdi<TAB>dp}.
  */
 final class StorageState {
   private static final String SEPARATOR = "\t";
@@ -40,18 +40,6 @@ final class StorageState {
     return stored;
   }
 
-  /** Tags of open exports by SR and VDI. */
-  synchronized Map<List<String>, String> exports() {
-    Map<List<String>, String> exports = new java.util.HashMap<>();
-    entries.forEach((key, value) -> {
-      String[] k = key.split(SEPARATOR, -1);
-      if (k.length == 3) {
-        exports.put(List.of(k[1], k[2]), value);
-      }
-    });
-    return exports;
-  }
-
   synchronized void putDatapath(
       String sr, String vdi, String dp, String domain, DatapathState state) throws IOException {
     String key = String.join(SEPARATOR, "dp", sr, vdi, dp);
@@ -59,16 +47,6 @@ final class StorageState {
       entries.remove(key);
     } else {
       entries.put(key, state.name() + SEPARATOR + domain);
-    }
-    save();
-  }
-
-  synchronized void putExport(String sr, String vdi, Optional<String> tag) throws IOException {
-    String key = String.join(SEPARATOR, "export", sr, vdi);
-    if (tag.isPresent()) {
-      entries.put(key, tag.get());
-    } else {
-      entries.remove(key);
     }
     save();
   }

@@ -18,9 +18,15 @@ public interface VdiExporter {
 
   /**
    * Closes an export. When this returns nothing that a client sent can reach the image any more.
-   * Closing what is not open does nothing.
+   * Closing what is not open does nothing. After a failure it counts as open.
    */
   void close(String tag) throws IOException;
+
+  /**
+   * Whether the export was opened, now or before a restart, and has not been closed for certain.
+   * Does not block.
+   */
+  boolean isOpen(String tag);
 
   /** For servers that export nothing. */
   VdiExporter NONE =
@@ -32,5 +38,10 @@ public interface VdiExporter {
 
         @Override
         public void close(String tag) {}
+
+        @Override
+        public boolean isOpen(String tag) {
+          return false;
+        }
       };
 }

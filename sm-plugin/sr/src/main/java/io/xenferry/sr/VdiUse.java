@@ -1,15 +1,14 @@
 package io.xenferry.sr;
 
 import java.util.Map;
-import java.util.Optional;
 import java.util.TreeMap;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 
 /**
- * Who uses one VDI: its datapaths, its export, the copies under way. Guarded by {@link #lock}, held
- * while the back end is told, so that what is written here is what the back end has.
+ * Who uses one VDI on this host: its datapaths and the copies under way. Guarded by {@link #lock},
+ * held while the back end is told, so that what is written here is what the back end has.
  */
 final class VdiUse {
   final ReentrantLock lock = new ReentrantLock();
@@ -21,8 +20,8 @@ final class VdiUse {
   /** The domain of each datapath. */
   final Map<String, String> domains = new TreeMap<>();
 
-  /** The tag of the export that is open. */
-  Optional<String> export = Optional.empty();
+  /** No longer the entry of its VDI. */
+  boolean retired;
 
   private int copies;
 
@@ -66,26 +65,16 @@ final class VdiUse {
   }
 
   boolean isIdle() {
-    return datapaths.isEmpty() && export.isEmpty() && copies == 0;
+    return datapaths.isEmpty() && copies == 0;
   }
 
   void beginCopy() {
-    lock.lock();
-    try {
-      copies++;
-    } finally {
-      lock.unlock();
-    }
+    copies++;
   }
 
   void endCopy() {
-    lock.lock();
-    try {
-      copies--;
-      copiesChanged.signalAll();
-    } finally {
-      lock.unlock();
-    }
+    copies--;
+    copiesChanged.signalAll();
   }
 
   /**

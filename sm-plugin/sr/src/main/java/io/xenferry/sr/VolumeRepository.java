@@ -15,15 +15,12 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.locks.ReentrantLock;
-import java.util.regex.Pattern;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * An SR of plain volumes over a {@link VolumeStore}.
- *
- * <p>A record is written before its volume is made and deleted after it: an operation that a crash
- * cut short is seen by its record's state, and undone or ended when the SR is attached.
+ * An SR of plain volumes over a {@link VolumeStore}: what may be done with a VDI and when. Its
+ * {@link VolumeBooks} see to it that a crash leaves nothing half done.
  */
 public final class VolumeRepository implements StorageRepository {
   private static final Logger LOG = LoggerFactory.getLogger(VolumeRepository.class);
@@ -34,50 +31,33 @@ public final class VolumeRepository implements StorageRepository {
   /** What a raw file may have on common file systems (ext4, 4 KiB blocks). */
   private static final long LARGEST = 16L << 40;
 
-  private static final Pattern UUID_TEXT =
-      Pattern.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}");
-
   private final String sr;
   private final VolumeStore store;
+  private final VolumeBooks books;
   private final ReentrantLock lock = new ReentrantLock();
-  private final Map<String, Map<String, String>> records = new HashMap<>();
   private final Set<String> copying = new HashSet<>();
   private final Set<String> active = new HashSet<>();
   private final Set<String> written = new HashSet<>();
 
-  private VolumeRepository(String sr, VolumeStore store) {
+  private VolumeRepository(String sr, VolumeStore store, VolumeBooks books) {
     this.sr = sr;
     this.store = store;
+    this.books = books;
   }
 
   /** Reads the books and repairs them. */
   public static VolumeRepository open(String sr, VolumeStore store) throws SmapiException {
-    VolumeRepository repository = new VolumeRepository(sr, store);
     try {
-      repository.records.putAll(store.records());
-      repository.repair();
+      return new VolumeRepository(sr, store, VolumeBooks.open(sr, store));
     } catch (IOException e) {
       store.close();
       throw SmapiException.failure(SmError.METADATA, sr + ": " + e).withCause(e);
     }
-    return repository;
   }
 
   @Override
   public String sr() {
     return sr;
-  }
-
-  private void repair() throws IOException {
-    for (Map.Entry<String, Map<String, String>> e : List.copyOf(records.entrySet())) {
-      String state = e.getValue().getOrDefault(VdiRecords.STATE, VdiRecords.READY);
-      if (!state.equals(VdiRecords.READY)) {
-        LOG.info("SR {}: VDI {} was left {}: removed", sr, e.getKey(), state);
-        store.delete(e.getKey());
-        store.deleteRecord(e.getKey());
-        records.remove(e.getKey());
-      }
-    }
   }
 
   @Override
@@ -125,12 +105,9 @@ public final class VolumeRepository implements StorageRepository {
         SmError.SR_SCAN,
         () -> {
           List<VdiInfo> found = new ArrayList<>();
-          for (String vdi : records.keySet().stream().sorted().toList()) {
-            if (!isReady(vdi)) {
-              continue;
-            }
+          for (String vdi : books.ready()) {
             if (store.exists(vdi)) {
-              found.add(info(vdi));
+              found.add(books.info(vdi));
             } else {
               LOG.warn("SR {}: VDI {} has a record and no volume", sr, vdi);
             }
@@ -156,9 +133,9 @@ public final class VolumeRepository implements StorageRepository {
         SmError.FILE_SR_DELETE,
         () -> {
           refuseIfBusy();
-          if (!records.isEmpty()) {
+          if (!books.isEmpty()) {
             throw SmapiException.failure(
-                SmError.SR_NOT_EMPTY, "the SR still holds " + records.size() + " VDIs");
+                SmError.SR_NOT_EMPTY, "the SR still holds " + books.size() + " VDIs");
           }
           store.destroy();
           return sr;
@@ -173,47 +150,16 @@ public final class VolumeRepository implements StorageRepository {
 
   @Override
   public VdiInfo create(VdiInfo wanted) throws SmapiException {
-    return locked(SmError.VDI_CREATE, () -> finish(begin(wanted, SmError.VDI_CREATE), wanted));
+    return locked(SmError.VDI_CREATE, () -> books.finish(begin(wanted), wanted));
   }
 
-  /** Makes the record, marked unfinished, then the volume. */
-  private String begin(VdiInfo wanted, SmError otherwise) throws SmapiException, IOException {
+  private String begin(VdiInfo wanted) throws SmapiException, IOException {
     long size = rounded(wanted.virtualSize());
-    String key = wanted.uuid().orElseGet(() -> UUID.randomUUID().toString());
-    requireUuid(key);
-    if (records.containsKey(key) || store.exists(key)) {
-      throw SmapiException.failure(SmError.VDI_EXISTS, "there is a VDI " + key + " already");
-    }
     if (size > store.space().total()) {
       throw SmapiException.failure(
           SmError.SR_NO_SPACE, size + " bytes are more than the SR could ever hold");
     }
-    VdiInfo unfinished = wanted.edit().vdi(key).uuid(key).done();
-    Map<String, String> record = VdiRecords.write(unfinished, VdiRecords.CREATING);
-    store.putRecord(key, record);
-    records.put(key, record);
-    try {
-      store.create(key, size);
-    } catch (IOException e) {
-      discard(key);
-      throw translated(otherwise, e);
-    }
-    return key;
-  }
-
-  private VdiInfo finish(String key, VdiInfo wanted) throws IOException {
-    save(wanted.edit().vdi(key).uuid(key).done());
-    return info(key);
-  }
-
-  private void discard(String key) {
-    try {
-      store.delete(key);
-      store.deleteRecord(key);
-      records.remove(key);
-    } catch (IOException e) {
-      LOG.warn("SR {}: VDI {} is half made and cannot be removed now", sr, key, e);
-    }
+    return books.begin(wanted, size);
   }
 
   @Override
@@ -221,16 +167,11 @@ public final class VolumeRepository implements StorageRepository {
     locked(
         SmError.VDI_DELETE,
         () -> {
-          require(vdi);
+          books.require(vdi);
           if (copying.contains(vdi) || active.contains(vdi)) {
             throw SmapiException.failure(SmError.VDI_IN_USE, "the VDI is in use");
           }
-          Map<String, String> record = VdiRecords.write(info(vdi), VdiRecords.DESTROYING);
-          store.putRecord(vdi, record);
-          records.put(vdi, record);
-          store.delete(vdi);
-          store.deleteRecord(vdi);
-          records.remove(vdi);
+          books.destroy(vdi);
           return vdi;
         });
   }
@@ -240,8 +181,8 @@ public final class VolumeRepository implements StorageRepository {
     return locked(
         SmError.VDI_LOAD,
         () -> {
-          require(vdi);
-          return info(vdi);
+          books.require(vdi);
+          return books.info(vdi);
         });
   }
 
@@ -263,12 +204,12 @@ public final class VolumeRepository implements StorageRepository {
         locked(
             otherwise,
             () -> {
-              require(from);
+              books.require(from);
               if (written.contains(from)) {
                 throw SmapiException.failure(
                     SmError.VDI_IN_USE, "this SR copies disks only while no VM writes them");
               }
-              source[0] = info(from);
+              source[0] = books.info(from);
               if (source[0].physicalUtilisation() > store.space().free()) {
                 throw SmapiException.failure(
                     SmError.SR_NO_SPACE,
@@ -276,7 +217,7 @@ public final class VolumeRepository implements StorageRepository {
               }
               VdiInfo request = copyRequest(source[0], wanted, snapshot);
               source[0] = request;
-              String made = begin(request, otherwise);
+              String made = begin(request);
               copying.add(from);
               copying.add(made);
               return made;
@@ -297,13 +238,13 @@ public final class VolumeRepository implements StorageRepository {
         copying.remove(from);
         copying.remove(key);
         if (!done) {
-          discard(key);
+          books.discard(key);
         }
       } finally {
         lock.unlock();
       }
     }
-    return locked(otherwise, () -> finish(key, source[0]));
+    return locked(otherwise, () -> books.finish(key, source[0]));
   }
 
   private static VdiInfo copyRequest(VdiInfo source, VdiInfo wanted, boolean snapshot) {
@@ -318,7 +259,7 @@ public final class VolumeRepository implements StorageRepository {
     return locked(
         SmError.VDI_RESIZE,
         () -> {
-          require(vdi);
+          books.require(vdi);
           long size = rounded(newSize);
           long now = store.size(vdi);
           if (size < now) {
@@ -332,7 +273,7 @@ public final class VolumeRepository implements StorageRepository {
           }
           if (size > now) {
             store.grow(vdi, size);
-            save(info(vdi).edit().contentId(UUID.randomUUID().toString()).done());
+            books.save(books.info(vdi).edit().contentId(UUID.randomUUID().toString()).done());
           }
           return size;
         });
@@ -344,17 +285,17 @@ public final class VolumeRepository implements StorageRepository {
     return locked(
         SmError.VDI_LOAD,
         () -> {
-          requireUuid(uuid);
-          requireUuid(location);
+          VolumeBooks.requireUuid(uuid);
+          VolumeBooks.requireUuid(location);
           if (!store.exists(location)) {
             throw SmapiException.vdiDoesNotExist(sr, location);
           }
           VdiInfo known =
-              records.containsKey(location)
-                  ? info(location)
+              books.knows(location)
+                  ? books.info(location)
                   : VdiInfo.request("", 0).edit().vdi(location).done();
-          save(known.edit().uuid(uuid).smConfig(smConfig).done());
-          return info(location);
+          books.save(known.edit().uuid(uuid).smConfig(smConfig).done());
+          return books.info(location);
         });
   }
 
@@ -363,9 +304,9 @@ public final class VolumeRepository implements StorageRepository {
     return locked(
         SmError.METADATA,
         () -> {
-          require(vdi);
-          save(change.of(info(vdi)).edit().vdi(vdi).done());
-          return info(vdi);
+          books.require(vdi);
+          books.save(change.of(books.info(vdi)).edit().vdi(vdi).done());
+          return books.info(vdi);
         });
   }
 
@@ -383,8 +324,8 @@ public final class VolumeRepository implements StorageRepository {
     return locked(
         SmError.VDI_UNAVAILABLE,
         () -> {
-          require(vdi);
-          if (writable && info(vdi).readOnly()) {
+          books.require(vdi);
+          if (writable && books.info(vdi).readOnly()) {
             throw SmapiException.failure(SmError.VDI_UNAVAILABLE, "the VDI is read-only");
           }
           Optional<Path> path = store.path(vdi);
@@ -402,13 +343,13 @@ public final class VolumeRepository implements StorageRepository {
     locked(
         SmError.VDI_UNAVAILABLE,
         () -> {
-          require(vdi);
+          books.require(vdi);
           if (writable && copying.contains(vdi)) {
             throw SmapiException.failure(SmError.VDI_IN_USE, "the VDI is being copied");
           }
           if (writable) {
             // Whoever writes makes it differ from all that had the same content.
-            save(info(vdi).edit().contentId(UUID.randomUUID().toString()).done());
+            books.save(books.info(vdi).edit().contentId(UUID.randomUUID().toString()).done());
             written.add(vdi);
           }
           active.add(vdi);
@@ -473,40 +414,11 @@ public final class VolumeRepository implements StorageRepository {
     return SmapiException.failure(error, sr + ": " + e.getMessage()).withCause(e);
   }
 
-  private boolean isReady(String vdi) {
-    Map<String, String> record = records.get(vdi);
-    return record != null
-        && record.getOrDefault(VdiRecords.STATE, VdiRecords.READY).equals(VdiRecords.READY);
-  }
-
-  private void require(String vdi) throws SmapiException, IOException {
-    if (!isReady(vdi) || !store.exists(vdi)) {
-      throw SmapiException.vdiDoesNotExist(sr, vdi);
-    }
-  }
-
-  private VdiInfo info(String vdi) throws IOException {
-    Map<String, String> record = records.getOrDefault(vdi, Map.of());
-    return VdiRecords.read(vdi, record, store.size(vdi), store.allocated(vdi));
-  }
-
-  private void save(VdiInfo info) throws IOException {
-    Map<String, String> record = VdiRecords.write(info, VdiRecords.READY);
-    store.putRecord(info.vdi(), record);
-    records.put(info.vdi(), record);
-  }
-
   private static long rounded(long size) throws SmapiException {
     if (size <= 0 || size > LARGEST - SECTOR) {
       throw SmapiException.failure(
           SmError.VDI_SIZE, "size " + size + " is not between 1 and " + (LARGEST - SECTOR));
     }
     return Math.ceilDiv(size, SECTOR) * SECTOR;
-  }
-
-  private static void requireUuid(String text) throws SmapiException {
-    if (!UUID_TEXT.matcher(text).matches()) {
-      throw SmapiException.failure(SmError.VDI_CREATE, "'" + text + "' is not a UUID");
-    }
   }
 }

@@ -61,11 +61,16 @@ public abstract class SrDriverContract {
       throws Exception {
     byte[] content = new byte[length];
     new Random(length).nextBytes(content);
+    write(sr, vdi, at, content);
+    return content;
+  }
+
+  protected static void write(StorageRepository sr, String vdi, long at, byte[] content)
+      throws Exception {
     try (BlockBackend disk = sr.open(vdi, true)) {
       disk.write(at, ByteBuffer.wrap(content)).get(20, TimeUnit.SECONDS);
       disk.flush().get(20, TimeUnit.SECONDS);
     }
-    return content;
   }
 
   protected static byte[] read(StorageRepository sr, String vdi, long at, int length)

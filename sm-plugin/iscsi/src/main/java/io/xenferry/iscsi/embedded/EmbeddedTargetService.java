@@ -28,6 +28,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentSkipListMap;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
@@ -102,8 +103,8 @@ public final class EmbeddedTargetService implements TargetService {
   private final BufferPool pool;
   private final ReentrantLock lock = new ReentrantLock();
 
-  /** Guarded by the lock; what is being served, also on its way out. */
-  private final Map<String, ServedTarget> open = new LinkedHashMap<>();
+  /** What is being served, also on its way out; changed under the lock only. */
+  private final Map<String, ServedTarget> open = new ConcurrentSkipListMap<>();
 
   /** Confined to the loop. */
   private final Map<String, ServedTarget> served = new LinkedHashMap<>();
@@ -357,12 +358,7 @@ public final class EmbeddedTargetService implements TargetService {
 
   @Override
   public List<Export> list() {
-    lock.lock();
-    try {
-      return open.values().stream().map(t -> t.export).toList();
-    } finally {
-      lock.unlock();
-    }
+    return open.values().stream().map(t -> t.export).toList();
   }
 
   @Override

@@ -32,7 +32,7 @@ public interface TargetService extends AutoCloseable {
    */
   void close(String iqn) throws TargetException;
 
-  /** What is open, and what could not be closed yet. */
+  /** What is open, and what could not be closed yet. Does not block. */
   List<Export> list();
 
   /** The URL of an open export, account included. */

@@ -12,11 +12,11 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.HashSet;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.ConcurrentSkipListMap;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
@@ -89,7 +89,9 @@ public final class TgtTargetService implements TargetService {
   private final ExportJournal journal;
   private final TgtDaemon daemon;
   private final ReentrantLock lock = new ReentrantLock();
-  private final Map<String, Export> open = new LinkedHashMap<>();
+
+  /** Changed under the lock only. */
+  private final Map<String, Export> open = new ConcurrentSkipListMap<>();
 
   /** Those of {@link #open} that the journal has as closed and that may still be in the daemon. */
   private final Set<String> closing = new HashSet<>();
@@ -263,12 +265,7 @@ public final class TgtTargetService implements TargetService {
 
   @Override
   public List<Export> list() {
-    lock.lock();
-    try {
-      return List.copyOf(open.values());
-    } finally {
-      lock.unlock();
-    }
+    return List.copyOf(open.values());
   }
 
   @Override

@@ -79,6 +79,11 @@ final class IscsiExporter implements VdiExporter {
     }
   }
 
+  @Override
+  public boolean isOpen(String tag) {
+    return find(tag).isPresent();
+  }
+
   private Optional<Export> find(String tag) {
     String suffix = ":" + location(tag);
     return targets.list().stream()

@@ -15,7 +15,7 @@ import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
 
 /**
- * The SR type {@code memory}. Content lives as long as the driver object; {@code
+ * A mocked back end: the SR type {@code memory}. Content lives as long as the driver object; {@code
  * device-config:capacity} is in bytes, 1 TiB if not given.
  */
 public final class MemorySrDriver implements SrDriver {
