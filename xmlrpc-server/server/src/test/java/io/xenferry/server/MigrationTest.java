@@ -8,6 +8,7 @@ import io.xenferry.guest.DiskFiller;
 import io.xenferry.guest.Verdict;
 import io.xenferry.guest.Verifier;
 import io.xenferry.guest.ledger.FillPattern;
+import io.xenferry.migration.state.MigrationStatus;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import java.nio.file.Files;
@@ -455,5 +456,35 @@ class MigrationTest {
         Verifier.verify(
             t.ledger, List.of(StorageTest.image(here.directory.resolve("sr"), t.uuids.getFirst())));
     assertThat(verdict.examples()).isEmpty();
+  }
+
+  @Test
+  void aMoveCancelledWhileItsDisksAreCopiedEndsAndMayBeTriedAgain() throws Exception {
+    Traveller t = Traveller.make("wavering", 1);
+    source.call("VM.start", t.vm, false, false);
+    String task =
+        source.text(
+            "Async.VM.migrate_send",
+            t.arguments(token(), to, Map.of("bandwidth", Integer.toString(64 << 10))));
+    await()
+        .atMost(LONG)
+        .until(() -> movesOf(t).stream().anyMatch(s -> s.phase().equals("copying the disks")));
+    source.call("task.cancel", task);
+    await().atMost(LONG).until(() -> source.text("task.get_status", task).equals("cancelled"));
+    await()
+        .atMost(LONG)
+        .untilAsserted(() -> assertThat(movesOf(t)).allMatch(MigrationStatus::ended));
+    String moved = source.text("VM.migrate_send", t.arguments(token(), to, Map.of()));
+    assertThat(destination.text("VM.get_uuid", moved)).isEqualTo(t.uuid);
+    await()
+        .atMost(LONG)
+        .until(() -> destination.text("VM.get_power_state", moved).equals("Running"));
+    destination.call("VM.hard_shutdown", moved);
+  }
+
+  private static List<MigrationStatus> movesOf(Traveller t) {
+    return here.server.coordinator().statuses().stream()
+        .filter(s -> s.vm().toString().equals(t.uuid))
+        .toList();
   }
 }

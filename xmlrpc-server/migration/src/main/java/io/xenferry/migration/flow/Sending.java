@@ -88,7 +88,10 @@ final class Sending extends SourceStage {
 
   private void copying(CopyJob job) {
     migration.job(job);
-    migration.step(
+    migration.phase("copying the disks");
+    // Heard, not counted: one that is cancelled need never converge, and it is the clean-up, which
+    // waits for what is counted, that ends the job.
+    migration.hear(
         this,
         "copying the disks",
         UNBOUNDED,
