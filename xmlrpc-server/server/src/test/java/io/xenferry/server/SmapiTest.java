@@ -10,8 +10,12 @@ import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Random;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -74,6 +78,55 @@ class SmapiTest {
     Value.Struct attached =
         call("SR.attach", Map.of("dbg", "test", "sr", sr, "device_config", config));
     assertThat(TestServer.text(attached.members().get("Status"))).isEqualTo("Success");
+  }
+
+  /** One disk is copied onto another through the URL that this server's own target serves. */
+  @Test
+  void aDiskIsCopiedToTheUrlOfAnother() throws Exception {
+    Path directory = server.directory.resolve("copies");
+    String ref = root.sr(directory);
+    String sr = root.text("SR.get_uuid", ref);
+    String from = root.text("VDI.get_uuid", root.vdi(ref, "from", 8 << 20));
+    String to = root.text("VDI.get_uuid", root.vdi(ref, "to", 8 << 20));
+    byte[] content = new byte[8 << 20];
+    new Random(1).nextBytes(content);
+    Arrays.fill(content, 3 << 20, 6 << 20, (byte) 0);
+    Files.write(directory.resolve(from + ".raw"), content);
+    byte[] junk = new byte[8 << 20];
+    Arrays.fill(junk, (byte) 0x5A);
+    Files.write(directory.resolve(to + ".raw"), junk);
+
+    String url = TestServer.text(success("VDI.get_url", Map.of("sr", sr, "vdi", to)));
+    assertThat(url).startsWith("iscsi://");
+    success("VDI.copy", Map.of("sr", sr, "vdi", from, "url", url));
+    success("VDI.close_url", Map.of("sr", sr, "vdi", to));
+
+    assertThat(Files.readAllBytes(directory.resolve(to + ".raw"))).isEqualTo(content);
+    Value.Struct closed = call("VDI.copy", Map.of("sr", sr, "vdi", from, "url", url));
+    assertThat(TestServer.text(closed.members().get("Status"))).isEqualTo("Failure");
+  }
+
+  private static Value success(String method, Map<String, Object> arguments) throws Exception {
+    Value.Struct answer = call(method, arguments);
+    assertThat(answer.members().get("Status")).as(answer.toString()).isEqualTo(Value.of("Success"));
+    return java.util.Objects.requireNonNull(answer.members().get("Value"));
+  }
+
+  @Test
+  void aSessionOfALesserRoleMayNot() throws Exception {
+    server.server.context().users().put("reader", "read-only", "some-password");
+    server.server.context().users().put("mover", "vm-power-admin", "some-password");
+    byte[] list = CODEC.writeCall("SR.list", List.of(TestServer.value(Map.of("dbg", ""))));
+    for (Map.Entry<String, Integer> expected : Map.of("reader", 403, "mover", 200).entrySet()) {
+      String session =
+          TestServer.text(
+              root.api()
+                  .call(
+                      "session.login_with_password",
+                      Value.of(expected.getKey()),
+                      Value.of("some-password")));
+      assertThat(post("?session_id=" + session, list).statusCode()).isEqualTo(expected.getValue());
+    }
   }
 
   @Test
