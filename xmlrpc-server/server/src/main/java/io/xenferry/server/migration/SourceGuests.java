@@ -3,6 +3,7 @@ package io.xenferry.server.migration;
 import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.ports.MemoryProgress;
 import io.xenferry.migration.ports.MemoryTarget;
+import io.xenferry.migration.ports.RefusedException;
 import io.xenferry.migration.ports.SourcePorts;
 import io.xenferry.spi.Guest;
 import io.xenferry.spi.Hypervisor;
@@ -14,6 +15,8 @@ import java.util.Optional;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.locks.ReentrantLock;
+import org.jspecify.annotations.Nullable;
 
 /** The guests of this host, as the source of a migration moves them. */
 final class SourceGuests implements SourcePorts.Guests {
@@ -22,10 +25,12 @@ final class SourceGuests implements SourcePorts.Guests {
 
   private static final Duration LOOK = Duration.ofMillis(50);
 
+  private static final Sending ENDED = Sending.ended();
+
   private final GuestCalls guests;
   private final Duration downtime;
   private final MemoryRelay.Opener opener;
-  private final Map<UUID, MemoryRelay> relays = new ConcurrentHashMap<>();
+  private final Map<UUID, Sending> sendings = new ConcurrentHashMap<>();
   private final Map<UUID, MemoryProgress> progress = new ConcurrentHashMap<>();
 
   /**
@@ -43,31 +48,32 @@ final class SourceGuests implements SourcePorts.Guests {
     return Effects.call("observe " + vm, () -> guests.observe(vm));
   }
 
+  /** Known from here on: whoever cancels later cancels this one, however late its thread runs. */
   @Override
   public CompletableFuture<Void> sendMemory(UUID vm, MemoryTarget target) {
+    Sending sending = new Sending();
+    Optional<Sending> before = Optional.ofNullable(sendings.put(vm, sending));
     return Effects.run(
         "send memory of " + vm,
         () -> {
+          before.ifPresent(Sending::end);
           Guest guest = guests.get(vm);
-          guest.cancelSend();
-          closeRelay(vm);
-          MemoryRelay relay = MemoryRelay.listen(vm, () -> opener.open(target));
-          relays.put(vm, relay);
-          guest.sendMemory(relay.socket(), 0);
-          awaitNearlySent(vm, guest, relay);
+          sending.command(() -> {
+            guest.cancelSend();
+            MemoryRelay relay = sending.relay(MemoryRelay.listen(vm, () -> opener.open(target)));
+            guest.sendMemory(relay.socket(), 0);
+          });
+          awaitNearlySent(vm, guest, sending);
         });
   }
 
-  private void awaitNearlySent(UUID vm, Guest guest, MemoryRelay relay) throws Exception {
+  private void awaitNearlySent(UUID vm, Guest guest, Sending sending) throws Exception {
     long end = System.nanoTime() + DEADLINE.toNanos();
     Guest.MemoryProgress before = guest.memoryProgress();
     long since = System.nanoTime();
     while (true) {
       Thread.sleep(LOOK);
-      Optional<IOException> failure = relay.failure();
-      if (failure.isPresent()) {
-        throw failure.get();
-      }
+      sending.requireWhole();
       Guest.State state = guest.state();
       if (state == Guest.State.PRE_SWITCHOVER) {
         // Nothing at all was left; QEMU then pauses the guest whatever its downtime limit says.
@@ -92,10 +98,12 @@ final class SourceGuests implements SourcePorts.Guests {
 
   @Override
   public CompletableFuture<Void> pause(UUID vm) {
+    Sending sending = current(vm);
     return Effects.run(
         "pause " + vm,
         () -> {
-          guests.get(vm).pauseForSwitch(downtime);
+          Guest guest = guests.get(vm);
+          sending.command(() -> guest.pauseForSwitch(downtime));
           guests.await(
               vm, EnumSet.of(GuestState.PRE_SWITCHOVER, GuestState.SENT), Duration.ofSeconds(60));
         });
@@ -103,28 +111,34 @@ final class SourceGuests implements SourcePorts.Guests {
 
   @Override
   public CompletableFuture<Void> finishMemory(UUID vm) {
+    Sending sending = current(vm);
     return Effects.run(
         "finish memory of " + vm,
         () -> {
-          guests.get(vm).finishMemory();
+          Guest guest = guests.get(vm);
+          sending.command(guest::finishMemory);
           guests.await(vm, GuestState.SENT, Duration.ofSeconds(60));
-          MemoryRelay relay = relays.get(vm);
-          if (relay != null) {
-            relay.awaitEnd(Duration.ofSeconds(30));
-          }
+          sending.awaitEnd(Duration.ofSeconds(30));
         });
+  }
+
+  /** What is being sent now; without any, one that takes no commands. */
+  private Sending current(UUID vm) {
+    return sendings.getOrDefault(vm, ENDED);
   }
 
   @Override
   public CompletableFuture<Void> cancelMemory(UUID vm) {
+    Sending sending = current(vm);
     return Effects.run(
         "cancel memory of " + vm,
         () -> {
+          sending.end();
           Optional<Guest> guest = guests.find(vm);
           if (guest.isPresent()) {
             guest.get().cancelSend();
           }
-          closeRelay(vm);
+          sendings.remove(vm, sending);
         });
   }
 
@@ -135,12 +149,13 @@ final class SourceGuests implements SourcePorts.Guests {
 
   @Override
   public CompletableFuture<Void> resume(UUID vm) {
+    Sending sending = current(vm);
     return Effects.run(
         "resume " + vm,
         () -> {
+          sending.end();
           Guest guest = guests.get(vm);
           guest.cancelSend();
-          closeRelay(vm);
           if (guest.state() != Guest.State.RUNNING) {
             guest.resume();
           }
@@ -149,19 +164,99 @@ final class SourceGuests implements SourcePorts.Guests {
 
   @Override
   public CompletableFuture<Void> destroy(UUID vm) {
+    Sending sending = current(vm);
     return Effects.run(
         "destroy " + vm,
         () -> {
+          sending.end();
           guests.destroy(vm);
-          closeRelay(vm);
+          sendings.remove(vm, sending);
           progress.remove(vm);
         });
   }
 
-  private void closeRelay(UUID vm) {
-    MemoryRelay relay = relays.remove(vm);
-    if (relay != null) {
-      relay.close();
+  /**
+   * One sending of a guest's memory. Its commands reach the guest one at a time, and none does once
+   * {@link #end} has returned: a thread that comes late must not start or pause anything when the
+   * guest has gone back to running for good.
+   */
+  private static final class Sending {
+    private final ReentrantLock lock = new ReentrantLock();
+    private boolean ended;
+    private @Nullable MemoryRelay relay;
+
+    /** A command to the hypervisor; at most seconds, by the driver's own deadlines. */
+    @FunctionalInterface
+    interface Command {
+      void run() throws Exception;
+    }
+
+    void command(Command command) throws Exception {
+      lock.lock();
+      try {
+        requireGoingOn();
+        command.run();
+      } finally {
+        lock.unlock();
+      }
+    }
+
+    /** From within a command. */
+    MemoryRelay relay(MemoryRelay opened) {
+      relay = opened;
+      return opened;
+    }
+
+    private void requireGoingOn() {
+      if (ended) {
+        throw new RefusedException("the sending of the memory has been ended");
+      }
+    }
+
+    void requireWhole() throws IOException {
+      Optional<IOException> failure;
+      lock.lock();
+      try {
+        requireGoingOn();
+        failure = Optional.ofNullable(relay).flatMap(MemoryRelay::failure);
+      } finally {
+        lock.unlock();
+      }
+      if (failure.isPresent()) {
+        throw failure.get();
+      }
+    }
+
+    void awaitEnd(Duration deadline) throws IOException, InterruptedException {
+      MemoryRelay carrying;
+      lock.lock();
+      try {
+        carrying = relay;
+      } finally {
+        lock.unlock();
+      }
+      if (carrying != null) {
+        carrying.awaitEnd(deadline);
+      }
+    }
+
+    /** Waits for a command under way, and lets none follow. */
+    void end() {
+      lock.lock();
+      try {
+        ended = true;
+        if (relay != null) {
+          relay.close();
+        }
+      } finally {
+        lock.unlock();
+      }
+    }
+
+    private static Sending ended() {
+      Sending none = new Sending();
+      none.end();
+      return none;
     }
   }
 }

@@ -1,0 +1,292 @@
+package io.xenferry.server.migration;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.xenferry.copy.SourceDisk;
+import io.xenferry.migration.ports.MemoryTarget;
+import io.xenferry.migration.ports.RefusedException;
+import io.xenferry.migration.state.MigrationId;
+import io.xenferry.spi.Guest;
+import io.xenferry.spi.GuestSpec;
+import io.xenferry.spi.Hypervisor;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.Optional;
+import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
+import org.junit.jupiter.api.Test;
+
+/** A command to the hypervisor that comes late, after the sending was cancelled. */
+class SourceGuestsTest {
+  private static final UUID VM = UUID.randomUUID();
+  private static final MemoryTarget TARGET =
+      new MemoryTarget(new MigrationId(UUID.randomUUID()), "https://127.0.0.1:1", "", "");
+
+  private final RecordingGuest guest = new RecordingGuest();
+  private final SlowHypervisor hypervisor = new SlowHypervisor(guest);
+  private final SourceGuests guests =
+      new SourceGuests(
+          hypervisor,
+          Duration.ofMillis(300),
+          target -> {
+            throw new IOException("no destination in this test");
+          });
+
+  private static void settle(CompletableFuture<Void> future) throws Exception {
+    future.get(30, TimeUnit.SECONDS);
+  }
+
+  private static void assertRefused(CompletableFuture<Void> future) {
+    assertThatThrownBy(() -> settle(future))
+        .isInstanceOf(ExecutionException.class)
+        .hasCauseInstanceOf(RefusedException.class);
+  }
+
+  @Test
+  void aPauseThatComesAfterTheCancelDoesNotReachTheGuest() throws Exception {
+    CompletableFuture<Void> sent = guests.sendMemory(VM, TARGET);
+    guest.awaitCommand("send");
+    hypervisor.hold("pause");
+    CompletableFuture<Void> pause = guests.pause(VM);
+    hypervisor.awaitHeld();
+    settle(guests.cancelMemory(VM));
+    hypervisor.release();
+    assertRefused(pause);
+    assertRefused(sent);
+    assertThat(guest.commands).containsExactly("cancel", "send", "cancel");
+  }
+
+  @Test
+  void aPauseUnderWayIsWaitedForAndThenCancelled() throws Exception {
+    CompletableFuture<Void> sent = guests.sendMemory(VM, TARGET);
+    guest.awaitCommand("send");
+    guest.holdPause = new CountDownLatch(1);
+    CompletableFuture<Void> pause = guests.pause(VM);
+    guest.awaitCommand("pause");
+    CompletableFuture<Void> cancel = guests.cancelMemory(VM);
+    assertThat(cancel).isNotDone();
+    guest.holdPause.countDown();
+    settle(cancel);
+    assertThat(guest.commands).containsExactly("cancel", "send", "pause", "cancel");
+    assertRefused(sent);
+    pause.cancel(false);
+  }
+
+  @Test
+  void aSendingThatBeginsLateDoesNotBegin() throws Exception {
+    hypervisor.hold("send");
+    CompletableFuture<Void> sent = guests.sendMemory(VM, TARGET);
+    hypervisor.awaitHeld();
+    settle(guests.cancelMemory(VM));
+    hypervisor.release();
+    assertRefused(sent);
+    assertThat(guest.commands).containsExactly("cancel");
+  }
+
+  @Test
+  void theRestIsNotSentAfterTheGuestWasResumed() throws Exception {
+    CompletableFuture<Void> sent = guests.sendMemory(VM, TARGET);
+    guest.awaitCommand("send");
+    hypervisor.hold("finish");
+    CompletableFuture<Void> finish = guests.finishMemory(VM);
+    hypervisor.awaitHeld();
+    settle(guests.resume(VM));
+    hypervisor.release();
+    assertRefused(finish);
+    assertRefused(sent);
+    assertThat(guest.commands).doesNotContain("finish");
+  }
+
+  @Test
+  void nothingIsPausedThatIsNotBeingSent() {
+    assertRefused(guests.pause(VM));
+    assertRefused(guests.finishMemory(VM));
+    assertThat(guest.commands).isEmpty();
+  }
+
+  @Test
+  void theNextSendingIsNotTheCancelledOne() throws Exception {
+    CompletableFuture<Void> first = guests.sendMemory(VM, TARGET);
+    guest.awaitCommand("send");
+    settle(guests.cancelMemory(VM));
+    assertRefused(first);
+    guest.commands.clear();
+    CompletableFuture<Void> second = guests.sendMemory(VM, TARGET);
+    guest.awaitCommand("send");
+    assertThat(second).isNotDone();
+    settle(guests.cancelMemory(VM));
+    assertRefused(second);
+  }
+
+  /** Finds its one guest, after a while for threads of a certain name. */
+  private static final class SlowHypervisor implements Hypervisor {
+    private final Guest guest;
+    private final CountDownLatch held = new CountDownLatch(1);
+    private final CountDownLatch release = new CountDownLatch(1);
+    private volatile String slow = "nobody";
+
+    SlowHypervisor(Guest guest) {
+      this.guest = guest;
+    }
+
+    void hold(String threads) {
+      slow = threads;
+    }
+
+    void awaitHeld() throws InterruptedException {
+      assertThat(held.await(30, TimeUnit.SECONDS)).isTrue();
+    }
+
+    void release() {
+      release.countDown();
+    }
+
+    @Override
+    public String name() {
+      return "slow";
+    }
+
+    @Override
+    public Optional<Guest> find(UUID vm) throws InterruptedException {
+      if (Thread.currentThread().getName().startsWith(slow)) {
+        held.countDown();
+        assertThat(release.await(30, TimeUnit.SECONDS)).isTrue();
+      }
+      return Optional.of(guest);
+    }
+
+    @Override
+    public Guest start(GuestSpec spec, boolean paused) {
+      throw new UnsupportedOperationException();
+    }
+
+    @Override
+    public Guest startIncoming(GuestSpec spec) {
+      throw new UnsupportedOperationException();
+    }
+
+    @Override
+    public List<Guest> guests() {
+      return List.of(guest);
+    }
+
+    @Override
+    public void close() {}
+  }
+
+  /** Runs, for ever, and notes what it is told to do. */
+  private static final class RecordingGuest implements Guest {
+    final List<String> commands = new CopyOnWriteArrayList<>();
+    volatile CountDownLatch holdPause = new CountDownLatch(0);
+
+    void awaitCommand(String command) {
+      org.awaitility.Awaitility.await()
+          .atMost(Duration.ofSeconds(30))
+          .until(() -> commands.contains(command));
+    }
+
+    @Override
+    public UUID vm() {
+      return VM;
+    }
+
+    @Override
+    public State state() {
+      return State.RUNNING;
+    }
+
+    @Override
+    public void pause() {
+      throw new UnsupportedOperationException();
+    }
+
+    @Override
+    public void resume() {
+      commands.add("resume");
+    }
+
+    @Override
+    public void shutdown() {
+      throw new UnsupportedOperationException();
+    }
+
+    @Override
+    public void reset() {
+      throw new UnsupportedOperationException();
+    }
+
+    @Override
+    public void destroy() {
+      commands.add("destroy");
+    }
+
+    @Override
+    public List<String> devices() {
+      return List.of();
+    }
+
+    @Override
+    public SourceDisk source(String device) {
+      throw new UnsupportedOperationException();
+    }
+
+    @Override
+    public void throttle(long bytesPerSecond) {
+      throw new UnsupportedOperationException();
+    }
+
+    @Override
+    public void sendMemory(Path unixSocket, long bytesPerSecond) {
+      commands.add("send");
+    }
+
+    @Override
+    public void pauseForSwitch(Duration downtime) throws InterruptedException {
+      commands.add("pause");
+      assertThat(holdPause.await(30, TimeUnit.SECONDS)).isTrue();
+    }
+
+    @Override
+    public void finishMemory() {
+      commands.add("finish");
+    }
+
+    @Override
+    public void cancelSend() {
+      commands.add("cancel");
+    }
+
+    @Override
+    public MemoryProgress memoryProgress() {
+      return new MemoryProgress(0, 1 << 30, 0);
+    }
+
+    @Override
+    public Path incomingSocket() {
+      throw new UnsupportedOperationException();
+    }
+
+    @Override
+    public void activate() {
+      throw new UnsupportedOperationException();
+    }
+
+    @Override
+    public void announce() {
+      throw new UnsupportedOperationException();
+    }
+
+    @Override
+    public AutoCloseable onChange(Consumer<State> listener) {
+      throw new UnsupportedOperationException();
+    }
+  }
+}
