@@ -9,6 +9,7 @@ import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.MigrationId;
+import io.xenferry.migration.state.MigrationStatus;
 import io.xenferry.migration.state.Plan;
 import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
@@ -89,6 +90,50 @@ class ScenarioTest {
     assertThat(server(source).statuses().getFirst().progress()).isEqualTo(1);
     assertThat(server(source).statuses().getFirst().downtime().orElseThrow())
         .isLessThan(Duration.ofSeconds(1));
+  }
+
+  @Test
+  void successIsToldWhenTheVmIsShownAndNothingIsLeft() {
+    AtomicReference<CompletableFuture<MigrationStatus>> outcome = new AtomicReference<>();
+    List<String> seen = new ArrayList<>();
+    server(source)
+        .start(request(List.of("sr", "sr")))
+        .thenAccept(started -> {
+          outcome.set(started.outcome());
+          started
+              .outcome()
+              .thenAccept(status -> {
+                seen.add(destination.shows(world.vm) ? "shown" : "hidden");
+                seen.add(source.vms.isEmpty() ? "removed" : "still at the source");
+              });
+        });
+    Simulation.drive(
+        world, Duration.ofSeconds(60), () -> outcome.get() != null && outcome.get().isDone());
+    assertThat(seen).containsExactly("shown", "removed");
+  }
+
+  @Test
+  void aDestinationThatDiesAfterItRanDelaysTheSuccessAndNoMore() {
+    AtomicReference<CompletableFuture<MigrationStatus>> outcome = new AtomicReference<>();
+    when(
+        source,
+        "GIVEN",
+        () -> {
+          destination.heldDown = true;
+          destination.crash("after it ran", false);
+        });
+    server(source)
+        .start(request(List.of("sr", "sr")))
+        .thenAccept(started -> outcome.set(started.outcome()));
+    Simulation.drive(
+        world, Duration.ofSeconds(60), () -> outcome.get() != null && outcome.get().isDone());
+    assertThat(outcome.get()).isCompleted();
+    assertThat(guest(destination)).isEqualTo(GuestState.RUNNING);
+    assertThat(state(source)).isEqualTo(State.GIVEN);
+    destination.startServer();
+    run(Duration.ofSeconds(30));
+    assertThat(destination.shows(world.vm)).isTrue();
+    assertThat(source.allEnded()).isTrue();
   }
 
   @Test

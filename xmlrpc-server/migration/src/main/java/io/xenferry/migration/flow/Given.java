@@ -28,8 +28,8 @@ final class Given extends SourceStage {
 
   @Override
   void enter(boolean recovered) {
-    migration.progress(1);
-    migration.outcome().complete(migration.status());
+    migration.progress(0.99);
+    migration.after(this, host().deadlines().step(), this::tell);
     Asking.ask(
         migration,
         this,
@@ -40,7 +40,7 @@ final class Given extends SourceStage {
             return false;
           }
           migration.note(LedgerRow::withSettled);
-          migration.settleIf(State.GIVEN);
+          settle();
           return true;
         });
     if (!migration.row().cleaned() && !migration.row().forced()) {
@@ -50,7 +50,25 @@ final class Given extends SourceStage {
 
   private void cleaned() {
     migration.note(LedgerRow::withCleaned);
+    settle();
+  }
+
+  private void settle() {
+    if (migration.row().settled() && (migration.row().cleaned() || migration.row().forced())) {
+      tell();
+    }
     migration.settleIf(State.GIVEN);
+  }
+
+  /**
+   * Whoever waits hears of it when the VM is shown at the destination and nothing is left here, so
+   * that the next call finds both hosts as they will stay. That is not waited for without end: the
+   * VM is the destination's already.
+   */
+  private void tell() {
+    migration.progress(1);
+    migration.publish();
+    migration.outcome().complete(migration.status());
   }
 
   private List<Effect> cleanUp() {

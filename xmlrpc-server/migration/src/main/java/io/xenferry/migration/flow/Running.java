@@ -6,6 +6,7 @@ import io.xenferry.migration.peer.PeerAnswer;
 import io.xenferry.migration.peer.PeerMessage;
 import io.xenferry.migration.ports.DestinationPorts.ExportSpec;
 import io.xenferry.migration.state.State;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.UUID;
@@ -16,6 +17,7 @@ import java.util.concurrent.CompletableFuture;
  * accounts go; the outcome is kept until the source has acknowledged it.
  */
 final class Running extends DestinationStage {
+  private static final Duration PATIENCE = Duration.ofSeconds(1);
 
   Running(DestinationMigration migration) {
     super(migration, State.RUNNING);
@@ -67,6 +69,7 @@ final class Running extends DestinationStage {
           host().ledger().journal(migration.id()).forEach(entry -> host().ledger().done(entry));
           migration.note(LedgerRow::withCleaned);
           migration.phase("the VM is here");
+          answerAll(migration.answer());
           migration.settleIf(State.RUNNING);
         });
   }
@@ -98,13 +101,23 @@ final class Running extends DestinationStage {
     return switch (message) {
       case PeerMessage.Acknowledge acknowledge -> {
         migration.note(LedgerRow::withSettled);
-        PeerAnswer answer = migration.answer();
-        migration.settleIf(State.RUNNING);
-        yield now(answer);
+        yield acknowledged();
       }
       // A commit that came twice: it has been obeyed.
       case PeerMessage.Commit commit -> now(migration.answer());
       default -> super.on(message);
     };
+  }
+
+  /** The VM is shown within a moment, mostly; the source need not ask twice. */
+  private CompletableFuture<PeerAnswer> acknowledged() {
+    PeerAnswer answer = migration.answer();
+    if (migration.ended()) {
+      migration.settleIf(State.RUNNING);
+      return now(answer);
+    }
+    CompletableFuture<PeerAnswer> waiter = later();
+    migration.after(this, PATIENCE, () -> answerAll(migration.answer()));
+    return waiter;
   }
 }

@@ -33,8 +33,10 @@ public final class SourceMigration extends Migration {
   }
 
   /**
-   * Completes once the VM is the destination's, or with a {@link MigrationException} once it is the
-   * source's again and, if it ran, runs.
+   * Completes once the VM is the destination's and shown there as it is, or with a {@link
+   * MigrationException} once it is the source's again and, if it ran, runs. A destination that runs
+   * the VM and then goes silent, or a clean-up here that does not come to its end, delays the first
+   * by one {@link io.xenferry.migration.state.Deadlines#step} at most.
    */
   public CompletableFuture<MigrationStatus> outcome() {
     return outcome;
