@@ -18,6 +18,8 @@ import java.util.stream.Stream;
  */
 final class Laboratory implements AutoCloseable {
   private static final String NETWORK_A = "127.23.1.";
+  private static final String SERVER = "io.xenferry.server.ServerMain";
+  private static final List<String> JVM_OPTIONS = List.of("-Xmx512m");
 
   private final Path directory;
   private final PrintStream out;
@@ -26,12 +28,19 @@ final class Laboratory implements AutoCloseable {
   private final AtomicBoolean closed = new AtomicBoolean();
 
   Laboratory(Path directory, List<String> serverOptions, PrintStream out) {
+    this(directory, SERVER, serverOptions, out);
+  }
+
+  /**
+   * @param program the main class of both servers
+   */
+  Laboratory(Path directory, String program, List<String> serverOptions, PrintStream out) {
     this.directory = directory;
     this.out = out;
     // Another laboratory on this machine has another last byte; ports are chosen anyway.
     int last = 2 + (int) (ProcessHandle.current().pid() % 120) * 2;
-    alpha = new Site("alpha", directory, NETWORK_A + last, List.of("-Xmx512m"), serverOptions);
-    beta = new Site("beta", directory, NETWORK_A + (last + 1), List.of("-Xmx512m"), serverOptions);
+    alpha = new Site("alpha", directory, NETWORK_A + last, JVM_OPTIONS, program, serverOptions);
+    beta = new Site("beta", directory, NETWORK_A + (last + 1), JVM_OPTIONS, program, serverOptions);
   }
 
   Site alpha() {

@@ -25,19 +25,28 @@ final class Site implements AutoCloseable {
   private final String address;
   private final List<String> options;
   private final List<String> jvmOptions;
+  private final String program;
   private @org.jspecify.annotations.Nullable Process process;
   private Map<String, String> ready = Map.of();
 
   /**
    * @param name for people, and the name of the directory under the laboratory's
    * @param address a loopback address that no other site uses
+   * @param program the main class of the server
    * @param options more options of the server
    */
-  Site(String name, Path parent, String address, List<String> jvmOptions, List<String> options) {
+  Site(
+      String name,
+      Path parent,
+      String address,
+      List<String> jvmOptions,
+      String program,
+      List<String> options) {
     this.name = name;
     this.directory = parent.resolve(name);
     this.address = address;
     this.jvmOptions = List.copyOf(jvmOptions);
+    this.program = program;
     this.options = List.copyOf(options);
   }
 
@@ -100,8 +109,7 @@ final class Site implements AutoCloseable {
     Files.createDirectories(directory);
     Path readyFile = stateDirectory().resolve("ready");
     Files.deleteIfExists(readyFile);
-    List<String> command =
-        new ArrayList<>(Jvm.command(jvmOptions, "io.xenferry.server.ServerMain"));
+    List<String> command = new ArrayList<>(Jvm.command(jvmOptions, program));
     command.addAll(
         List.of(
             "--state-dir",
@@ -154,6 +162,11 @@ final class Site implements AutoCloseable {
     Process p = running();
     p.destroyForcibly();
     p.waitFor();
+  }
+
+  /** Waits until the server has ended by itself. */
+  boolean awaitEnd(Duration limit) throws InterruptedException {
+    return running().waitFor(limit.toMillis(), TimeUnit.MILLISECONDS);
   }
 
   String tailOfLog() {

@@ -1,5 +1,6 @@
 package io.xenferry.server;
 
+import io.xenferry.migration.ledger.Ledger;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.SqliteDatabase;
@@ -20,6 +21,7 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
+import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -72,12 +74,26 @@ public final class ServerMain implements Callable<Integer> {
               + " auto).")
   private String target = "auto";
 
+  private final UnaryOperator<Ledger> ledger;
+
+  /**
+   * @param ledger decorates the server's ledger, for those who watch what is written into it
+   */
+  public ServerMain(UnaryOperator<Ledger> ledger) {
+    this.ledger = ledger;
+  }
+
   public static void main(String[] args) {
+    System.exit(run(new ServerMain(UnaryOperator.identity()), args));
+  }
+
+  /** Runs a server until it is told to end; the exit status. */
+  public static int run(ServerMain server, String... args) {
     // Another jar on the class path brings a logback.xml of its own: ours has a name of its own.
     if (System.getProperty("logback.configurationFile") == null) {
       System.setProperty("logback.configurationFile", "xenferry-logback.xml");
     }
-    System.exit(new CommandLine(new ServerMain()).execute(args));
+    return new CommandLine(server).execute(args);
   }
 
   @Override
@@ -152,10 +168,10 @@ public final class ServerMain implements Callable<Integer> {
     }
   }
 
-  private static XenFerryServer open(ServerConfig config, ObjectDatabase db)
+  private XenFerryServer open(ServerConfig config, ObjectDatabase db)
       throws IOException, XenApiException, InterruptedException {
     try {
-      return new XenFerryServer(config, db, Clock.systemUTC());
+      return new XenFerryServer(config, db, Clock.systemUTC(), ledger);
     } catch (IOException | XenApiException | InterruptedException | RuntimeException e) {
       db.close();
       throw e;

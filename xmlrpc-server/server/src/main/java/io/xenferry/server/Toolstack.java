@@ -38,6 +38,7 @@ import java.nio.file.Path;
 import java.time.Instant;
 import java.util.List;
 import java.util.ServiceLoader;
+import java.util.function.UnaryOperator;
 
 /**
  * What makes this server more than a database: the ledger with its gate, storage, VMs, migrations;
@@ -66,6 +67,7 @@ final class Toolstack implements AutoCloseable {
 
   /**
    * @param port of this server's TLS listener
+   * @param decorator of the ledger that everything here uses
    */
   Toolstack(
       ServerConfig config,
@@ -73,7 +75,8 @@ final class Toolstack implements AutoCloseable {
       Registry registry,
       AllowedOperations allowed,
       Certificate certificate,
-      int port)
+      int port,
+      UnaryOperator<Ledger> decorator)
       throws IOException, XenApiException {
     ObjectDatabase database = context.db();
     Path state = config.stateDirectory();
@@ -82,12 +85,13 @@ final class Toolstack implements AutoCloseable {
     Ref<Host> host = new Ref<>(hostRow.ref());
     String hostUuid = database.snapshot().get(host, Host.UUID);
     ledger =
-        SqliteLedger.open(
-            state.resolve("ledger.db"),
-            state.resolve("ledger.marker"),
-            hostUuid,
-            new SecureRandomness(),
-            Instant::now);
+        decorator.apply(
+            SqliteLedger.open(
+                state.resolve("ledger.db"),
+                state.resolve("ledger.marker"),
+                hostUuid,
+                new SecureRandomness(),
+                Instant::now));
     String boot = Files.readString(BOOT_ID).strip();
     Gate gate = new Gate(ledger, boot);
     InetAddress address = InetAddress.getByName(config.listen().address());

@@ -1,6 +1,7 @@
 package io.xenferry.server;
 
 import io.xenferry.migration.Coordinator;
+import io.xenferry.migration.ledger.Ledger;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.server.boot.FirstStart;
@@ -29,6 +30,7 @@ import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Clock;
 import java.util.OptionalInt;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.function.UnaryOperator;
 
 /**
  * A server, put together in one place. It runs when the constructor returns, and owns the database
@@ -49,6 +51,15 @@ public final class XenFerryServer implements AutoCloseable {
   private final Toolstack toolstack;
 
   public XenFerryServer(ServerConfig config, ObjectDatabase db, Clock clock)
+      throws IOException, XenApiException, InterruptedException {
+    this(config, db, clock, UnaryOperator.identity());
+  }
+
+  /**
+   * @param ledger decorates the ledger, for those who watch what is written into it
+   */
+  public XenFerryServer(
+      ServerConfig config, ObjectDatabase db, Clock clock, UnaryOperator<Ledger> ledger)
       throws IOException, XenApiException, InterruptedException {
     prepare(config.stateDirectory());
     certificate = Certificate.in(config.stateDirectory());
@@ -74,7 +85,7 @@ public final class XenFerryServer implements AutoCloseable {
             (body, stream, origin) ->
                 java.util.Objects.requireNonNull(xe.get()).serve(body, stream, origin));
     http.bind();
-    toolstack = new Toolstack(config, context, registry, allowed, certificate, http.port());
+    toolstack = new Toolstack(config, context, registry, allowed, certificate, http.port(), ledger);
     toolstack.mount(http.router());
     xe.set(
         new CliServer(

@@ -1,0 +1,16 @@
+package io.xenferry.packaging;
+
+import io.xenferry.server.ServerMain;
+import java.nio.file.Path;
+import java.util.List;
+
+/** The server itself, but for a ledger that ends it when a {@link Fault} says so. */
+final class FaultyServer {
+  private FaultyServer() {}
+
+  public static void main(String[] arguments) {
+    List<String> words = List.of(arguments);
+    Path state = Path.of(words.get(words.indexOf("--state-dir") + 1));
+    System.exit(ServerMain.run(new ServerMain(real -> new FatalLedger(real, state)), arguments));
+  }
+}

@@ -1,0 +1,390 @@
+package io.xenferry.packaging;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.awaitility.Awaitility.await;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import io.xenferry.guest.Verdict;
+import io.xenferry.guest.Verifier;
+import io.xenferry.model.XenApiException;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Properties;
+import java.util.TreeMap;
+import java.util.stream.Stream;
+
+/**
+ * A laboratory with a VM that never stops writing, moves of it, and what must hold after each:
+ * looked at from outside, at the files, processes, targets and records of both sites.
+ */
+final class Moves implements AutoCloseable {
+  static final PrintStream QUIET =
+      new PrintStream(OutputStream.nullOutputStream(), true, StandardCharsets.UTF_8);
+
+  /** Both servers and everything they start, on a machine that does other things as well. */
+  private static final Duration PATIENCE = Duration.ofSeconds(90);
+
+  private static final long WRITTEN = 16_384;
+
+  private final Path directory;
+  private final Laboratory lab;
+  private String vm = "";
+
+  /**
+   * @param program the main class of both servers
+   */
+  Moves(String program, String... serverOptions) throws IOException {
+    // Short: the guests' Unix sockets lie in it, and a socket's path has 107 bytes at most.
+    directory = Files.createTempDirectory(Path.of("/tmp"), "xf");
+    lab = new Laboratory(directory, program, List.of(serverOptions), QUIET);
+  }
+
+  Laboratory lab() {
+    return lab;
+  }
+
+  String vm() {
+    return vm;
+  }
+
+  List<Site> sites() {
+    return List.of(lab.alpha(), lab.beta());
+  }
+
+  Site other(Site site) {
+    return site == lab.alpha() ? lab.beta() : lab.alpha();
+  }
+
+  /** Starts both servers, makes their SRs, and a VM with one disk. */
+  void install(String diskSize) throws Exception {
+    lab.start();
+    for (Site site : sites()) {
+      Xe.local(site)
+          .run(
+              "sr-create",
+              "name-label=local",
+              "type=file",
+              "device-config:location=" + site.directory().resolve("sr"));
+    }
+    Xe alpha = Xe.local(lab.alpha());
+    vm = alpha.run("vm-install", "template=Other install media", "new-name-label=busy");
+    String vdi =
+        alpha.run(
+            "vdi-create",
+            "sr-uuid=" + alpha.run("sr-list", "--minimal"),
+            "name-label=disk",
+            "virtual-size=" + diskSize);
+    alpha.run("vbd-create", "vm-uuid=" + vm, "vdi-uuid=" + vdi, "device=0");
+    alpha.run(
+        "vif-create",
+        "vm-uuid=" + vm,
+        "network-uuid=" + alpha.run("network-list", "--minimal"),
+        "device=0",
+        "mac=random");
+    alpha.run(
+        "vm-param-set",
+        "uuid=" + vm,
+        "platform:xenferry:ledger=" + lab.ledger(),
+        "platform:xenferry:workload-rate=1048576");
+  }
+
+  /** Starts the VM, and waits until it has written something. */
+  void start() throws Exception {
+    Xe.local(lab.alpha()).run("vm-start", "uuid=" + vm);
+    await()
+        .atMost(Duration.ofSeconds(60))
+        .until(() -> Files.exists(lab.ledger()) && Files.size(lab.ledger()) > WRITTEN);
+  }
+
+  /** Begins to move the VM by xe. */
+  Xe.Running move(Site from, String... options) throws Exception {
+    Site to = other(from);
+    List<String> command =
+        new ArrayList<>(
+            List.of(
+                "vm-migrate",
+                "uuid=" + vm,
+                "remote-master=" + to.hostAndPort(),
+                "remote-username=root",
+                "remote-password=" + to.rootPassword(),
+                "live=true"));
+    try (Api here = new Api(from);
+        Api there = new Api(to)) {
+      String sr = sr(there);
+      String network = there.text("network.get_uuid", there.texts("network.get_all").getFirst());
+      String ref = here.text("VM.get_by_uuid", vm);
+      for (String vbd : here.texts("VM.get_VBDs", ref)) {
+        String vdi = here.text("VDI.get_uuid", here.text("VBD.get_VDI", vbd));
+        command.add("vdi:" + vdi + "=" + sr);
+      }
+      for (String vif : here.texts("VM.get_VIFs", ref)) {
+        command.add("vif:" + here.text("VIF.get_uuid", vif) + "=" + network);
+      }
+    }
+    command.addAll(List.of(options));
+    return Xe.local(from).start(command.toArray(String[]::new));
+  }
+
+  private static String sr(Api site) throws XenApiException {
+    for (String sr : site.texts("SR.get_all")) {
+      if (site.text("SR.get_type", sr).equals("file")) {
+        return site.text("SR.get_uuid", sr);
+      }
+    }
+    throw new AssertionError("no SR");
+  }
+
+  /** Waits until the move from the site is where its phase, or its state, is so called. */
+  void awaitPhase(Site from, String phase) {
+    try (Rest rest = new Rest(from)) {
+      await()
+          .atMost(PATIENCE)
+          .until(() -> {
+            for (JsonNode status : rest.get("/v1/migrations")) {
+              if (!status.path("ended").asBoolean()
+                  && (status.path("phase").asText().contains(phase)
+                      || status.path("state").asText().equals(phase))) {
+                return true;
+              }
+            }
+            return false;
+          });
+    }
+  }
+
+  /** The migrations of a site by their ids: role, state, and whether it has ended. */
+  private static Map<String, String> migrations(Site site)
+      throws IOException, InterruptedException {
+    Map<String, String> all = new TreeMap<>();
+    try (Rest rest = new Rest(site)) {
+      for (JsonNode status : rest.get("/v1/migrations")) {
+        all.put(
+            status.path("migration").asText(),
+            status.path("role").asText()
+                + " "
+                + status.path("state").asText()
+                + (status.path("ended").asBoolean() ? " ended" : ""));
+      }
+    }
+    return all;
+  }
+
+  /** Waits until both ledgers have come to rest. */
+  void awaitRest() {
+    for (Site site : sites()) {
+      try {
+        await()
+            .atMost(PATIENCE)
+            .ignoreExceptions()
+            .until(() -> migrations(site).values().stream().allMatch(s -> s.endsWith(" ended")));
+      } catch (org.awaitility.core.ConditionTimeoutException e) {
+        throw new AssertionError(describe(), e);
+      }
+    }
+  }
+
+  /** What both sites say, for the message of a test that fails. */
+  String describe() {
+    StringBuilder text = new StringBuilder();
+    for (Site site : sites()) {
+      text.append("\n--- ").append(site.name()).append(": ");
+      try (Rest rest = new Rest(site)) {
+        text.append(rest.get("/v1/migrations").toPrettyString());
+      } catch (IOException | IllegalStateException e) {
+        text.append(e);
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+      }
+      text.append('\n').append(site.tailOfLog());
+    }
+    return text.toString();
+  }
+
+  /** HALTED, Running and so on, as the site has it; absent where it does not have the VM. */
+  Optional<String> powerState(Site site) throws Exception {
+    try (Api api = new Api(site)) {
+      return Optional.of(api.text("VM.get_power_state", api.text("VM.get_by_uuid", vm)));
+    } catch (XenApiException e) {
+      if (e.code().equals("UUID_INVALID")) {
+        return Optional.empty();
+      }
+      throw e;
+    }
+  }
+
+  /** The one site that has the VM, which must run there. */
+  Site owner() throws Exception {
+    Map<String, Optional<String>> states = new TreeMap<>();
+    for (Site site : sites()) {
+      states.put(site.name(), powerState(site));
+    }
+    assertThat(states.values())
+        .as("where the VM is: " + states)
+        .containsExactlyInAnyOrder(Optional.of("Running"), Optional.empty());
+    return states.get(lab.alpha().name()).isPresent() ? lab.alpha() : lab.beta();
+  }
+
+  /** Both sites tell the same story of every migration that both know. */
+  void assertAgreed() throws Exception {
+    Map<String, String> alpha = migrations(lab.alpha());
+    Map<String, String> beta = migrations(lab.beta());
+    for (String id : alpha.keySet()) {
+      String here = alpha.get(id);
+      String there = beta.get(id);
+      if (there != null) {
+        assertThat(here.contains("GIVEN") || there.contains("GIVEN"))
+            .as("migration " + id + ": " + here + ", " + there)
+            .isEqualTo(here.contains("RUNNING") || there.contains("RUNNING"));
+      }
+    }
+  }
+
+  /** Pauses the VM, compares every acknowledged write with its disk, and lets it go on. */
+  void assertNothingLost(Site owner) throws Exception {
+    try (Api api = new Api(owner)) {
+      String ref = api.text("VM.get_by_uuid", vm);
+      boolean running = api.text("VM.get_power_state", ref).equals("Running");
+      if (running) {
+        api.text("VM.pause", ref);
+      }
+      List<Path> images = new ArrayList<>();
+      for (String vbd : api.texts("VM.get_VBDs", ref)) {
+        images.add(lab.image(owner, api.text("VDI.get_uuid", api.text("VBD.get_VDI", vbd))));
+      }
+      Verdict verdict = Verifier.verify(lab.ledger(), images);
+      if (running) {
+        api.text("VM.unpause", ref);
+      }
+      assertThat(verdict.good()).as(verdict.toString()).isTrue();
+      assertThat(verdict.acknowledged()).isPositive();
+    }
+  }
+
+  /** Waits until the guest writes again. */
+  void assertWrites() throws IOException {
+    long before = Files.size(lab.ledger());
+    await().atMost(Duration.ofSeconds(60)).until(() -> Files.size(lab.ledger()) > before);
+  }
+
+  /** A site that does not own the VM has no record, disk, image, target, account or guest of it. */
+  void assertNothingLeft(Site site) throws Exception {
+    assertThat(powerState(site)).as("record at " + site.name()).isEmpty();
+    try (Api api = new Api(site)) {
+      assertThat(api.texts("VDI.get_all")).as("disks at " + site.name()).isEmpty();
+      assertThat(api.texts("VBD.get_all")).as("VBDs at " + site.name()).isEmpty();
+    }
+    assertThat(entries(site.directory().resolve("sr"), ".raw"))
+        .as("images at " + site.name())
+        .isEmpty();
+    assertThat(guests(site)).as("guests at " + site.name()).isEmpty();
+  }
+
+  /** Whoever owns the VM: no export is left after a move, and no dirty log. */
+  void assertNoExports(Site site) throws Exception {
+    Path state = site.stateDirectory();
+    assertThat(entries(state.resolve("exports"), "")).as("exports of " + site.name()).isEmpty();
+    assertThat(entries(state.resolve("dirty"), "")).as("dirty logs of " + site.name()).isEmpty();
+    Path note = state.resolve("tgtd").resolve("tgtd.properties");
+    if (Files.exists(note)) {
+      String control = properties(note).getProperty("control");
+      assertThat(tgtadm(control, "target")).as("targets of " + site.name()).isEmpty();
+      assertThat(tgtadm(control, "account").replace("Account list:", "").strip())
+          .as("accounts of " + site.name())
+          .isEmpty();
+    }
+  }
+
+  private static String tgtadm(String control, String mode) throws Exception {
+    Process tgtadm =
+        new ProcessBuilder(
+                "tgtadm", "-C", control, "--lld", "iscsi", "--mode", mode, "--op", "show")
+            .redirectErrorStream(true)
+            .start();
+    String out = new String(tgtadm.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+    assertThat(tgtadm.waitFor()).as(out).isZero();
+    return out.strip();
+  }
+
+  static Properties properties(Path file) throws IOException {
+    Properties properties = new Properties();
+    try (var in = Files.newInputStream(file)) {
+      properties.load(in);
+    }
+    return properties;
+  }
+
+  private static List<Path> entries(Path directory, String suffix) throws IOException {
+    if (!Files.isDirectory(directory)) {
+      return List.of();
+    }
+    try (Stream<Path> files = Files.list(directory)) {
+      return files.filter(file -> file.toString().endsWith(suffix)).toList();
+    }
+  }
+
+  /** Command lines of the living guests of a site. */
+  static List<String> guests(Site site) throws IOException {
+    String directory = site.stateDirectory().resolve("guests").toString();
+    List<String> found = new ArrayList<>();
+    try (Stream<Path> processes = Files.list(Path.of("/proc"))) {
+      for (Path process : processes.filter(p -> p.resolve("cmdline").toFile().exists()).toList()) {
+        if (process.getFileName().toString().matches("[0-9]+")) {
+          String command = commandLine(process);
+          if (command.contains(directory)) {
+            found.add(process.getFileName() + " " + command.replace('\0', ' '));
+          }
+        }
+      }
+    }
+    return found;
+  }
+
+  private static String commandLine(Path process) throws IOException {
+    try {
+      return Files.readString(process.resolve("cmdline"), StandardCharsets.ISO_8859_1);
+    } catch (NoSuchFileException e) {
+      return "";
+    } catch (IOException e) {
+      // ESRCH: it ended while it was read.
+      if (Files.exists(process)) {
+        throw e;
+      }
+      return "";
+    }
+  }
+
+  /** All that must hold after a move, whichever way it went. */
+  Site assertWell() throws Exception {
+    awaitRest();
+    Site owner = owner();
+    assertAgreed();
+    assertNothingLeft(other(owner));
+    for (Site site : sites()) {
+      assertNoExports(site);
+    }
+    assertNothingLost(owner);
+    assertWrites();
+    return owner;
+  }
+
+  @Override
+  public void close() throws IOException {
+    lab.close();
+    try (Stream<Path> files = Files.walk(directory)) {
+      for (Path file : (Iterable<Path>) files.sorted(Comparator.reverseOrder())::iterator) {
+        Files.deleteIfExists(file);
+      }
+    }
+  }
+}
