@@ -373,7 +373,7 @@ public final class CopyJob {
     double remaining = 0;
     for (int i = 0; i < figures.size(); i++) {
       CopySnapshot.Disk figure = figures.get(i);
-      double weight = Math.max(1, disks.get(i).allocated());
+      double weight = Math.max(1, disks.get(i).weight());
       weighted += weight * disks.get(i).progress();
       weights += weight;
       rate += figure.bytesPerSecond();

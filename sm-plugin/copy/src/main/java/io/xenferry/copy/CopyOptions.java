@@ -1,6 +1,7 @@
 package io.xenferry.copy;
 
 import java.time.Duration;
+import java.util.function.Consumer;
 
 /**
  * How a job copies. Every value is positive unless said otherwise.
@@ -64,122 +65,76 @@ public record CopyOptions(
           Verify.NOTHING,
           WriteOrderingPoint.Timing.DEFAULT);
 
-  public CopyOptions withDepth(int depth) {
-    return new CopyOptions(
-        depth,
-        downtimeBudget,
-        passLimit,
-        resumeWindow,
-        firstRetry,
-        lastRetry,
-        openDeadline,
-        restInterval,
-        flushInterval,
-        diskBytesPerSecond,
-        digests,
-        verify,
-        timing);
+  public CopyOptions withDepth(int value) {
+    return change(c -> c.depth = value);
   }
 
-  public CopyOptions withDowntimeBudget(Duration downtimeBudget) {
-    return new CopyOptions(
-        depth,
-        downtimeBudget,
-        passLimit,
-        resumeWindow,
-        firstRetry,
-        lastRetry,
-        openDeadline,
-        restInterval,
-        flushInterval,
-        diskBytesPerSecond,
-        digests,
-        verify,
-        timing);
+  public CopyOptions withDowntimeBudget(Duration value) {
+    return change(c -> c.downtimeBudget = value);
   }
 
-  public CopyOptions withPassLimit(int passLimit) {
-    return new CopyOptions(
-        depth,
-        downtimeBudget,
-        passLimit,
-        resumeWindow,
-        firstRetry,
-        lastRetry,
-        openDeadline,
-        restInterval,
-        flushInterval,
-        diskBytesPerSecond,
-        digests,
-        verify,
-        timing);
+  public CopyOptions withPassLimit(int value) {
+    return change(c -> c.passLimit = value);
   }
 
-  public CopyOptions withResumeWindow(Duration resumeWindow) {
-    return new CopyOptions(
-        depth,
-        downtimeBudget,
-        passLimit,
-        resumeWindow,
-        firstRetry,
-        lastRetry,
-        openDeadline,
-        restInterval,
-        flushInterval,
-        diskBytesPerSecond,
-        digests,
-        verify,
-        timing);
+  public CopyOptions withResumeWindow(Duration value) {
+    return change(c -> c.resumeWindow = value);
   }
 
-  public CopyOptions withDiskBytesPerSecond(long diskBytesPerSecond) {
-    return new CopyOptions(
-        depth,
-        downtimeBudget,
-        passLimit,
-        resumeWindow,
-        firstRetry,
-        lastRetry,
-        openDeadline,
-        restInterval,
-        flushInterval,
-        diskBytesPerSecond,
-        digests,
-        verify,
-        timing);
+  public CopyOptions withDiskBytesPerSecond(long value) {
+    return change(c -> c.diskBytesPerSecond = value);
   }
 
-  public CopyOptions withVerify(boolean digests, Verify verify) {
-    return new CopyOptions(
-        depth,
-        downtimeBudget,
-        passLimit,
-        resumeWindow,
-        firstRetry,
-        lastRetry,
-        openDeadline,
-        restInterval,
-        flushInterval,
-        diskBytesPerSecond,
-        digests,
-        verify,
-        timing);
+  public CopyOptions withVerify(boolean keepDigests, Verify what) {
+    return change(c -> {
+      c.digests = keepDigests;
+      c.verify = what;
+    });
   }
 
-  public CopyOptions withTiming(WriteOrderingPoint.Timing timing) {
+  public CopyOptions withTiming(WriteOrderingPoint.Timing value) {
+    return change(c -> c.timing = value);
+  }
+
+  private CopyOptions change(Consumer<Changed> change) {
+    Changed changed = new Changed(this);
+    change.accept(changed);
     return new CopyOptions(
-        depth,
-        downtimeBudget,
-        passLimit,
-        resumeWindow,
+        changed.depth,
+        changed.downtimeBudget,
+        changed.passLimit,
+        changed.resumeWindow,
         firstRetry,
         lastRetry,
         openDeadline,
         restInterval,
         flushInterval,
-        diskBytesPerSecond,
-        digests,
-        verify,
-        timing);
+        changed.diskBytesPerSecond,
+        changed.digests,
+        changed.verify,
+        changed.timing);
+  }
+
+  /** The values that have a {@code with…} method. */
+  private static final class Changed {
+    int depth;
+    Duration downtimeBudget;
+    int passLimit;
+    Duration resumeWindow;
+    long diskBytesPerSecond;
+    boolean digests;
+    Verify verify;
+    WriteOrderingPoint.Timing timing;
+
+    Changed(CopyOptions from) {
+      depth = from.depth;
+      downtimeBudget = from.downtimeBudget;
+      passLimit = from.passLimit;
+      resumeWindow = from.resumeWindow;
+      diskBytesPerSecond = from.diskBytesPerSecond;
+      digests = from.digests;
+      verify = from.verify;
+      timing = from.timing;
+    }
   }
 }

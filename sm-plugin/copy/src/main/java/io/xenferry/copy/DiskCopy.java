@@ -5,7 +5,6 @@ import io.xenferry.block.BlockException;
 import io.xenferry.block.Range;
 import io.xenferry.copy.Flight.Transfer;
 import io.xenferry.time.Scheduler;
-import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.BitSet;
@@ -27,17 +26,8 @@ import org.jspecify.annotations.Nullable;
  * A lost destination stops COPYING and ENDING where they are; they go on when it is back. Confined
  * to the job's scheduler.
  */
-final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Owner {
-  /** One zero request may cover so much; tgtd answers it as fast as a write of a few blocks. */
-  private static final int LARGEST_ZERO = 32 << 20;
-
-  /** So many failed requests without a clean pass between them end the job. */
-  private static final int FAILURES_ALLOWED = 16;
-
+final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Owner, Pump.Owner {
   private static final Duration AFTER_FAILURE = Duration.ofMillis(50);
-
-  /** A dirty set that keeps more than this share from one pass to the next does not converge. */
-  private static final double SHRINKS = 0.8;
 
   enum State {
     OPENING,
@@ -54,30 +44,21 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
   final ByteRate rate;
   private final CopyJob job;
   private final CopyOptions options;
-  private final BufferPool buffers;
-  private final ByteRate total;
   private final Scheduler scheduler;
   private final DestinationLink link;
+  private final Pump pump;
   private final DiskCounters counters = new DiskCounters();
+  private final Failures failures = new Failures();
+  private final Forecast forecast;
   private final BitSet sentInDrain = new BitSet();
   private final boolean resumed;
 
   private State state = State.OPENING;
   private SourceDisk.@Nullable Pass pass;
   private Scheduler.@Nullable Cancellable restTimer;
-  private int cursor;
-  private int inFlight;
-  private int failures;
-  private int failuresBefore;
-  private int throttles;
-  private boolean waitsForRate;
-  private boolean waitsForBuffer;
-  private boolean holdOff;
   private boolean draining;
   private boolean passIsFrozen;
   private boolean sourceLost;
-  private boolean firstPassDone;
-  private long left;
 
   DiskCopy(
       CopyJob job,
@@ -89,8 +70,6 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
     this.job = job;
     this.plan = plan;
     this.options = options;
-    this.buffers = buffers;
-    this.total = total;
     this.scheduler = scheduler;
     this.rate = ByteRate.of(options.diskBytesPerSecond());
     this.resumed = plan.log().begun();
@@ -104,7 +83,8 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
             options.digests() || options.verify() != CopyOptions.Verify.NOTHING,
             this);
     this.link = new DestinationLink(plan, options, scheduler, point, this);
-    this.left = plan.source().size();
+    this.pump = new Pump(this, point, options, buffers, rate, total, scheduler, counters);
+    this.forecast = new Forecast(options, counters, plan.source().size());
   }
 
   void start() {
@@ -122,10 +102,7 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
     switch (state) {
       case OPENING, RESTING -> beginPass();
       case ENDING -> sendAgain();
-      case COPYING -> {
-        cursor = 0;
-        pump();
-      }
+      case COPYING -> pump.restart();
       case BEGINNING, DRAINED, STOPPED -> {}
     }
   }
@@ -178,14 +155,14 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
   }
 
   private void beginFailed(@Nullable Throwable failure) {
-    if (++failures > FAILURES_ALLOWED) {
+    if (!failures.bear()) {
       job.fail(
           new CopyException(
               CopyException.Kind.SOURCE, name() + ": the source begins no pass: " + failure));
       return;
     }
     scheduler.schedule(
-        AFTER_FAILURE.multipliedBy(failures),
+        AFTER_FAILURE.multipliedBy(failures.count()),
         () -> {
           if (state == State.BEGINNING) {
             beginPass();
@@ -215,10 +192,9 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
             return;
           }
           state = State.COPYING;
-          cursor = 0;
-          failuresBefore = failures;
+          failures.passBegins();
           counters.passBegins(scheduler.nanoTime(), point.dirtyBytes());
-          pump();
+          pump.restart();
         }));
   }
 
@@ -237,86 +213,31 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
     return gaps;
   }
 
-  /** Keeps as many transfers going as depth, buffers and rates allow. */
-  void pump() {
+  // ---- what the pump asks and tells
+
+  @Override
+  public @Nullable BlockBackend content() {
     SourceDisk.Pass running = pass;
-    if (state != State.COPYING
-        || running == null
-        || job.paused()
-        || holdOff
-        || !point.attached()
-        || waitsForRate
-        || waitsForBuffer) {
-      return;
-    }
-    while (inFlight < options.depth() && !sourceLost) {
-      if (waitForRate()) {
-        return;
-      }
-      long asked = scheduler.nanoTime();
-      ByteBuffer buffer = buffers.acquire(() -> scheduler.execute(() -> bufferFree(asked)));
-      if (buffer == null) {
-        waitsForBuffer = true;
-        return;
-      }
-      BlockMap map = point.map();
-      Transfer transfer =
-          point.lockNext(
-              cursor,
-              buffers.bufferSize() / map.blockSize(),
-              Math.max(1, LARGEST_ZERO / map.blockSize()));
-      if (transfer == null) {
-        buffers.release(buffer);
-        break;
-      }
-      cursor = transfer.endBlock;
-      inFlight++;
-      long charged = transfer.hole ? 0 : transfer.length;
-      rate.take(charged);
-      total.take(charged);
-      boolean skip = plan.knownZero() && !resumed && !firstPassDone;
-      point.send(transfer, running.content(), buffer, skip, () -> sent(transfer, buffer, charged));
-    }
-    if (inFlight == 0) {
-      endPass();
-    }
+    return state != State.COPYING || running == null || job.paused() ? null : running.content();
   }
 
-  private boolean waitForRate() {
-    long now = scheduler.nanoTime();
-    long wait = Math.max(rate.delay(now), total.delay(now));
-    if (wait == 0) {
-      return false;
-    }
-    waitsForRate = true;
-    // A limit that is changed meanwhile shall not be noticed only after a long sleep.
-    long step = Math.min(wait, Duration.ofMillis(100).toNanos());
-    scheduler.schedule(
-        Duration.ofNanos(step),
-        () -> {
-          waitsForRate = false;
-          counters.rateNanos += step;
-          pump();
-        });
-    return true;
+  @Override
+  public boolean sourceLost() {
+    return sourceLost;
   }
 
-  private void bufferFree(long asked) {
-    waitsForBuffer = false;
-    counters.bufferNanos += scheduler.nanoTime() - asked;
-    pump();
+  @Override
+  public boolean skipZeroes() {
+    return plan.knownZero() && !resumed && !forecast.firstPassDone();
   }
 
-  private void sent(Transfer transfer, ByteBuffer buffer, long charged) {
-    inFlight--;
-    if (transfer.lost) {
-      buffers.discard();
-    } else {
-      buffers.release(buffer);
-    }
-    counters.count(transfer);
-    rate.take(transfer.bytesSent - charged);
-    total.take(transfer.bytesSent - charged);
+  /** Something changed that may let more be sent. */
+  void pump() {
+    pump.run();
+  }
+
+  @Override
+  public void sent(Transfer transfer) {
     if (draining) {
       sentInDrain.set(transfer.firstBlock, transfer.endBlock);
     }
@@ -325,21 +246,25 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
     } else if (transfer.destinationFailure != null && !transfer.lost) {
       destinationRefused(transfer.destinationFailure);
     }
-    pump();
+  }
+
+  @Override
+  public void idle() {
+    endPass();
   }
 
   private void sourceFailed(BlockException failure) {
     if (state == State.STOPPED) {
       return;
     }
-    if (++failures > FAILURES_ALLOWED) {
+    if (!failures.bear()) {
       job.fail(
           new CopyException(
               CopyException.Kind.SOURCE_READ, name() + ": the source cannot be read", failure));
     } else if (CopyException.isDead(failure.kind())) {
       sourceLost = true;
     } else {
-      pauseBriefly();
+      pump.holdOff(AFTER_FAILURE);
     }
   }
 
@@ -347,32 +272,12 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
     if (state == State.STOPPED || CopyException.isDead(failure.kind())) {
       return;
     }
-    CopyException.Kind kind =
-        switch (failure.kind()) {
-          case NO_SPACE -> CopyException.Kind.DESTINATION_FULL;
-          case READ_ONLY -> CopyException.Kind.DESTINATION_REFUSED;
-          case OUT_OF_RANGE -> CopyException.Kind.DESTINATION_UNFIT;
-          case IO, BUSY, TIMEOUT, LOST, RESET, CLOSED, PROTOCOL, ACCESS ->
-              CopyException.Kind.DESTINATION_IO;
-        };
-    if (failure.kind() == BlockException.Kind.BUSY) {
-      pauseBriefly(); // not counted: it says itself that it will pass
-    } else if (kind != CopyException.Kind.DESTINATION_IO || ++failures > FAILURES_ALLOWED) {
-      job.fail(new CopyException(kind, name() + ": " + failure.getMessage(), failure));
+    if (failures.bearRefusal(failure)) {
+      pump.holdOff(AFTER_FAILURE);
     } else {
-      pauseBriefly();
-    }
-  }
-
-  private void pauseBriefly() {
-    if (!holdOff) {
-      holdOff = true;
-      scheduler.schedule(
-          AFTER_FAILURE,
-          () -> {
-            holdOff = false;
-            pump();
-          });
+      job.fail(
+          new CopyException(
+              Failures.meaning(failure), name() + ": " + failure.getMessage(), failure));
     }
   }
 
@@ -411,8 +316,7 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
   private void sendAgain() {
     if (state == State.ENDING) {
       state = State.COPYING;
-      cursor = 0;
-      pump();
+      pump.restart();
     }
   }
 
@@ -436,17 +340,15 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
   }
 
   private void passEnded(long dirtyAtSource) {
-    left = dirtyAtSource + point.dirtyBytes();
+    forecast.left(dirtyAtSource + point.dirtyBytes());
     if (sourceLost) {
       state = State.BEGINNING;
       beginFailed(null);
       return;
     }
-    firstPassDone = true;
-    if (failures == failuresBefore) {
-      failures = 0;
-    }
-    counters.passEnds(scheduler.nanoTime(), left);
+    forecast.passDone();
+    failures.passEnds();
+    counters.passEnds(scheduler.nanoTime(), forecast.left());
     if (draining) {
       if (passIsFrozen && point.settled() && point.booksAgree()) {
         state = State.DRAINED;
@@ -459,7 +361,7 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
       }
       return;
     }
-    if (fits() || limitReached()) {
+    if (fits() || forecast.limitReached()) {
       rest(options.restInterval());
     } else {
       askForThrottle();
@@ -469,14 +371,9 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
   }
 
   private void askForThrottle() {
-    int passes = counters.passCount();
-    if (passes >= 3
-        && left > SHRINKS * counters.dirtyOfPassBefore(0)
-        && counters.dirtyOfPassBefore(0) > SHRINKS * counters.dirtyOfPassBefore(1)) {
-      long rateNow = counters.rate(scheduler.nanoTime());
-      long suggested = Math.max(1 << 20, rateNow >> ++throttles);
-      job.notConverging(this, counters.dirtyRate, suggested);
-    }
+    forecast
+        .throttle(scheduler.nanoTime())
+        .ifPresent(suggested -> job.notConverging(this, counters.dirtyRate, suggested));
   }
 
   private void rest(Duration interval) {
@@ -500,8 +397,8 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
               if (state != State.RESTING) {
                 return;
               }
-              left = (dirty == null ? 0 : dirty) + point.dirtyBytes();
-              if ((left > 0 || draining) && point.attached() && !job.paused()) {
+              forecast.left((dirty == null ? 0 : dirty) + point.dirtyBytes());
+              if ((forecast.left() > 0 || draining) && point.attached() && !job.paused()) {
                 beginPass();
               } else {
                 rest(interval);
@@ -572,44 +469,33 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
     return state != State.OPENING && state != State.STOPPED && !link.connected();
   }
 
-  boolean limitReached() {
-    return counters.passCount() >= options.passLimit();
-  }
-
   boolean readyToSwitch() {
-    return firstPassDone && state != State.OPENING && (fits() || limitReached());
+    return forecast.firstPassDone()
+        && state != State.OPENING
+        && (fits() || forecast.limitReached());
   }
 
   boolean fits() {
-    return firstPassDone && predictedDowntime().compareTo(options.downtimeBudget()) <= 0;
+    return forecast.fits(scheduler.nanoTime());
   }
 
   Duration predictedDowntime() {
-    long rateNow = Math.max(1, counters.rate(scheduler.nanoTime()));
-    double seconds = (double) left / rateNow;
-    return Duration.ofNanos((long) (Math.min(seconds, 1e6) * 1e9) + counters.flushNanos);
+    return forecast.downtime(scheduler.nanoTime());
   }
 
-  long allocated() {
-    return firstPassDone ? counters.allocated : Math.max(counters.passDirty(), 1);
+  /** What the disk counts in the progress of the whole job. */
+  long weight() {
+    return forecast.weight();
   }
 
-  /** The share of the first pass that is done; after it, how near to nothing the rest is. */
   double progress() {
-    if (state == State.DRAINED) {
-      return 0.99;
-    }
-    if (!firstPassDone) {
-      return 0.9 * Math.min(1, (double) counters.doneInPass() / Math.max(1, counters.passDirty()));
-    }
-    double open = Math.min(1, (double) left / Math.max(1, counters.allocated));
-    return 0.9 + 0.08 * (1 - open);
+    return state == State.DRAINED ? 0.99 : forecast.progress();
   }
 
   long leftNow() {
     return switch (state) {
       case COPYING, ENDING -> Math.max(point.dirtyBytes(), 0);
-      case OPENING, BEGINNING, RESTING, DRAINED, STOPPED -> left;
+      case OPENING, BEGINNING, RESTING, DRAINED, STOPPED -> forecast.left();
     };
   }
 

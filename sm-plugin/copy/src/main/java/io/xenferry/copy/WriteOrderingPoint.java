@@ -1,7 +1,5 @@
 package io.xenferry.copy;
 
-import static java.util.Objects.requireNonNull;
-
 import io.xenferry.block.BlockBackend;
 import io.xenferry.block.BlockException;
 import io.xenferry.block.Range;
@@ -11,7 +9,6 @@ import io.xenferry.time.Scheduler;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.BitSet;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Optional;
@@ -93,35 +90,19 @@ public final class WriteOrderingPoint {
 
   private final String name;
   private final BlockMap map;
-  private final DirtyLog log;
+  private final BlockBooks books;
+  private final GuestWrites guest;
+  private final Flushes flushes;
   private final @Nullable BlockBackend guestDisk;
   private final Scheduler scheduler;
   private final Timing timing;
   private final Listener listener;
-  private final @Nullable BlockDigests digests;
   private final Copier copier;
   private final List<Flight> inFlight = new ArrayList<>();
-
-  /** To be sent. */
-  private final BitSet dirty;
-
-  /** Dirty, and zeroes at the source as far as is known. */
-  private final BitSet holes = new BitSet();
-
-  /** Written since the last flush was issued, and not flushed. */
-  private final BitSet written = new BitSet();
-
-  /** What the flush under way will make durable. */
-  private final BitSet flushing = new BitSet();
-
-  /** Written to, or perhaps: a zero block there must be written as zeroes. */
-  private final BitSet touched = new BitSet();
 
   private @Nullable Destination destination;
   private long lastGeneration = Long.MIN_VALUE;
   private Policy policy = Policy.LOG_DIRTY;
-  private @Nullable CompletableFuture<Boolean> flush;
-  private long flushIssued;
   private boolean watching;
   private boolean logFailed;
   Set<Defect> defects = EnumSet.noneOf(Defect.class);
@@ -141,16 +122,13 @@ public final class WriteOrderingPoint {
       Listener listener) {
     this.name = name;
     this.map = log.map();
-    this.log = log;
+    this.books = new BlockBooks(log, digests);
     this.guestDisk = guestDisk.orElse(null);
     this.scheduler = scheduler;
     this.timing = timing;
     this.listener = listener;
-    this.digests = digests ? new BlockDigests(map.count()) : null;
-    this.dirty = log.marked();
-    if (log.begun()) {
-      touched.set(0, map.count()); // by an earlier life, for all that is known
-    }
+    this.guest = new GuestWrites(this, books, guestDisk, scheduler, timing);
+    this.flushes = new Flushes(this, books, guestDisk, scheduler);
     this.copier = new Copier(this, map, scheduler);
   }
 
@@ -206,15 +184,7 @@ public final class WriteOrderingPoint {
 
   /** Marks ranges dirty; completes when that is durable. */
   public CompletableFuture<Void> addDirty(List<Range> ranges) {
-    List<CompletableFuture<Void>> marks = new ArrayList<>();
-    for (Range range : ranges) {
-      map.check(range.offset(), range.length());
-      int first = map.first(range);
-      int end = map.end(range);
-      setDirty(first, end);
-      marks.add(log.mark(first, end));
-    }
-    return onScheduler(CompletableFuture.allOf(marks.toArray(CompletableFuture[]::new)));
+    return onScheduler(books.addDirty(ranges));
   }
 
   /**
@@ -222,51 +192,27 @@ public final class WriteOrderingPoint {
    * that lie within a range whole and are not dirty otherwise.
    */
   public CompletableFuture<Void> addHoles(List<Range> ranges) {
-    List<CompletableFuture<Void>> marks = new ArrayList<>();
-    for (Range range : ranges) {
-      map.check(range.offset(), range.length());
-      int first = map.blockFrom(range.offset());
-      int end = range.end() == map.size() ? map.count() : map.blockOf(range.end());
-      for (int at = dirty.nextClearBit(first); at < end; ) {
-        int stop = dirty.nextSetBit(at);
-        int to = stop < 0 || stop > end ? end : stop;
-        dirty.set(at, to);
-        holes.set(at, to);
-        marks.add(log.mark(at, to));
-        at = dirty.nextClearBit(to);
-      }
-    }
-    return onScheduler(CompletableFuture.allOf(marks.toArray(CompletableFuture[]::new)));
+    return onScheduler(books.addHoles(ranges));
   }
 
   /** Bytes that are to be sent, an upper estimate by less than a block. */
   public long dirtyBytes() {
-    return (long) dirty.cardinality() * map.blockSize();
+    return books.dirtyBytes();
   }
 
   /** Nothing dirty, in flight or unflushed, and the log empty: both disks are the same. */
   public boolean booksAgree() {
-    return dirty.isEmpty()
-        && inFlight.isEmpty()
-        && written.isEmpty()
-        && flushing.isEmpty()
-        && log.marked().isEmpty();
+    return inFlight.isEmpty() && books.agree();
   }
 
   /** What disagrees, for an error message. */
   public String books() {
-    return "%s: %d dirty, %d in flight, %d unflushed, %d in the log"
-        .formatted(
-            name,
-            dirty.cardinality(),
-            inFlight.size(),
-            written.cardinality() + flushing.cardinality(),
-            log.marked().cardinality());
+    return name + ": " + books.describe(inFlight.size());
   }
 
   /** Whether nothing is to be sent and nothing is under way. */
   public boolean settled() {
-    return dirty.isEmpty() && inFlight.isEmpty();
+    return books.nothingDirty() && inFlight.isEmpty();
   }
 
   // ---- the guest's side
@@ -276,16 +222,16 @@ public final class WriteOrderingPoint {
    * destination stalled may send later content of it, to blocks that are dirty.
    */
   public CompletableFuture<Void> guestWrite(long offset, ByteBuffer from) {
-    return guest(GuestWrite.Kind.WRITE, offset, from.remaining(), from);
+    return guest.submit(GuestWrite.Kind.WRITE, offset, from.remaining(), from);
   }
 
   public CompletableFuture<Void> guestZero(long offset, long length) {
-    return guest(GuestWrite.Kind.ZERO, offset, length, null);
+    return guest.submit(GuestWrite.Kind.ZERO, offset, length, null);
   }
 
   /** Goes to the source; what it discards counts as dirty, since nobody knows what it reads as. */
   public CompletableFuture<Void> guestTrim(long offset, long length) {
-    return guest(GuestWrite.Kind.TRIM, offset, length, null);
+    return guest.submit(GuestWrite.Kind.TRIM, offset, length, null);
   }
 
   /** A flush of the source; the destination's own follows at the points that matter to the log. */
@@ -294,204 +240,25 @@ public final class WriteOrderingPoint {
     return disk == null ? CompletableFuture.completedFuture(null) : onScheduler(disk.flush());
   }
 
-  private CompletableFuture<Void> guest(
-      GuestWrite.Kind kind, long offset, long length, @Nullable ByteBuffer data) {
-    if (offset < 0 || length < 0 || length > map.size() - offset) {
-      return CompletableFuture.failedFuture(
-          new BlockException(BlockException.Kind.OUT_OF_RANGE, offset + "+" + length));
-    }
-    if (length == 0) {
-      return CompletableFuture.completedFuture(null);
-    }
-    GuestWrite write = new GuestWrite(map, kind, offset, length, data);
-    write.waiting = blockedByGuest(write);
-    inFlight.add(write);
-    if (!write.waiting) {
-      begin(write);
-    }
-    return write.answer;
+  /** What is under way, guest's writes and transfers, in order of their beginning. */
+  List<Flight> inFlight() {
+    return inFlight;
   }
 
-  /** Whether an earlier guest's write to the same bytes is not answered yet. */
-  private boolean blockedByGuest(GuestWrite write) {
-    for (Flight flight : inFlight) {
-      if (flight == write) {
-        return false;
-      }
-      if (flight instanceof GuestWrite earlier
-          && !earlier.answered
-          && earlier.overlapsBytes(write.offset, write.length)) {
-        return true;
-      }
-    }
-    return false;
+  long lastGeneration() {
+    return lastGeneration;
   }
 
-  private void begin(GuestWrite write) {
-    write.mirrored = mayMirror(write);
-    holes.clear(write.firstBlock, write.endBlock);
-    if (!write.mirrored) {
-      setDirty(write.firstBlock, write.endBlock);
-    }
-    if (defects.contains(Defect.MARKED_LATE)) {
-      issue(write);
-      log.mark(write.firstBlock, write.endBlock);
-      return;
-    }
-    CompletableFuture<Void> mark = log.mark(write.firstBlock, write.endBlock);
-    if (mark.isDone() && !mark.isCompletedExceptionally()) {
-      issue(write);
-    } else {
-      mark.whenComplete((done, failure) ->
-          scheduler.execute(() -> {
-            if (failure != null) {
-              logFailed(failure);
-            }
-            issue(write);
-          }));
-    }
+  boolean hasDefect(Defect defect) {
+    return defects.contains(defect);
   }
 
-  private boolean mayMirror(GuestWrite write) {
-    Destination to = destination;
-    if (policy != Policy.MIRROR || to == null || logFailed || write.kind == GuestWrite.Kind.TRIM) {
-      return false;
-    }
-    if (!log.begun()) {
-      return false; // after a crash nobody would know that the destination was written to
-    }
-    long alignment = to.backend().alignment();
-    if (write.offset % alignment != 0 || write.length % alignment != 0) {
-      return false;
-    }
-    if (dirty.nextClearBit(write.firstBlock) >= write.endBlock) {
-      return false; // the copier will bring all of it anyway
-    }
-    for (Flight flight : inFlight) {
-      boolean inTheWay =
-          switch (flight) {
-            case Transfer transfer -> !defects.contains(Defect.COPIER_WITHOUT_LOCK);
-            case GuestWrite other -> other.answered && other != write;
-            default -> false;
-          };
-      if (inTheWay && flight.overlapsBlocks(write.firstBlock, write.endBlock)) {
-        return false;
-      }
-    }
-    return true;
+  boolean logHasFailed() {
+    return logFailed;
   }
 
-  private void issue(GuestWrite write) {
-    Destination to = destination;
-    if (write.mirrored && (to == null || logFailed)) {
-      write.mirrored = false;
-      setDirty(write.firstBlock, write.endBlock);
-    }
-    if (write.mirrored && to != null) {
-      write.generation = to.generation();
-      write.issued = scheduler.nanoTime();
-      write.destinationWrites = 1;
-      touched.set(write.firstBlock, write.endBlock);
-      if (digests != null) {
-        digests.forget(write.firstBlock, write.endBlock);
-      }
-      watch();
-      request(to.backend(), write)
-          .whenComplete((done, failure) ->
-              scheduler.execute(
-                  () -> destinationDone(write, CopyException.blockFailureOrNull(failure))));
-      scheduler.schedule(timing.mirrorDeadline(), () -> mirrorOverdue(write));
-    }
-    BlockBackend disk = guestDisk;
-    if (disk == null) {
-      sourceDone(write, null);
-    } else {
-      request(disk, write)
-          .whenComplete((done, failure) ->
-              scheduler.execute(
-                  () -> sourceDone(write, CopyException.blockFailureOrNull(failure))));
-    }
-  }
-
-  private static CompletableFuture<Void> request(BlockBackend disk, GuestWrite write) {
-    return switch (write.kind) {
-      case WRITE -> disk.write(write.offset, requireNonNull(write.data).duplicate());
-      case ZERO -> disk.zero(write.offset, write.length);
-      case TRIM -> disk.trim(write.offset, write.length);
-    };
-  }
-
-  private void sourceDone(GuestWrite write, @Nullable BlockException failure) {
-    write.sourceDone = true;
-    write.sourceFailure = failure;
-    if (failure != null || (!write.mirrored && !defects.contains(Defect.NOT_SET_AGAIN))) {
-      setDirty(write.firstBlock, write.endBlock);
-    }
-    if (write.mirrored && write.arrived && failure == null) {
-      written.set(write.firstBlock, write.endBlock);
-    }
-    if (!write.mirrored || write.destinationWrites == 0 || write.overdue) {
-      answer(write);
-    }
-  }
-
-  private void destinationDone(GuestWrite write, @Nullable BlockException failure) {
-    if (write.generation != lastGeneration || destination == null) {
-      return; // settled when the destination was lost
-    }
-    write.destinationWrites = 0;
-    write.arrived = failure == null;
-    if (failure != null || write.answered) {
-      setDirty(write.firstBlock, write.endBlock);
-    } else if (write.sourceDone && write.sourceFailure == null) {
-      // Only now: a flush of both disks must come after the write's completion on both.
-      written.set(write.firstBlock, write.endBlock);
-    }
-    if (write.answered) {
-      inFlight.remove(write);
-    } else if (write.sourceDone) {
-      answer(write);
-    }
-    if (failure != null) {
-      fallBack("a mirrored write failed: " + failure.getMessage());
-      destinationFailed(failure);
-    }
-  }
-
-  private void mirrorOverdue(GuestWrite write) {
-    if (write.destinationWrites == 0 || write.answered) {
-      return;
-    }
-    write.overdue = true;
-    setDirty(write.firstBlock, write.endBlock);
-    fallBack("the destination did not answer a mirrored write in time");
-    if (write.sourceDone) {
-      answer(write);
-    }
-  }
-
-  private void answer(GuestWrite write) {
-    if (write.answered) {
-      return;
-    }
-    write.answered = true;
-    if (write.destinationWrites == 0) {
-      inFlight.remove(write);
-    }
-    for (Flight flight : List.copyOf(inFlight)) {
-      if (flight instanceof GuestWrite next && next.waiting && !blockedByGuest(next)) {
-        next.waiting = false;
-        begin(next);
-      }
-    }
-    if (write.sourceFailure != null) {
-      write.answer.completeExceptionally(write.sourceFailure);
-    } else {
-      write.answer.complete(null);
-    }
-  }
-
-  private void fallBack(String reason) {
+  /** Mirroring ends; guest's writes go to the source alone. */
+  void fallBack(String reason) {
     if (policy == Policy.MIRROR) {
       policy = Policy.LOG_DIRTY;
       listener.onFallback(reason);
@@ -509,13 +276,9 @@ public final class WriteOrderingPoint {
     if (to == null || logFailed) {
       return null;
     }
-    for (int first = dirty.nextSetBit(from); first >= 0; first = dirty.nextSetBit(first)) {
-      boolean hole = holes.get(first);
-      int end = Math.min(dirty.nextClearBit(first), first + (hole ? maxHoleBlocks : maxBlocks));
-      int kindEnds = hole ? holes.nextClearBit(first) : holes.nextSetBit(first);
-      if (kindEnds > first) {
-        end = Math.min(end, kindEnds);
-      }
+    for (int first = books.nextDirty(from); first >= 0; first = books.nextDirty(first)) {
+      boolean hole = books.isHole(first);
+      int end = Math.min(books.endOfRun(first), first + (hole ? maxHoleBlocks : maxBlocks));
       int obstacleEnds = -1;
       for (Flight flight : inFlight) {
         if (flight.holdsDestination() && flight.overlapsBlocks(first, end)) {
@@ -532,8 +295,7 @@ public final class WriteOrderingPoint {
         transfer.generation = to.generation();
         inFlight.add(transfer);
         if (!defects.contains(Defect.CLEARED_AFTER_READ)) {
-          dirty.clear(first, end);
-          holes.clear(first, end);
+          books.clean(first, end);
         }
         return transfer;
       }
@@ -566,9 +328,9 @@ public final class WriteOrderingPoint {
     }
     transfer.finished = true;
     if (arrived) {
-      written.set(transfer.firstBlock, transfer.endBlock);
+      books.arrived(transfer.firstBlock, transfer.endBlock);
     } else if (!(transfer.lost && defects.contains(Defect.REPLAYED_AFTER_LOSS))) {
-      setDirty(transfer.firstBlock, transfer.endBlock);
+      books.setDirty(transfer.firstBlock, transfer.endBlock);
     }
     if (transfer.destinationWrites == 0) {
       inFlight.remove(transfer);
@@ -586,22 +348,21 @@ public final class WriteOrderingPoint {
   }
 
   boolean untouched(int block) {
-    return !touched.get(block) || defects.contains(Defect.ZEROES_ALWAYS_SKIPPED);
+    return books.untouched(block) || defects.contains(Defect.ZEROES_ALWAYS_SKIPPED);
   }
 
   void touch(int first, int end) {
-    touched.set(first, end);
+    books.touch(first, end);
   }
 
   void afterRead(Transfer transfer) {
     if (defects.contains(Defect.CLEARED_AFTER_READ)) {
-      dirty.clear(transfer.firstBlock, transfer.endBlock);
-      holes.clear(transfer.firstBlock, transfer.endBlock);
+      books.clean(transfer.firstBlock, transfer.endBlock);
     }
   }
 
   @Nullable BlockDigests digests() {
-    return digests;
+    return books.digests();
   }
 
   // ---- flush, loss
@@ -613,70 +374,7 @@ public final class WriteOrderingPoint {
    *     exceptionally when the source's flush failed
    */
   public CompletableFuture<Boolean> flushBoth() {
-    CompletableFuture<Boolean> running = flush;
-    if (running != null) {
-      return running.handle((done, failure) -> done).thenCompose(done -> flushBoth());
-    }
-    Destination to = destination;
-    if (to == null) {
-      return CompletableFuture.completedFuture(false);
-    }
-    flushing.or(written);
-    written.clear();
-    if (defects.contains(Defect.LEAVES_LOG_WITHOUT_FLUSH)) {
-      leaveLog();
-    }
-    CompletableFuture<Boolean> result = new CompletableFuture<>();
-    flush = result;
-    flushIssued = scheduler.nanoTime();
-    watch();
-    BlockBackend disk = guestDisk;
-    CompletableFuture<Void> source =
-        disk == null ? CompletableFuture.completedFuture(null) : disk.flush();
-    CompletableFuture<Void> there = to.backend().flush();
-    CompletableFuture.allOf(
-            source.handle((done, failure) -> done), there.handle((done, failure) -> done))
-        .whenComplete((done, failure) ->
-            scheduler.execute(() -> flushed(to.generation(), source, there, result)));
-    return result;
-  }
-
-  private void flushed(
-      long generation,
-      CompletableFuture<Void> source,
-      CompletableFuture<Void> there,
-      CompletableFuture<Boolean> result) {
-    if (flush != result) {
-      return; // the destination was lost meanwhile
-    }
-    flush = null;
-    if (there.isCompletedExceptionally()) {
-      // Which write it was that did not become durable is unknown: all of them again.
-      dirty.or(flushing);
-      dirty.or(written);
-      flushing.clear();
-      written.clear();
-      destinationFailed(CopyException.blockFailure(there.exceptionNow()));
-      result.complete(false);
-    } else if (source.isCompletedExceptionally()) {
-      written.or(flushing);
-      flushing.clear();
-      result.completeExceptionally(source.exceptionNow());
-    } else {
-      leaveLog();
-      result.complete(true);
-    }
-  }
-
-  private void leaveLog() {
-    BitSet agreed = (BitSet) flushing.clone();
-    flushing.clear();
-    agreed.andNot(dirty);
-    agreed.andNot(written);
-    for (Flight flight : inFlight) {
-      agreed.clear(flight.firstBlock, flight.endBlock);
-    }
-    log.clear(agreed);
+    return flushes.flushBoth();
   }
 
   void destinationFailed(BlockException failure) {
@@ -688,37 +386,20 @@ public final class WriteOrderingPoint {
 
   private void lose(@Nullable String reason) {
     destination = null;
-    if (!defects.contains(Defect.UNFLUSHED_FORGOTTEN)) {
-      dirty.or(written);
-      dirty.or(flushing);
+    if (defects.contains(Defect.UNFLUSHED_FORGOTTEN)) {
+      books.forgetUnflushed();
+    } else {
+      books.sendUnflushedAgain();
     }
-    written.clear();
-    flushing.clear();
     fallBack("the destination was lost: " + reason);
     for (Flight flight : List.copyOf(inFlight)) {
       switch (flight) {
         case Transfer transfer -> copier.lost(transfer);
-        case GuestWrite write -> {
-          if (write.destinationWrites > 0 || write.arrived) {
-            write.destinationWrites = 0;
-            write.arrived = false;
-            setDirty(write.firstBlock, write.endBlock);
-            write.mirrored = false;
-            if (write.answered) {
-              inFlight.remove(write);
-            } else if (write.sourceDone) {
-              answer(write);
-            }
-          }
-        }
+        case GuestWrite write -> guest.lost(write);
         default -> throw new IllegalStateException();
       }
     }
-    CompletableFuture<Boolean> running = flush;
-    flush = null;
-    if (running != null) {
-      running.complete(false);
-    }
+    flushes.lost();
   }
 
   /** Watches for writes that get no answer at all. */
@@ -735,8 +416,8 @@ public final class WriteOrderingPoint {
       return;
     }
     long now = scheduler.nanoTime();
-    boolean busy = flush != null;
-    if (busy && now - flushIssued >= FLUSH_PATIENCE * timing.fenceDeadline().toNanos()) {
+    boolean busy = flushes.underWayFor() >= 0;
+    if (flushes.underWayFor() >= FLUSH_PATIENCE * timing.fenceDeadline().toNanos()) {
       destinationFailed(
           new BlockException(BlockException.Kind.TIMEOUT, name + ": a flush was not answered"));
       return;
@@ -757,16 +438,11 @@ public final class WriteOrderingPoint {
     }
   }
 
-  private void logFailed(Throwable cause) {
+  void logFailed(Throwable cause) {
     if (!logFailed) {
       logFailed = true;
       listener.onLogFailed(cause);
     }
-  }
-
-  private void setDirty(int first, int end) {
-    dirty.set(first, end);
-    holes.clear(first, end);
   }
 
   private CompletableFuture<Void> onScheduler(CompletableFuture<Void> future) {

@@ -3,6 +3,7 @@ package io.xenferry.iscsi.initiator;
 import io.xenferry.iscsi.IscsiUrl;
 import java.time.Duration;
 import java.util.Optional;
+import java.util.function.Consumer;
 
 /**
  * What an initiator offers and how long it waits. {@link #defaults()} gives the values with their
@@ -64,138 +65,86 @@ public record IscsiOptions(
   }
 
   public IscsiOptions withInitiatorName(String name) {
-    return new IscsiOptions(
-        name,
-        targetAccount,
-        connectTimeout,
-        loginTimeout,
-        commandTimeout,
-        keepAlive,
-        busyPatience,
-        closeTimeout,
-        queueDepth,
-        maxTransfer,
-        maxSegment);
+    return change(c -> c.initiatorName = name);
   }
 
   public IscsiOptions withTargetAccount(IscsiUrl.Credentials account) {
-    return new IscsiOptions(
-        initiatorName,
-        Optional.of(account),
-        connectTimeout,
-        loginTimeout,
-        commandTimeout,
-        keepAlive,
-        busyPatience,
-        closeTimeout,
-        queueDepth,
-        maxTransfer,
-        maxSegment);
+    return change(c -> c.targetAccount = Optional.of(account));
   }
 
   /** Connect and login. */
   public IscsiOptions withLoginTimeout(Duration timeout) {
-    return new IscsiOptions(
-        initiatorName,
-        targetAccount,
-        timeout,
-        timeout,
-        commandTimeout,
-        keepAlive,
-        busyPatience,
-        closeTimeout,
-        queueDepth,
-        maxTransfer,
-        maxSegment);
+    return change(c -> {
+      c.connectTimeout = timeout;
+      c.loginTimeout = timeout;
+    });
   }
 
   public IscsiOptions withCommandTimeout(Duration timeout) {
-    return new IscsiOptions(
-        initiatorName,
-        targetAccount,
-        connectTimeout,
-        loginTimeout,
-        timeout,
-        keepAlive,
-        busyPatience,
-        closeTimeout,
-        queueDepth,
-        maxTransfer,
-        maxSegment);
+    return change(c -> c.commandTimeout = timeout);
   }
 
   public IscsiOptions withKeepAlive(Duration silence) {
-    return new IscsiOptions(
-        initiatorName,
-        targetAccount,
-        connectTimeout,
-        loginTimeout,
-        commandTimeout,
-        silence,
-        busyPatience,
-        closeTimeout,
-        queueDepth,
-        maxTransfer,
-        maxSegment);
+    return change(c -> c.keepAlive = silence);
   }
 
   public IscsiOptions withBusyPatience(Duration patience) {
-    return new IscsiOptions(
-        initiatorName,
-        targetAccount,
-        connectTimeout,
-        loginTimeout,
-        commandTimeout,
-        keepAlive,
-        patience,
-        closeTimeout,
-        queueDepth,
-        maxTransfer,
-        maxSegment);
+    return change(c -> c.busyPatience = patience);
   }
 
   public IscsiOptions withCloseTimeout(Duration timeout) {
-    return new IscsiOptions(
-        initiatorName,
-        targetAccount,
-        connectTimeout,
-        loginTimeout,
-        commandTimeout,
-        keepAlive,
-        busyPatience,
-        timeout,
-        queueDepth,
-        maxTransfer,
-        maxSegment);
+    return change(c -> c.closeTimeout = timeout);
   }
 
   public IscsiOptions withQueueDepth(int depth) {
-    return new IscsiOptions(
-        initiatorName,
-        targetAccount,
-        connectTimeout,
-        loginTimeout,
-        commandTimeout,
-        keepAlive,
-        busyPatience,
-        closeTimeout,
-        depth,
-        maxTransfer,
-        maxSegment);
+    return change(c -> c.queueDepth = depth);
   }
 
   public IscsiOptions withMaxTransfer(int bytes) {
+    return change(c -> c.maxTransfer = bytes);
+  }
+
+  private IscsiOptions change(Consumer<Changed> change) {
+    Changed changed = new Changed(this);
+    change.accept(changed);
     return new IscsiOptions(
-        initiatorName,
-        targetAccount,
-        connectTimeout,
-        loginTimeout,
-        commandTimeout,
-        keepAlive,
-        busyPatience,
-        closeTimeout,
-        queueDepth,
-        bytes,
+        changed.initiatorName,
+        changed.targetAccount,
+        changed.connectTimeout,
+        changed.loginTimeout,
+        changed.commandTimeout,
+        changed.keepAlive,
+        changed.busyPatience,
+        changed.closeTimeout,
+        changed.queueDepth,
+        changed.maxTransfer,
         maxSegment);
+  }
+
+  /** The values that have a {@code with…} method. */
+  private static final class Changed {
+    String initiatorName;
+    Optional<IscsiUrl.Credentials> targetAccount;
+    Duration connectTimeout;
+    Duration loginTimeout;
+    Duration commandTimeout;
+    Duration keepAlive;
+    Duration busyPatience;
+    Duration closeTimeout;
+    int queueDepth;
+    int maxTransfer;
+
+    Changed(IscsiOptions from) {
+      initiatorName = from.initiatorName;
+      targetAccount = from.targetAccount;
+      connectTimeout = from.connectTimeout;
+      loginTimeout = from.loginTimeout;
+      commandTimeout = from.commandTimeout;
+      keepAlive = from.keepAlive;
+      busyPatience = from.busyPatience;
+      closeTimeout = from.closeTimeout;
+      queueDepth = from.queueDepth;
+      maxTransfer = from.maxTransfer;
+    }
   }
 }

@@ -1,0 +1,84 @@
+package io.xenferry.copy;
+
+import java.time.Duration;
+import java.util.OptionalLong;
+
+/**
+ * What may be expected of a disk's copy: whether the rest fits the downtime, whether passes get
+ * anywhere, how far all is. Confined to the job's scheduler.
+ */
+final class Forecast {
+  /** A dirty set that keeps more than this share from one pass to the next does not converge. */
+  private static final double SHRINKS = 0.8;
+
+  /** Nobody is asked to write slower than this. */
+  private static final long SLOWEST_GUEST = 1 << 20;
+
+  private final CopyOptions options;
+  private final DiskCounters counters;
+  private boolean firstPassDone;
+  private int throttles;
+  private long left;
+
+  Forecast(CopyOptions options, DiskCounters counters, long size) {
+    this.options = options;
+    this.counters = counters;
+    this.left = size;
+  }
+
+  boolean firstPassDone() {
+    return firstPassDone;
+  }
+
+  void passDone() {
+    firstPassDone = true;
+  }
+
+  /** Bytes still to be sent, as last heard. */
+  long left() {
+    return left;
+  }
+
+  void left(long bytes) {
+    left = bytes;
+  }
+
+  boolean limitReached() {
+    return counters.passCount() >= options.passLimit();
+  }
+
+  boolean fits(long now) {
+    return firstPassDone && downtime(now).compareTo(options.downtimeBudget()) <= 0;
+  }
+
+  /** How long what is left would take with the guest frozen. */
+  Duration downtime(long now) {
+    long rate = Math.max(1, counters.rate(now));
+    double seconds = (double) left / rate;
+    return Duration.ofNanos((long) (Math.min(seconds, 1e6) * 1e9) + counters.flushNanos);
+  }
+
+  /** How many bytes a second the guest should write at most; empty while passes get shorter. */
+  OptionalLong throttle(long now) {
+    if (counters.passCount() >= 3
+        && left > SHRINKS * counters.dirtyOfPassBefore(0)
+        && counters.dirtyOfPassBefore(0) > SHRINKS * counters.dirtyOfPassBefore(1)) {
+      return OptionalLong.of(Math.max(SLOWEST_GUEST, counters.rate(now) >> ++throttles));
+    }
+    return OptionalLong.empty();
+  }
+
+  /** What the disk counts in the progress of the whole job. */
+  long weight() {
+    return firstPassDone ? counters.allocated : Math.max(counters.passDirty(), 1);
+  }
+
+  /** The share of the first pass that is done; after it, how near to nothing the rest is. */
+  double progress() {
+    if (!firstPassDone) {
+      return 0.9 * Math.min(1, (double) counters.doneInPass() / Math.max(1, counters.passDirty()));
+    }
+    double open = Math.min(1, (double) left / Math.max(1, counters.allocated));
+    return 0.9 + 0.08 * (1 - open);
+  }
+}
