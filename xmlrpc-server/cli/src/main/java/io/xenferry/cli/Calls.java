@@ -79,16 +79,24 @@ record Calls(XenApi api, String session) {
       case Value.Text v -> v.text();
       case Value.Int v -> Long.toString(v.value());
       case Value.Bool v -> Boolean.toString(v.value());
-      default -> throw new IllegalArgumentException("not a plain value: " + value);
+      default -> throw new UnexpectedAnswerException("not a plain value: " + value);
     };
   }
 
   static long number(Value value) {
     return switch (value) {
       case Value.Int v -> v.value();
-      case Value.Text v -> Long.parseLong(v.text());
-      default -> throw new IllegalArgumentException("not a number: " + value);
+      case Value.Text v -> number(v.text());
+      default -> throw new UnexpectedAnswerException("not a number: " + value);
     };
+  }
+
+  private static long number(String text) {
+    try {
+      return Long.parseLong(text);
+    } catch (NumberFormatException e) {
+      throw new UnexpectedAnswerException("not a number: " + text);
+    }
   }
 
   static boolean truth(Value value) {

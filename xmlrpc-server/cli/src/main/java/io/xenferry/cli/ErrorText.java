@@ -29,6 +29,13 @@ final class ErrorText {
   private static final Set<String> NAMED =
       Set.of("VM", "VDI", "SR", "host", "network", "task", "pool");
 
+  /** Codes that name a server, and not what is wrong with it. */
+  private static final Set<String> UNREACHABLE =
+      Set.of("CANNOT_CONTACT_HOST", "TLS_CONNECTION_FAILED");
+
+  /** Parsers quote what they could not read: nobody needs all of it. */
+  private static final int REASON_LIMIT = 300;
+
   // After UPPER, which load() reads.
   private static final Map<String, Known> KNOWN = load();
 
@@ -86,7 +93,19 @@ final class ErrorText {
           i < failure.params().size() ? shown(calls, failure.params().get(i)) : "<unknown>";
       text.append(name).append(": ").append(value).append('\n');
     }
+    reason(failure).ifPresent(r -> text.append("reason: ").append(r).append('\n'));
     return text.toString();
+  }
+
+  /** Why another server could not be reached or trusted, which these codes have no room for. */
+  private static Optional<String> reason(XenApiException failure) {
+    Throwable cause = failure.getCause();
+    if (cause == null || !UNREACHABLE.contains(failure.code())) {
+      return Optional.empty();
+    }
+    String message = cause.getMessage();
+    String text = message == null ? cause.getClass().getSimpleName() : message;
+    return Optional.of(text.length() > REASON_LIMIT ? text.substring(0, REASON_LIMIT) : text);
   }
 
   /** A reference as uuid and name, if its object can be found. */

@@ -112,6 +112,9 @@ final class VmMigrate {
       } finally {
         logout(remote, session);
       }
+    } catch (UnexpectedAnswerException e) {
+      throw new XenApiException("CANNOT_CONTACT_HOST", master)
+          .withCause(new IOException("its answers make no sense: " + e.getMessage()));
     }
   }
 

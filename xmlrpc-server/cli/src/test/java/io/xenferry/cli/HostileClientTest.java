@@ -96,12 +96,10 @@ class HostileClientTest {
 
   @Test
   void aSilentClientIsDroppedAtTheDeadline() throws IOException {
+    // Only the greeting's deadline may pass here, however slow the machine: that it ends is shown.
+    Duration never = Duration.ofMinutes(5);
     ClientChannel.Deadlines soon =
-        new ClientChannel.Deadlines(
-            Duration.ofMillis(200),
-            Duration.ofMillis(200),
-            Duration.ofMillis(200),
-            Duration.ofMillis(200));
+        new ClientChannel.Deadlines(Duration.ofMillis(200), never, never, never);
     for (byte[] said : new byte[][] {{}, bytes("XenSource")}) {
       try (ServerSocket listening = new ServerSocket(0, 1, InetAddress.getLoopbackAddress());
           Socket client = new Socket(listening.getInetAddress(), listening.getLocalPort());

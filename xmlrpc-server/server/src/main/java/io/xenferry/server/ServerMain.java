@@ -5,6 +5,7 @@ import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.SqliteDatabase;
 import io.xenferry.server.config.ListenConfig;
+import io.xenferry.server.config.RemoteServersConfig;
 import io.xenferry.server.config.ServerConfig;
 import io.xenferry.server.config.ToolstackConfig;
 import java.io.IOException;
@@ -74,6 +75,13 @@ public final class ServerMain implements Callable<Integer> {
               + " auto).")
   private String target = "auto";
 
+  @Option(
+      names = "--strict-trust",
+      description =
+          "Refuse other servers whose certificate is not known, unless remote-fingerprint= names"
+              + " it; otherwise it is trusted at first contact.")
+  private boolean strictTrust;
+
   private final UnaryOperator<Ledger> ledger;
 
   /**
@@ -107,7 +115,8 @@ public final class ServerMain implements Callable<Integer> {
                     port,
                     httpPort == null ? OptionalInt.empty() : OptionalInt.of(httpPort),
                     Optional.ofNullable(unixSocket)))
-            .with(ToolstackConfig.defaults().withHypervisor(hypervisor).withTargets(targets()));
+            .with(ToolstackConfig.defaults().withHypervisor(hypervisor).withTargets(targets()))
+            .with(RemoteServersConfig.defaults().withStrictTrust(strictTrust));
     XenFerryServer.prepare(stateDirectory);
     Path ready = stateDirectory.resolve("ready");
     try (FileChannel lockFile =

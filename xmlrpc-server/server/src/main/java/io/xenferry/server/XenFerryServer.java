@@ -91,7 +91,7 @@ public final class XenFerryServer implements AutoCloseable {
         new CliServer(
             dispatcher,
             sessions,
-            new KnownServers(config.stateDirectory()),
+            new KnownServers(config.stateDirectory(), config.remoteServers()),
             toolstack.migrations().table()));
     try {
       tasks.failOrphans();

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.xenferry.cli.RemoteServers;
 import io.xenferry.server.cli.KnownServers;
+import io.xenferry.server.config.RemoteServersConfig;
 import io.xenferry.wire.Trust;
 import java.io.IOException;
 import java.io.InputStream;
@@ -105,12 +106,12 @@ class CliTest {
 
   @Test
   void otherServersAreTrustedAtFirstContactAndHeldToIt(@TempDir Path directory) throws Exception {
-    KnownServers known = new KnownServers(directory);
+    KnownServers known = new KnownServers(directory, RemoteServersConfig.defaults());
     String name = "127.0.0.1:" + server.server.port();
     try (RemoteServers.Remote first = known.connect(name, Optional.empty())) {
       assertThat(first.acceptedAtFirstContact()).contains(server.server.fingerprint().toString());
     }
-    KnownServers again = new KnownServers(directory);
+    KnownServers again = new KnownServers(directory, RemoteServersConfig.defaults());
     try (RemoteServers.Remote second = again.connect(name, Optional.empty())) {
       assertThat(second.acceptedAtFirstContact()).isEmpty();
     }
@@ -118,11 +119,27 @@ class CliTest {
         .hasMessageContaining("TLS_CONNECTION_FAILED");
     java.nio.file.Files.writeString(
         directory.resolve("known-servers"), name + " " + "11".repeat(32) + "\n");
-    KnownServers changed = new KnownServers(directory);
+    KnownServers changed = new KnownServers(directory, RemoteServersConfig.defaults());
     assertThatThrownBy(() -> changed.connect(name, Optional.empty()))
         .hasMessageContaining("TLS_CONNECTION_FAILED");
     assertThatThrownBy(() -> changed.connect("a/b", Optional.empty()))
         .hasMessageContaining("INVALID_VALUE");
+  }
+
+  @Test
+  void underStrictTrustOnlyAGivenFingerprintMakesAServerKnown(@TempDir Path directory)
+      throws Exception {
+    KnownServers strict =
+        new KnownServers(directory, RemoteServersConfig.defaults().withStrictTrust(true));
+    String name = "127.0.0.1:" + server.server.port();
+    String fingerprint = server.server.fingerprint().toString();
+    assertThatThrownBy(() -> strict.connect(name, Optional.empty()))
+        .hasMessageContaining("TLS_CONNECTION_FAILED")
+        .cause()
+        .hasMessageContaining(fingerprint);
+    assertThat(directory.resolve("known-servers")).doesNotExist();
+    strict.connect(name, Optional.of(fingerprint)).close();
+    strict.connect(name, Optional.empty()).close();
   }
 
   private static String credentials() {

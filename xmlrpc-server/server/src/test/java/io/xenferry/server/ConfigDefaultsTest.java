@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.xenferry.server.config.LimitsConfig;
 import io.xenferry.server.config.ListenConfig;
 import io.xenferry.server.config.ProductConfig;
+import io.xenferry.server.config.RemoteServersConfig;
 import io.xenferry.server.config.SessionConfig;
 import io.xenferry.server.config.ToolstackConfig;
 import java.time.Duration;
@@ -40,5 +41,9 @@ class ConfigDefaultsTest {
         .isEqualTo(
             new ToolstackConfig(
                 "simulated", ToolstackConfig.Targets.AUTO, Duration.ofMillis(300), 67_108_864));
+    assertThat(RemoteServersConfig.defaults())
+        .isEqualTo(
+            new RemoteServersConfig(
+                false, Duration.ofSeconds(10), Duration.ofSeconds(120), 33_554_432));
   }
 }

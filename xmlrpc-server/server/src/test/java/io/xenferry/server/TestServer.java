@@ -28,6 +28,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.function.UnaryOperator;
 import java.util.stream.Stream;
 
 /** A server on loopback ports of the system's choice, and a client of it. */
@@ -35,6 +36,7 @@ final class TestServer implements AutoCloseable {
   private static Path certificate;
 
   final Path directory;
+  final String address;
   final XenFerryServer server;
   final XmlRpcXenApi api;
   final String password;
@@ -52,18 +54,29 @@ final class TestServer implements AutoCloseable {
   }
 
   static TestServer start(Path directory, ObjectDatabase db, LimitsConfig limits) throws Exception {
-    return new TestServer(directory, db, limits, "127.0.0.1");
+    return new TestServer(directory, db, limits, "127.0.0.1", config -> config);
   }
 
   /** Another host, with a loopback address of its own. */
   static TestServer startAt(String address) throws Exception {
-    return new TestServer(
-        Files.createTempDirectory("xenferry"), MemoryDatabase.create(), limits(), address);
+    return startAt(address, config -> config);
   }
 
-  private TestServer(Path directory, ObjectDatabase db, LimitsConfig limits, String address)
+  /** The same, configured otherwise. */
+  static TestServer startAt(String address, UnaryOperator<ServerConfig> change) throws Exception {
+    return new TestServer(
+        Files.createTempDirectory("xenferry"), MemoryDatabase.create(), limits(), address, change);
+  }
+
+  private TestServer(
+      Path directory,
+      ObjectDatabase db,
+      LimitsConfig limits,
+      String address,
+      UnaryOperator<ServerConfig> change)
       throws Exception {
     this.directory = directory;
+    this.address = address;
     if (certificate != null && !Files.exists(directory.resolve("server.p12"))) {
       Files.copy(certificate, directory.resolve("server.p12"));
     }
@@ -78,7 +91,7 @@ final class TestServer implements AutoCloseable {
             .with(limits)
             .with(sessions)
             .with(ToolstackConfig.defaults().withTargets(ToolstackConfig.Targets.EMBEDDED));
-    server = new XenFerryServer(config, db, Clock.systemUTC());
+    server = new XenFerryServer(change.apply(config), db, Clock.systemUTC());
     if (certificate == null) {
       certificate = Files.createTempFile("xenferry", ".p12");
       Files.copy(

@@ -3,6 +3,7 @@ package io.xenferry.server.cli;
 import io.xenferry.cli.RemoteServers;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
+import io.xenferry.server.config.RemoteServersConfig;
 import io.xenferry.wire.Fingerprint;
 import io.xenferry.wire.Trust;
 import io.xenferry.wire.XmlRpcXenApi;
@@ -14,7 +15,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -36,16 +36,12 @@ public final class KnownServers implements RemoteServers {
       Pattern.compile("(\\[[0-9A-Fa-f:.%]+]|[0-9A-Za-z._-]+)(?::([0-9]{1,5}))?");
   private static final int HTTPS = 443;
 
-  /** A peer that does not answer a handshake in this time is not there. */
-  private static final Duration HANDSHAKE = Duration.ofSeconds(10);
-
-  /** Of one call; the longest that xe makes elsewhere is event.from with 30 s. */
-  private static final Duration CALL = Duration.ofSeconds(120);
-
+  private final RemoteServersConfig config;
   private final Path file;
   private final Map<String, Fingerprint> known = new LinkedHashMap<>();
 
-  public KnownServers(Path stateDirectory) throws IOException {
+  public KnownServers(Path stateDirectory, RemoteServersConfig config) throws IOException {
+    this.config = config;
     file = stateDirectory.resolve("known-servers");
     if (Files.exists(file)) {
       for (String line : Files.readAllLines(file)) {
@@ -76,14 +72,30 @@ public final class KnownServers implements RemoteServers {
     Fingerprint expected = expected(name, fingerprint);
     Fingerprint shown = shownBy(host.replaceAll("[\\[\\]]", ""), port);
     if (expected != null && !expected.equals(shown)) {
-      throw new XenApiException("TLS_CONNECTION_FAILED", host, Integer.toString(port))
-          .withCause(
-              new IOException("it shows the certificate " + shown + " in place of " + expected));
+      throw untrusted(host, port, "it shows the certificate " + shown + " in place of " + expected);
+    }
+    if (expected == null && config.strictTrust()) {
+      throw untrusted(
+          host,
+          port,
+          "it is not known here, and trust is strict: compare "
+              + shown
+              + " with its own fingerprint, and give that as remote-fingerprint=");
     }
     boolean first = remember(name, shown);
-    XmlRpcXenApi api = new XmlRpcXenApi(URI.create("https://" + name), Trust.pinned(shown), CALL);
+    XmlRpcXenApi api =
+        new XmlRpcXenApi(
+            URI.create("https://" + name),
+            Trust.pinned(shown),
+            config.call(),
+            config.answerBytes());
     return new Connection(
         api, first && fingerprint.isEmpty() ? Optional.of(shown.toString()) : Optional.empty());
+  }
+
+  private static XenApiException untrusted(String host, int port, String why) {
+    return new XenApiException("TLS_CONNECTION_FAILED", host, Integer.toString(port))
+        .withCause(new IOException(why));
   }
 
   private @Nullable Fingerprint expected(String name, Optional<String> given)
@@ -100,16 +112,17 @@ public final class KnownServers implements RemoteServers {
     }
   }
 
-  private static Fingerprint shownBy(String host, int port) throws XenApiException {
+  private Fingerprint shownBy(String host, int port) throws XenApiException {
     AtomicReference<@Nullable Fingerprint> seen = new AtomicReference<>();
     Trust any =
         Trust.decidedBy(f -> {
           seen.set(f);
           return true;
         });
+    int patience = Math.toIntExact(config.handshake().toMillis());
     try (Socket plain = new Socket()) {
-      plain.connect(new InetSocketAddress(host, port), (int) HANDSHAKE.toMillis());
-      plain.setSoTimeout((int) HANDSHAKE.toMillis());
+      plain.connect(new InetSocketAddress(host, port), patience);
+      plain.setSoTimeout(patience);
       try (SSLSocket tls =
           (SSLSocket) any.context().getSocketFactory().createSocket(plain, host, port, true)) {
         tls.startHandshake();

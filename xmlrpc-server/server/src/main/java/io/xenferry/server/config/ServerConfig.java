@@ -14,7 +14,8 @@ public record ServerConfig(
     LimitsConfig limits,
     SessionConfig sessions,
     ProductConfig product,
-    ToolstackConfig toolstack) {
+    ToolstackConfig toolstack,
+    RemoteServersConfig remoteServers) {
 
   public static ServerConfig defaults(Path stateDirectory) {
     return new ServerConfig(
@@ -23,26 +24,36 @@ public record ServerConfig(
         LimitsConfig.defaults(),
         SessionConfig.defaults(),
         ProductConfig.defaults(),
-        ToolstackConfig.defaults());
+        ToolstackConfig.defaults(),
+        RemoteServersConfig.defaults());
   }
 
   public ServerConfig with(ListenConfig changed) {
-    return new ServerConfig(stateDirectory, changed, limits, sessions, product, toolstack);
+    return new ServerConfig(
+        stateDirectory, changed, limits, sessions, product, toolstack, remoteServers);
   }
 
   public ServerConfig with(LimitsConfig changed) {
-    return new ServerConfig(stateDirectory, listen, changed, sessions, product, toolstack);
+    return new ServerConfig(
+        stateDirectory, listen, changed, sessions, product, toolstack, remoteServers);
   }
 
   public ServerConfig with(SessionConfig changed) {
-    return new ServerConfig(stateDirectory, listen, limits, changed, product, toolstack);
+    return new ServerConfig(
+        stateDirectory, listen, limits, changed, product, toolstack, remoteServers);
   }
 
   public ServerConfig with(ProductConfig changed) {
-    return new ServerConfig(stateDirectory, listen, limits, sessions, changed, toolstack);
+    return new ServerConfig(
+        stateDirectory, listen, limits, sessions, changed, toolstack, remoteServers);
   }
 
   public ServerConfig with(ToolstackConfig changed) {
-    return new ServerConfig(stateDirectory, listen, limits, sessions, product, changed);
+    return new ServerConfig(
+        stateDirectory, listen, limits, sessions, product, changed, remoteServers);
+  }
+
+  public ServerConfig with(RemoteServersConfig changed) {
+    return new ServerConfig(stateDirectory, listen, limits, sessions, product, toolstack, changed);
   }
 }
