@@ -1,10 +1,12 @@
 package io.xenferry.block;
 
+import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
+import java.util.zip.CRC32C;
 
 /**
  * CRC32C of each block of a disk, as far as it is known. Thread-safe.
@@ -27,6 +29,13 @@ public final class BlockDigests {
       throw new IllegalArgumentException("block size " + blockSize);
     }
     this.blockSize = blockSize;
+  }
+
+  /** CRC32C of the bytes from {@code from} up to {@code to}; the buffer's position stays. */
+  public static int digest(ByteBuffer buffer, int from, int to) {
+    CRC32C crc = new CRC32C();
+    crc.update(buffer.duplicate().position(from).limit(to));
+    return (int) crc.getValue();
   }
 
   public int blockSize() {

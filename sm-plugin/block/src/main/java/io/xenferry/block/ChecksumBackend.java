@@ -2,7 +2,6 @@ package io.xenferry.block;
 
 import java.nio.ByteBuffer;
 import java.util.concurrent.CompletableFuture;
-import java.util.zip.CRC32C;
 
 /**
  * Notes the CRC32C of every block that was read or written in full; a block written in part is
@@ -60,9 +59,8 @@ public final class ChecksumBackend extends ForwardingBackend {
     int blocks = (content.remaining() - skip) / blockSize;
     int[] sums = new int[blocks];
     for (int i = 0; i < blocks; i++) {
-      CRC32C crc = new CRC32C();
-      crc.update(content.slice(content.position() + skip + i * blockSize, blockSize));
-      sums[i] = (int) crc.getValue();
+      int from = content.position() + skip + i * blockSize;
+      sums[i] = BlockDigests.digest(content, from, from + blockSize);
     }
     return sums;
   }

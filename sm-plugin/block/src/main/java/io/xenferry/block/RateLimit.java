@@ -8,9 +8,9 @@ import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 
 /**
- * A token bucket that any number of backends share: bytes a second, changeable while it runs.
+ * A {@link ByteRate} that any number of backends share, with a queue of those who wait for it.
  *
- * <p>A request passes when the bucket is not empty, and may overdraw it; the next ones wait, in
+ * <p>A request passes when the bucket is not overdrawn, and may overdraw it; the next ones wait, in
  * order, until the debt is paid. So a request larger than the burst is no special case.
  * Thread-safe.
  */
@@ -18,40 +18,30 @@ public final class RateLimit {
   /** No limit. */
   public static final long UNLIMITED = Long.MAX_VALUE;
 
-  /** What may be sent at once after a pause: short enough that a limit of a link is kept. */
-  private static final Duration BURST = Duration.ofMillis(100);
-
   private final Scheduler scheduler;
+  private final ByteRate rate;
   private final ArrayDeque<Waiter> waiters = new ArrayDeque<>();
-  private long bytesPerSecond;
-  private double tokens;
-  private long filledAt;
   private Optional<Cancellable> timer = Optional.empty();
 
   private record Waiter(long bytes, CompletableFuture<Void> admitted) {}
 
   /**
-   * Makes a full bucket.
-   *
    * @param bytesPerSecond 1 or more, or {@link #UNLIMITED}
    */
   public RateLimit(Scheduler scheduler, long bytesPerSecond) {
     this.scheduler = scheduler;
-    this.filledAt = scheduler.nanoTime();
-    this.bytesPerSecond = positive(bytesPerSecond);
-    this.tokens = burst();
+    this.rate = ByteRate.of(orNone(bytesPerSecond));
   }
 
-  public synchronized long bytesPerSecond() {
-    return bytesPerSecond;
+  public long bytesPerSecond() {
+    long limit = rate.bytesPerSecond();
+    return limit == 0 ? UNLIMITED : limit;
   }
 
   /** Sets a new limit, also for those who wait already. */
   public void setBytesPerSecond(long value) {
     synchronized (this) {
-      fill();
-      bytesPerSecond = positive(value);
-      tokens = Math.min(tokens, burst());
+      rate.set(orNone(value));
       timer.ifPresent(Cancellable::cancel);
       timer = Optional.empty();
     }
@@ -71,22 +61,22 @@ public final class RateLimit {
   private void admit() {
     ArrayDeque<Waiter> passing = new ArrayDeque<>();
     synchronized (this) {
-      fill();
+      long now = scheduler.nanoTime();
+      long wait = rate.delay(now);
       while (!waiters.isEmpty()) {
         Waiter first = waiters.getFirst();
         if (!first.admitted.isDone()) {
-          if (bytesPerSecond != UNLIMITED && tokens <= 0) {
+          if (wait > 0) {
             break;
           }
-          tokens -= bytesPerSecond == UNLIMITED ? 0 : first.bytes;
+          rate.take(first.bytes);
+          wait = rate.delay(now);
           passing.add(first);
         }
         waiters.removeFirst();
       }
       if (!waiters.isEmpty() && timer.isEmpty()) {
-        // Rounded up, so that the bucket is above empty when the timer fires.
-        long nanos = (long) ((1 - tokens) / bytesPerSecond * 1e9) + 1_000;
-        timer = Optional.of(scheduler.schedule(Duration.ofNanos(nanos), this::tick));
+        timer = Optional.of(scheduler.schedule(Duration.ofNanos(wait), this::tick));
       }
     }
     passing.forEach(w -> w.admitted.complete(null));
@@ -99,24 +89,10 @@ public final class RateLimit {
     admit();
   }
 
-  private void fill() {
-    long now = scheduler.nanoTime();
-    if (bytesPerSecond == UNLIMITED) {
-      tokens = 0;
-    } else {
-      tokens = Math.min(burst(), tokens + (now - filledAt) / 1e9 * bytesPerSecond);
-    }
-    filledAt = now;
-  }
-
-  private double burst() {
-    return bytesPerSecond == UNLIMITED ? 0 : bytesPerSecond * (BURST.toNanos() / 1e9);
-  }
-
-  private static long positive(long value) {
+  private static long orNone(long value) {
     if (value <= 0) {
       throw new IllegalArgumentException("rate " + value);
     }
-    return value;
+    return value == UNLIMITED ? 0 : value;
   }
 }

@@ -1,5 +1,6 @@
 package io.xenferry.copy;
 
+import io.xenferry.block.BlockDigests;
 import io.xenferry.block.Range;
 import java.util.ArrayList;
 import java.util.BitSet;
@@ -35,7 +36,7 @@ final class BlockBooks {
   BlockBooks(DirtyLog log, boolean digests) {
     this.map = log.map();
     this.log = log;
-    this.digests = digests ? new BlockDigests(map.count()) : null;
+    this.digests = digests ? new BlockDigests(map.blockSize()) : null;
     this.dirty = log.marked();
     if (log.begun()) {
       touched.set(0, map.count()); // by an earlier life, for all that is known

@@ -1,6 +1,7 @@
 package io.xenferry.copy;
 
 import io.xenferry.block.BlockBackend;
+import io.xenferry.block.BlockDigests;
 import io.xenferry.block.BlockException;
 import io.xenferry.copy.Flight.Transfer;
 import io.xenferry.time.Scheduler;
@@ -194,7 +195,7 @@ final class Copier {
     if (digests != null) {
       for (int block = first; block < end; block++) {
         int at = from + (int) (map.offset(block) - map.offset(first));
-        digests.put(block, digests.of(buffer, at, at + (int) map.bytes(block, block + 1)));
+        digests.put(block, BlockDigests.digest(buffer, at, at + (int) map.bytes(block, block + 1)));
       }
     }
   }

@@ -1,6 +1,7 @@
 package io.xenferry.copy;
 
 import io.xenferry.block.BlockException;
+import io.xenferry.block.ByteRate;
 import io.xenferry.copy.CopySnapshot.Phase;
 import io.xenferry.time.Scheduler;
 import java.time.Duration;

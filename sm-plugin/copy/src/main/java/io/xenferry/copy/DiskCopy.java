@@ -2,13 +2,12 @@ package io.xenferry.copy;
 
 import io.xenferry.block.BlockBackend;
 import io.xenferry.block.BlockException;
+import io.xenferry.block.ByteRate;
 import io.xenferry.block.Range;
 import io.xenferry.copy.Flight.Transfer;
 import io.xenferry.time.Scheduler;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.BitSet;
-import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import org.jspecify.annotations.Nullable;
@@ -177,7 +176,8 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
     CompletableFuture<Void> marked = point.addDirty(begun.ranges());
     if (first) {
       if (!plan.knownZero()) {
-        CompletableFuture<Void> holes = point.addHoles(complement(begun.ranges()));
+        CompletableFuture<Void> holes =
+            point.addHoles(Range.gaps(begun.ranges(), point.map().size()));
         marked = marked.thenCompose(done -> holes);
       }
       marked = marked.thenCompose(done -> plan.log().begin());
@@ -196,21 +196,6 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
           counters.passBegins(scheduler.nanoTime(), point.dirtyBytes());
           pump.restart();
         }));
-  }
-
-  private List<Range> complement(List<Range> ranges) {
-    List<Range> gaps = new ArrayList<>();
-    long at = 0;
-    for (Range range : ranges) {
-      if (range.offset() > at) {
-        gaps.add(new Range(at, range.offset() - at));
-      }
-      at = Math.max(at, range.end());
-    }
-    if (at < point.map().size()) {
-      gaps.add(new Range(at, point.map().size() - at));
-    }
-    return gaps;
   }
 
   // ---- what the pump asks and tells

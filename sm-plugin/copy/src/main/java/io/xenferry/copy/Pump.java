@@ -1,6 +1,7 @@
 package io.xenferry.copy;
 
 import io.xenferry.block.BlockBackend;
+import io.xenferry.block.ByteRate;
 import io.xenferry.copy.Flight.Transfer;
 import io.xenferry.time.Scheduler;
 import java.nio.ByteBuffer;

@@ -1,6 +1,7 @@
 package io.xenferry.copy;
 
 import io.xenferry.block.BlockBackend;
+import io.xenferry.block.BlockDigests;
 import io.xenferry.block.BlockException;
 import io.xenferry.time.Scheduler;
 import java.nio.ByteBuffer;
@@ -127,8 +128,8 @@ final class Verification {
   private boolean matches(int block, int bytes) {
     buffer.clear();
     BlockDigests digests = disk.point.digests();
-    if (digests != null && digests.knows(block)) {
-      return digests.matches(block, digests.of(buffer, 0, bytes));
+    if (digests != null && digests.of(block).isPresent()) {
+      return digests.of(block).getAsInt() == BlockDigests.digest(buffer, 0, bytes);
     }
     // Never written: must still be zeroes. Else a mirrored write was the last, and only the flush
     // vouches for it.

@@ -1,6 +1,7 @@
 package io.xenferry.copy;
 
 import io.xenferry.block.BlockBackend;
+import io.xenferry.block.BlockDigests;
 import io.xenferry.block.BlockException;
 import io.xenferry.block.Range;
 import io.xenferry.copy.Flight.GuestWrite;

@@ -129,45 +129,18 @@ final class TgtTargets {
           file.path().toString(),
           "--bstype",
           "rdwr");
-      tgtadm.run(
-          "--mode",
-          "logicalunit",
-          "--op",
-          "update",
-          "--tid",
+      describe(
           id,
-          "--lun",
           lun,
-          "--params",
           "vendor_id=XENFERRY,product_id=VDI,scsi_id="
               + export.scsiId()
               + ",scsi_sn="
               + export.serial());
       if (export.thin()) {
-        tgtadm.run(
-            "--mode",
-            "logicalunit",
-            "--op",
-            "update",
-            "--tid",
-            id,
-            "--lun",
-            lun,
-            "--params",
-            "thin_provisioning=1");
+        describe(id, lun, "thin_provisioning=1");
       }
       if (export.readOnly()) {
-        tgtadm.run(
-            "--mode",
-            "logicalunit",
-            "--op",
-            "update",
-            "--tid",
-            id,
-            "--lun",
-            lun,
-            "--params",
-            "readonly=1");
+        describe(id, lun, "readonly=1");
       }
       switch (export.acl()) {
         case Acl.ByAddress by -> bind(id, "--initiator-address", by.network());
@@ -182,6 +155,20 @@ final class TgtTargets {
       }
       throw e;
     }
+  }
+
+  private void describe(String tid, String lun, String parameters) throws TargetException {
+    tgtadm.run(
+        "--mode",
+        "logicalunit",
+        "--op",
+        "update",
+        "--tid",
+        tid,
+        "--lun",
+        lun,
+        "--params",
+        parameters);
   }
 
   private void bind(String tid, String how, String whom) throws TargetException {

@@ -2,19 +2,14 @@ package io.xenferry.iscsi.initiator;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.xenferry.block.BlockBackend;
-import io.xenferry.block.BlockBackendContract;
 import io.xenferry.block.BlockException;
 import io.xenferry.block.ExternalTools;
 import io.xenferry.iscsi.IscsiUrl;
-import io.xenferry.iscsi.target.Acl;
-import io.xenferry.iscsi.target.Export;
 import io.xenferry.iscsi.target.FileExportJournal;
+import io.xenferry.iscsi.target.TargetService;
 import io.xenferry.iscsi.tgt.TgtTargetService;
-import java.io.RandomAccessFile;
 import java.net.InetAddress;
 import java.nio.ByteBuffer;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -22,13 +17,10 @@ import java.util.concurrent.CompletableFuture;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
 /** Our initiator against tgtd is a block backend like any other. */
-class TgtDiskTest extends BlockBackendContract {
-  @TempDir static Path directory;
+class TgtDiskTest extends TargetDiskContract {
   private static TgtTargetService service;
-  private static int count;
 
   @BeforeAll
   static void start() throws Exception {
@@ -46,35 +38,9 @@ class TgtDiskTest extends BlockBackendContract {
     }
   }
 
-  private static BlockBackend open(long size, boolean readOnly) throws Exception {
-    String name = "disk" + ++count;
-    Path file = directory.resolve(name);
-    try (RandomAccessFile made = new RandomAccessFile(file.toFile(), "rw")) {
-      made.setLength(size);
-    }
-    IscsiUrl url =
-        service.open(
-            new Export(
-                "iqn.2026-01.io.xenferry:" + name,
-                1,
-                new Export.Backing.File(file),
-                name,
-                name,
-                Optional.empty(),
-                new Acl.Everybody(),
-                true,
-                readOnly));
-    return IscsiInitiator.connect(url, IscsiOptions.defaults());
-  }
-
   @Override
-  protected BlockBackend open(long size) throws Exception {
-    return open(size, false);
-  }
-
-  @Override
-  protected BlockBackend openReadOnly(long size) throws Exception {
-    return open(size, true);
+  protected TargetService service() {
+    return service;
   }
 
   @Test

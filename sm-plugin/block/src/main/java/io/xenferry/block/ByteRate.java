@@ -1,4 +1,4 @@
-package io.xenferry.copy;
+package io.xenferry.block;
 
 /**
  * A token bucket in bytes a second that may be changed while it is used. Thread-safe; never blocks:
@@ -41,8 +41,13 @@ public final class ByteRate {
     return (long) bytesPerSecond;
   }
 
-  /** Nanoseconds to wait before the next request may go; 0 for now. */
-  synchronized long delay(long now) {
+  /**
+   * How long to wait before the next request may go.
+   *
+   * @param now of a monotonic clock, always the same
+   * @return nanoseconds; 0 for now
+   */
+  public synchronized long delay(long now) {
     if (bytesPerSecond <= 0) {
       return 0;
     }
@@ -55,7 +60,7 @@ public final class ByteRate {
   }
 
   /** Takes the bytes of a request that goes now; negative gives back what was not needed. */
-  synchronized void take(long bytes) {
+  public synchronized void take(long bytes) {
     if (bytesPerSecond > 0) {
       credit -= bytes;
     }
