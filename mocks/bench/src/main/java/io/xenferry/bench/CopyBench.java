@@ -18,7 +18,12 @@ import picocli.CommandLine.Option;
  *
  * <p>Before each copy the LUN's file is overwritten, so that neither side finds it empty; both read
  * a source that is in the page cache; both times end with a flush of the LUN; after each copy the
- * contents are compared.
+ * contents are compared, and what the target received is printed. How long the overwriting took,
+ * with its flush, says what the disk alone allows: where a copy takes as long, the disk is what is
+ * measured.
+ *
+ * <p>The engine runs in this process, as in a server, and qemu-img is started for each copy, as
+ * always. The first rounds, in which this process compiles its code, are printed and do not count.
  */
 @Command(
     name = "copy",
@@ -39,6 +44,13 @@ final class CopyBench implements Callable<Integer> {
       description = "Copies by each side and kind of disk (default: ${DEFAULT-VALUE}).",
       defaultValue = "5")
   private int rounds = 5;
+
+  @Option(
+      names = "--warm-up",
+      description =
+          "Such copies beforehand that do not count, for each side (default: ${DEFAULT-VALUE}).",
+      defaultValue = "2")
+  private int warmUp = 2;
 
   @Option(
       names = "--directory",
@@ -66,7 +78,7 @@ final class CopyBench implements Callable<Integer> {
   @Override
   public Integer call() throws Exception {
     List<String> missing = missingTools();
-    if (!missing.isEmpty() || rounds < 1 || size % 512 != 0) {
+    if (!missing.isEmpty() || rounds < 1 || warmUp < 0 || size % 512 != 0) {
       System.err.println(
           missing.isEmpty()
               ? "at least one round, and a size in sectors of 512 bytes"
@@ -103,33 +115,42 @@ final class CopyBench implements Callable<Integer> {
             !noDigests);
     List<Double> ours = new ArrayList<>();
     List<Double> theirs = new ArrayList<>();
-    for (int round = 0; round < rounds; round++) {
+    List<Double> alone = new ArrayList<>();
+    for (int round = -warmUp; round < rounds; round++) {
       boolean oursFirst = round % 2 == 0;
-      Timed first = once(lun, source, oursFirst ? engine::copy : QemuImgCopy::copy);
-      Timed second = once(lun, source, oursFirst ? QemuImgCopy::copy : engine::copy);
-      Timed our = oursFirst ? first : second;
-      Timed their = oursFirst ? second : first;
-      ours.add(our.seconds());
-      theirs.add(their.seconds());
+      Copied first = once(lun, source, oursFirst ? engine::copy : QemuImgCopy::copy);
+      Copied second = once(lun, source, oursFirst ? QemuImgCopy::copy : engine::copy);
+      Copied our = oursFirst ? first : second;
+      Copied their = oursFirst ? second : first;
       System.out.printf(
           Locale.ROOT,
-          "%s round %d: engine %.2f s (%s), qemu-img %.2f s%n",
+          "%s %s: engine %.2f s, target received %.1f MB (%s); qemu-img %.2f s, received %.1f MB%n",
           kind,
-          round + 1,
-          our.seconds(),
-          our.remark(),
-          their.seconds());
+          round < 0 ? "warm-up" : "round " + (round + 1),
+          our.timed().seconds(),
+          our.received() / 1e6,
+          our.timed().remark(),
+          their.timed().seconds(),
+          their.received() / 1e6);
+      if (round >= 0) {
+        ours.add(our.timed().seconds());
+        theirs.add(their.timed().seconds());
+        alone.add(our.overwriting());
+        alone.add(their.overwriting());
+      }
     }
     double our = median(ours);
     double their = median(theirs);
     System.out.printf(
         Locale.ROOT,
-        "%s median: engine %.2f s (%.0f MB/s), qemu-img %.2f s (%.0f MB/s)%n",
+        "%s median: engine %.2f s (%.0f MB/s), qemu-img %.2f s (%.0f MB/s);"
+            + " filling and flushing the file without iSCSI %.2f s%n",
         kind,
         our,
         size / our / 1e6,
         their,
-        size / their / 1e6);
+        size / their / 1e6,
+        median(alone));
     return their / our;
   }
 
@@ -137,15 +158,25 @@ final class CopyBench implements Callable<Integer> {
     Timed copy(Path source, TestLun lun) throws Exception;
   }
 
-  private static Timed once(TestLun lun, Path source, Copy copy) throws Exception {
+  /**
+   * @param overwriting seconds to fill the LUN's file and flush it, just before
+   * @param received bytes that tgtd read meanwhile, nearly all of them from the socket
+   */
+  private record Copied(Timed timed, double overwriting, long received) {}
+
+  private static Copied once(TestLun lun, Path source, Copy copy) throws Exception {
+    long began = System.nanoTime();
     lun.overwrite();
+    double overwriting = (System.nanoTime() - began) / 1e9;
     Disks.readOnce(source);
+    long before = lun.received();
     Timed timed = copy.copy(source, lun);
+    long received = lun.received() - before;
     long differs = Files.mismatch(source, lun.file());
     if (differs >= 0) {
       throw new IOException("the copy is wrong at byte " + differs + " (" + timed.remark() + ")");
     }
-    return timed;
+    return new Copied(timed, overwriting, received);
   }
 
   static double median(List<Double> values) {

@@ -27,11 +27,17 @@ final class TestLun implements AutoCloseable {
   private final IscsiUrl url;
   private final long size;
 
+  private final Thread whenInterrupted;
+
   private TestLun(TgtTargetService service, Path file, IscsiUrl url, long size) {
     this.service = service;
     this.file = file;
     this.url = url;
     this.size = size;
+    // The daemon is a process of its own: Ctrl-C must not leave it behind.
+    this.whenInterrupted =
+        new Thread(() -> service.process().ifPresent(ProcessHandle::destroyForcibly), "end tgtd");
+    Runtime.getRuntime().addShutdownHook(whenInterrupted);
   }
 
   static boolean installed() {
@@ -81,6 +87,19 @@ final class TestLun implements AutoCloseable {
     return service.process();
   }
 
+  /**
+   * Bytes that the daemon has read so far, from sockets for the most part (proc(5), {@code io}).
+   */
+  long received() throws IOException {
+    Path io = Path.of("/proc", String.valueOf(daemon().orElseThrow().pid()), "io");
+    for (String line : Files.readAllLines(io)) {
+      if (line.startsWith("rchar: ")) {
+        return Long.parseLong(line.substring("rchar: ".length()));
+      }
+    }
+    throw new IOException(io + " has no rchar");
+  }
+
   void overwrite() throws IOException {
     Disks.fill(file, size);
   }
@@ -88,5 +107,6 @@ final class TestLun implements AutoCloseable {
   @Override
   public void close() throws TargetException {
     service.stop();
+    Runtime.getRuntime().removeShutdownHook(whenInterrupted);
   }
 }

@@ -31,13 +31,22 @@ class CopyBenchTest {
       System.setOut(new PrintStream(bytes, true, StandardCharsets.UTF_8));
       exit =
           new CommandLine(new BenchCommand())
-              .execute("copy", "--size=48M", "--rounds=1", "--directory", directory.toString());
+              .execute(
+                  "copy",
+                  "--size=48M",
+                  "--rounds=1",
+                  "--warm-up=1",
+                  "--directory",
+                  directory.toString());
     } finally {
       System.setOut(before);
     }
     String output = bytes.toString(StandardCharsets.UTF_8);
     assertThat(exit).as(output).isZero();
     assertThat(output)
+        .containsPattern("(?m)^random warm-up: engine ")
+        .containsPattern(
+            "(?m)^random round 1: engine .* received 5\\d\\.\\d MB .* received 5\\d\\.")
         .containsPattern("(?m)^ratio random: \\d+\\.\\d\\d$")
         .containsPattern("(?m)^ratio sparse: \\d+\\.\\d\\d$");
     try (var left = Files.list(directory)) {

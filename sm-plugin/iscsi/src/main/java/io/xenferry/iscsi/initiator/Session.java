@@ -14,6 +14,7 @@ import java.nio.channels.SocketChannel;
 import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.concurrent.CompletableFuture;
+import java.util.function.IntFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -32,9 +33,6 @@ import org.jspecify.annotations.Nullable;
  * <p>Confined to its loop, except {@link #submit}, {@link #failure} and the methods that say so.
  */
 final class Session implements PduChannel.Handler {
-  private static final int SLOT_BITS = 10;
-  private static final int SLOTS = 1 << SLOT_BITS;
-  private static final int OWN_TAGS = 0x40000000;
   private static final int MAX_UNIT_ATTENTIONS = 4;
 
   /** A tick that comes later than this means that we were stopped, or starved of the processor. */
@@ -50,16 +48,13 @@ final class Session implements PduChannel.Handler {
   private final long lun;
   private final String name;
 
-  private final @Nullable Command[] slots;
-  private final int[] freeSlots;
-  private int free;
-  private int generation;
+  private final CommandTable commands;
+  private final OwnRequests own = new OwnRequests();
   private final ArrayDeque<Command> waiting = new ArrayDeque<>();
   private int backingOff;
   private int cmdSn;
   private int maxCmdSn;
   private int expStatSn;
-  private int ownTag = OWN_TAGS;
 
   private volatile @Nullable BlockException failure;
   private boolean closing;
@@ -67,10 +62,6 @@ final class Session implements PduChannel.Handler {
   private long lastProgress = System.nanoTime();
   private int pingTag = Pdu.NO_TAG;
   private long pingSince;
-  private int taskTag = Pdu.NO_TAG;
-  private @Nullable CompletableFuture<Integer> taskAnswer;
-  private int logoutTag = Pdu.NO_TAG;
-  private @Nullable CompletableFuture<Integer> logoutAnswer;
   private final CompletableFuture<Boolean> idle = new CompletableFuture<>();
   private final long tick;
   private long lastTick = System.nanoTime();
@@ -93,11 +84,7 @@ final class Session implements PduChannel.Handler {
     this.cmdSn = parameters.cmdSn();
     this.maxCmdSn = parameters.maxCmdSn();
     this.expStatSn = parameters.expStatSn();
-    this.slots = new Command[options.queueDepth()];
-    this.freeSlots = new int[slots.length];
-    for (free = 0; free < slots.length; free++) {
-      freeSlots[free] = slots.length - 1 - free;
-    }
+    this.commands = new CommandTable(options.queueDepth());
     this.channel = new PduChannel(loop, socket, options.maxSegment(), this);
     Duration shortest =
         options.commandTimeout().compareTo(options.keepAlive()) < 0
@@ -130,16 +117,13 @@ final class Session implements PduChannel.Handler {
   }
 
   private void pump() {
-    while (failure == null && free > 0 && !waiting.isEmpty() && maxCmdSn - cmdSn >= 0) {
+    while (failure == null && !commands.isFull() && !waiting.isEmpty() && maxCmdSn - cmdSn >= 0) {
       start(waiting.remove());
     }
   }
 
   private void start(Command command) {
-    command.slot = freeSlots[--free];
-    slots[command.slot] = command;
-    generation = generation + 1 & 0xFFFFF;
-    command.itt = generation << SLOT_BITS | command.slot;
+    commands.add(command);
     command.received = 0;
     command.lastR2t = -1;
     command.ended = false;
@@ -204,9 +188,7 @@ final class Session implements PduChannel.Handler {
   }
 
   private void release(Command command) {
-    slots[command.slot] = null;
-    freeSlots[free++] = command.slot;
-    command.slot = -1;
+    commands.remove(command);
     lastProgress = System.nanoTime();
     Throwable problem = command.failure;
     if (problem instanceof Refusal refusal) {
@@ -271,22 +253,13 @@ final class Session implements PduChannel.Handler {
     if (failure != null) {
       return null;
     }
-    Command command = command(in.itt());
+    Command command = commands.find(in.itt());
     if (command.direction != Direction.READ
         || in.offset() != command.received
         || length > command.length - command.received) {
       throw new ProtocolException("Data-In beyond or out of order");
     }
     return command.piece(in.offset(), length);
-  }
-
-  private Command command(int itt) throws ProtocolException {
-    int slot = itt & SLOTS - 1;
-    Command command = itt >= 0 && slot < slots.length ? slots[slot] : null;
-    if (command == null || command.itt != itt || command.ended) {
-      throw new ProtocolException(String.format("no command has tag %08x", itt));
-    }
-    return command;
   }
 
   @Override
@@ -299,7 +272,7 @@ final class Session implements PduChannel.Handler {
       case Pdu.ScsiResponse response -> {
         status(response.sn());
         if (failure == null) {
-          Command command = command(response.itt());
+          Command command = commands.find(response.itt());
           finish(command, response.response(), response.status(), Outcome.sense(data));
         }
       }
@@ -311,17 +284,11 @@ final class Session implements PduChannel.Handler {
       case Pdu.NopIn nop -> nop(nop, data);
       case Pdu.TaskResponse response -> {
         status(response.sn());
-        CompletableFuture<Integer> answer = taskAnswer;
-        if (answer != null && response.itt() == taskTag) {
-          answer.complete(response.response());
-        }
+        own.answered(response.itt(), response.response());
       }
       case Pdu.LogoutResponse response -> {
         status(response.sn());
-        CompletableFuture<Integer> answer = logoutAnswer;
-        if (answer != null && response.itt() == logoutTag) {
-          answer.complete(response.response());
-        }
+        own.answered(response.itt(), response.response());
       }
       case Pdu.Async async -> {
         status(async.sn());
@@ -360,7 +327,7 @@ final class Session implements PduChannel.Handler {
     if (failure != null) {
       return;
     }
-    Command command = command(in.itt());
+    Command command = commands.find(in.itt());
     // A placed buffer was filled from zero; a Data-In with status alone has none.
     command.received += data.position();
     if (in.hasStatus()) {
@@ -369,7 +336,7 @@ final class Session implements PduChannel.Handler {
   }
 
   private void readyToTransfer(Pdu.R2t r2t) throws ProtocolException {
-    Command command = command(r2t.itt());
+    Command command = commands.find(r2t.itt());
     long end = (long) r2t.offset() + r2t.length();
     if (command.direction != Direction.WRITE
         || r2t.offset() < 0
@@ -450,20 +417,18 @@ final class Session implements PduChannel.Handler {
       return;
     }
     long patience = options.commandTimeout().toNanos();
-    boolean any = false;
-    for (Command command : slots) {
-      if (command != null) {
-        any = true;
-        // While its data waits for the socket, the socket's progress counts.
-        long since = command.outstanding > 0 ? channel.lastSent() : command.started;
-        if (now - since > patience) {
-          die(Kind.TIMEOUT, "no answer within " + options.commandTimeout().toMillis() + " ms");
-          return;
-        }
+    for (Command command : commands.all()) {
+      // While its data waits for the socket, the socket's progress counts.
+      long since = command.outstanding > 0 ? channel.lastSent() : command.started;
+      if (now - since > patience) {
+        die(Kind.TIMEOUT, "no answer within " + options.commandTimeout().toMillis() + " ms");
+        return;
       }
     }
     Command head = waiting.peek();
-    if (!any && head != null && now - Math.max(head.submitted, lastProgress) > patience) {
+    if (commands.isEmpty()
+        && head != null
+        && now - Math.max(head.submitted, lastProgress) > patience) {
       die(Kind.TIMEOUT, "the target opens no window for commands");
       return;
     }
@@ -478,15 +443,10 @@ final class Session implements PduChannel.Handler {
         die(Kind.TIMEOUT, "no answer to a ping within " + options.keepAlive().toMillis() + " ms");
       }
     } else if (now - channel.lastReceived() > silence && !channel.sendsWithin(silence)) {
-      pingTag = nextTag();
+      pingTag = own.nextTag();
       pingSince = now;
       channel.send(new Pdu.NopOut(true, 0, pingTag, Pdu.NO_TAG, cmdSn, expStatSn));
     }
-  }
-
-  private int nextTag() {
-    ownTag = ((ownTag + 1) & 0x0FFFFFFF) | OWN_TAGS;
-    return ownTag;
   }
 
   // ---- the end
@@ -499,14 +459,7 @@ final class Session implements PduChannel.Handler {
             ? "the target broke the protocol: " + cause.getMessage()
             : "connection lost: " + cause.getMessage();
     die(kind, why);
-    CompletableFuture<Integer> task = taskAnswer;
-    if (task != null) {
-      task.completeExceptionally(cause);
-    }
-    CompletableFuture<Integer> logout = logoutAnswer;
-    if (logout != null) {
-      logout.completeExceptionally(cause);
-    }
+    own.fail(cause);
   }
 
   private void die(Kind kind, String why) {
@@ -514,19 +467,14 @@ final class Session implements PduChannel.Handler {
       return;
     }
     // The target ends the connection after a logout: then it is not lost.
-    boolean over = closing && free == slots.length;
+    boolean over = closing && commands.isEmpty();
     BlockException reason = over ? failed(Kind.CLOSED, "closed") : failed(kind, why);
     failure = reason;
     channel.abandonDestination();
     channel.dropUnsent();
-    for (int i = 0; i < slots.length; i++) {
-      Command command = slots[i];
-      if (command != null) {
-        slots[i] = null;
-        command.slot = -1;
-        uncertain |= command.changes && !command.ended;
-        command.done.completeExceptionally(again(reason));
-      }
+    for (Command command : commands.removeAll()) {
+      uncertain |= command.changes && !command.ended;
+      command.done.completeExceptionally(again(reason));
     }
     for (Command command = waiting.poll(); command != null; command = waiting.poll()) {
       command.done.completeExceptionally(again(reason));
@@ -562,7 +510,7 @@ final class Session implements PduChannel.Handler {
   }
 
   private void checkIdle() {
-    if (closing && (failure != null || (free == slots.length && backingOff == 0))) {
+    if (closing && (failure != null || (commands.isEmpty() && backingOff == 0))) {
       idle.complete(!uncertain);
     }
   }
@@ -581,38 +529,25 @@ final class Session implements PduChannel.Handler {
 
   /** LOGICAL UNIT RESET; the target answers when no command for the unit is under way. */
   CompletableFuture<Integer> resetUnit() {
-    CompletableFuture<Integer> answer = new CompletableFuture<>();
-    loop.execute(() -> {
-      if (!channel.isOpen()) {
-        answer.completeExceptionally(new IOException("connection lost"));
-        return;
-      }
-      taskAnswer = answer;
-      taskTag = nextTag();
-      channel.send(
-          new Pdu.TaskRequest(
-              true,
-              Pdu.TaskRequest.LOGICAL_UNIT_RESET,
-              lun,
-              taskTag,
-              Pdu.NO_TAG,
-              cmdSn,
-              expStatSn,
-              0));
-    });
-    return answer;
+    return request(tag ->
+        new Pdu.TaskRequest(
+            true, Pdu.TaskRequest.LOGICAL_UNIT_RESET, lun, tag, Pdu.NO_TAG, cmdSn, expStatSn, 0));
   }
 
   CompletableFuture<Integer> logout() {
+    return request(tag -> new Pdu.LogoutRequest(true, 0, tag, 0, cmdSn, expStatSn));
+  }
+
+  private CompletableFuture<Integer> request(IntFunction<Pdu> header) {
     CompletableFuture<Integer> answer = new CompletableFuture<>();
     loop.execute(() -> {
-      if (!channel.isOpen()) {
+      if (channel.isOpen()) {
+        int tag = own.nextTag();
+        own.await(tag, answer);
+        channel.send(header.apply(tag));
+      } else {
         answer.completeExceptionally(new IOException("connection lost"));
-        return;
       }
-      logoutAnswer = answer;
-      logoutTag = nextTag();
-      channel.send(new Pdu.LogoutRequest(true, 0, logoutTag, 0, cmdSn, expStatSn));
     });
     return answer;
   }
