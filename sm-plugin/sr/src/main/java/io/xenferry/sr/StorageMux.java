@@ -26,7 +26,7 @@ import org.slf4j.LoggerFactory;
  * <p>What is in use is stored and survives a restart of the server, as the guests do. Thread-safe;
  * all methods block.
  */
-public final class StorageMux {
+public final class StorageMux implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(StorageMux.class);
 
   private final SrDrivers drivers;
@@ -95,6 +95,13 @@ public final class StorageMux {
     refuseIfUsed(repository);
     repository.detach();
     attached.remove(sr);
+  }
+
+  /** Lets go of all SRs and leaves everything as it is, see {@link StorageRepository#release}. */
+  @Override
+  public synchronized void close() {
+    attached.values().forEach(StorageRepository::release);
+    attached.clear();
   }
 
   public synchronized void destroy(String sr) throws SmapiException {

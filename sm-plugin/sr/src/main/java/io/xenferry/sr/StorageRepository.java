@@ -28,6 +28,12 @@ public interface StorageRepository {
   /** Gives the SR back; nothing of it is open afterwards. */
   void detach() throws SmapiException;
 
+  /**
+   * Lets go of the SR, whatever is in use, for a server that ends: guests and exports outlive it,
+   * and the next server attaches the SR again. Nothing else may be called afterwards.
+   */
+  void release();
+
   /** Detaches and deletes the SR, which must hold no VDI (39). */
   void destroy() throws SmapiException;
 

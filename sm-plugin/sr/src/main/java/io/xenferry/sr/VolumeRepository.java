@@ -128,6 +128,11 @@ public final class VolumeRepository implements StorageRepository {
   }
 
   @Override
+  public void release() {
+    store.close();
+  }
+
+  @Override
   public void destroy() throws SmapiException {
     locked(
         SmError.FILE_SR_DELETE,

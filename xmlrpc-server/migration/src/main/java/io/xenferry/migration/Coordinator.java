@@ -195,6 +195,36 @@ public final class Coordinator {
     return call(() -> begin(request));
   }
 
+  /**
+   * Which migration a request would begin, as its token says.
+   *
+   * @throws MigrationException for what is no token
+   */
+  public MigrationId migrationOf(MoveRequest request) {
+    return Refusals.token(request).id();
+  }
+
+  /**
+   * How a migration from here comes out, see {@link SourceMigration#outcome}; also of one that a
+   * server before this one began. Any thread.
+   *
+   * @return failed with OPERATION_NOT_ALLOWED for one that this host does not know
+   */
+  public CompletableFuture<MigrationStatus> outcome(MigrationId migration) {
+    if (roster.find(migration, Role.SOURCE).orElse(null) instanceof SourceMigration known) {
+      return known.outcome().copy();
+    }
+    Optional<LedgerRow> row = ledger.find(migration, Role.SOURCE);
+    if (row.isEmpty()) {
+      return CompletableFuture.failedFuture(
+          Refusals.notAllowed("migration " + migration + " is unknown on this host"));
+    }
+    return row.get().state() == State.GIVEN
+        ? CompletableFuture.completedFuture(told(row.get()))
+        : CompletableFuture.failedFuture(
+            Refusals.failed(row.get().vm(), row.get().outcome().orElse("the VM stays here")));
+  }
+
   /** A migration that has begun. */
   public record Started(MigrationId migration, CompletableFuture<MigrationStatus> outcome) {}
 
@@ -203,13 +233,7 @@ public final class Coordinator {
     if (!roster.takenUp()) {
       throw Refusals.notTakenUp();
     }
-    Token token;
-    try {
-      token = Token.read(request.token());
-      token.address();
-    } catch (IllegalArgumentException e) {
-      throw Refusals.failed(vm, "this is not a token: " + e.getMessage());
-    }
+    Token token = Refusals.token(request);
     Refusals.requireUsable(token, vm, scheduler.now());
     return token;
   }

@@ -40,6 +40,17 @@ final class Refusals {
     }
   }
 
+  /** What a client passed on, read and not yet judged. */
+  static Token token(MoveRequest request) {
+    try {
+      Token token = Token.read(request.token());
+      token.address();
+      return token;
+    } catch (IllegalArgumentException e) {
+      throw failed(request.plan().vm(), "this is not a token: " + e.getMessage());
+    }
+  }
+
   static void requireUsable(Token token, UUID vm, Instant now) {
     if (!token.versions().contains(PeerAnswer.VERSION)) {
       throw failed(vm, "the destination speaks versions " + token.versions());

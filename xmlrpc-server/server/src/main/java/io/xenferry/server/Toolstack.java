@@ -120,6 +120,7 @@ final class Toolstack implements AutoCloseable {
                 lifecycle,
                 admission,
                 context.sessions(),
+                context.tasks(),
                 new CopyEngine(CopyEngine.DEFAULT_REQUEST_SIZE, toolstack.copyMemory())),
             toolstack.downtime(),
             state.resolve("dirty"),
@@ -193,6 +194,7 @@ final class Toolstack implements AutoCloseable {
         try {
           targets.close();
         } finally {
+          storage.close();
           ledger.close();
         }
       }

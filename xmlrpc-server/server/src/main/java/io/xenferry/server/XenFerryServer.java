@@ -94,8 +94,8 @@ public final class XenFerryServer implements AutoCloseable {
             new KnownServers(config.stateDirectory(), config.remoteServers()),
             toolstack.migrations().table()));
     try {
-      tasks.failOrphans();
       toolstack.recover();
+      tasks.failOrphans();
       http.start();
     } catch (IOException | XenApiException | InterruptedException | RuntimeException e) {
       close();

@@ -37,6 +37,7 @@ final class TestServer implements AutoCloseable {
 
   final Path directory;
   final String address;
+  private final int port;
   final XenFerryServer server;
   final XmlRpcXenApi api;
   final String password;
@@ -60,6 +61,29 @@ final class TestServer implements AutoCloseable {
   /** Another host, with a loopback address of its own. */
   static TestServer startAt(String address) throws Exception {
     return startAt(address, config -> config);
+  }
+
+  /** Opens a database that a server before has closed. */
+  interface Reopened {
+    ObjectDatabase open() throws Exception;
+  }
+
+  /** The same host with a new server, at the same port: its peers know no other. */
+  TestServer again(Reopened db) throws Exception {
+    stop();
+    return new TestServer(
+        directory,
+        db.open(),
+        limits(),
+        address,
+        config ->
+            config.with(
+                new ListenConfig(
+                    address, port, OptionalInt.of(0), Optional.of(directory.resolve("socket")))));
+  }
+
+  static TestServer startAt(String address, Path directory, ObjectDatabase db) throws Exception {
+    return new TestServer(directory, db, limits(), address, config -> config);
   }
 
   /** The same, configured otherwise. */
@@ -92,6 +116,7 @@ final class TestServer implements AutoCloseable {
             .with(sessions)
             .with(ToolstackConfig.defaults().withTargets(ToolstackConfig.Targets.EMBEDDED));
     server = new XenFerryServer(change.apply(config), db, Clock.systemUTC());
+    this.port = server.port();
     if (certificate == null) {
       certificate = Files.createTempFile("xenferry", ".p12");
       Files.copy(

@@ -174,7 +174,10 @@ public final class Dispatcher implements AutoCloseable {
       } catch (XenApiException e) {
         failure = e;
       } catch (InterruptedException e) {
-        failure = new XenApiException("INTERNAL_ERROR", "The server stops").withCause(e);
+        // The server stops. What the work has come to is for the next one to say: see Tasks.
+        LOG.info("{} is left to the next server", task.ref());
+        Thread.currentThread().interrupt();
+        return;
       } catch (RuntimeException e) {
         LOG.error("{} failed unexpectedly", call.message().wireName(), e);
         failure = new XenApiException("INTERNAL_ERROR", e.toString()).withCause(e);

@@ -4,6 +4,7 @@ import io.xenferry.migration.ports.GuestState;
 import io.xenferry.spi.Guest;
 import io.xenferry.spi.Hypervisor;
 import io.xenferry.spi.HypervisorException;
+import java.io.IOException;
 import java.time.Duration;
 import java.util.EnumSet;
 import java.util.Optional;
@@ -43,10 +44,22 @@ final class GuestCalls {
    * @throws HypervisorException TIMEOUT when the deadline has passed; GONE when it ended
    */
   GuestState await(UUID vm, Set<GuestState> wanted, Duration deadline)
-      throws HypervisorException, InterruptedException {
+      throws HypervisorException, InterruptedException, IOException {
+    return await(vm, wanted, deadline, () -> {});
+  }
+
+  /** Whether it is worth waiting on; throws when not. */
+  @FunctionalInterface
+  interface Hope {
+    void check() throws IOException;
+  }
+
+  GuestState await(UUID vm, Set<GuestState> wanted, Duration deadline, Hope hope)
+      throws HypervisorException, InterruptedException, IOException {
     Guest guest = get(vm);
     long end = System.nanoTime() + deadline.toNanos();
     while (true) {
+      hope.check();
       GuestState state = GuestState.valueOf(guest.state().name());
       if (wanted.contains(state)) {
         return state;
@@ -65,7 +78,7 @@ final class GuestCalls {
   }
 
   GuestState await(UUID vm, GuestState wanted, Duration deadline)
-      throws HypervisorException, InterruptedException {
+      throws HypervisorException, InterruptedException, IOException {
     return await(vm, EnumSet.of(wanted), deadline);
   }
 

@@ -23,6 +23,7 @@ import io.xenferry.server.call.Registry;
 import io.xenferry.server.http.Router;
 import io.xenferry.server.session.Sessions;
 import io.xenferry.server.storage.HostStorage;
+import io.xenferry.server.task.Tasks;
 import io.xenferry.server.vm.VmAdmission;
 import io.xenferry.server.vm.VmLifecycle;
 import io.xenferry.spi.Guest;
@@ -44,6 +45,7 @@ public final class MigrationService implements AutoCloseable {
   private final Ledger ledger;
   private final Coordinator coordinator;
   private final Migrations migrations;
+  private final MoveTasks tasks;
   private final PeerRoutes peerRoutes;
   private final MigrationRoutes routes;
   private final MigrationTable table;
@@ -58,6 +60,7 @@ public final class MigrationService implements AutoCloseable {
       VmLifecycle lifecycle,
       VmAdmission admission,
       Sessions sessions,
+      Tasks tasks,
       CopyEngine engine) {}
 
   /**
@@ -108,7 +111,12 @@ public final class MigrationService implements AutoCloseable {
             hostUuid,
             new PeerAddress("https://" + authority(address, port), fingerprint),
             boot);
-    migrations = new Migrations(parts.database(), coordinator, parts.admission(), host, port);
+    MoveAnswers answers = new MoveAnswers(parts.database(), host);
+    tasks =
+        new MoveTasks(
+            parts.database(), ledger, coordinator, parts.admission(), parts.tasks(), answers);
+    migrations =
+        new Migrations(parts.database(), coordinator, parts.admission(), answers, tasks, port);
     peerRoutes = new PeerRoutes(coordinator.endpoint(), id -> incoming(parts, id));
     table = new MigrationTable(coordinator, parts.sessions());
     routes = new MigrationRoutes(coordinator, copies, parts.sessions());
@@ -177,13 +185,17 @@ public final class MigrationService implements AutoCloseable {
         .collect(Collectors.toSet());
   }
 
-  /** Takes up the ledger's unended migrations; peers' messages are answered from then on. */
+  /**
+   * Takes up the ledger's unended migrations and the tasks that stand for them; peers' messages are
+   * answered from then on.
+   */
   public void recover() throws InterruptedException {
     try {
       coordinator.recover().get();
     } catch (ExecutionException e) {
       throw new IllegalStateException("the ledger cannot be taken up", e.getCause());
     }
+    tasks.adoptAll();
   }
 
   @Override

@@ -2,12 +2,7 @@ package io.xenferry.server.migration;
 
 import io.xenferry.migration.Coordinator;
 import io.xenferry.migration.MoveRequest;
-import io.xenferry.migration.state.MigrationException;
-import io.xenferry.migration.state.MigrationId;
-import io.xenferry.migration.state.MigrationStatus;
 import io.xenferry.migration.state.Plan;
-import io.xenferry.migration.state.Role;
-import io.xenferry.model.Host;
 import io.xenferry.model.Ref;
 import io.xenferry.model.VIF;
 import io.xenferry.model.VM;
@@ -22,12 +17,8 @@ import io.xenferry.server.vm.VmAdmission;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CompletionException;
-import java.util.concurrent.ExecutionException;
 
 /** Moves VMs for clients: checks a request, builds its plan, and follows the coordinator. */
 public final class Migrations {
@@ -50,7 +41,8 @@ public final class Migrations {
   private final ObjectDatabase database;
   private final Coordinator coordinator;
   private final VmAdmission admission;
-  private final Ref<Host> host;
+  private final MoveAnswers answers;
+  private final MoveTasks tasks;
   private final int port;
 
   /**
@@ -60,12 +52,14 @@ public final class Migrations {
       ObjectDatabase database,
       Coordinator coordinator,
       VmAdmission admission,
-      Ref<Host> host,
+      MoveAnswers answers,
+      MoveTasks tasks,
       int port) {
     this.database = database;
     this.coordinator = coordinator;
     this.admission = admission;
-    this.host = host;
+    this.answers = answers;
+    this.tasks = tasks;
     this.port = port;
   }
 
@@ -83,7 +77,7 @@ public final class Migrations {
     Snapshot db = database.snapshot();
     admission.check(db, request.vm(), VmOperations.MIGRATE_SEND);
     MoveRequest move = prepare(db, request, Ref.random());
-    await(coordinator.check(move), request.vm());
+    answers.await(coordinator.check(move), request.vm());
   }
 
   /**
@@ -96,10 +90,11 @@ public final class Migrations {
     Ref<VM> there = Ref.random();
     try (var operation = admission.begin(vm, VmOperations.MIGRATE_SEND, task.ref())) {
       MoveRequest move = prepare(database.snapshot(), request, there);
-      await(coordinator.check(move), vm);
+      answers.await(coordinator.check(move), vm);
       task.throwIfCancelled();
-      Coordinator.Started started = await(coordinator.start(move), vm);
-      follow(started, task, vm);
+      tasks.begins(task, move);
+      Coordinator.Started started = answers.await(coordinator.start(move), vm);
+      tasks.follow(started, task, vm);
     }
     return there;
   }
@@ -111,8 +106,7 @@ public final class Migrations {
         request
             .token()
             .orElseThrow(() ->
-                failed(
-                    db,
+                answers.failed(
                     vm,
                     "the destination is not a XenFerry server: it knows no commit point, so"
                         + " nothing was begun"));
@@ -200,77 +194,5 @@ public final class Migrations {
       networks.putIfAbsent(vif, network);
     }
     return networks;
-  }
-
-  private void follow(Coordinator.Started started, Task task, Ref<VM> vm)
-      throws XenApiException, InterruptedException {
-    MigrationId id = started.migration();
-    task.cancellable(true);
-    task.onCancel(() -> coordinator.cancel(id, Role.SOURCE));
-    AutoCloseable listener =
-        coordinator.listen(status -> {
-          if (status.migration().equals(id) && status.role() == Role.SOURCE) {
-            Effects.run("progress of " + id, () -> task.progress(status.progress()));
-          }
-        });
-    try {
-      await(started.outcome(), vm);
-    } catch (XenApiException e) {
-      task.throwIfCancelled();
-      throw e;
-    } finally {
-      try {
-        listener.close();
-      } catch (Exception e) {
-        throw new IllegalStateException(e);
-      }
-    }
-  }
-
-  private <T> T await(CompletableFuture<T> future, Ref<VM> vm)
-      throws XenApiException, InterruptedException {
-    try {
-      return future.get();
-    } catch (ExecutionException e) {
-      Throwable cause = e.getCause();
-      while (cause instanceof CompletionException && cause.getCause() != null) {
-        cause = cause.getCause();
-      }
-      if (cause instanceof MigrationException failure) {
-        throw withHosts(failure, vm);
-      }
-      throw failed(database.snapshot(), vm, String.valueOf(cause)).withCause(e);
-    }
-  }
-
-  /** VM_MIGRATE_FAILED has four parameters; the coordinator knows the first and the last. */
-  private XenApiException withHosts(MigrationException failure, Ref<VM> vm) throws XenApiException {
-    if (failure.code().equals("VM_MIGRATE_FAILED") && failure.params().size() == 2) {
-      return failed(database.snapshot(), vm, failure.params().get(1)).withCause(failure);
-    }
-    return failure.toXenApi();
-  }
-
-  private XenApiException failed(Snapshot db, Ref<VM> vm, String sentence) {
-    String here = "";
-    String name = vm.opaque();
-    try {
-      here = db.get(host, Host.UUID);
-      name = db.get(vm, VM.UUID);
-    } catch (XenApiException e) {
-      return new XenApiException("VM_MIGRATE_FAILED", name, here, "", sentence).withCause(e);
-    }
-    return new XenApiException("VM_MIGRATE_FAILED", name, here, "", sentence);
-  }
-
-  /** All migrations that this host's ledger holds, oldest first. */
-  List<MigrationStatus> statuses() {
-    return coordinator.statuses();
-  }
-
-  Optional<MigrationStatus> status(MigrationId migration) {
-    return coordinator
-        .status(migration, Role.SOURCE)
-        .or(() -> coordinator.status(migration, Role.DESTINATION));
   }
 }

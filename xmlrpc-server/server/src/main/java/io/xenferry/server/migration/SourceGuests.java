@@ -12,6 +12,7 @@ import java.time.Duration;
 import java.util.EnumSet;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
@@ -104,8 +105,11 @@ final class SourceGuests implements SourcePorts.Guests {
         () -> {
           Guest guest = guests.get(vm);
           sending.command(() -> guest.pauseForSwitch(downtime));
-          guests.await(
-              vm, EnumSet.of(GuestState.PRE_SWITCHOVER, GuestState.SENT), Duration.ofSeconds(60));
+          sending.await(
+              guests,
+              vm,
+              EnumSet.of(GuestState.PRE_SWITCHOVER, GuestState.SENT),
+              Duration.ofSeconds(60));
         });
   }
 
@@ -117,7 +121,7 @@ final class SourceGuests implements SourcePorts.Guests {
         () -> {
           Guest guest = guests.get(vm);
           sending.command(guest::finishMemory);
-          guests.await(vm, GuestState.SENT, Duration.ofSeconds(60));
+          sending.await(guests, vm, EnumSet.of(GuestState.SENT), Duration.ofSeconds(60));
           sending.awaitEnd(Duration.ofSeconds(30));
         });
   }
@@ -225,6 +229,12 @@ final class SourceGuests implements SourcePorts.Guests {
       if (failure.isPresent()) {
         throw failure.get();
       }
+    }
+
+    /** Looks until the guest is in one of the states; one that was cancelled never will be. */
+    void await(GuestCalls guests, UUID vm, Set<GuestState> wanted, Duration deadline)
+        throws Exception {
+      guests.await(vm, wanted, deadline, this::requireWhole);
     }
 
     void awaitEnd(Duration deadline) throws IOException, InterruptedException {

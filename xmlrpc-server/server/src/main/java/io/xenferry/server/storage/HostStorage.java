@@ -41,7 +41,7 @@ import org.slf4j.LoggerFactory;
  * The SRs of this host and the disks on them. Drivers do the work; the records of SRs, PBDs and
  * VDIs follow what the drivers say. Blocking, thread-safe.
  */
-public final class HostStorage implements VmDisks, MigrationDisks {
+public final class HostStorage implements VmDisks, MigrationDisks, AutoCloseable {
   private static final Logger log = LoggerFactory.getLogger(HostStorage.class);
 
   private final ObjectDatabase database;
@@ -61,6 +61,12 @@ public final class HostStorage implements VmDisks, MigrationDisks {
     this.exporter = new IscsiExporter(targets);
     this.mux = new StorageMux(SrDrivers.installed(), exporter, Optional.of(stateFile));
     this.host = host;
+  }
+
+  /** Lets go of the SRs for the next server; guests and exports stay as they are. */
+  @Override
+  public void close() {
+    mux.close();
   }
 
   public StorageMux mux() {

@@ -18,6 +18,9 @@ public interface Task {
   /** Whether cancelling is possible now; not, until said so. Clients see it. */
   void cancellable(boolean possible);
 
+  /** Notes in the task's other_config what the work is, durably: a later server finds it there. */
+  void note(String key, String value) throws XenApiException;
+
   boolean cancelled();
 
   /** Throws TASK_CANCELLED [task] once somebody asked for it. */

@@ -100,6 +100,28 @@ public final class Tasks {
     });
   }
 
+  /**
+   * Pending tasks that have a {@link Task#note} of that key: their references, and what it says.
+   */
+  public Map<String, String> pendingWith(String key) {
+    Map<String, String> noted = new LinkedHashMap<>();
+    for (Row row : db.snapshot().rows("task")) {
+      String value = schema.textMap(row, "other_config").get(key);
+      if (value != null && schema.text(row, "status").equals("pending")) {
+        noted.put(row.ref(), value);
+      }
+    }
+    return noted;
+  }
+
+  /** Whether somebody has asked for cancelling, also of a server before this one. */
+  public boolean cancelAsked(String ref) {
+    return db.snapshot()
+        .row("task", ref)
+        .map(row -> schema.textMap(row, "current_operations").containsValue("cancel"))
+        .orElse(false);
+  }
+
   /** Takes over the task of work that a former server began and this one goes on with. */
   public Optional<Task> adopt(String ref) {
     Row row = db.snapshot().row("task", ref).orElse(null);
@@ -288,6 +310,16 @@ public final class Tasks {
       } catch (XenApiException e) {
         LOG.warn("task {}: {} not written", ref, field, e);
       }
+    }
+
+    @Override
+    public void note(String key, String value) throws XenApiException {
+      db.change(tx -> {
+        Row row = Schema.row(tx, "task", ref);
+        Map<String, String> config = schema.textMap(row, "other_config");
+        config.put(key, value);
+        schema.set(tx, "task", ref, "other_config", Value.ofTexts(config));
+      });
     }
 
     @Override

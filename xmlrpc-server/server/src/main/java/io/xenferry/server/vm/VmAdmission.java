@@ -84,12 +84,23 @@ public final class VmAdmission {
   public InProgress begin(Ref<VM> vm, VmOperations operation, String task) throws XenApiException {
     database.change(tx -> {
       check(tx, vm, operation);
-      Map<String, VmOperations> current = new LinkedHashMap<>(tx.get(vm, VM.CURRENT_OPERATIONS));
-      current.put(task, operation);
-      tx.set(vm, VM.CURRENT_OPERATIONS, current);
-      refresh(tx, vm);
+      note(tx, vm, operation, task);
     });
     return () -> end(vm, task);
+  }
+
+  /** Shows an operation that a server before this one began and this one goes on with. */
+  public InProgress goesOn(Ref<VM> vm, VmOperations operation, String task) throws XenApiException {
+    database.change(tx -> note(tx, vm, operation, task));
+    return () -> end(vm, task);
+  }
+
+  private void note(Transaction tx, Ref<VM> vm, VmOperations operation, String task)
+      throws XenApiException {
+    Map<String, VmOperations> current = new LinkedHashMap<>(tx.get(vm, VM.CURRENT_OPERATIONS));
+    current.put(task, operation);
+    tx.set(vm, VM.CURRENT_OPERATIONS, current);
+    refresh(tx, vm);
   }
 
   private void end(Ref<VM> vm, String task) {

@@ -77,7 +77,8 @@ class SourceGuestsTest {
     settle(cancel);
     assertThat(guest.commands).containsExactly("cancel", "send", "pause", "cancel");
     assertRefused(sent);
-    pause.cancel(false);
+    // Nor does it go on looking for a guest that will not be paused.
+    assertRefused(pause);
   }
 
   @Test

@@ -1,0 +1,64 @@
+package io.xenferry.server.migration;
+
+import io.xenferry.migration.state.MigrationException;
+import io.xenferry.model.Host;
+import io.xenferry.model.Ref;
+import io.xenferry.model.VM;
+import io.xenferry.model.XenApiException;
+import io.xenferry.model.db.ObjectDatabase;
+import io.xenferry.model.db.Snapshot;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import java.util.concurrent.ExecutionException;
+
+/**
+ * What clients are told of the coordinator's failures: XenAPI's codes with all their parameters.
+ */
+final class MoveAnswers {
+  private final ObjectDatabase database;
+  private final Ref<Host> host;
+
+  MoveAnswers(ObjectDatabase database, Ref<Host> host) {
+    this.database = database;
+    this.host = host;
+  }
+
+  <T> T await(CompletableFuture<T> future, Ref<VM> vm)
+      throws XenApiException, InterruptedException {
+    try {
+      return future.get();
+    } catch (ExecutionException e) {
+      throw translated(e, vm);
+    }
+  }
+
+  XenApiException translated(Throwable failure, Ref<VM> vm) {
+    Throwable cause = failure;
+    while ((cause instanceof CompletionException || cause instanceof ExecutionException)
+        && cause.getCause() != null) {
+      cause = cause.getCause();
+    }
+    if (!(cause instanceof MigrationException known)) {
+      return failed(vm, String.valueOf(cause)).withCause(failure);
+    }
+    // VM_MIGRATE_FAILED has four parameters; the coordinator knows the first and the last.
+    if (known.code().equals("VM_MIGRATE_FAILED") && known.params().size() == 2) {
+      return failed(vm, known.params().get(1)).withCause(known);
+    }
+    return known.toXenApi();
+  }
+
+  /** VM_MIGRATE_FAILED; which host it was to go to is the sentence's to say. */
+  XenApiException failed(Ref<VM> vm, String sentence) {
+    Snapshot db = database.snapshot();
+    String here = "";
+    String name = vm.opaque();
+    try {
+      here = db.get(host, Host.UUID);
+      name = db.get(vm, VM.UUID);
+    } catch (XenApiException e) {
+      return new XenApiException("VM_MIGRATE_FAILED", name, here, "", sentence).withCause(e);
+    }
+    return new XenApiException("VM_MIGRATE_FAILED", name, here, "", sentence);
+  }
+}

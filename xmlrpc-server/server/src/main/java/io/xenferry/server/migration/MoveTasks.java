@@ -1,0 +1,163 @@
+package io.xenferry.server.migration;
+
+import io.xenferry.migration.Coordinator;
+import io.xenferry.migration.MoveRequest;
+import io.xenferry.migration.ledger.Ledger;
+import io.xenferry.migration.ledger.LedgerRow;
+import io.xenferry.migration.state.MigrationId;
+import io.xenferry.migration.state.MigrationStatus;
+import io.xenferry.migration.state.Role;
+import io.xenferry.model.Ref;
+import io.xenferry.model.VM;
+import io.xenferry.model.Value;
+import io.xenferry.model.VmOperations;
+import io.xenferry.model.XenApiException;
+import io.xenferry.model.db.ObjectDatabase;
+import io.xenferry.server.task.Task;
+import io.xenferry.server.task.Tasks;
+import io.xenferry.server.vm.VmAdmission;
+import io.xenferry.wire.Content;
+import io.xenferry.wire.Dialect;
+import io.xenferry.wire.XmlRpcCodec;
+import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * The tasks by which clients follow moves. A move outlives its server, and so does its task: it
+ * names the migration before that begins, and the next server takes it up and finishes it with what
+ * has become of the VM.
+ */
+final class MoveTasks {
+  private static final Logger log = LoggerFactory.getLogger(MoveTasks.class);
+
+  /** In a task's other_config: the migration that it stands for. */
+  static final String MIGRATION_KEY = "xenferry:migration";
+
+  private final ObjectDatabase database;
+  private final Ledger ledger;
+  private final Coordinator coordinator;
+  private final VmAdmission admission;
+  private final Tasks tasks;
+  private final MoveAnswers answers;
+  private final XmlRpcCodec codec = new XmlRpcCodec(Dialect.XENAPI);
+
+  MoveTasks(
+      ObjectDatabase database,
+      Ledger ledger,
+      Coordinator coordinator,
+      VmAdmission admission,
+      Tasks tasks,
+      MoveAnswers answers) {
+    this.database = database;
+    this.ledger = ledger;
+    this.coordinator = coordinator;
+    this.admission = admission;
+    this.tasks = tasks;
+    this.answers = answers;
+  }
+
+  /** Before the move begins: its task says which one it is. */
+  void begins(Task task, MoveRequest move) throws XenApiException {
+    task.note(MIGRATION_KEY, coordinator.migrationOf(move).toString());
+  }
+
+  /** Shows in the task how the move goes on, until it has come out one way or the other. */
+  void follow(Coordinator.Started started, Task task, Ref<VM> vm)
+      throws XenApiException, InterruptedException {
+    task.cancellable(true);
+    task.onCancel(() -> coordinator.cancel(started.migration(), Role.SOURCE));
+    AutoCloseable listener = show(started.migration(), task);
+    try {
+      answers.await(started.outcome(), vm);
+    } catch (XenApiException e) {
+      task.throwIfCancelled();
+      throw e;
+    } finally {
+      close(listener);
+    }
+  }
+
+  private AutoCloseable show(MigrationId id, Task task) {
+    return coordinator.listen(status -> {
+      if (status.migration().equals(id) && status.role() == Role.SOURCE) {
+        Effects.run("progress of " + id, () -> task.progress(status.progress()));
+      }
+    });
+  }
+
+  private static void close(AutoCloseable listener) {
+    try {
+      listener.close();
+    } catch (Exception e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  /**
+   * After the ledger was taken up: tasks of a server before this one, whose moves go on or have
+   * come out meanwhile. A task whose move never became durable is left as it is.
+   */
+  void adoptAll() {
+    tasks
+        .pendingWith(MIGRATION_KEY)
+        .forEach((ref, migration) -> {
+          Optional<LedgerRow> row = find(migration);
+          if (row.isPresent()) {
+            tasks.adopt(ref).ifPresent(task -> adopt(task, row.get()));
+          }
+        });
+  }
+
+  private Optional<LedgerRow> find(String migration) {
+    try {
+      return ledger.find(MigrationId.parse(migration), Role.SOURCE);
+    } catch (IllegalArgumentException e) {
+      log.warn("a task names a migration that is none: {}", migration);
+      return Optional.empty();
+    }
+  }
+
+  private void adopt(Task task, LedgerRow row) {
+    log.info("task {} goes on with migration {}", task.ref(), row.migration());
+    Ref<VM> vm =
+        database
+            .snapshot()
+            .byUuid("VM", row.vm().toString())
+            .map(found -> new Ref<VM>(found.ref()))
+            .orElseGet(Ref::nullRef);
+    Optional<VmAdmission.InProgress> operation = Optional.empty();
+    try {
+      task.cancellable(false);
+      if (!vm.isNull()) {
+        operation = Optional.of(admission.goesOn(vm, VmOperations.MIGRATE_SEND, task.ref()));
+      }
+    } catch (XenApiException e) {
+      log.warn("the operation of task {} is not shown", task.ref(), e);
+    }
+    Optional<VmAdmission.InProgress> shown = operation;
+    AutoCloseable listener = show(row.migration(), task);
+    CompletableFuture<MigrationStatus> outcome = coordinator.outcome(row.migration());
+    outcome.whenComplete((status, failure) ->
+        Effects.run(
+            "finish task " + task.ref(),
+            () -> {
+              close(listener);
+              shown.ifPresent(VmAdmission.InProgress::close);
+              finish(task, row, vm, Optional.ofNullable(failure));
+            }));
+  }
+
+  private void finish(Task task, LedgerRow row, Ref<VM> vm, Optional<Throwable> failure)
+      throws XenApiException {
+    if (failure.isEmpty()) {
+      Value there = Value.of(VmDocument.parse(row.metadata()).ref());
+      tasks.succeed(task.ref(), codec.valueElement(Content.of(there)));
+    } else if (tasks.cancelAsked(task.ref())) {
+      tasks.fail(task.ref(), new XenApiException("TASK_CANCELLED", task.ref()));
+    } else {
+      tasks.fail(task.ref(), answers.translated(failure.get(), vm));
+    }
+  }
+}
