@@ -8,7 +8,7 @@ import picocli.CommandLine.Spec;
 
 /** {@code xenferry bench}: measures against a peer in the same run. */
 @Command(
-    name = "bench",
+    name = "xenferry bench",
     description = "Measures XenFerry against a peer in the same run.",
     mixinStandardHelpOptions = true,
     subcommands = CopyBench.class)

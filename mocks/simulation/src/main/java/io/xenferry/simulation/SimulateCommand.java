@@ -14,7 +14,7 @@ import picocli.CommandLine.Spec;
 
 /** {@code xenferry simulate}: thousands of migrations with faults everywhere. */
 @Command(
-    name = "simulate",
+    name = "xenferry simulate",
     mixinStandardHelpOptions = true,
     description = {
       "Runs the coordinator, ledger, gate, peers' protocol and copy engine in a simulated world",

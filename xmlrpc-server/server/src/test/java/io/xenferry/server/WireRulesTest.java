@@ -131,6 +131,52 @@ class WireRulesTest {
     assertThat(chunked.statusCode()).isEqualTo(413);
   }
 
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "POST /services/SM?session_id=%s",
+        "PUT /v1/incoming/6f0c7a8a-5f9a-4c0e-9d59-2f6a4c8f2d11",
+        "POST /v1/incoming/6f0c7a8a-5f9a-4c0e-9d59-2f6a4c8f2d11/commit",
+        "POST /v1/outgoing/6f0c7a8a-5f9a-4c0e-9d59-2f6a4c8f2d11/status",
+        "POST /v1/incoming/6f0c7a8a-5f9a-4c0e-9d59-2f6a4c8f2d11/memory",
+        "POST /v1/migrations/6f0c7a8a-5f9a-4c0e-9d59-2f6a4c8f2d11/cancel?session_id=%s",
+        "POST /v1/migrations/..%%2f..%%2fx/cancel?session_id=%s",
+        "GET /v1/migrations/%%00?session_id=%s",
+        "GET /v1/migrations/6f0c7a8a-5f9a-4c0e-9d59-2f6a4c8f2d11/events?session_id=%s"
+      })
+  void badBodiesOnEveryOtherPathAreTheClientsFault(String where) throws Exception {
+    String[] words = where.formatted(server.login()).split(" ");
+    String secret = Files.readString(java.nio.file.Path.of("/etc/hostname")).strip();
+    for (String body :
+        new String[] {
+          "",
+          "junk",
+          "{}",
+          "[".repeat(50_000),
+          "{\"a\":".repeat(50_000),
+          "<!DOCTYPE a [<!ENTITY b SYSTEM \"file:///etc/hostname\">]><a>&b;</a>",
+          "<?xml version=\"1.0\"?><methodCall><methodName>x</methodName><params><param>"
+              + "<value><array><data>".repeat(10_000),
+          "x".repeat(3 << 20)
+        }) {
+      if (words[0].equals("GET") && !body.isEmpty()) {
+        continue; // nobody reads it
+      }
+      HttpResponse<String> r =
+          http.send(
+              HttpRequest.newBuilder(uri(words[1]))
+                  .timeout(Duration.ofSeconds(60))
+                  .method(words[0], HttpRequest.BodyPublishers.ofString(body))
+                  .build(),
+              HttpResponse.BodyHandlers.ofString());
+      assertThat(r.statusCode()).as("%s with %.40s", where, body).isBetween(400, 499);
+      if (body.contains("hostname")) {
+        assertThat(r.body()).doesNotContain(secret);
+      }
+    }
+    assertThat(server.login()).isNotEmpty();
+  }
+
   @Test
   void invalidUtf8IsRefused() throws Exception {
     byte[] body = call("session.logout", "x@x").getBytes(StandardCharsets.UTF_8);
