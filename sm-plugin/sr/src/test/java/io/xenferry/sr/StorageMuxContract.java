@@ -372,4 +372,84 @@ abstract class StorageMuxContract {
     assertThat(mux.describeDatapaths()).isEmpty();
     mux.detach(sr);
   }
+
+  @Test
+  void aDriverDescribesItself() throws Exception {
+    Value answer = smapi.call("Query.query", args("queue", "x.y." + driver().type()));
+    assertThat(member(answer, "driver")).isEqualTo(Value.of(driver().type()));
+    assertThat(member(answer, "features").toString()).contains("VDI_CREATE", "VDI_MIRROR_IN");
+    assertThat(smapi.call("Query.diagnostics", args()).toString()).contains(sr);
+  }
+
+  @Test
+  void recordsAreChangedByMessages() throws Exception {
+    smapi.call("SR.set_name_description", args("sr", sr, "new_name_description", "d"));
+    assertThat(member(smapi.call("SR.stat", args("sr", sr)), "name_description"))
+        .isEqualTo(Value.of("d"));
+    smapi.call("VDI.set_name_label", args("sr", sr, "vdi", vdi, "new_name_label", "new"));
+    smapi.call(
+        "VDI.set_name_description", args("sr", sr, "vdi", vdi, "new_name_description", "desc"));
+    smapi.call("VDI.set_content_id", args("sr", sr, "vdi", vdi, "content_id", "c1"));
+    smapi.call("VDI.add_to_sm_config", args("sr", sr, "vdi", vdi, "key", "k", "value", "v"));
+    smapi.call("VDI.add_to_sm_config", args("sr", sr, "vdi", vdi, "key", "l", "value", "w"));
+    smapi.call("VDI.remove_from_sm_config", args("sr", sr, "vdi", vdi, "key", "k"));
+    Value info = smapi.call("VDI.stat", args("sr", sr, "vdi", vdi));
+    assertThat(member(info, "name_label")).isEqualTo(Value.of("new"));
+    assertThat(member(info, "name_description")).isEqualTo(Value.of("desc"));
+    assertThat(member(info, "content_id")).isEqualTo(Value.of("c1"));
+    assertThat(member(info, "sm_config")).isEqualTo(text("l", "w"));
+    assertThat(smapi.call("get_by_name", args("name", "new")))
+        .isEqualTo(new Value.Array(List.of(Value.of(sr), info)));
+    Value clone = smapi.call("VDI.clone", args("sr", sr, "vdi_info", info));
+    assertThat(smapi.call("VDI.similar_content", args("sr", sr, "vdi", vdi)))
+        .isEqualTo(
+            new Value.Array(
+                List.of(smapi.call("VDI.stat", args("sr", sr, "vdi", member(clone, "vdi"))))));
+    Value introduced =
+        smapi.call(
+            "VDI.introduce",
+            args(
+                "sr",
+                sr,
+                "uuid",
+                UUID.randomUUID().toString(),
+                "sm_config",
+                text("m", "n"),
+                "location",
+                vdi));
+    assertThat(member(introduced, "vdi")).isEqualTo(Value.of(vdi));
+    assertThat(member(introduced, "sm_config")).isEqualTo(text("m", "n"));
+  }
+
+  private static Value.Struct text(String key, String value) {
+    return Value.Struct.of(Map.of(key, Value.of(value)));
+  }
+
+  @Test
+  void aDatapathGoesStepByStepByMessages() throws Exception {
+    assertThat(smapi.call("DP.create", args("id", "d"))).isEqualTo(Value.of("d"));
+    Value.Struct d = args("dp", "d", "sr", sr, "vdi", vdi, "vm", "1");
+    smapi.call("VDI.epoch_begin", args("sr", sr, "vdi", vdi, "vm", "1"));
+    Value backend =
+        smapi.call(
+            "VDI.attach2", args("dp", "d", "sr", sr, "vdi", vdi, "read_write", Value.of(true)));
+    assertThat(smapi.call("DP.attach_info", d)).isEqualTo(backend);
+    smapi.call("VDI.activate_readonly", d);
+    assertThat(mux.datapaths(sr, vdi)).containsEntry("d", DatapathState.ACTIVATED_RO);
+    smapi.call("VDI.deactivate", d);
+    smapi.call("VDI.detach", d);
+    assertThat(mux.datapaths(sr, vdi)).isEmpty();
+    assertError(() -> smapi.call("DP.attach_info", d), "Does_not_exist");
+
+    smapi.call(
+        "VDI.attach3",
+        args("dp", "d", "sr", sr, "vdi", vdi, "vm", "1", "read_write", Value.of(true)));
+    smapi.call("VDI.activate", d);
+    assertThat(mux.datapaths(sr, vdi)).containsEntry("d", DatapathState.ACTIVATED_RW);
+    smapi.call(
+        "DP.destroy2",
+        args("dp", "d", "sr", sr, "vdi", vdi, "vm", "1", "allow_leak", Value.of(false)));
+    assertThat(mux.datapaths(sr, vdi)).isEmpty();
+    smapi.call("VDI.epoch_end", args("sr", sr, "vdi", vdi, "vm", "1"));
+  }
 }

@@ -2,13 +2,10 @@ package io.xenferry.iscsi.embedded;
 
 import io.xenferry.block.BlockBackend;
 import io.xenferry.block.BlockException;
-import io.xenferry.block.Extent;
 import io.xenferry.iscsi.scsi.Cdb;
 import io.xenferry.iscsi.scsi.Sense;
 import io.xenferry.iscsi.scsi.Status;
 import java.nio.ByteBuffer;
-import java.util.ArrayList;
-import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import org.slf4j.Logger;
@@ -25,8 +22,6 @@ final class DiskCommands {
   /** Bytes of one READ or WRITE; named in VPD page B0. */
   static final int MAX_TRANSFER = 1 << 22;
 
-  private static final int MAX_DESCRIPTORS = 256;
-  private static final long MAX_ZERO_BYTES = 1L << 32;
   private static final int FUA = 8;
 
   private final ServedTarget target;
@@ -34,6 +29,7 @@ final class DiskCommands {
   private final BlockBackend backend;
   private final EmbeddedTargetService service;
   private final InquiryPages pages;
+  private final Provisioning provisioning;
   private final int blockSize;
   private final long blocks;
   private final boolean readOnly;
@@ -46,11 +42,13 @@ final class DiskCommands {
     this.blockSize = Math.max(512, backend.alignment());
     this.blocks = backend.size() / blockSize;
     this.readOnly = backend.readOnly() || target.export.readOnly();
-    this.pages = new InquiryPages(target.export, blockSize, MAX_TRANSFER, MAX_ZERO_BYTES);
+    this.pages =
+        new InquiryPages(target.export, blockSize, MAX_TRANSFER, Provisioning.MAX_ZERO_BYTES);
+    this.provisioning = new Provisioning(this, backend, blockSize, blocks, target.export.thin());
   }
 
   /** A command that ends with CHECK CONDITION. */
-  private static final class Check extends Exception {
+  static final class Check extends Exception {
     private static final long serialVersionUID = 1L;
     final transient Sense sense;
 
@@ -144,11 +142,13 @@ final class DiskCommands {
       case Cdb.WRITE_16 -> write(task, cdb.getLong(2), cdb.getInt(10) & 0xFFFFFFFFL, fua(cdb));
       case Cdb.SYNCHRONIZE_CACHE_10, Cdb.SYNCHRONIZE_CACHE_16 ->
           then(task, backend.flush(), 0, true);
-      case Cdb.UNMAP -> unmap(task, cdb);
+      case Cdb.UNMAP -> provisioning.unmap(task, cdb);
       case Cdb.WRITE_SAME_10 ->
-          writeSame(task, cdb.getInt(2) & 0xFFFFFFFFL, cdb.getShort(7) & 0xFFFF, false);
+          provisioning.writeSame(
+              task, cdb.getInt(2) & 0xFFFFFFFFL, cdb.getShort(7) & 0xFFFF, false);
       case Cdb.WRITE_SAME_16 ->
-          writeSame(task, cdb.getLong(2), cdb.getInt(10) & 0xFFFFFFFFL, (cdb.get(1) & 1) != 0);
+          provisioning.writeSame(
+              task, cdb.getLong(2), cdb.getInt(10) & 0xFFFFFFFFL, (cdb.get(1) & 1) != 0);
       default -> throw new Check(Sense.INVALID_OPCODE);
     }
   }
@@ -175,7 +175,7 @@ final class DiskCommands {
     return (cdb.get(1) & FUA) != 0;
   }
 
-  private void good(Task task, int used) {
+  void good(Task task, int used) {
     connection.answer(task, Status.GOOD, new Sense(Sense.NO_SENSE, 0), used);
   }
 
@@ -211,18 +211,18 @@ final class DiskCommands {
         data.put(14, (byte) (target.export.thin() ? 0xC0 : 0));
         reply(task, data.array(), cdb.getInt(10) & 0xFFFFFFFFL);
       }
-      case Cdb.SA_GET_LBA_STATUS -> lbaStatus(task, cdb.getLong(2), cdb.getInt(10));
+      case Cdb.SA_GET_LBA_STATUS -> provisioning.lbaStatus(task, cdb.getLong(2), cdb.getInt(10));
       default -> throw new Check(Sense.INVALID_FIELD_IN_CDB);
     }
   }
 
-  private void range(long lba, long count) throws Check {
+  void range(long lba, long count) throws Check {
     if (lba < 0 || lba > blocks || count > blocks - lba) {
       throw new Check(Sense.LBA_OUT_OF_RANGE);
     }
   }
 
-  private void writable() throws Check {
+  void writable() throws Check {
     if (readOnly) {
       throw new Check(Sense.WRITE_PROTECTED);
     }
@@ -286,7 +286,7 @@ final class DiskCommands {
         : first.thenCompose(ok -> pieces(data, offset, at + n, length, write));
   }
 
-  private void then(Task task, CompletableFuture<Void> done, int used, boolean write) {
+  void then(Task task, CompletableFuture<Void> done, int used, boolean write) {
     done.whenComplete((ok, failure) ->
         service
             .loop()
@@ -295,6 +295,20 @@ final class DiskCommands {
                 good(task, used);
               } else {
                 failed(task, failure, write);
+              }
+            }));
+  }
+
+  /** Answers with data that the backend has yet to give. */
+  void replyLater(Task task, CompletableFuture<byte[]> data, long allocation) {
+    data.whenComplete((bytes, failure) ->
+        service
+            .loop()
+            .execute(() -> {
+              if (failure == null) {
+                reply(task, bytes, allocation);
+              } else {
+                failed(task, failure, false);
               }
             }));
   }
@@ -315,128 +329,5 @@ final class DiskCommands {
       case IO, TIMEOUT, LOST, RESET, CLOSED, PROTOCOL, ACCESS ->
           check(task, write ? Sense.WRITE_ERROR : Sense.READ_ERROR);
     }
-  }
-
-  private void unmap(Task task, ByteBuffer cdb) throws Check {
-    writable();
-    if (!target.export.thin()) {
-      throw new Check(Sense.INVALID_OPCODE);
-    }
-    int length = Math.min(cdb.getShort(7) & 0xFFFF, task.command.length());
-    if (length == 0) {
-      good(task, 0);
-      return;
-    }
-    if (length < 8 || !task.command.write()) {
-      throw new Check(Sense.INVALID_FIELD_IN_CDB);
-    }
-    ByteBuffer list = task.data();
-    int described = Math.min(list.getShort(2) & 0xFFFF, length - 8);
-    if (described / 16 > MAX_DESCRIPTORS) {
-      throw new Check(Sense.INVALID_PARAMETER);
-    }
-    List<long[]> ranges = new ArrayList<>();
-    for (int i = 8; i + 16 <= 8 + described; i += 16) {
-      long lba = list.getLong(i);
-      long count = list.getInt(i + 8) & 0xFFFFFFFFL;
-      range(lba, count);
-      if (count * blockSize > MAX_ZERO_BYTES) {
-        throw new Check(Sense.INVALID_PARAMETER);
-      }
-      if (count > 0) {
-        ranges.add(new long[] {lba * blockSize, count * blockSize});
-      }
-    }
-    // LBPRZ promises zeroes, and trimming does not; zero() deallocates where it can.
-    CompletableFuture<Void> done = CompletableFuture.completedFuture(null);
-    for (long[] range : ranges) {
-      done = done.thenCompose(ok -> backend.zero(range[0], range[1]));
-    }
-    then(task, done, length, true);
-  }
-
-  private void writeSame(Task task, long lba, long count, boolean noData) throws Check {
-    writable();
-    range(lba, count);
-    long length = count * blockSize;
-    boolean data = task.command.write() && task.command.length() >= blockSize;
-    boolean anchor = (task.cdb().get(1) & 0x10) != 0;
-    if (length == 0 || length > MAX_ZERO_BYTES || (!noData && !data) || anchor) {
-      throw new Check(Sense.INVALID_FIELD_IN_CDB);
-    }
-    byte[] block = new byte[blockSize];
-    if (!noData) {
-      task.data().get(0, block);
-    }
-    int used = noData ? 0 : blockSize;
-    boolean zeroes = true;
-    for (byte b : block) {
-      zeroes &= b == 0;
-    }
-    if (zeroes) {
-      then(task, backend.zero(lba * blockSize, length), used, true);
-      return;
-    }
-    int n = (int) Math.min(length, Math.max(blockSize, Math.min(backend.maxTransfer(), 1 << 18)));
-    ByteBuffer pattern = ByteBuffer.allocateDirect(n - n % blockSize);
-    while (pattern.hasRemaining()) {
-      pattern.put(block);
-    }
-    then(task, repeat(pattern.flip(), lba * blockSize, length), used, true);
-  }
-
-  private CompletableFuture<Void> repeat(ByteBuffer pattern, long offset, long length) {
-    int n = (int) Math.min(length, pattern.limit());
-    CompletableFuture<Void> first = backend.write(offset, pattern.slice(0, n));
-    return n == length ? first : first.thenCompose(ok -> repeat(pattern, offset + n, length - n));
-  }
-
-  private void lbaStatus(Task task, long lba, int allocation) throws Check {
-    range(lba, 1);
-    int room = Math.min(Math.max(0, allocation), 8 + 16 * MAX_DESCRIPTORS);
-    backend
-        .extents(lba * blockSize, (blocks - lba) * blockSize)
-        .whenComplete((extents, failure) ->
-            service
-                .loop()
-                .execute(() -> {
-                  if (failure == null) {
-                    reply(task, statuses(lba, extents, room), allocation & 0xFFFFFFFFL);
-                  } else {
-                    failed(task, failure, false);
-                  }
-                }));
-  }
-
-  /** Zero extents shrink to whole blocks; what lies between them counts as mapped. */
-  private byte[] statuses(long lba, List<Extent> extents, int room) {
-    ByteBuffer list = ByteBuffer.allocate(Math.max(24, room));
-    list.position(8);
-    long at = lba;
-    long end = lba;
-    for (Extent extent : extents) {
-      end = extent.end() / blockSize;
-      if (extent.zero()) {
-        long from = Math.max(at, (extent.offset() + blockSize - 1) / blockSize);
-        if (end > from) {
-          at = describe(list, at, from, 0);
-          at = describe(list, at, end, 1);
-        }
-      }
-    }
-    describe(list, at, Math.max(end, lba + 1), 0);
-    int length = list.position();
-    list.putInt(0, length - 4);
-    return java.util.Arrays.copyOf(list.array(), length);
-  }
-
-  private static long describe(ByteBuffer list, long from, long to, int status) {
-    long at = from;
-    while (at < to && list.remaining() >= 16) {
-      long n = Math.min(to - at, 0xFFFFFFFFL);
-      list.putLong(at).putInt((int) n).put((byte) status).put(new byte[3]);
-      at += n;
-    }
-    return Math.max(at, to);
   }
 }

@@ -12,12 +12,12 @@ import java.io.IOException;
 import java.net.InetAddress;
 import java.nio.ByteBuffer;
 import java.nio.channels.SocketChannel;
-import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import org.jspecify.annotations.Nullable;
@@ -59,7 +59,7 @@ final class TargetConnection implements PduChannel.Handler {
   private final Map<Integer, Task> tasks = new LinkedHashMap<>();
   private final Set<Task> sending = new HashSet<>();
   private @Nullable Task arriving;
-  private byte[] pendingText = {};
+  private final Discovery discovery;
 
   /** What the initiator must be told before its next command. */
   @Nullable Sense attention = Sense.POWER_ON;
@@ -69,6 +69,7 @@ final class TargetConnection implements PduChannel.Handler {
       throws IOException {
     this.service = service;
     this.from = from;
+    this.discovery = new Discovery(service);
     this.login = new TargetLogin(service::find, from);
     this.channel = new PduChannel(loop, socket, TargetLogin.MAX_SEGMENT, this);
   }
@@ -473,39 +474,16 @@ final class TargetConnection implements PduChannel.Handler {
     }
   }
 
-  /** SendTargets (RFC 7143 appendix C); a long list goes out in several PDUs. */
   private void text(Pdu.TextRequest request, ByteBuffer data) throws ProtocolException {
     number(request.immediate(), request.cmdSn());
     if (request.ttt() == Pdu.NO_TAG) {
-      TextKeys keys = TextKeys.parse(data);
-      StringBuilder list = new StringBuilder();
-      ServedTarget ours = target;
-      for (Map.Entry<String, String> pair : keys.asMap().entrySet()) {
-        if (!pair.getKey().equals("SendTargets")) {
-          list.append(pair.getKey()).append("=NotUnderstood\0");
-          continue;
-        }
-        for (ServedTarget served : service.served()) {
-          String name = served.export.iqn();
-          boolean asked =
-              (pair.getValue().equals("All") && ours == null)
-                  || pair.getValue().equals(name)
-                  || (pair.getValue().isEmpty() && served == ours);
-          if (asked && served.admits(login.initiator, from)) {
-            list.append("TargetName=").append(name).append('\0');
-            list.append("TargetAddress=").append(service.portal()).append(",1\0");
-          }
-        }
-      }
-      pendingText = list.toString().getBytes(StandardCharsets.UTF_8);
+      discovery.ask(TextKeys.parse(data), login.initiator, from, Optional.ofNullable(target));
     }
-    int n = Math.min(pendingText.length, login.peerSegment);
-    byte[] now = java.util.Arrays.copyOf(pendingText, n);
-    pendingText = java.util.Arrays.copyOfRange(pendingText, n, pendingText.length);
-    boolean last = pendingText.length == 0;
+    byte[] piece = discovery.next(login.peerSegment);
+    boolean last = discovery.isDone();
     channel.send(
         new Pdu.TextResponse(last, !last, 0, request.itt(), last ? Pdu.NO_TAG : 1, sn(true)),
-        ByteBuffer.wrap(now),
+        ByteBuffer.wrap(piece),
         null);
   }
 

@@ -8,6 +8,7 @@ import io.xenferry.iscsi.IscsiUrl;
 import io.xenferry.iscsi.initiator.Command.Direction;
 import io.xenferry.iscsi.net.EventLoop;
 import io.xenferry.iscsi.scsi.Cdb;
+import io.xenferry.iscsi.scsi.LbaStatus;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.time.Duration;
@@ -268,7 +269,7 @@ public final class IscsiDisk implements BlockBackend {
           ? CompletableFuture.completedFuture(unknown)
           : CompletableFuture.failedFuture(dead);
     }
-    ByteBuffer answer = ByteBuffer.allocate(8 + 16 * 256);
+    ByteBuffer answer = ByteBuffer.allocate(LbaStatus.HEADER + 256 * LbaStatus.DESCRIPTOR);
     return session
         .submit(
             Cdb.getLbaStatus(offset / findings.blockSize(), answer.remaining()),
@@ -278,8 +279,10 @@ public final class IscsiDisk implements BlockBackend {
             false)
         .handle((got, failure) -> {
           if (failure == null) {
-            return CompletableFuture.completedFuture(
-                statuses(answer, got, offset, length, unknown));
+            List<Extent> known =
+                LbaStatus.read(
+                    answer, got, offset, length, findings.blockSize(), findings.blocks());
+            return CompletableFuture.completedFuture(known.isEmpty() ? unknown : known);
           }
           if (Outcome.isUnsupported(failure)) {
             lbaStatus = false;
@@ -288,41 +291,6 @@ public final class IscsiDisk implements BlockBackend {
           return CompletableFuture.<List<Extent>>failedFuture(failure);
         })
         .thenCompose(next -> next);
-  }
-
-  /**
-   * SBC-3 section 5.7; descriptors that do not follow one another end the list. tgtd counts blocks
-   * modulo 2^32: the next descriptor's address tells the truth, and a count of zero means at least
-   * 2^32.
-   */
-  private List<Extent> statuses(
-      ByteBuffer answer, int got, long offset, long length, List<Extent> unknown) {
-    int size = findings.blockSize();
-    List<Extent> found = new ArrayList<>();
-    long at = offset;
-    long end = offset + length;
-    for (int i = 8; i + 16 <= got && at < end; i += 16) {
-      long start = answer.getLong(i);
-      long blocks = answer.getInt(i + 8) & 0xFFFFFFFFL;
-      blocks = blocks == 0 ? 1L << 32 : blocks;
-      if (i + 32 <= got) {
-        long next = answer.getLong(i + 16) - start;
-        boolean wrapped = next > blocks && next - blocks < 1L << 48;
-        blocks = wrapped && (next & 0xFFFFFFFFL) == (blocks & 0xFFFFFFFFL) ? next : blocks;
-      }
-      if (start < 0 || start >= findings.blocks()) {
-        break;
-      }
-      boolean follows = start * size == at || (found.isEmpty() && start * size < at);
-      long stop = Math.min(end, Math.min(start + blocks, findings.blocks()) * size);
-      if (!follows || stop <= at) {
-        break;
-      }
-      int status = answer.get(i + 12) & 0xF;
-      found.add(new Extent(at, stop - at, status == 1 || status == 2));
-      at = stop;
-    }
-    return found.isEmpty() ? unknown : found;
   }
 
   private static CompletableFuture<Void> done(CompletableFuture<Integer> bytes) {

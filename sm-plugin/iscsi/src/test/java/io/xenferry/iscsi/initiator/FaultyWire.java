@@ -6,6 +6,7 @@ import java.io.OutputStream;
 import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
+import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.atomic.AtomicLong;
@@ -25,6 +26,7 @@ final class FaultyWire implements AutoCloseable {
   private volatile long faultAfter;
   private final List<Socket> sockets = new CopyOnWriteArrayList<>();
   private volatile int connections;
+  private volatile byte[] lastFromClient = {};
   private final AtomicLong passed = new AtomicLong();
 
   /**
@@ -54,6 +56,16 @@ final class FaultyWire implements AutoCloseable {
   /** From now on. */
   void faultNow() {
     faultAfter = 0;
+  }
+
+  /** Sends bytes to the client as if the target had; to be called while nothing else is said. */
+  void inject(byte[] bytes) throws IOException {
+    sockets.getFirst().getOutputStream().write(bytes);
+  }
+
+  /** What the first client sent last. */
+  byte[] lastFromClient() {
+    return lastFromClient;
   }
 
   void cut() throws IOException {
@@ -107,6 +119,8 @@ final class FaultyWire implements AutoCloseable {
         passed += n;
         if (faulty) {
           this.passed.addAndGet(n);
+        } else if (from == sockets.getFirst()) {
+          lastFromClient = Arrays.copyOf(buffer, n);
         }
       }
     } catch (IOException e) {

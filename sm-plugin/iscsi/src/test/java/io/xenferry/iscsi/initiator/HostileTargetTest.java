@@ -262,6 +262,30 @@ class HostileTargetTest {
   }
 
   @Test
+  void aPingOfTheTargetIsAnswered() throws Exception {
+    try (FaultyWire wire = new FaultyWire(url.port(), Fault.SILENCE, Long.MAX_VALUE / 4)) {
+      IscsiDisk disk =
+          IscsiInitiator.connect(through(wire), PATIENT.withKeepAlive(Duration.ofMinutes(5)));
+      ByteBuffer ping = ByteBuffer.allocate(48);
+      Headers.write(new Pdu.NopIn(0, Pdu.NO_TAG, 0x1234, new Pdu.Sn(0, 0, -1)), 0, ping);
+
+      wire.inject(ping.array());
+
+      await()
+          .atMost(SOON)
+          .untilAsserted(() -> {
+            ByteBuffer answer = ByteBuffer.wrap(wire.lastFromClient());
+            assertThat(answer.remaining()).isEqualTo(48);
+            assertThat(answer.get(0) & 0x3F).as("NOP-Out").isEqualTo(0);
+            assertThat(answer.getInt(16)).as("no task").isEqualTo(Pdu.NO_TAG);
+            assertThat(answer.getInt(20)).as("the target's tag").isEqualTo(0x1234);
+          });
+      IscsiDisk.await(disk.flush(), SOON);
+      disk.close();
+    }
+  }
+
+  @Test
   void junkAmongDataKillsTheSession() throws Exception {
     try (FaultyWire wire = new FaultyWire(url.port(), Fault.JUNK, Long.MAX_VALUE / 4)) {
       IscsiDisk disk = IscsiInitiator.connect(through(wire), PATIENT);

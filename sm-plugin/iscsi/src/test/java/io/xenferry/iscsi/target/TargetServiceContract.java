@@ -4,6 +4,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.xenferry.block.BlockException;
+import io.xenferry.block.ExternalTools;
+import io.xenferry.block.FileBackend;
 import io.xenferry.iscsi.IscsiUrl;
 import io.xenferry.iscsi.IscsiUrl.Credentials;
 import io.xenferry.iscsi.initiator.IscsiDisk;
@@ -112,6 +114,39 @@ public abstract class TargetServiceContract {
     assertThat(IscsiInitiator.discover(url.host(), url.port(), Optional.empty(), OPTIONS))
         .extracting(IscsiInitiator.Discovered::iqn)
         .contains(export.iqn());
+  }
+
+  @Test
+  void zeroedSpaceIsGivenBack() throws Exception {
+    Path file = file("thin.img", 64 * MIB);
+    try (IscsiDisk disk = IscsiInitiator.connect(service.open(export("thin", file)), OPTIONS)) {
+      for (int i = 0; i < 32; i++) {
+        await(disk.write((long) i * MIB, ByteBuffer.wrap(noise(i, MIB))));
+      }
+      await(disk.flush());
+      assertThat(FileBackend.allocated(file)).isGreaterThanOrEqualTo(32 * MIB);
+
+      await(disk.zero(0, 64 * MIB));
+      await(disk.flush());
+
+      assertThat(FileBackend.allocated(file)).isLessThan(MIB);
+      assertThat(disk.extents(0, 64 * MIB).get())
+          .allSatisfy(extent -> assertThat(extent.zero()).isTrue());
+    }
+    assertThat(Files.mismatch(file, file("zeroes.img", 64 * MIB))).isEqualTo(-1);
+  }
+
+  @Test
+  void initiatorsTellDisksApart() throws Exception {
+    ExternalTools.require("iscsi-inq");
+    for (String name : List.of("one", "two")) {
+      Export export = export(name, file(name + ".img", MIB));
+      String url = service.open(export).text();
+      assertThat(ExternalTools.run("iscsi-inq", "-e", "1", "-c", "131", url))
+          .contains(export.scsiId());
+      assertThat(ExternalTools.run("iscsi-inq", "-e", "1", "-c", "128", url))
+          .contains(export.serial());
+    }
   }
 
   @Test

@@ -137,6 +137,65 @@ class TgtTargetServiceTest extends TargetServiceContract {
   }
 
   @Test
+  void sessionsAreTuned() throws Exception {
+    Export export = export("tuned", file("tuned.img", MIB));
+    service.open(export);
+    Tgtadm tgtadm = new Tgtadm(((TgtTargetService) service).control(), Duration.ofSeconds(20));
+    String tid = Integer.toString(new TgtTargets(tgtadm).show().get(export.iqn()).tid());
+    assertThat(tgtadm.run("--mode", "target", "--op", "show", "--tid", tid))
+        .contains(
+            "MaxRecvDataSegmentLength=262144",
+            "FirstBurstLength=262144",
+            "MaxBurstLength=1048576",
+            "InitialR2T=No");
+  }
+
+  /** Immediate data, then unsolicited, and the rest as the target asks for it. */
+  @Test
+  void aTargetWithSmallSegmentsGetsItsDataInAllThreeWays() throws Exception {
+    java.nio.file.Path file = file("small.img", 8 * MIB);
+    Export export = export("small", file);
+    IscsiUrl url = service.open(export);
+    Tgtadm tgtadm = new Tgtadm(((TgtTargetService) service).control(), Duration.ofSeconds(20));
+    String tid = Integer.toString(new TgtTargets(tgtadm).show().get(export.iqn()).tid());
+    for (String[] parameter :
+        new String[][] {
+          {"MaxRecvDataSegmentLength", "8192"},
+          {"FirstBurstLength", "65536"},
+          {"MaxBurstLength", "131072"}
+        }) {
+      tgtadm.run(
+          "--mode",
+          "target",
+          "--op",
+          "update",
+          "--tid",
+          tid,
+          "--name",
+          parameter[0],
+          "--value",
+          parameter[1]);
+    }
+    byte[] content = new byte[4 * MIB];
+    new java.util.Random(5).nextBytes(content);
+    try (IscsiDisk disk = IscsiInitiator.connect(url, OPTIONS)) {
+      List<CompletableFuture<Void>> writes = new ArrayList<>();
+      for (int at = 0; at < content.length; at += MIB) {
+        writes.add(disk.write(at, ByteBuffer.wrap(content, at, MIB)));
+      }
+      for (CompletableFuture<Void> write : writes) {
+        IscsiDisk.await(write, Duration.ofSeconds(60));
+      }
+      IscsiDisk.await(disk.flush(), Duration.ofSeconds(60));
+      ByteBuffer back = ByteBuffer.allocate(MIB);
+      IscsiDisk.await(disk.read(2 * MIB, back), Duration.ofSeconds(60));
+      assertThat(back.array()).isEqualTo(java.util.Arrays.copyOfRange(content, 2 * MIB, 3 * MIB));
+    }
+    assertThat(java.util.Arrays.copyOf(java.nio.file.Files.readAllBytes(file), content.length))
+        .isEqualTo(content);
+  }
+
+  @Test
   void aLostTargetIsCreatedAgain() throws Exception {
     Export export = export("lost", file("l.img", MIB));
     IscsiUrl url = service.open(export);
