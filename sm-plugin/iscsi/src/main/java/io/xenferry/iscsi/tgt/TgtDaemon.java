@@ -16,7 +16,6 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.time.Duration;
-import java.time.Instant;
 import java.util.List;
 import java.util.Optional;
 import java.util.Properties;
@@ -68,7 +67,7 @@ final class TgtDaemon {
       String started = state.getProperty("started", "");
       return ProcessHandle.of(pid)
           .filter(ProcessHandle::isAlive)
-          .filter(p -> started(p).equals(started))
+          .filter(p -> !started.equals("?") && started(p).equals(started))
           .filter(p -> answers(control))
           .map(p -> new Running(p, control, port));
     } catch (NumberFormatException e) {
@@ -184,8 +183,21 @@ final class TgtDaemon {
     }
   }
 
+  /**
+   * What tells a process from every other that had or will have its number: the boot, and the clock
+   * ticks since then (proc(5), stat, field 22). A date would not do: the kernel's idea of when it
+   * was booted moves with the clock.
+   */
   private static String started(ProcessHandle process) {
-    return process.info().startInstant().map(Instant::toString).orElse("?");
+    try {
+      String stat = Files.readString(Path.of("/proc", Long.toString(process.pid()), "stat"));
+      String[] afterName = stat.substring(stat.lastIndexOf(')') + 2).split(" ");
+      String boot = Files.readString(Path.of("/proc/sys/kernel/random/boot_id")).strip();
+      return boot + " " + afterName[19];
+    } catch (IOException | IndexOutOfBoundsException e) {
+      log.debug("process {} is gone, or this is no Linux", process.pid(), e);
+      return "?";
+    }
   }
 
   private Properties load() throws TargetException {
