@@ -121,8 +121,7 @@ final class Machine {
           workload.get().stopped();
         }
       } catch (IOException e) {
-        e.printStackTrace();
-        Runtime.getRuntime().halt(3);
+        Failure.end("its ledger cannot note that it stopped", e);
       }
     }
     state = to;

@@ -21,9 +21,12 @@ import java.time.Instant;
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.BlockingQueue;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** The monitor: one client at a time, as QEMU's; events while one is connected. */
 final class QmpServer {
+  private static final Logger LOG = LoggerFactory.getLogger(QmpServer.class);
   private static final int LINE_LIMIT = 1 << 20;
   private static final ObjectMapper JSON = new ObjectMapper();
 
@@ -173,7 +176,7 @@ final class QmpServer {
       } catch (QmpError e) {
         fail(reply, e.text());
       } catch (RuntimeException e) {
-        e.printStackTrace();
+        LOG.error("{} failed unexpectedly", new String(line, StandardCharsets.UTF_8), e);
         fail(reply, "internal error: " + e);
       }
       send(reply);

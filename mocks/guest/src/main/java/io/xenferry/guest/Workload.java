@@ -152,7 +152,7 @@ final class Workload {
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     } catch (IOException | RuntimeException e) {
-      fail(e);
+      Failure.end("a disk or its ledger failed", e);
     }
   }
 
@@ -226,13 +226,7 @@ final class Workload {
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     } catch (IOException | RuntimeException e) {
-      fail(e);
+      Failure.end("a disk or its ledger failed", e);
     }
-  }
-
-  /** A guest whose disk or ledger fails is of no use to anybody. */
-  private static void fail(Exception e) {
-    e.printStackTrace();
-    Runtime.getRuntime().halt(3);
   }
 }

@@ -123,7 +123,7 @@ abstract class HypervisorContract {
             Files.readString(guests.directory.resolve("s").resolve(vm.toString()).resolve("pid"))
                 .trim());
     ProcessHandle.of(pid).orElseThrow().destroyForcibly();
-    await().atMost(Duration.ofSeconds(5)).until(() -> seen.contains(State.GONE));
+    await().atMost(Duration.ofSeconds(60)).until(() -> seen.contains(State.GONE));
     assertThat(guest.state()).isEqualTo(State.GONE);
     assertThatThrownBy(guest::pause)
         .isInstanceOfSatisfying(

@@ -65,7 +65,7 @@ class QemuHypervisorTest extends HypervisorContract {
     Guest guest = guests.host("s").start(spec("a"), true);
     Path socket = guests.directory.resolve("s").resolve(vm.toString()).resolve("test.sock");
     try (SourceDisk source = guest.source("xvda");
-        QmpClient test = QmpClient.connect(socket, Duration.ofSeconds(5), e -> {}, () -> {})) {
+        QmpClient test = QmpClient.connect(socket, Duration.ofSeconds(30), e -> {}, () -> {})) {
       source.beginPass().get(10, SECONDS).end(true).get(10, SECONDS);
       write(test, 2 << 20);
       assertThat(source.dirtyBytes().get(10, SECONDS)).isEqualTo(64 << 10);
@@ -92,6 +92,6 @@ class QemuHypervisorTest extends HypervisorContract {
             "qemu-io -d /machine/peripheral/xvda/virtio-backend \"write -P 0x5a "
                 + offset
                 + " 4096\""),
-        Duration.ofSeconds(5));
+        Duration.ofSeconds(30));
   }
 }

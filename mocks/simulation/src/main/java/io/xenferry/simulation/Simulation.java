@@ -59,7 +59,10 @@ public final class Simulation {
     } catch (RuntimeException e) {
       violation = Optional.of("the product failed: " + e);
       if (trace != null) {
-        trace.add(stack(e));
+        trace.add(e.toString());
+        for (StackTraceElement frame : e.getStackTrace()) {
+          trace.add("    at " + frame);
+        }
       }
     }
     return new Result(
@@ -119,12 +122,6 @@ public final class Simulation {
         world.scheduler.executed(),
         Duration.ofNanos(world.scheduler.nanoTime()),
         world.scheduler.fingerprint());
-  }
-
-  private static String stack(Throwable failure) {
-    java.io.StringWriter text = new java.io.StringWriter();
-    failure.printStackTrace(new java.io.PrintWriter(text));
-    return text.toString();
   }
 
   /** The VM is at A. */

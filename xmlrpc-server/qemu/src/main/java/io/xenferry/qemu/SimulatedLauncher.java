@@ -62,7 +62,9 @@ public final class SimulatedLauncher implements GuestLauncher {
             "-Xmx96m",
             "-XX:MaxDirectMemorySize=256m",
             "-XX:-UsePerfData",
-            "--enable-native-access=ALL-UNNAMED"));
+            "--enable-native-access=ALL-UNNAMED",
+            // Another jar on the class path brings a logback.xml of its own.
+            "-Dlogback.configurationFile=xenferry-logback.xml"));
     command.addAll(jvmOptions);
     command.addAll(List.of("-cp", classPath, MAIN_CLASS));
     command.addAll(List.of("--qmp", directory.qmpSocket().toString()));
