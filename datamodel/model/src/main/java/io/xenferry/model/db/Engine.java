@@ -36,6 +36,7 @@ final class Engine implements ObjectDatabase {
   // Orders the end: nothing is queued behind the last word.
   private final ReentrantLock gate = new ReentrantLock();
   private boolean closed;
+  private boolean ended;
   private volatile StateSnapshot visible;
 
   Engine(Store store) throws IOException {
@@ -80,11 +81,14 @@ final class Engine implements ObjectDatabase {
   public void close() {
     gate.lock();
     try {
-      if (closed) {
+      if (ended) {
         return;
       }
-      closed = true;
-      queue.add(new Pending<Void>(null));
+      ended = true;
+      if (!closed) {
+        closed = true;
+        queue.add(new Pending<Void>(null));
+      }
     } finally {
       gate.unlock();
     }
@@ -102,6 +106,11 @@ final class Engine implements ObjectDatabase {
     store.close();
   }
 
+  /** Works that wait for their turn. */
+  int queued() {
+    return queue.size();
+  }
+
   private void run() {
     List<Pending<?>> batch = new ArrayList<>();
     while (true) {
@@ -114,11 +123,31 @@ final class Engine implements ObjectDatabase {
       }
       queue.drainTo(batch, BATCH - 1);
       boolean last = batch.removeIf(p -> p.work == null);
-      commit(batch);
+      try {
+        commit(batch);
+      } catch (RuntimeException | Error e) {
+        // Out of memory, for one. What is visible still is what is durable; nobody may wait for
+        // a thread that is gone.
+        log.error("The database's writer failed; it takes no more changes until a restart", e);
+        fail(batch, e);
+        return;
+      }
       if (last && queue.isEmpty()) {
         return;
       }
     }
+  }
+
+  /** Ends for good, and tells everybody who waits. */
+  private void fail(List<Pending<?>> batch, Throwable cause) {
+    gate.lock();
+    try {
+      closed = true;
+      queue.drainTo(batch);
+    } finally {
+      gate.unlock();
+    }
+    batch.forEach(p -> p.fail(cause));
   }
 
   private void commit(List<Pending<?>> batch) {
@@ -194,14 +223,12 @@ final class Engine implements ObjectDatabase {
       outcome.complete(result);
     }
 
-    void fail(Exception cause) {
+    void fail(Throwable cause) {
       outcome.complete(
           new Outcome<>(
               null,
               new XenApiException(
-                      ErrorCode.INTERNAL_ERROR,
-                      "The database could not store the change; nothing was changed: "
-                          + cause.getMessage())
+                      ErrorCode.INTERNAL_ERROR, "The database could not store the change: " + cause)
                   .withCause(cause)));
     }
 

@@ -2,6 +2,7 @@ package io.xenferry.model.db;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.awaitility.Awaitility.await;
 
 import io.xenferry.model.Host;
 import io.xenferry.model.Ref;
@@ -14,11 +15,16 @@ import io.xenferry.model.VmPowerState;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.Snapshot.Change;
 import java.io.IOException;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
@@ -225,6 +231,8 @@ class DatabaseTest {
           public void close() {}
         };
     try (ObjectDatabase slowly = new Engine(slow)) {
+      AtomicInteger told = new AtomicInteger();
+      slowly.onCommit(s -> told.incrementAndGet());
       Thread writer =
           Thread.ofVirtual()
               .start(() -> {
@@ -236,8 +244,11 @@ class DatabaseTest {
               });
       storing.await();
       assertThat(slowly.snapshot().rows("host")).isEmpty();
+      assertThat(told).as("events").hasValue(0);
+      assertThat(writer.isAlive()).as("no answer yet").isTrue();
       go.countDown();
       writer.join();
+      assertThat(told).as("events").hasValue(1);
       assertThat(slowly.snapshot().rows("host")).hasSize(1);
       fail.set(true);
       Ref<Host> host = slowly.snapshot().<Host>refs(Host.CLASS).getFirst();
@@ -255,6 +266,96 @@ class DatabaseTest {
         return null;
       });
       assertThat(slowly.snapshot().get(host, Host.NAME_LABEL)).isEqualTo("now");
+    }
+  }
+
+  /** Holds the first commit until it is let go, and notes how many changes each one had. */
+  private static final class Gated implements Store {
+    final CountDownLatch storing = new CountDownLatch(1);
+    final CountDownLatch go = new CountDownLatch(1);
+    final List<Integer> sizes = new CopyOnWriteArrayList<>();
+    final AtomicBoolean outOfMemory = new AtomicBoolean();
+
+    @Override
+    public State load() {
+      return State.EMPTY;
+    }
+
+    @Override
+    public void commit(List<Commit> commits, long generation) throws IOException {
+      sizes.add(commits.size());
+      storing.countDown();
+      try {
+        go.await();
+      } catch (InterruptedException e) {
+        throw new IOException(e);
+      }
+      if (outOfMemory.get()) {
+        throw new OutOfMemoryError("as if");
+      }
+    }
+
+    @Override
+    public void close() {}
+  }
+
+  /** Each on a thread of its own; complete with the reference, or with what went wrong. */
+  private static List<CompletableFuture<String>> creations(ObjectDatabase database, int count) {
+    List<CompletableFuture<String>> all = new ArrayList<>();
+    for (int i = 0; i < count; i++) {
+      CompletableFuture<String> made = new CompletableFuture<>();
+      all.add(made);
+      Thread.ofVirtual()
+          .start(() -> {
+            try {
+              made.complete(database.write(tx -> tx.create("VM", Map.of())));
+            } catch (XenApiException e) {
+              made.completeExceptionally(e);
+            }
+          });
+    }
+    return all;
+  }
+
+  @Test
+  void whatQueuesDuringACommitGoesTogetherInTheNext() throws Exception {
+    Gated store = new Gated();
+    try (Engine database = new Engine(store)) {
+      List<CompletableFuture<String>> first = creations(database, 1);
+      store.storing.await();
+      List<CompletableFuture<String>> more = creations(database, 40);
+      await().until(() -> database.queued() == 40);
+      store.go.countDown();
+      for (CompletableFuture<String> each : first) {
+        each.get();
+      }
+      for (CompletableFuture<String> each : more) {
+        each.get();
+      }
+      assertThat(store.sizes).as("one sync for all that waited").containsExactly(1, 40);
+      assertThat(database.snapshot().rows("VM")).hasSize(41);
+    }
+  }
+
+  @Test
+  void aWriterThatDiesLeavesNobodyWaiting() throws Exception {
+    Gated store = new Gated();
+    store.outOfMemory.set(true);
+    try (Engine database = new Engine(store)) {
+      List<CompletableFuture<String>> all = creations(database, 1);
+      store.storing.await();
+      all.addAll(creations(database, 5));
+      await().until(() -> database.queued() == 5);
+      store.go.countDown();
+      for (CompletableFuture<String> each : all) {
+        assertThat(each)
+            .failsWithin(Duration.ofSeconds(60))
+            .withThrowableOfType(ExecutionException.class)
+            .withMessageContaining("OutOfMemoryError");
+      }
+      assertThatThrownBy(() -> database.write(tx -> tx.create("VM", Map.of())))
+          .hasMessageContaining("closed");
+      assertThat(database.snapshot().rows("VM")).as("not durable, so not visible").isEmpty();
     }
   }
 
