@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.xenferry.model.db.MemoryDatabase;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.OutputStream;
 import java.net.Socket;
 import java.net.StandardProtocolFamily;
 import java.net.URI;
@@ -23,6 +24,7 @@ import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Bytes on the wire: what published clients insist on, and what hostile ones send. */
@@ -175,6 +177,88 @@ class WireRulesTest {
       }
     }
     assertThat(server.login()).isNotEmpty();
+  }
+
+  /** Whoever refuses before reading, or in the middle, is heard: no reset swallows the answer. */
+  @ParameterizedTest
+  @CsvSource({
+    // too large
+    "POST / HTTP/1.1, 2000000, 413",
+    "POST / HTTP/1.0, 2000000, 413",
+    // no such method, nothing there, nobody's
+    "BREW / HTTP/1.1, 2000000, 501",
+    "GET /nothing HTTP/1.1, 2000000, 404",
+    "GET /nothing HTTP/1.0, 2000000, 404",
+    "PUT /nothing HTTP/1.1, 2000000, 403",
+    "PUT /nothing HTTP/1.0, 2000000, 403",
+    // malformed
+    "POST / HTTP/1.1, 200000, 500",
+    "POST / HTTP/1.0, 200000, 500",
+  })
+  void aRefusalOfAnUnreadBodyIsHeard(String start, int size, int status) throws Exception {
+    for (int round = 0; round < 5; round++) {
+      try (Socket s = new Socket("127.0.0.1", server.httpPort())) {
+        s.setSoTimeout(60_000);
+        OutputStream out = s.getOutputStream();
+        out.write(ascii(start + "\r\nHost: x\r\nContent-Length: " + size + "\r\n\r\n"));
+        // The whole body first, then the answer: as clients do that know no better.
+        out.write(new byte[size]);
+        out.flush();
+        assertThat(new String(s.getInputStream().readAllBytes(), StandardCharsets.US_ASCII))
+            .as(start + ", round " + round)
+            .startsWith("HTTP/1.1 " + status + " ")
+            .contains("Connection: close");
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "POST / HTTP/1.1, 2000000, 413",
+    "PUT /nothing HTTP/1.1, 10, 403",
+    "BREW / HTTP/1.1, 10, 501"
+  })
+  void aClientThatAsksBeforeSendingIsRefusedBeforeSending(String start, int size, int status)
+      throws Exception {
+    try (Socket s = new Socket("127.0.0.1", server.httpPort())) {
+      s.setSoTimeout(60_000);
+      s.getOutputStream()
+          .write(
+              ascii(
+                  start
+                      + "\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: "
+                      + size
+                      + "\r\n\r\n"));
+      assertThat(new String(s.getInputStream().readAllBytes(), StandardCharsets.US_ASCII))
+          .startsWith("HTTP/1.1 " + status + " ");
+    }
+  }
+
+  @Test
+  void aClientThatAsksBeforeSendingIsToldToGoOn() throws Exception {
+    String body = call("session.logout", "OpaqueRef:x");
+    try (Socket s = new Socket("127.0.0.1", server.httpPort())) {
+      s.setSoTimeout(60_000);
+      s.getOutputStream()
+          .write(
+              ascii(
+                  "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\n"
+                      + "Content-Length: "
+                      + body.length()
+                      + "\r\n\r\n"));
+      String line = "HTTP/1.1 100 Continue\r\n\r\n";
+      assertThat(
+              new String(s.getInputStream().readNBytes(line.length()), StandardCharsets.US_ASCII))
+          .isEqualTo(line);
+      s.getOutputStream().write(ascii(body));
+      assertThat(new String(s.getInputStream().readAllBytes(), StandardCharsets.US_ASCII))
+          .startsWith("HTTP/1.1 200 ")
+          .contains("SESSION_INVALID");
+    }
+  }
+
+  private static byte[] ascii(String text) {
+    return text.getBytes(StandardCharsets.US_ASCII);
   }
 
   @Test

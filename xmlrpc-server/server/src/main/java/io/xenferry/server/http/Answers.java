@@ -9,6 +9,7 @@ import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.function.Consumer;
 import org.eclipse.jetty.http.HttpField;
+import org.eclipse.jetty.http.HttpFields;
 import org.eclipse.jetty.http.HttpHeader;
 import org.eclipse.jetty.http.HttpStatus;
 import org.eclipse.jetty.io.Content;
@@ -17,11 +18,18 @@ import org.eclipse.jetty.server.HttpStream;
 import org.eclipse.jetty.server.Request;
 import org.eclipse.jetty.server.Response;
 import org.eclipse.jetty.util.Callback;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** What handlers have in common: bodies with a limit and a deadline, errors, upgrades. */
 public final class Answers {
   // Of a body that is refused: enough for any honest mistake, and soon read.
   private static final int DISCARDED = 8 * 1024 * 1024;
+
+  // Of the same, for one that trickles in.
+  private static final Duration DISCARD_DEADLINE = Duration.ofSeconds(20);
+
+  private static final Logger LOG = LoggerFactory.getLogger(Answers.class);
 
   private Answers() {}
 
@@ -48,6 +56,11 @@ public final class Answers {
    * connection on bytes that nobody has read resets it, and the client never sees the answer.
    */
   public static byte[] body(Request request, int limit, Duration deadline) throws IOException {
+    HttpFields headers = request.getHeaders();
+    if (headers.contains(HttpHeader.EXPECT)
+        && headers.getLongField(HttpHeader.CONTENT_LENGTH) > limit) {
+      throw new TooLarge(); // before the client is told to go on
+    }
     long end = System.nanoTime() + deadline.toNanos();
     ByteArrayOutputStream body = new ByteArrayOutputStream();
     byte[] buffer = new byte[16 * 1024];
@@ -71,6 +84,32 @@ public final class Answers {
     return body.toByteArray();
   }
 
+  /**
+   * Reads what is left of a body that nobody wanted, within limits: closing a connection on bytes
+   * that nobody has read resets it, and the client never sees the answer. A client that waits to be
+   * told to go on is not told: it has sent nothing.
+   */
+  private static void discard(Request request) {
+    HttpFields headers = request.getHeaders();
+    if (!headers.contains(HttpHeader.CONTENT_LENGTH)
+            && !headers.contains(HttpHeader.TRANSFER_ENCODING)
+        || headers.contains(HttpHeader.EXPECT)) {
+      return;
+    }
+    long end = System.nanoTime() + DISCARD_DEADLINE.toNanos();
+    byte[] buffer = new byte[16 * 1024];
+    try (InputStream in = Content.Source.asInputStream(request)) {
+      long size = 0;
+      int n;
+      while (size <= DISCARDED && System.nanoTime() - end < 0 && (n = in.read(buffer)) >= 0) {
+        size += n;
+      }
+    } catch (IOException e) {
+      // The client is gone, too slow, or its body was read to where it failed: it has its answer.
+      LOG.debug("the rest of a refused body: {}", e.toString());
+    }
+  }
+
   /** A small page with the status; the connection ends. */
   public static void error(Response response, Callback callback, int status) {
     String text = status + " " + HttpStatus.getMessage(status);
@@ -85,6 +124,7 @@ public final class Answers {
   /** The whole answer at once. */
   public static void bytes(
       Response response, Callback callback, int status, String type, byte[] body) {
+    discard(response.getRequest());
     response.setStatus(status);
     response.getHeaders().put(new HttpField(HttpHeader.CONTENT_TYPE, type));
     response.getHeaders().put(HttpHeader.CACHE_CONTROL, "no-cache, no-store");
