@@ -63,6 +63,9 @@ class LifecycleTest {
     assertThat(state(vm)).isEqualTo("Paused");
     root.call("VM.hard_shutdown", vm);
     assertThat(state(vm)).isEqualTo("Halted");
+    root.call("VM.start", vm, false, false);
+    root.call("VM.shutdown", vm);
+    assertThat(state(vm)).isEqualTo("Halted");
     root.call("VDI.destroy", vdi);
     root.call("VM.destroy", vm);
     assertCode("HANDLE_INVALID", () -> state(vm));

@@ -25,6 +25,10 @@ class PoolAndHostTest {
       assertThat(root.text("host.get_server_certificate", host)).startsWith("-----BEGIN CERT");
       assertThat(Long.parseLong(root.text("host.compute_free_memory", host))).isPositive();
       assertThat(TestServer.texts(root.call("host.list_methods"))).contains("VM.start");
+      assertThat(root.call("host.is_in_emergency_mode")).isEqualTo(Value.of(false));
+      assertThat(root.text("host.compute_memory_overhead", host)).isEqualTo("0");
+      assertThat(root.call("host.get_tracked_user_agents", host))
+          .isEqualTo(TestServer.value(Map.of()));
       root.call("host.disable", host);
       assertThat(root.call("host.get_enabled", host)).isEqualTo(Value.of(false));
       root.call("host.enable", host);
@@ -41,6 +45,7 @@ class PoolAndHostTest {
       assertThat(root.text("pool.get_default_SR", pool)).isEqualTo("OpaqueRef:NULL");
       assertThat(root.call("pool.get_license_state", pool)).isInstanceOf(Value.Struct.class);
       root.call("pool.sync_database");
+      assertThat(root.call("pool.is_slave", host)).isEqualTo(Value.of(false));
       // What clients look at before they accept a server.
       Map<String, Value> version =
           ((Value.Struct) root.call("host.get_software_version", host)).members();

@@ -10,7 +10,9 @@ import io.xenferry.model.Types;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import io.xenferry.server.schema.Coercion;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -134,6 +136,7 @@ class RecordsTest {
     assertThat(root.text("network.get_MTU", n)).isEqualTo("9000");
     assertThat(TestServer.texts(root.call("network.get_by_name_label", "one"))).contains(n);
     assertCode("INVALID_VALUE", () -> root.call("network.set_MTU", n, "many"));
+    assertCode("INVALID_VALUE", () -> root.call("network.set_MTU", n, -5));
     assertCode("INVALID_VALUE", () -> root.call("network.set_MTU", n, true));
     assertCode("UUID_INVALID", () -> root.call("network.get_by_uuid", "nope"));
     assertCode("HANDLE_INVALID", () -> root.call("network.get_record", "OpaqueRef:nope"));
@@ -201,6 +204,8 @@ class RecordsTest {
     root.call("VBD.set_userdevice", second, "5");
     assertThat(root.text("VBD.get_device", second)).isEqualTo("xvdf");
     root.call("VBD.set_mode", second, "RO");
+    root.call("VBD.set_type", second, "Floppy");
+    assertThat(root.text("VBD.get_type", second)).isEqualTo("Floppy");
     assertThat(TestServer.texts(root.call("VM.get_allowed_VBD_devices", vm)))
         .contains("1", "2")
         .doesNotContain("0", "5");
@@ -227,12 +232,140 @@ class RecordsTest {
     root.call("VM.set_is_a_template", copy, true);
     root.call("VM.provision", copy);
     assertThat(root.call("VM.get_is_a_template", copy)).isEqualTo(Value.of(false));
+    root.call("VM.set_memory_static_range", vm, 512, 8192);
+    root.call("VM.set_memory_dynamic_range", vm, 1024, 4096);
+    root.call("VM.set_memory_dynamic_max", vm, 2048);
+    root.call("VM.set_memory_dynamic_min", vm, 1536);
+    root.call("VM.set_memory_static_min", vm, 1024);
+    assertThat(memory(vm)).containsExactly("1024", "1536", "2048", "8192");
+    root.call("VM.set_memory", vm, 4096);
+    assertThat(memory(vm)).containsExactly("1024", "4096", "4096", "4096");
+    assertThat(root.text("VM.compute_memory_overhead", vm)).isEqualTo("0");
+    root.call("VM.update_allowed_operations", vm);
+    root.call("VM.assert_operation_valid", vm, "start");
+    assertCode("VM_BAD_POWER_STATE", () -> root.call("VM.assert_operation_valid", vm, "pause"));
     assertCode("NOT_IMPLEMENTED", () -> root.call("VM.set_VCPUs_number_live", vm, 2));
     assertCode("NOT_IMPLEMENTED", () -> root.call("VM.set_memory_target_live", vm, 2));
     root.call("VM.destroy", vm);
     root.call("VM.destroy", copy);
     String dom0 = root.text("host.get_control_domain", root.only("host"));
     assertCode("OPERATION_NOT_ALLOWED", () -> root.call("VM.destroy", dom0));
+  }
+
+  private static List<String> memory(String vm) throws XenApiException {
+    List<String> bytes = new ArrayList<>();
+    for (String limit : List.of("static_min", "dynamic_min", "dynamic_max", "static_max")) {
+      bytes.add(root.text("VM.get_memory_" + limit, vm));
+    }
+    return bytes;
+  }
+
+  @Test
+  void aClonedVmHasItsDrives() throws Exception {
+    String vm = vm(root, "with a drive");
+    Map<String, Object> drive = new LinkedHashMap<>();
+    drive.putAll(Map.of("VM", vm, "userdevice", "3", "type", "CD", "mode", "RO", "empty", true));
+    root.call("VBD.create", required("VBD", drive));
+    String copy = root.text("VM.clone", vm, "copy");
+    String vbd = TestServer.texts(root.call("VM.get_VBDs", copy)).getFirst();
+    assertThat(root.text("VBD.get_userdevice", vbd)).isEqualTo("3");
+    assertThat(root.text("VBD.get_type", vbd)).isEqualTo("CD");
+  }
+
+  @Test
+  void aBlockedOperationIsNotAllowed() throws Exception {
+    String vm = vm(root, "blocked");
+    assertThat(TestServer.texts(root.call("VM.get_allowed_operations", vm))).contains("start");
+    root.call("VM.add_to_blocked_operations", vm, "start", "because");
+    assertThat(TestServer.texts(root.call("VM.get_allowed_operations", vm)))
+        .doesNotContain("start");
+    assertThat(assertCode("OPERATION_BLOCKED", () -> root.call("VM.start", vm, false, false)))
+        .satisfies(e -> assertThat(e.params()).containsExactly(vm, "because"));
+    root.call("VM.remove_from_blocked_operations", vm, "start");
+    assertThat(TestServer.texts(root.call("VM.get_allowed_operations", vm))).contains("start");
+    root.call("VM.set_blocked_operations", vm, Map.of("destroy", "no"));
+    assertThat(TestServer.texts(root.call("VM.get_allowed_operations", vm)))
+        .doesNotContain("destroy");
+    assertCode("OPERATION_BLOCKED", () -> root.call("VM.destroy", vm));
+  }
+
+  @Test
+  void whatAGuestsEndLeadsToIsFixed() throws Exception {
+    String vm = vm(root, "actions");
+    root.call("VM.set_actions_after_shutdown", vm, "destroy");
+    root.call("VM.set_actions_after_reboot", vm, "restart");
+    root.call("VM.set_actions_after_softreboot", vm, "soft_reboot");
+    root.call("VM.set_actions_after_crash", vm, "destroy");
+    assertThat(root.text("VM.get_actions_after_crash", vm)).isEqualTo("destroy");
+    assertCode("NOT_IMPLEMENTED", () -> root.call("VM.set_actions_after_crash", vm, "restart"));
+    assertCode("INVALID_VALUE", () -> root.call("VM.set_actions_after_crash", vm, "explode"));
+    assertCode(
+        "HANDLE_INVALID",
+        () -> root.call("VM.set_actions_after_crash", "OpaqueRef:none", "destroy"));
+  }
+
+  @Test
+  void referencesToNothingAreRefused() throws Exception {
+    String vm = vm(root, "refs");
+    XenApiException e =
+        assertCode("HANDLE_INVALID", () -> root.call("VM.set_affinity", vm, "OpaqueRef:none"));
+    assertThat(e.params()).containsExactly("host", "OpaqueRef:none");
+    root.call("VM.set_affinity", vm, "");
+    root.call("VM.set_affinity", vm, root.only("host"));
+    root.call("VM.set_affinity", vm, "OpaqueRef:NULL");
+    String pool = root.only("pool");
+    assertCode("HANDLE_INVALID", () -> root.call("pool.set_default_SR", pool, "OpaqueRef:none"));
+    assertCode("HANDLE_INVALID", () -> root.call("pool.set_default_SR", pool, vm));
+    Map<String, Object> record =
+        required(
+            "VM", Map.of("name_label", "x", "VCPUs_max", 1, "VCPUs_at_startup", 1, "affinity", vm));
+    assertThat(assertCode("HANDLE_INVALID", () -> root.call("VM.create", record)).params())
+        .containsExactly("host", vm);
+  }
+
+  @Test
+  void constructorsRefuseNonsense() throws Exception {
+    int before = TestServer.texts(root.call("VM.get_all")).size();
+    Map<String, Object> vm =
+        required("VM", Map.of("name_label", "x", "VCPUs_max", 1, "VCPUs_at_startup", 1));
+    for (Object nonsense : List.of("text", 5, true, List.of("a"), List.of())) {
+      assertCode("INVALID_VALUE", () -> root.call("VM.create", nonsense));
+    }
+    for (String field : required("VM", Map.of()).keySet()) {
+      Map<String, Object> less = new LinkedHashMap<>(vm);
+      less.remove(field);
+      assertThat(assertCode("INVALID_VALUE", () -> root.call("VM.create", less)).params())
+          .as("without " + field)
+          .first()
+          .isEqualTo(field);
+    }
+    Map<String, List<Object>> wrong =
+        Map.of(
+            "name_label", List.of(true, List.of(), Map.of()),
+            "memory_static_max", List.of("lots", "", "1.5", true, "9223372036854775808", Map.of()),
+            "is_a_template", List.of("true", 1, ""),
+            "HVM_shadow_multiplier", List.of("much", true, Map.of()),
+            "other_config", List.of("", List.of(), Map.of("k", List.of())),
+            "actions_after_reboot", List.of("", "RESTART", 1),
+            "VCPUs_max", List.of(0, -1, 100_000),
+            "affinity", List.of(true, Map.of()));
+    wrong.forEach((field, values) ->
+        values.forEach(
+            v -> assertCode("INVALID_VALUE", () -> root.call("VM.create", with(vm, field, v)))));
+    assertCode(
+        "VM_BAD_POWER_STATE", () -> root.call("VM.create", with(vm, "power_state", "Running")));
+    assertCode("INVALID_VALUE", () -> root.call("VM.create", with(vm, "power_state", "running")));
+    assertCode("MESSAGE_PARAMETER_COUNT_MISMATCH", () -> root.call("VM.create"));
+    assertCode("MESSAGE_PARAMETER_COUNT_MISMATCH", () -> root.call("VM.create", vm, vm));
+    assertCode("HANDLE_INVALID", () -> root.call("VM.clone", "OpaqueRef:none", "copy"));
+    assertCode("HANDLE_INVALID", () -> root.call("VM.clone", root.only("pool"), "copy"));
+    assertCode("INVALID_VALUE", () -> root.call("VM.clone", List.of(), "copy"));
+    assertCode("HANDLE_INVALID", () -> root.call("VM.destroy", ""));
+    assertCode("SESSION_INVALID", () -> new TestServer.Calls(root.api(), "").call("VM.create", vm));
+    assertThat(TestServer.texts(root.call("VM.get_all"))).as("nothing was made").hasSize(before);
+    // What is unknown is ignored, as published.
+    String made = root.text("VM.create", with(vm, "flavour", "salty", "uuid", 7));
+    root.call("VM.destroy", made);
   }
 
   @Test

@@ -36,6 +36,9 @@ class SessionTest {
     assertThat(root.text("session.get_this_host", root.session())).isEqualTo(root.only("host"));
     root.call("session.logout");
     assertCode("SESSION_INVALID", () -> root.call("pool.get_all"));
+    TestServer.Calls local = server.calls();
+    local.call("session.local_logout");
+    assertCode("SESSION_INVALID", () -> local.call("pool.get_all"));
   }
 
   @Test

@@ -8,7 +8,6 @@ import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Row;
-import io.xenferry.model.db.Snapshot;
 import io.xenferry.model.query.Query;
 import io.xenferry.server.schema.Schema;
 import io.xenferry.wire.Content;
@@ -47,16 +46,8 @@ public final class Accessors {
       case GET_ALL_WHERE -> Content.of(refs(matching(type, c.text(0))));
       case GET_ALL_RECORDS -> records(rows(type, r -> true));
       case GET_ALL_RECORDS_WHERE -> records(matching(type, c.text(0)));
-      case SET -> {
-        store(c, (tx, row) -> c.arg(1));
-        yield Content.VOID;
-      }
-      case ADD -> {
-        store(c, (tx, row) -> added(c, row.get(field(m))));
-        yield Content.VOID;
-      }
-      case REMOVE -> {
-        store(c, (tx, row) -> removed(c, row.get(field(m))));
+      case SET, ADD, REMOVE -> {
+        change(c, tx -> {});
         yield Content.VOID;
       }
       case CREATE -> Content.of(Value.of(create(type, c.members(0))));
@@ -71,21 +62,37 @@ public final class Accessors {
     };
   }
 
-  private interface Change {
-    Value apply(Snapshot tx, Row row) throws XenApiException;
-  }
-
-  private void store(Call c, Change change) throws XenApiException {
-    String className = c.message().className();
-    FieldDef f = field(c.message());
+  /**
+   * Stores what a setter, an adder or a remover was given, and whatever follows from it in the same
+   * transaction.
+   */
+  public static void change(Call c, ObjectDatabase.Change then) throws XenApiException {
+    MessageDef m = c.message();
+    FieldDef f = field(m);
+    MessageDef.Kind kind =
+        m.generated() ? m.kind() : DataModel.accessorKind(m).orElse(MessageDef.Kind.CUSTOM);
     String ref = c.text(0);
-    db.change(tx -> {
-      Row row = Schema.row(tx, className, ref);
-      Value value = change.apply(tx, row);
-      if (!value.equals(row.get(f))) {
-        tx.set(className, ref, f, value);
-      }
-    });
+    c.server()
+        .db()
+        .change(tx -> {
+          Row row = Schema.row(tx, m.className(), ref);
+          Value old = row.get(f);
+          Value value =
+              switch (kind) {
+                case SET -> c.arg(1);
+                case ADD -> added(c, old);
+                case REMOVE -> removed(c, old);
+                default -> throw new IllegalArgumentException(m.wireName() + " stores nothing");
+              };
+          if (!value.equals(old)) {
+            // A reference that dangles already may stay, in a set from which another goes.
+            if (kind != MessageDef.Kind.REMOVE) {
+              Schema.requireReferences(tx, f.type(), value);
+            }
+            tx.set(m.className(), ref, f, value);
+            then.apply(tx);
+          }
+        });
   }
 
   private static Value added(Call c, Value old) throws XenApiException {
@@ -139,7 +146,10 @@ public final class Accessors {
    */
   public String create(ClassDef type, Map<String, Value> members) throws XenApiException {
     Map<String, Value> fields = constructorFields(type, members);
-    return db.write(tx -> tx.create(type.name(), fields));
+    return db.write(tx -> {
+      Schema.requireReferences(tx, type.name(), fields);
+      return tx.create(type.name(), fields);
+    });
   }
 
   /**

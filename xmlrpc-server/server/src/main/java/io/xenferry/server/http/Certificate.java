@@ -1,11 +1,14 @@
 package io.xenferry.server.http;
 
+import io.xenferry.sr.AtomicFile;
 import io.xenferry.wire.Fingerprint;
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.security.GeneralSecurityException;
 import java.security.KeyStore;
@@ -88,7 +91,12 @@ public final class Certificate {
       process.destroyForcibly();
     }
     Files.setPosixFilePermissions(temporary, PosixFilePermissions.fromString("rw-------"));
+    // Peers and clients pin it: one that is lost in a crash is another server to them.
+    try (FileChannel written = FileChannel.open(temporary, StandardOpenOption.WRITE)) {
+      written.force(true);
+    }
     Files.move(temporary, file, StandardCopyOption.ATOMIC_MOVE);
+    AtomicFile.syncDirectory(directory);
   }
 
   public Fingerprint fingerprint() {

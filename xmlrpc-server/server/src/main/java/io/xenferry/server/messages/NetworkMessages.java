@@ -23,13 +23,14 @@ final class NetworkMessages {
   static void register(Registry r) {
     r.implement("network.create", NetworkMessages::create, TEST);
     r.implement("network.destroy", NetworkMessages::destroy, TEST);
+    r.implement("network.set_MTU", NetworkMessages::setMtu, TEST);
   }
 
   private static Value create(Call c) throws XenApiException {
     Map<String, Value> fields =
         Accessors.constructorFields(DataModel.classDef("network"), c.members(0));
-    if (fields.get("MTU") instanceof Value.Int(long mtu) && (mtu < 68 || mtu > 65_535)) {
-      throw new XenApiException("INVALID_VALUE", "MTU", Long.toString(mtu));
+    if (fields.get("MTU") instanceof Value.Int(long mtu)) {
+      requireMtu(mtu);
     }
     return c.server()
         .db()
@@ -40,6 +41,25 @@ final class NetworkMessages {
           }
           return Value.of(tx.create("network", fields));
         });
+  }
+
+  /** RFC 791's least, and what a frame's length can say. */
+  private static void requireMtu(long mtu) throws XenApiException {
+    if (mtu < 68 || mtu > 65_535) {
+      throw new XenApiException("INVALID_VALUE", "MTU", Long.toString(mtu));
+    }
+  }
+
+  /** For VIFs that are plugged from then on; those that are plugged keep what they have. */
+  private static Value setMtu(Call c) throws XenApiException {
+    requireMtu(c.integer(1));
+    c.server()
+        .db()
+        .change(tx -> {
+          Schema.row(tx, "network", c.text(0));
+          c.server().schema().set(tx, "network", c.text(0), "MTU", c.arg(1));
+        });
+    return Value.VOID;
   }
 
   private static String freeBridge(Schema schema, Transaction tx) {

@@ -52,6 +52,7 @@ final class VbdMessages {
         .db()
         .write(tx -> {
           Row vm = Schema.row(tx, "VM", text(f, "VM"));
+          Schema.requireReferences(tx, "VBD", f);
           if (empty) {
             f.put("VDI", Value.of(Ref.nullRef()));
           } else {

@@ -11,6 +11,7 @@ import io.xenferry.server.call.Accessors;
 import io.xenferry.server.call.Call;
 import io.xenferry.server.call.Registry;
 import io.xenferry.server.schema.Schema;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -19,6 +20,15 @@ import java.util.stream.IntStream;
 /** VMs as far as they are records: everything here needs a halted one. */
 final class VmRecordMessages {
   private static final String TEST = "RecordsTest.haltedVmsAreRecords";
+  private static final String ACTIONS_TEST = "RecordsTest.whatAGuestsEndLeadsToIsFixed";
+
+  /** By field: the one thing that this server does when a guest does that by itself. */
+  private static final Map<String, String> WHAT_HAPPENS =
+      Map.of(
+          "actions_after_shutdown", "destroy",
+          "actions_after_reboot", "restart",
+          "actions_after_softreboot", "soft_reboot",
+          "actions_after_crash", "destroy");
 
   private final AllowedOperations allowed;
   private final Schema schema = new Schema();
@@ -29,7 +39,6 @@ final class VmRecordMessages {
 
   void register(Registry r) {
     r.implement("VM.create", this::create, TEST);
-    r.implement("VM.destroy", this::destroy, TEST);
     r.implement("VM.clone", this::cloneDiskless, TEST);
     r.implement("VM.provision", this::provision, TEST);
     r.implement("VM.set_is_a_template", this::setIsATemplate, TEST);
@@ -80,13 +89,30 @@ final class VmRecordMessages {
         TEST);
     r.implement("VM.set_VCPUs_max", c -> setVcpus(c, "VCPUs_max"), TEST);
     r.implement("VM.set_VCPUs_at_startup", c -> setVcpus(c, "VCPUs_at_startup"), TEST);
+    for (Map.Entry<String, String> e : WHAT_HAPPENS.entrySet()) {
+      r.implement(
+          "VM.set_" + e.getKey(), c -> setAction(c, e.getKey(), e.getValue()), ACTIONS_TEST);
+    }
+    for (String name : List.of("set_", "add_to_", "remove_from_")) {
+      r.implement(
+          "VM." + name + "blocked_operations",
+          c -> {
+            Accessors.change(c, tx -> allowed.refresh(tx, c.text(0)));
+            return Value.VOID;
+          },
+          "RecordsTest.aBlockedOperationIsNotAllowed");
+    }
   }
 
   private Value create(Call c) throws XenApiException {
     Map<String, Value> f = Accessors.constructorFields(DataModel.classDef("VM"), c.members(0));
     String state = ((Value.Text) f.getOrDefault("power_state", Value.of("Halted"))).text();
-    if (!state.equals("Halted") && !state.equals("Suspended")) {
-      throw new XenApiException("VM_BAD_POWER_STATE", Ref.nullRef().opaque(), "halted", state);
+    if (!state.equals("Halted")) {
+      throw new XenApiException(
+          "VM_BAD_POWER_STATE",
+          Ref.nullRef().opaque(),
+          "halted",
+          state.toLowerCase(java.util.Locale.ROOT));
     }
     requireMemoryOrder(f);
     requireVcpus(f);
@@ -94,6 +120,7 @@ final class VmRecordMessages {
     return c.server()
         .db()
         .write(tx -> {
+          Schema.requireReferences(tx, "VM", f);
           f.put("metrics", Value.of(createMetrics(tx, f)));
           String ref = tx.create("VM", f);
           allowed.refresh(tx, ref);
@@ -136,44 +163,6 @@ final class VmRecordMessages {
     }
   }
 
-  private Value destroy(Call c) throws XenApiException {
-    c.server()
-        .db()
-        .change(tx -> {
-          Row vm = Schema.row(tx, "VM", c.text(0));
-          if (schema.bool(vm, "is_control_domain") || schema.bool(vm, "is_default_template")) {
-            throw new XenApiException(
-                "OPERATION_NOT_ALLOWED", "The server needs this VM or template");
-          }
-          requireHalted(vm);
-          deleteRecords(tx, vm);
-        });
-    return Value.VOID;
-  }
-
-  /** The VM and what is nothing without it; never a disk. */
-  private void deleteRecords(Transaction tx, Row vm) throws XenApiException {
-    for (String set : List.of("VBDs", "VIFs", "consoles")) {
-      for (String ref : schema.texts(vm, set)) {
-        tx.delete(
-            switch (set) {
-              case "VBDs" -> "VBD";
-              case "VIFs" -> "VIF";
-              default -> "console";
-            },
-            ref);
-      }
-    }
-    for (String metrics : List.of("metrics", "guest_metrics")) {
-      String className = metrics.equals("metrics") ? "VM_metrics" : "VM_guest_metrics";
-      String ref = schema.text(vm, metrics);
-      if (tx.row(className, ref).isPresent()) {
-        tx.delete(className, ref);
-      }
-    }
-    tx.delete("VM", vm.ref());
-  }
-
   /** Of a VM or template with no disks; with disks it is the storage driver's affair, too. */
   private Value cloneDiskless(Call c) throws XenApiException {
     return c.server()
@@ -181,10 +170,13 @@ final class VmRecordMessages {
         .write(tx -> {
           Row vm = Schema.row(tx, "VM", c.text(0));
           requireHalted(vm);
-          for (String vbd : schema.texts(vm, "VBDs")) {
-            if (schema.text(Schema.row(tx, "VBD", vbd), "type").equals("Disk")) {
+          List<Row> drives = new ArrayList<>();
+          for (String ref : schema.texts(vm, "VBDs")) {
+            Row vbd = Schema.row(tx, "VBD", ref);
+            if (schema.text(vbd, "type").equals("Disk")) {
               throw new XenApiException("NOT_IMPLEMENTED", "VM.clone of a VM with disks");
             }
+            drives.add(vbd);
           }
           Map<String, Value> f = new LinkedHashMap<>();
           for (FieldDef d : DataModel.classDef("VM").constructorFields()) {
@@ -195,13 +187,11 @@ final class VmRecordMessages {
           f.put("metrics", Value.of(createMetrics(tx, f)));
           f.put("parent", Value.of(Ref.nullRef()));
           String copy = tx.create("VM", f);
+          for (Row drive : drives) {
+            tx.create("VBD", device(drive, copy));
+          }
           for (String vif : schema.texts(vm, "VIFs")) {
-            Map<String, Value> v = new LinkedHashMap<>();
-            Row row = Schema.row(tx, "VIF", vif);
-            for (FieldDef d : DataModel.classDef("VIF").constructorFields()) {
-              v.put(d.name(), row.get(d));
-            }
-            v.put("VM", Value.of(copy));
+            Map<String, Value> v = device(Schema.row(tx, "VIF", vif), copy);
             v.put("MAC", Value.of(VifMessages.randomMac()));
             v.put("MAC_autogenerated", Value.of(true));
             tx.create("VIF", v);
@@ -209,6 +199,31 @@ final class VmRecordMessages {
           allowed.refresh(tx, copy);
           return Value.of(copy);
         });
+  }
+
+  /** The same device for another VM. */
+  private static Map<String, Value> device(Row device, String vm) {
+    Map<String, Value> fields = new LinkedHashMap<>();
+    for (FieldDef d : DataModel.classDef(device.className()).constructorFields()) {
+      fields.put(d.name(), device.get(d));
+    }
+    fields.put("VM", Value.of(vm));
+    fields.put("currently_attached", Value.of(false));
+    return fields;
+  }
+
+  /** What does not happen is not stored as if it did. */
+  private Value setAction(Call c, String field, String only) throws XenApiException {
+    if (!c.text(1).equals(only)) {
+      throw new XenApiException("NOT_IMPLEMENTED", c.message().wireName() + " to " + c.text(1));
+    }
+    c.server()
+        .db()
+        .change(tx -> {
+          Schema.row(tx, "VM", c.text(0));
+          schema.set(tx, "VM", c.text(0), field, c.arg(1));
+        });
+    return Value.VOID;
   }
 
   private Value provision(Call c) throws XenApiException {

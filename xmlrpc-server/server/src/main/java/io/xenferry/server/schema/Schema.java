@@ -3,6 +3,8 @@ package io.xenferry.server.schema;
 import io.xenferry.model.ClassDef;
 import io.xenferry.model.DataModel;
 import io.xenferry.model.FieldDef;
+import io.xenferry.model.Type;
+import io.xenferry.model.Types;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.Row;
@@ -10,6 +12,7 @@ import io.xenferry.model.db.Snapshot;
 import io.xenferry.model.db.Transaction;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
 
@@ -35,6 +38,45 @@ public final class Schema {
     return snapshot
         .row(className, ref)
         .orElseThrow(() -> new XenApiException("HANDLE_INVALID", className, ref));
+  }
+
+  /**
+   * HANDLE_INVALID when a reference in the fields is to an object that does not exist; null
+   * references are fine.
+   */
+  public static void requireReferences(
+      Snapshot snapshot, String className, Map<String, Value> fields) throws XenApiException {
+    for (Map.Entry<String, Value> e : fields.entrySet()) {
+      Optional<FieldDef> field = DataModel.field(className, e.getKey());
+      if (field.isPresent()) {
+        requireReferences(snapshot, field.get().type(), e.getValue());
+      }
+    }
+  }
+
+  /** The same for one value. */
+  public static void requireReferences(Snapshot snapshot, Type type, Value value)
+      throws XenApiException {
+    switch (type) {
+      case Type.RefTo r -> {
+        for (String ref : Types.refs(type, value)) {
+          row(snapshot, r.className(), ref);
+        }
+      }
+      case Type.SetOf s when value instanceof Value.Array(List<Value> items) -> {
+        for (Value item : items) {
+          requireReferences(snapshot, s.element(), item);
+        }
+      }
+      case Type.MapOf m when value instanceof Value.Struct(SequencedMap<String, Value> members) -> {
+        for (Map.Entry<String, Value> e : members.entrySet()) {
+          requireReferences(snapshot, m.key(), Value.of(e.getKey()));
+          requireReferences(snapshot, m.value(), e.getValue());
+        }
+      }
+      case Type.OptionOf o -> requireReferences(snapshot, o.inner(), value);
+      case Type.Basic _, Type.EnumOf _, Type.RecordOf _, Type.SetOf _, Type.MapOf _ -> {}
+    }
   }
 
   public Value get(Row row, String field) {

@@ -1,5 +1,6 @@
 package io.xenferry.server.session;
 
+import io.xenferry.sr.AtomicFile;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -147,5 +148,6 @@ public final class Users {
     Files.write(temporary, lines, StandardCharsets.UTF_8, StandardOpenOption.SYNC);
     Files.move(
         temporary, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+    AtomicFile.syncDirectory(file.toAbsolutePath().getParent());
   }
 }

@@ -165,21 +165,27 @@ public final class Tasks {
       throws XenApiException {
     live.remove(ref);
     Instant now = clock.instant();
-    db.change(tx -> {
-      Row row = tx.row("task", ref).orElse(null);
-      if (row == null || !schema.text(row, "status").equals("pending")) {
-        return;
-      }
-      schema.set(tx, "task", ref, "allowed_operations", new Value.Array(List.of()));
-      schema.set(tx, "task", ref, "finished", Value.of(now));
-      schema.set(tx, "task", ref, "progress", Value.of(1.0));
-      schema.set(tx, "task", ref, "result", Value.of(result));
-      schema.set(tx, "task", ref, "error_info", Value.ofTexts(error));
-      schema.set(tx, "task", ref, "status", Value.of(status));
-      if (schema.textMap(row, "current_operations").containsValue("destroy")) {
-        tx.delete("task", ref);
-      }
-    });
+    boolean there =
+        db.write(tx -> {
+          Row row = tx.row("task", ref).orElse(null);
+          if (row == null || !schema.text(row, "status").equals("pending")) {
+            return row != null;
+          }
+          schema.set(tx, "task", ref, "allowed_operations", new Value.Array(List.of()));
+          schema.set(tx, "task", ref, "finished", Value.of(now));
+          schema.set(tx, "task", ref, "progress", Value.of(1.0));
+          schema.set(tx, "task", ref, "result", Value.of(result));
+          schema.set(tx, "task", ref, "error_info", Value.ofTexts(error));
+          schema.set(tx, "task", ref, "status", Value.of(status));
+          if (schema.textMap(row, "current_operations").containsValue("destroy")) {
+            tx.delete("task", ref);
+            return false;
+          }
+          return true;
+        });
+    if (!there) {
+      owners.remove(ref);
+    }
   }
 
   /** Removes the row of a call that answered by itself. */
@@ -222,14 +228,19 @@ public final class Tasks {
 
   /** Removes a completed task; one under way goes once it completes. */
   public void destroy(String ref, String by) throws XenApiException {
-    db.change(tx -> {
-      Row row = Schema.row(tx, "task", ref);
-      if (schema.text(row, "status").equals("pending") && live.containsKey(ref)) {
-        markOperation(tx, row, by, "destroy");
-      } else {
-        tx.delete("task", ref);
-      }
-    });
+    boolean gone =
+        db.write(tx -> {
+          Row row = Schema.row(tx, "task", ref);
+          if (schema.text(row, "status").equals("pending") && live.containsKey(ref)) {
+            markOperation(tx, row, by, "destroy");
+            return false;
+          }
+          tx.delete("task", ref);
+          return true;
+        });
+    if (gone) {
+      owners.remove(ref);
+    }
   }
 
   private void markOperation(Transaction tx, Row row, String by, String operation)
