@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.awaitility.Awaitility.await;
 
 import io.xenferry.model.Value;
+import io.xenferry.model.XenApiException;
 import io.xenferry.wire.Fingerprint;
 import io.xenferry.wire.Trust;
 import io.xenferry.wire.XmlRpcXenApi;
@@ -11,7 +12,10 @@ import java.net.URI;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Queue;
+import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -46,6 +50,62 @@ class ServerMainTest {
       assertThat(Files.exists(directory.resolve("ready"))).isFalse();
     } finally {
       second.destroyForcibly().waitFor();
+    }
+  }
+
+  /** Clients note what was answered; whatever that is, the next server has it, task and all. */
+  @Test
+  void whatWasAnsweredSurvivesAKillInTheMiddleOfWriting(@TempDir Path directory) throws Exception {
+    Queue<String> answered = new ConcurrentLinkedQueue<>();
+    Queue<String> tasks = new ConcurrentLinkedQueue<>();
+    Process first = start(directory);
+    List<Thread> clients = new ArrayList<>();
+    try (XmlRpcXenApi api = connect(directory, first)) {
+      TestServer.Calls root = new TestServer.Calls(api, login(api, directory));
+      for (int i = 0; i < 4; i++) {
+        String name = "client " + i;
+        clients.add(Thread.ofVirtual().start(() -> write(root, name, answered, tasks)));
+      }
+      await().atMost(Duration.ofSeconds(90)).until(() -> answered.size() >= 60);
+      first.destroyForcibly().waitFor();
+      for (Thread client : clients) {
+        client.join();
+      }
+    } finally {
+      first.destroyForcibly().waitFor();
+    }
+    Files.delete(directory.resolve("ready"));
+    Process second = start(directory);
+    try (XmlRpcXenApi api = connect(directory, second)) {
+      TestServer.Calls root = new TestServer.Calls(api, login(api, directory));
+      for (String network : answered) {
+        assertThat(root.text("network.get_name_description", network))
+            .as("the setter's answer came, too")
+            .isEqualTo("changed");
+      }
+      for (String task : tasks) {
+        assertThat(root.text("task.get_name_label", task)).isEqualTo("kept");
+        assertThat(root.text("task.get_status", task))
+            .as("a task whose server died is told to have failed")
+            .isEqualTo("failure");
+      }
+    } finally {
+      second.destroyForcibly().waitFor();
+    }
+  }
+
+  private static void write(
+      TestServer.Calls root, String name, Queue<String> answered, Queue<String> tasks) {
+    try {
+      while (true) {
+        String network = root.text("network.create", RecordsTest.network(name));
+        root.call("network.set_name_description", network, "changed");
+        answered.add(network);
+        tasks.add(root.text("task.create", "kept", ""));
+      }
+    } catch (XenApiException killed) {
+      // As it must be: the server dies under every client.
+      assertThat(killed).isNotNull();
     }
   }
 
