@@ -4,7 +4,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.xenferry.model.Ref;
-import io.xenferry.model.SR;
 import io.xenferry.model.Task;
 import io.xenferry.model.VBD;
 import io.xenferry.model.VDI;
@@ -25,7 +24,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -214,46 +212,6 @@ class SqliteDatabaseTest {
         assertThat(vms).containsAll(acknowledged).doesNotHaveDuplicates();
         assertThat(vdis).as("transactions are whole").isEqualTo(vms);
       }
-    }
-  }
-
-  @Test
-  @Tag("slow")
-  void aHundredThousandObjects() throws Exception {
-    Ref<SR> sr;
-    long open;
-    try (ObjectDatabase db = SqliteDatabase.open(file())) {
-      sr = Ref.of(db.write(tx -> tx.create("SR", Map.of())));
-      for (int i = 0; i < 100; i++) {
-        db.write(tx -> {
-          for (int j = 0; j < 1000; j++) {
-            tx.create("VDI", Map.of("SR", Value.of(sr)));
-          }
-          return null;
-        });
-      }
-      Ref<VDI> one = db.snapshot().<VDI>refs(VDI.CLASS).get(50_000);
-      long start = System.nanoTime();
-      for (int i = 0; i < 200; i++) {
-        String name = "n" + i;
-        db.write(tx -> {
-          tx.set(one, VDI.NAME_LABEL, name);
-          return null;
-        });
-      }
-      double each = (System.nanoTime() - start) / 200e6;
-      System.gc();
-      Runtime r = Runtime.getRuntime();
-      System.out.printf(
-          "100,000 VDIs: %.2f ms a commit, %d MB in use%n",
-          each, (r.totalMemory() - r.freeMemory()) >> 20);
-      assertThat(each).as("ms a commit").isLessThan(50);
-    }
-    open = System.nanoTime();
-    try (ObjectDatabase db = SqliteDatabase.open(file())) {
-      System.out.printf("opened in %d ms%n", (System.nanoTime() - open) / 1_000_000);
-      assertThat(db.snapshot().rows("VDI")).hasSize(100_000);
-      assertThat(db.snapshot().get(sr, SR.VDIS)).hasSize(100_000);
     }
   }
 }
