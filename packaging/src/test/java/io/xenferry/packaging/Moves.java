@@ -96,7 +96,7 @@ final class Moves implements AutoCloseable {
         "vm-param-set",
         "uuid=" + vm,
         "platform:xenferry:ledger=" + lab.ledger(),
-        "platform:xenferry:workload-rate=1048576");
+        "platform:xenferry:workload-rate=524288");
   }
 
   /** Starts the VM, and waits until it has written something. */

@@ -26,6 +26,7 @@ import io.xenferry.server.migration.MigrationService;
 import io.xenferry.server.storage.HostStorage;
 import io.xenferry.server.storage.StorageMessages;
 import io.xenferry.server.storage.StorageRoutes;
+import io.xenferry.server.vm.DeviceGuard;
 import io.xenferry.server.vm.VmAdmission;
 import io.xenferry.server.vm.VmLifecycle;
 import io.xenferry.server.vm.VmLifecycleMessages;
@@ -133,6 +134,7 @@ final class Toolstack implements AutoCloseable {
     new StorageMessages(storage).register(registry);
     new VmLifecycleMessages(lifecycle, gate, admission).register(registry);
     migrations.register(registry);
+    new DeviceGuard(gate).register(registry);
   }
 
   private static TargetService targets(

@@ -18,8 +18,9 @@ import java.util.function.BiFunction;
 
 /**
  * The one gate. Every start, resume, unpause and reset of a VM, every power-on after a host reboot,
- * and every destroy of a disk or record of one passes it, whoever asks; the answer comes from the
- * ledger.
+ * and every destroy of a disk or record of one passes it, whoever asks, and so does every change of
+ * its devices, without which a disk could be taken from a VM in doubt first, and destroyed then;
+ * the answer comes from the ledger.
  *
  * <p>An answer is a {@link Permit}, held until the effect is over: a migration of the VM does not
  * begin meanwhile. That closes the race between a check and its effect: {@link #enter} registers
@@ -90,7 +91,7 @@ public final class Gate {
         switch (operation) {
           case START, RESUME, UNPAUSE ->
               row.state() == State.OWNED || row.state() == State.STARTING;
-          case RESET -> false;
+          case RESET, CHANGE_DEVICE -> false;
           case DESTROY_DISK, DESTROY_VM, SHUTDOWN ->
               !row.forced()
                   && (row.state() == State.GIVEN
@@ -196,7 +197,7 @@ public final class Gate {
   private static boolean runs(Operation operation) {
     return switch (operation) {
       case START, RESUME, UNPAUSE, RESET -> true;
-      case DESTROY_DISK, SHUTDOWN, DESTROY_VM -> false;
+      case DESTROY_DISK, CHANGE_DEVICE, SHUTDOWN, DESTROY_VM -> false;
     };
   }
 

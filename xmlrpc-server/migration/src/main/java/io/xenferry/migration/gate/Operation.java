@@ -7,6 +7,8 @@ public enum Operation {
   UNPAUSE,
   RESET,
   DESTROY_DISK,
+  /** Another size, or another VM, for a disk; another device for the VM. */
+  CHANGE_DEVICE,
   /** Ending the guest's process by a client's wish; harmless to ownership, not to a switch. */
   SHUTDOWN,
   /** Destroying the VM's record. */

@@ -72,7 +72,16 @@ class GateTest {
     row(State.SENDING);
     refuses(Operation.START, "OTHER_OPERATION_IN_PROGRESS");
     refuses(Operation.DESTROY_DISK, "OTHER_OPERATION_IN_PROGRESS");
+    refuses(Operation.CHANGE_DEVICE, "OTHER_OPERATION_IN_PROGRESS");
     gate.enter(vm, Operation.RESET).close();
+  }
+
+  @Test
+  void inDoubtNothingIsTakenFromIt() {
+    row(State.SENDING, State.SWITCHING, State.COMMITTING);
+    for (Operation operation : Operation.values()) {
+      refuses(operation, "OPERATION_NOT_ALLOWED");
+    }
   }
 
   @Test

@@ -113,6 +113,37 @@ public final class Registry {
     stream(wireName, call -> Content.of(handler.call(call)), test);
   }
 
+  /** Asked before a message, and told when it is over. */
+  @FunctionalInterface
+  public interface Guard {
+    /**
+     * @return closed when the message has been obeyed, or has failed
+     * @throws XenApiException what is answered instead
+     */
+    Closeable enter(Call call) throws XenApiException;
+
+    /** Closes without failing. */
+    interface Closeable extends AutoCloseable {
+      @Override
+      void close();
+    }
+  }
+
+  /** Lets a guard decide on a message that is implemented already. */
+  public void guard(String wireName, Guard guard) {
+    if (!(entries.get(wireName) instanceof Implemented(StreamHandler handler, String test))) {
+      throw new IllegalArgumentException(wireName + " is not implemented");
+    }
+    stream(
+        wireName,
+        call -> {
+          try (var entered = guard.enter(call)) {
+            return handler.call(call);
+          }
+        },
+        test);
+  }
+
   public void stream(String wireName, StreamHandler handler, String test) {
     require(wireName);
     add(wireName, new Implemented(handler, test));

@@ -120,7 +120,7 @@ public final class StorageRoutes {
       if (sr.isPresent()) {
         storage.typeOf(sr.get()).ifPresent(type -> smapi.learnType(sr.get(), type));
         switch (method) {
-          case "VDI.destroy" ->
+          case "VDI.destroy", "VDI.resize" ->
               permits = storage.permits(sr.get(), Optional.of(text(arguments, "vdi").orElse("")));
           case "SR.destroy" -> permits = storage.permits(sr.get(), Optional.empty());
           default -> {}

@@ -1,0 +1,146 @@
+package io.xenferry.packaging;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.awaitility.Awaitility.await;
+
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Assumptions;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+/** What goes wrong in the middle of a move leaves the VM at one side, whole, and nothing behind. */
+@Timeout(300)
+class BrokenMoveTest {
+  /** Bytes a second: the copy takes long enough to interfere with. */
+  private static final String SLOWLY = "bandwidth=2097152";
+
+  private Moves moves;
+
+  @BeforeEach
+  void prepare() throws Exception {
+    moves = new Moves("io.xenferry.server.ServerMain", "--target", "auto");
+    moves.install("32MiB");
+    moves.start();
+  }
+
+  @AfterEach
+  void end() throws Exception {
+    moves.close();
+  }
+
+  private Site alpha() {
+    return moves.lab().alpha();
+  }
+
+  private Site beta() {
+    return moves.lab().beta();
+  }
+
+  @Test
+  @Tag("slow")
+  void aDestinationThatIsKilledLeavesTheVmAtTheSource() throws Exception {
+    Xe.Running xe = moves.move(alpha(), SLOWLY);
+    moves.awaitPhase(alpha(), "copying");
+    beta().kill();
+    assertThat(moves.powerState(alpha())).contains("Running");
+    moves.assertWrites();
+    beta().start();
+    Xe.Outcome outcome = xe.await();
+    assertThat(outcome.exit()).as(outcome.toString()).isEqualTo(1);
+    assertThat(outcome.err()).contains("the destination's server was restarted");
+    assertThat(moves.assertWell()).isSameAs(alpha());
+  }
+
+  @Test
+  @Tag("slow")
+  void aSourceThatIsKilledFindsItsGuestAgain() throws Exception {
+    Xe.Running xe = moves.move(alpha(), SLOWLY);
+    moves.awaitPhase(alpha(), "copying");
+    alpha().kill();
+    moves.assertWrites();
+    alpha().start();
+    assertThat(xe.await().exit()).isNotZero();
+    assertThat(moves.assertWell()).isSameAs(alpha());
+  }
+
+  private void cancel() throws Exception {
+    String task = Xe.local(alpha()).run("task-list", "name-label=VM.migrate_send", "--minimal");
+    Xe.local(alpha()).run("task-cancel", "uuid=" + task);
+  }
+
+  @Test
+  @Tag("slow")
+  void aMoveThatIsCancelledInMidCopyLeavesNothing() throws Exception {
+    Xe.Running xe = moves.move(alpha(), SLOWLY);
+    moves.awaitPhase(alpha(), "copying");
+    cancel();
+    assertThat(xe.await().exit()).isEqualTo(1);
+    assertThat(moves.assertWell()).isSameAs(alpha());
+  }
+
+  @Test
+  @Tag("slow")
+  void aMoveThatIsCancelledAtOnceLeavesNothing() throws Exception {
+    Xe.Running xe = moves.move(alpha(), SLOWLY);
+    moves.awaitPhase(alpha(), "SENDING");
+    cancel();
+    assertThat(xe.await().exit()).isEqualTo(1);
+    assertThat(moves.assertWell()).isSameAs(alpha());
+  }
+
+  @Test
+  @Tag("slow")
+  void twoMovesOfOneVmExcludeEachOther() throws Exception {
+    Xe.Running first = moves.move(alpha(), SLOWLY);
+    moves.awaitPhase(alpha(), "copying");
+    Xe.Outcome second = moves.move(alpha()).await();
+    assertThat(second.exit()).as(second.toString()).isEqualTo(1);
+    assertThat(second.err()).contains("operation: migrate_send");
+    assertThat(first.await().exit()).isZero();
+    assertThat(moves.assertWell()).isSameAs(beta());
+  }
+
+  /** The disk is far larger than what is free, but sparse, so that the source can have it. */
+  @Test
+  @Tag("slow")
+  void anSrThatIsTooSmallRefusesTheVm() throws Exception {
+    long free = Files.getFileStore(beta().directory()).getUsableSpace();
+    Xe xe = Xe.local(alpha());
+    xe.run("vm-shutdown", "uuid=" + moves.vm(), "--force");
+    String vdi = xe.run("vbd-list", "vm-uuid=" + moves.vm(), "params=vdi-uuid", "--minimal");
+    xe.run("vdi-resize", "uuid=" + vdi, "disk-size=" + 2 * free);
+    moves.start();
+    Xe.Outcome outcome = moves.move(alpha()).await();
+    assertThat(outcome.exit()).as(outcome.toString()).isEqualTo(1);
+    assertThat(outcome.err()).contains("requested: " + 2 * free);
+    moves.awaitRest();
+    assertThat(moves.owner()).isSameAs(alpha());
+    moves.assertNothingLeft(beta());
+    moves.assertWrites();
+  }
+
+  /** The destination's own daemon: the watchdog brings it back with its targets. */
+  @Test
+  @Tag("slow")
+  void aTargetDaemonThatIsKilledInMidCopyCostsNoWrite() throws Exception {
+    Path note = beta().stateDirectory().resolve("tgtd").resolve("tgtd.properties");
+    Assumptions.assumeTrue(Files.exists(note), "tgtd is not installed");
+    Xe.Running xe = moves.move(alpha(), SLOWLY);
+    moves.awaitPhase(alpha(), "copying");
+    long pid = Long.parseLong(Moves.properties(note).getProperty("pid"));
+    ProcessHandle daemon = ProcessHandle.of(pid).orElseThrow();
+    assertThat(daemon.info().command().orElse("")).endsWith("tgtd");
+    daemon.destroyForcibly();
+    await()
+        .atMost(Duration.ofSeconds(60))
+        .until(() -> !Moves.properties(note).getProperty("pid").equals(Long.toString(pid)));
+    Xe.Outcome outcome = xe.await();
+    Site owner = moves.assertWell();
+    assertThat(owner).as(outcome.toString()).isSameAs(outcome.exit() == 0 ? beta() : alpha());
+  }
+}
