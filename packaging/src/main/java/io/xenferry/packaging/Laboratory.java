@@ -3,11 +3,11 @@ package io.xenferry.packaging;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.stream.Stream;
 
@@ -58,22 +58,10 @@ final class Laboratory implements AutoCloseable {
 
   /** Starts both servers, at the same time. */
   void start() throws IOException, InterruptedException {
-    Thread second =
-        Thread.ofVirtual()
-            .start(() -> {
-              try {
-                beta.start();
-              } catch (IOException e) {
-                throw new UncheckedIOException(e);
-              } catch (InterruptedException e) {
-                Thread.currentThread().interrupt();
-              }
-            });
-    alpha.start();
-    second.join();
-    if (!beta.isReady()) {
-      throw new IOException("beta did not start:\n" + beta.tailOfLog());
-    }
+    beta.launch();
+    alpha.launch();
+    beta.awaitReady();
+    alpha.awaitReady();
   }
 
   /** A VM of the laboratory: its disks in the order of their devices. */
@@ -112,12 +100,14 @@ final class Laboratory implements AutoCloseable {
 
   private static void end(Path pidFile) {
     try {
-      Optional<ProcessHandle> guest =
-          ProcessHandle.of(Long.parseLong(Files.readString(pidFile).strip()));
-      guest
-          .filter(g ->
-              g.info().commandLine().orElse("").contains(pidFile.resolveSibling("").toString()))
-          .ifPresent(ProcessHandle::destroyForcibly);
+      long pid = Long.parseLong(Files.readString(pidFile).strip());
+      // ProcessHandle cuts a long command line off, and the guest's class path is long.
+      String command =
+          Files.readString(
+              Path.of("/proc", Long.toString(pid), "cmdline"), StandardCharsets.ISO_8859_1);
+      if (command.contains(pidFile.toString())) {
+        ProcessHandle.of(pid).ifPresent(ProcessHandle::destroyForcibly);
+      }
     } catch (IOException | NumberFormatException e) {
       // Gone already.
       return;

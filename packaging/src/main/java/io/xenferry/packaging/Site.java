@@ -17,7 +17,7 @@ import java.util.concurrent.TimeUnit;
  * address. It can be stopped, killed and started again on the same state.
  */
 final class Site implements AutoCloseable {
-  private static final Duration START_DEADLINE = Duration.ofSeconds(60);
+  private static final Duration START_DEADLINE = Duration.ofSeconds(120);
   private static final Duration STOP_DEADLINE = Duration.ofSeconds(30);
 
   private final String name;
@@ -96,19 +96,20 @@ final class Site implements AutoCloseable {
     return running().pid();
   }
 
-  boolean isReady() {
-    return !ready.isEmpty();
-  }
-
   boolean isAlive() {
     return process != null && process.isAlive();
   }
 
   /** Starts the server and waits until it says that it is ready. */
   void start() throws IOException, InterruptedException {
+    launch();
+    awaitReady();
+  }
+
+  /** Starts the server without waiting. */
+  void launch() throws IOException {
     Files.createDirectories(directory);
-    Path readyFile = stateDirectory().resolve("ready");
-    Files.deleteIfExists(readyFile);
+    Files.deleteIfExists(stateDirectory().resolve("ready"));
     List<String> command = new ArrayList<>(Jvm.command(jvmOptions, program));
     command.addAll(
         List.of(
@@ -127,9 +128,15 @@ final class Site implements AutoCloseable {
             .redirectErrorStream(true)
             .redirectOutput(ProcessBuilder.Redirect.appendTo(log().toFile()))
             .start();
+  }
+
+  /** Waits until the server that was launched says that it is ready. */
+  void awaitReady() throws IOException, InterruptedException {
+    Process starting = running();
+    Path readyFile = stateDirectory().resolve("ready");
     long end = System.nanoTime() + START_DEADLINE.toNanos();
     while (!Files.exists(readyFile)) {
-      if (!process.isAlive()) {
+      if (!starting.isAlive()) {
         throw new IOException(name + " ended at start:\n" + tailOfLog());
       }
       if (System.nanoTime() > end) {
