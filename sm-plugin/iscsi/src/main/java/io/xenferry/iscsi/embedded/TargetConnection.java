@@ -13,12 +13,10 @@ import java.net.InetAddress;
 import java.nio.ByteBuffer;
 import java.nio.channels.SocketChannel;
 import java.util.ArrayList;
-import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -32,14 +30,7 @@ import org.slf4j.LoggerFactory;
 final class TargetConnection implements PduChannel.Handler {
   private static final Logger log = LoggerFactory.getLogger(TargetConnection.class);
 
-  /** Commands in progress; with 1 MiB each that is what one initiator may occupy. */
-  private static final int WINDOW = 64;
-
-  /** Beyond what waits for the socket we stop reading: the initiator must take its answers. */
-  private static final long MAX_UNSENT = 16L << 20;
-
   private static final int MAX_TEXT = 8192;
-  private static final ByteBuffer EMPTY = ByteBuffer.allocate(0);
 
   private final EmbeddedTargetService service;
   private final PduChannel channel;
@@ -50,14 +41,10 @@ final class TargetConnection implements PduChannel.Handler {
   private @Nullable ServedTarget target;
   private @Nullable DiskCommands disk;
 
-  private int statSn = 1;
-  private int expCmdSn;
-  private int maxCmdSn;
-  private boolean started;
+  private final SequenceNumbers numbers = new SequenceNumbers();
+  private final Answers answers;
   private int nextTtt = 1;
-  private long unsent;
   private final Map<Integer, Task> tasks = new LinkedHashMap<>();
-  private final Set<Task> sending = new HashSet<>();
   private @Nullable Task arriving;
   private final Discovery discovery;
 
@@ -72,6 +59,7 @@ final class TargetConnection implements PduChannel.Handler {
     this.discovery = new Discovery(service);
     this.login = new TargetLogin(service::find, from);
     this.channel = new PduChannel(loop, socket, TargetLogin.MAX_SEGMENT, this);
+    this.answers = new Answers(channel, service.pool(), login, this::sn);
   }
 
   boolean isStuck(long now, long loginNanos, long writeNanos) {
@@ -83,16 +71,8 @@ final class TargetConnection implements PduChannel.Handler {
     channel.close(why);
   }
 
-  private Pdu.Sn sn(boolean consumes) {
-    int current = statSn;
-    if (consumes) {
-      statSn++;
-    }
-    int most = expCmdSn - 1 + Math.max(0, WINDOW - tasks.size());
-    if (most - maxCmdSn > 0) {
-      maxCmdSn = most;
-    }
-    return new Pdu.Sn(current, expCmdSn, maxCmdSn);
+  private Pdu.Sn sn(boolean answer) {
+    return numbers.next(answer, tasks.size());
   }
 
   // ---- arrival
@@ -172,7 +152,7 @@ final class TargetConnection implements PduChannel.Handler {
       case Pdu.TextRequest request -> text(request, data);
       case Pdu.TaskRequest request -> manage(request);
       case Pdu.LogoutRequest request -> {
-        number(request.immediate(), request.cmdSn());
+        numbers.take(request.immediate(), request.cmdSn());
         channel.send(new Pdu.LogoutResponse(request.itt(), sn(true), 0));
         channel.close("logged out");
       }
@@ -186,25 +166,10 @@ final class TargetConnection implements PduChannel.Handler {
     }
   }
 
-  /** Commands come in order, since there is one connection (RFC 7143 section 4.2.2.1). */
-  private void number(boolean immediate, int cmdSn) throws ProtocolException {
-    if (immediate) {
-      return;
-    }
-    if (cmdSn != expCmdSn || cmdSn - maxCmdSn > 0) {
-      throw new ProtocolException("command number " + cmdSn + " instead of " + expCmdSn);
-    }
-    expCmdSn++;
-  }
-
   // ---- login
 
   private void login(Pdu.LoginRequest request, ByteBuffer data) throws ProtocolException {
-    if (!started) {
-      started = true;
-      expCmdSn = request.cmdSn();
-      maxCmdSn = expCmdSn - 1;
-    }
+    numbers.begin(request.cmdSn());
     try {
       TargetLogin.Answer answer =
           login
@@ -240,7 +205,7 @@ final class TargetConnection implements PduChannel.Handler {
               request.isid(),
               0,
               request.itt(),
-              new Pdu.Sn(0, expCmdSn, maxCmdSn),
+              numbers.refusal(),
               e.status));
       channel.close("login refused");
     }
@@ -266,11 +231,11 @@ final class TargetConnection implements PduChannel.Handler {
   // ---- tasks
 
   private Task admit(Pdu.ScsiCommand command) throws ProtocolException {
-    number(command.immediate(), command.cmdSn());
+    numbers.take(command.immediate(), command.cmdSn());
     if (tasks.containsKey(command.itt()) || command.itt() == Pdu.NO_TAG) {
       throw new ProtocolException("a task tag twice");
     }
-    if (tasks.size() >= 2 * WINDOW) {
+    if (tasks.size() >= 2 * SequenceNumbers.WINDOW) {
       throw new ProtocolException("too many immediate commands");
     }
     Task task = new Task(command);
@@ -373,101 +338,34 @@ final class TargetConnection implements PduChannel.Handler {
     task.quiet.complete(null);
   }
 
-  private void giveBack(Task task) {
-    ByteBuffer buffer = task.buffer;
-    if (buffer != null) {
-      task.buffer = null;
-      service.pool().give(buffer);
-    }
-  }
-
   /** Whether the answer is still wanted; if not the task ends here. */
   private boolean wanted(Task task) {
     finish(task);
     if (task.aborted || !channel.isOpen()) {
-      giveBack(task);
+      task.giveBack(service.pool());
       return false;
     }
     return true;
   }
 
-  /**
-   * Status without data.
-   *
-   * @param used bytes of the initiator's data that the command used
-   */
+  /** See {@link Answers#status}. */
   void answer(Task task, int status, Sense sense, int used) {
-    if (!wanted(task)) {
-      return;
+    if (wanted(task)) {
+      answers.status(task, status, sense, used);
     }
-    giveBack(task);
-    long residual = status == Status.GOOD ? (task.command.length() & 0xFFFFFFFFL) - used : 0;
-    ByteBuffer data = EMPTY;
-    if (status == Status.CHECK_CONDITION) {
-      byte[] bytes = sense.toBytes();
-      data = ByteBuffer.allocate(2 + bytes.length).putShort((short) bytes.length).put(bytes).flip();
-    }
-    channel.send(
-        new Pdu.ScsiResponse(task.command.itt(), sn(true), 0, status, residual), data, null);
   }
 
-  /**
-   * GOOD with the first bytes of the task's buffer.
-   *
-   * @param full what the command would give; the initiator takes what it has room for
-   */
+  /** See {@link Answers#data}. */
   void answerData(Task task, int full) {
-    if (!wanted(task)) {
-      return;
-    }
-    int expected = task.command.read() ? task.command.length() : 0;
-    int length = Math.min(expected, full);
-    if (length == 0) {
-      giveBack(task);
-      channel.send(
-          new Pdu.ScsiResponse(
-              task.command.itt(), sn(true), 0, Status.GOOD, (long) expected - full));
-      return;
-    }
-    ByteBuffer data = task.data();
-    unsent += length;
-    sending.add(task);
-    int dataSn = 0;
-    for (int at = 0; at < length; ) {
-      int n = Math.min(length - at, login.peerSegment);
-      boolean last = at + n == length;
-      channel.send(
-          new Pdu.DataIn(
-              last,
-              last,
-              Status.GOOD,
-              task.command.itt(),
-              sn(last),
-              dataSn++,
-              at,
-              last ? (long) expected - full : 0),
-          data.slice(at, n),
-          last ? () -> sent(task, length) : null);
-      at += n;
-    }
-    if (unsent > MAX_UNSENT) {
-      channel.pause();
-    }
-  }
-
-  private void sent(Task task, int length) {
-    sending.remove(task);
-    giveBack(task);
-    unsent -= length;
-    if (unsent <= MAX_UNSENT / 2) {
-      channel.resume();
+    if (wanted(task)) {
+      answers.data(task, full);
     }
   }
 
   // ---- the rest
 
   private void nop(Pdu.NopOut nop, ByteBuffer data) throws ProtocolException {
-    number(nop.immediate(), nop.cmdSn());
+    numbers.take(nop.immediate(), nop.cmdSn());
     if (nop.itt() != Pdu.NO_TAG) {
       ByteBuffer echo = ByteBuffer.allocate(data.remaining()).put(data).flip();
       channel.send(new Pdu.NopIn(nop.lun(), nop.itt(), Pdu.NO_TAG, sn(true)), echo, null);
@@ -475,7 +373,7 @@ final class TargetConnection implements PduChannel.Handler {
   }
 
   private void text(Pdu.TextRequest request, ByteBuffer data) throws ProtocolException {
-    number(request.immediate(), request.cmdSn());
+    numbers.take(request.immediate(), request.cmdSn());
     if (request.ttt() == Pdu.NO_TAG) {
       discovery.ask(TextKeys.parse(data), login.initiator, from, Optional.ofNullable(target));
     }
@@ -488,7 +386,7 @@ final class TargetConnection implements PduChannel.Handler {
   }
 
   private void manage(Pdu.TaskRequest request) throws ProtocolException {
-    number(request.immediate(), request.cmdSn());
+    numbers.take(request.immediate(), request.cmdSn());
     ServedTarget served = target;
     if (served == null) {
       throw new ProtocolException("task management in a discovery session");
@@ -542,14 +440,14 @@ final class TargetConnection implements PduChannel.Handler {
   /** A Data-Out may be half read into the buffer. */
   private void giveBackSafely(Task task) {
     channel.abandonDestination();
-    giveBack(task);
+    task.giveBack(service.pool());
   }
 
   @Override
   public void closed(IOException cause) {
     log.debug("connection of {} from {} ended: {}", login.initiator, from, cause.getMessage());
     abort(List.copyOf(tasks.values()));
-    sending.forEach(this::giveBack);
+    answers.closed();
     ServedTarget served = target;
     if (served != null) {
       served.connections.remove(this);

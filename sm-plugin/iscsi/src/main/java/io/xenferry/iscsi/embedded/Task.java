@@ -52,4 +52,13 @@ final class Task {
     }
     return b;
   }
+
+  /** Gives its buffer back, if it still has one. */
+  void giveBack(BufferPool pool) {
+    ByteBuffer b = buffer;
+    if (b != null) {
+      buffer = null;
+      pool.give(b);
+    }
+  }
 }
