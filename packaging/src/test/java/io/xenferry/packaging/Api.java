@@ -10,6 +10,7 @@ import java.net.URI;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 
 /** The XenAPI of one site with a session of root's; quicker than a client as a process. */
 final class Api implements AutoCloseable {
@@ -39,6 +40,11 @@ final class Api implements AutoCloseable {
   List<String> texts(String method, String... parameters) throws XenApiException {
     return ((Value.Array) call(method, values(parameters)))
         .items().stream().map(Api::text).toList();
+  }
+
+  /** Makes an object of a class; its reference. */
+  String create(String className, Map<String, Value> record) throws XenApiException {
+    return text(call(className + ".create", Value.Struct.of(record)));
   }
 
   private static Value[] values(String... texts) {

@@ -24,7 +24,7 @@ class BrokenMoveTest {
   @BeforeEach
   void prepare() throws Exception {
     moves = new Moves("io.xenferry.server.ServerMain", "--target", "auto");
-    moves.install("32MiB");
+    moves.install(32L << 20);
     moves.start();
   }
 
@@ -124,14 +124,10 @@ class BrokenMoveTest {
     moves.assertWrites();
   }
 
-  /** The destination's own daemon: the watchdog brings it back with its targets. */
-  @Test
-  @Tag("slow")
-  void aTargetDaemonThatIsKilledInMidCopyCostsNoWrite() throws Exception {
+  /** Kills the destination's own daemon, and waits until the watchdog has brought it back. */
+  private void killTargetDaemon() throws Exception {
     Path note = beta().stateDirectory().resolve("tgtd").resolve("tgtd.properties");
     Assumptions.assumeTrue(Files.exists(note), "tgtd is not installed");
-    Xe.Running xe = moves.move(alpha(), SLOWLY);
-    moves.awaitPhase(alpha(), "copying");
     long pid = Long.parseLong(Moves.properties(note).getProperty("pid"));
     ProcessHandle daemon = ProcessHandle.of(pid).orElseThrow();
     assertThat(daemon.info().command().orElse("")).endsWith("tgtd");
@@ -139,8 +135,42 @@ class BrokenMoveTest {
     await()
         .atMost(Duration.ofSeconds(60))
         .until(() -> !Moves.properties(note).getProperty("pid").equals(Long.toString(pid)));
+  }
+
+  @Test
+  @Tag("slow")
+  void aTargetDaemonThatIsKilledInMidCopyCostsNoWrite() throws Exception {
+    Xe.Running xe = moves.move(alpha(), SLOWLY);
+    moves.awaitSent(alpha());
+    killTargetDaemon();
     Xe.Outcome outcome = xe.await();
     Site owner = moves.assertWell();
     assertThat(owner).as(outcome.toString()).isSameAs(outcome.exit() == 0 ? beta() : alpha());
+  }
+
+  /** With the VM halted and kept, both disks can be compared byte for byte. */
+  @Test
+  @Tag("slow")
+  void aTargetDaemonThatIsKilledInMidCopyCostsNoByte() throws Exception {
+    await().atMost(Duration.ofSeconds(60)).until(() -> Files.size(moves.lab().ledger()) > 32_768);
+    Xe.local(alpha()).run("vm-shutdown", "uuid=" + moves.vm(), "--force");
+    Xe.Running xe = moves.move(alpha(), "bandwidth=262144", "keep-source=true");
+    moves.awaitSent(alpha());
+    killTargetDaemon();
+    Xe.Outcome outcome = xe.await();
+    assertThat(outcome.exit()).as(outcome + moves.describe()).isZero();
+    moves.awaitRest();
+    assertThat(moves.powerState(beta())).contains("Halted");
+    assertThat(moves.powerState(alpha())).as("the kept VM has another uuid").isEmpty();
+    assertThat(Files.mismatch(onlyImage(alpha()), onlyImage(beta()))).isEqualTo(-1);
+    for (Site site : moves.sites()) {
+      moves.assertNoExports(site);
+    }
+    moves.assertNothingLost(beta());
+  }
+
+  private static Path onlyImage(Site site) throws Exception {
+    assertThat(Moves.images(site)).hasSize(1);
+    return Moves.images(site).getFirst();
   }
 }

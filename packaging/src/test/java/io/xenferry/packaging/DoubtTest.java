@@ -28,7 +28,7 @@ class DoubtTest {
   @BeforeEach
   void prepare() throws Exception {
     moves = new Moves(FaultyServer.class.getName(), "--target", "auto");
-    moves.install("16MiB");
+    moves.install(16L << 20);
   }
 
   @AfterEach

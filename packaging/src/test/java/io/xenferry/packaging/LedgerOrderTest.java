@@ -82,7 +82,7 @@ class LedgerOrderTest {
   void eachDecisionIsDurableBeforeItsEffect() throws Exception {
     requireStrace();
     try (Moves moves = new Moves("io.xenferry.server.ServerMain", "--target", "auto")) {
-      moves.install("16MiB");
+      moves.install(16L << 20);
       moves.start();
       Site source = moves.lab().alpha();
       Site destination = moves.lab().beta();

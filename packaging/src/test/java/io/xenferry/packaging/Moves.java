@@ -6,6 +6,7 @@ import static org.awaitility.Awaitility.await;
 import com.fasterxml.jackson.databind.JsonNode;
 import io.xenferry.guest.Verdict;
 import io.xenferry.guest.Verifier;
+import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import java.io.IOException;
 import java.io.OutputStream;
@@ -67,41 +68,74 @@ final class Moves implements AutoCloseable {
   }
 
   /** Starts both servers, makes their SRs, and a VM with one disk. */
-  void install(String diskSize) throws Exception {
+  void install(long diskSize) throws Exception {
     lab.start();
     for (Site site : sites()) {
-      Xe.local(site)
-          .run(
-              "sr-create",
-              "name-label=local",
-              "type=file",
-              "device-config:location=" + site.directory().resolve("sr"));
+      try (Api api = new Api(site)) {
+        api.call(
+            "SR.create",
+            Value.of(api.texts("host.get_all").getFirst()),
+            Value.ofTexts(Map.of("location", site.directory().resolve("sr").toString())),
+            Value.of(0L),
+            Value.of("local"),
+            Value.of(""),
+            Value.of("file"),
+            Value.of("user"),
+            Value.of(false),
+            Value.EMPTY_STRUCT);
+      }
     }
-    Xe alpha = Xe.local(lab.alpha());
-    vm = alpha.run("vm-install", "template=Other install media", "new-name-label=busy");
-    String vdi =
-        alpha.run(
-            "vdi-create",
-            "sr-uuid=" + alpha.run("sr-list", "--minimal"),
-            "name-label=disk",
-            "virtual-size=" + diskSize);
-    alpha.run("vbd-create", "vm-uuid=" + vm, "vdi-uuid=" + vdi, "device=0");
-    alpha.run(
-        "vif-create",
-        "vm-uuid=" + vm,
-        "network-uuid=" + alpha.run("network-list", "--minimal"),
-        "device=0",
-        "mac=random");
-    alpha.run(
-        "vm-param-set",
-        "uuid=" + vm,
-        "platform:xenferry:ledger=" + lab.ledger(),
-        "platform:xenferry:workload-rate=524288");
+    vm =
+        Xe.local(lab.alpha())
+            .run("vm-install", "template=Other install media", "new-name-label=busy");
+    try (Api api = new Api(lab.alpha())) {
+      String ref = api.text("VM.get_by_uuid", vm);
+      String vdi =
+          api.create(
+              "VDI",
+              Map.of(
+                  "name_label", Value.of("disk"),
+                  "SR", Value.of(api.text("SR.get_by_uuid", sr(api))),
+                  "virtual_size", Value.of(diskSize),
+                  "type", Value.of("user"),
+                  "sharable", Value.of(false),
+                  "read_only", Value.of(false),
+                  "other_config", Value.EMPTY_STRUCT));
+      api.create(
+          "VBD",
+          Map.of(
+              "VM", Value.of(ref),
+              "VDI", Value.of(vdi),
+              "userdevice", Value.of("0"),
+              "bootable", Value.of(false),
+              "mode", Value.of("RW"),
+              "type", Value.of("Disk"),
+              "empty", Value.of(false),
+              "other_config", Value.EMPTY_STRUCT,
+              "qos_algorithm_type", Value.of(""),
+              "qos_algorithm_params", Value.EMPTY_STRUCT));
+      api.create(
+          "VIF",
+          Map.of(
+              "VM", Value.of(ref),
+              "network", Value.of(api.texts("network.get_all").getFirst()),
+              "device", Value.of("0"),
+              "MAC", Value.of(""),
+              "MTU", Value.of(1500L),
+              "other_config", Value.EMPTY_STRUCT,
+              "qos_algorithm_type", Value.of(""),
+              "qos_algorithm_params", Value.EMPTY_STRUCT));
+      api.text("VM.add_to_platform", ref, "xenferry:ledger", lab.ledger().toString());
+      api.text("VM.add_to_platform", ref, "xenferry:workload-rate", "524288");
+    }
   }
 
   /** Starts the VM, and waits until it has written something. */
   void start() throws Exception {
-    Xe.local(lab.alpha()).run("vm-start", "uuid=" + vm);
+    try (Api api = new Api(lab.alpha())) {
+      api.call(
+          "VM.start", Value.of(api.text("VM.get_by_uuid", vm)), Value.of(false), Value.of(false));
+    }
     await()
         .atMost(Duration.ofSeconds(60))
         .until(() -> Files.exists(lab.ledger()) && Files.size(lab.ledger()) > WRITTEN);
@@ -161,6 +195,26 @@ final class Moves implements AutoCloseable {
             return false;
           });
     }
+  }
+
+  /** Waits until some of the disks has been sent, by the first move that the site makes. */
+  void awaitSent(Site from) {
+    try (Rest rest = new Rest(from)) {
+      await()
+          .atMost(PATIENCE)
+          .until(() -> {
+            long sent = 0;
+            for (JsonNode disk : rest.get("/v1/migrations").path(0).path("disks")) {
+              sent += disk.path("sent").asLong();
+            }
+            return sent > 0;
+          });
+    }
+  }
+
+  /** The images of an SR. */
+  static List<Path> images(Site site) throws IOException {
+    return entries(site.directory().resolve("sr"), ".raw");
   }
 
   /** The migrations of a site by their ids: role, state, and whether it has ended. */

@@ -20,7 +20,7 @@ import org.junit.jupiter.params.provider.MethodSource;
  * Each server ends, by SIGKILL or SIGTERM, before and after each record that it writes during a
  * move. It is started again, and then all must be well: the VM runs on one side, both ledgers agree
  * on which, no acknowledged write is lost, nothing is left on the other side, and the VM can be
- * moved again, which is what the next case does.
+ * moved again, which is what the next case does. {@code -Dcase=REGEX} chooses among the cases.
  */
 @Timeout(300)
 class ServerDeathTest {
@@ -130,7 +130,7 @@ class ServerDeathTest {
     if (kept.isEmpty()) {
       Moves moves = new Moves(FaultyServer.class.getName(), "--target", "auto");
       kept = Optional.of(moves);
-      moves.install("16MiB");
+      moves.install(16L << 20);
       moves.start();
     }
     return kept.get();

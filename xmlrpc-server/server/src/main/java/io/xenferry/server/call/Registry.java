@@ -134,14 +134,13 @@ public final class Registry {
     if (!(entries.get(wireName) instanceof Implemented(StreamHandler handler, String test))) {
       throw new IllegalArgumentException(wireName + " is not implemented");
     }
-    stream(
-        wireName,
+    StreamHandler guarded =
         call -> {
           try (var entered = guard.enter(call)) {
             return handler.call(call);
           }
-        },
-        test);
+        };
+    entries.put(wireName, new Implemented(guarded, test));
   }
 
   public void stream(String wireName, StreamHandler handler, String test) {
