@@ -23,11 +23,13 @@ import io.xenferry.server.http.Certificate;
 import io.xenferry.server.http.Router;
 import io.xenferry.server.messages.AllowedOperations;
 import io.xenferry.server.migration.MigrationService;
+import io.xenferry.server.storage.DiskCopies;
 import io.xenferry.server.storage.HostStorage;
 import io.xenferry.server.storage.StorageMessages;
 import io.xenferry.server.storage.StorageRoutes;
 import io.xenferry.server.vm.DeviceGuard;
 import io.xenferry.server.vm.VmAdmission;
+import io.xenferry.server.vm.VmCloneMessages;
 import io.xenferry.server.vm.VmLifecycle;
 import io.xenferry.server.vm.VmLifecycleMessages;
 import io.xenferry.spi.Hypervisor;
@@ -131,8 +133,10 @@ final class Toolstack implements AutoCloseable {
             config.listen().address(),
             port,
             certificate.fingerprint().hex());
-    new StorageMessages(storage).register(registry);
+    DiskCopies copies = new DiskCopies(database, storage);
+    new StorageMessages(storage, copies).register(registry);
     new VmLifecycleMessages(lifecycle, gate, admission).register(registry);
+    new VmCloneMessages(copies, admission).register(registry);
     migrations.register(registry);
     new DeviceGuard(gate).register(registry);
   }

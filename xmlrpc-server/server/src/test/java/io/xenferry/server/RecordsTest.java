@@ -210,6 +210,15 @@ class RecordsTest {
         .contains("1", "2")
         .doesNotContain("0", "5");
     assertCode("NOT_IMPLEMENTED", () -> root.call("VBD.set_qos_algorithm_type", first, "ionice"));
+    assertCode("VBD_NOT_REMOVABLE_MEDIA", () -> root.call("VBD.eject", first));
+    String drive =
+        root.text("VBD.create", with(with(with(vbd, "type", "CD"), "mode", "RO"), "empty", true));
+    assertCode("VBD_IS_EMPTY", () -> root.call("VBD.eject", drive));
+    root.call("VBD.insert", drive, vdi[0]);
+    assertThat(root.text("VBD.get_VDI", drive)).isEqualTo(vdi[0]);
+    assertCode("VBD_NOT_EMPTY", () -> root.call("VBD.insert", drive, vdi[0]));
+    root.call("VBD.eject", drive);
+    assertThat(root.call("VBD.get_empty", drive)).isEqualTo(Value.of(true));
     root.call("VBD.destroy", first);
     root.call("VM.destroy", vm);
     assertCode("HANDLE_INVALID", () -> root.call("VBD.get_record", second));

@@ -275,7 +275,7 @@ public final class HostStorage implements VmDisks, MigrationDisks, AutoCloseable
     fields.put("managed", Value.of(true));
     fields.put(
         "allowed_operations",
-        Value.ofTexts(List.of("clone", "copy", "resize", "snapshot", "destroy", "forget")));
+        Value.ofTexts(List.of("clone", "copy", "resize", "destroy", "forget")));
     return new Ref<>(tx.create("VDI", fields));
   }
 
@@ -301,7 +301,11 @@ public final class HostStorage implements VmDisks, MigrationDisks, AutoCloseable
   Ref<VDI> createVdi(Ref<SR> sr, VdiInfo wanted) throws XenApiException {
     requireAttached(sr);
     String uuid = database.snapshot().get(sr, SR.UUID);
-    VdiInfo made = driver(() -> mux.repository(uuid).create(wanted));
+    return recordMade(sr, driver(() -> mux.repository(uuid).create(wanted)));
+  }
+
+  /** Writes the record of a VDI that the driver has just made. */
+  Ref<VDI> recordMade(Ref<SR> sr, VdiInfo made) throws XenApiException {
     Ref<VDI> vdi = database.write(tx -> record(tx, sr, made));
     refreshSpace(sr);
     return vdi;

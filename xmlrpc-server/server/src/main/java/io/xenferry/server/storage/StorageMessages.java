@@ -24,9 +24,11 @@ public final class StorageMessages {
   private static final String TEST = "StorageTest.";
 
   private final HostStorage storage;
+  private final DiskCopies copies;
 
-  public StorageMessages(HostStorage storage) {
+  public StorageMessages(HostStorage storage, DiskCopies copies) {
     this.storage = storage;
+    this.copies = copies;
   }
 
   public void register(Registry r) {
@@ -52,6 +54,8 @@ public final class StorageMessages {
     r.implement(
         "VDI.destroy", c -> done(() -> destroyVdi(c)), TEST + "aDiskIsMadeResizedAndDestroyed");
     r.implement("VDI.resize", c -> done(() -> resize(c)), TEST + "aDiskIsMadeResizedAndDestroyed");
+    r.implement("VDI.clone", this::cloneVdi, "CloneTest.disksAreClonedAndCopiedByThemselves");
+    r.implement("VDI.copy", this::copyVdi, "CloneTest.disksAreClonedAndCopiedByThemselves");
     r.implement("VDI.forget", c -> done(() -> forgetVdi(c)), TEST + "aScanFindsDisks");
     r.implement("VDI.update", c -> done(() -> scanOf(c)), TEST + "aScanFindsDisks");
     r.implement(
@@ -252,6 +256,19 @@ public final class StorageMessages {
 
   private static String text(Map<String, Value> record, String name) {
     return record.get(name) instanceof Value.Text(String text) ? text : "";
+  }
+
+  private Value cloneVdi(Call c) throws XenApiException {
+    Ref<VDI> vdi = c.ref(0);
+    return Value.of(copies.copy(vdi, c.server().db().snapshot().get(vdi, VDI.SR)));
+  }
+
+  private Value copyVdi(Call c) throws XenApiException {
+    Ref<SR> sr = c.ref(1);
+    if (sr.isNull() || !c.ref(2).isNull() || !c.ref(3).isNull()) {
+      throw new XenApiException("NOT_IMPLEMENTED", "VDI.copy into a VDI, or of differences only");
+    }
+    return Value.of(copies.copy(c.ref(0), sr));
   }
 
   private void requireUnused(Call c, Ref<VDI> vdi, String operation) throws XenApiException {

@@ -1,0 +1,89 @@
+package io.xenferry.server.storage;
+
+import io.xenferry.block.BlockBackend;
+import io.xenferry.model.Ref;
+import io.xenferry.model.SR;
+import io.xenferry.model.VBD;
+import io.xenferry.model.VDI;
+import io.xenferry.model.VbdMode;
+import io.xenferry.model.XenApiException;
+import io.xenferry.model.db.ObjectDatabase;
+import io.xenferry.model.db.Snapshot;
+import io.xenferry.server.vm.DiskMaker;
+import io.xenferry.sr.Progress;
+import io.xenferry.sr.SmapiException;
+import io.xenferry.sr.StorageMux;
+import io.xenferry.sr.VdiInfo;
+
+/** Copies disks through the SR drivers: within an SR as the driver does it, else block by block. */
+public final class DiskCopies implements DiskMaker {
+  private final ObjectDatabase database;
+  private final HostStorage storage;
+  private final StorageMux mux;
+
+  public DiskCopies(ObjectDatabase database, HostStorage storage) {
+    this.database = database;
+    this.storage = storage;
+    this.mux = storage.mux();
+  }
+
+  @Override
+  public Ref<VDI> copy(Ref<VDI> disk, Ref<SR> to) throws XenApiException {
+    Snapshot db = database.snapshot();
+    Ref<SR> from = db.get(disk, VDI.SR);
+    storage.requireAttached(from);
+    storage.requireAttached(to);
+    for (Ref<VBD> vbd : db.get(disk, VDI.VBDS)) {
+      if (db.get(vbd, VBD.CURRENTLY_ATTACHED) && db.get(vbd, VBD.MODE) == VbdMode.RW) {
+        throw new XenApiException("VDI_IN_USE", disk.opaque(), "copy");
+      }
+    }
+    String sr = db.get(from, SR.UUID);
+    String location = db.get(disk, VDI.LOCATION);
+    try {
+      VdiInfo source =
+          mux.repository(sr).stat(location).withoutSmConfig(VdiInfo.SM_CONFIG_MIGRATION);
+      if (from.equals(to)) {
+        VdiInfo made = mux.copyOf(sr, source, Progress.NONE);
+        return storage.recordMade(to, made);
+      }
+      Ref<VDI> made =
+          storage.createVdi(
+              to,
+              VdiInfo.request(source.nameLabel(), source.virtualSize())
+                  .edit()
+                  .nameDescription(source.nameDescription())
+                  .type(source.type())
+                  .done());
+      fill(made, sr, location);
+      return made;
+    } catch (SmapiException e) {
+      throw e.toXenApi();
+    }
+  }
+
+  private void fill(Ref<VDI> made, String sr, String location)
+      throws XenApiException, SmapiException {
+    Snapshot db = database.snapshot();
+    String there = db.get(db.get(made, VDI.SR), SR.UUID);
+    boolean done = false;
+    try (BlockBackend to = mux.repository(there).open(db.get(made, VDI.LOCATION), true)) {
+      mux.copy(sr, location, to, Progress.NONE);
+      done = true;
+    } finally {
+      if (!done) {
+        storage.destroyVdi(made);
+      }
+    }
+  }
+
+  @Override
+  public Ref<VDI> create(Ref<SR> sr, String name, String type, long size) throws XenApiException {
+    return storage.createVdi(sr, VdiInfo.request(name, size).edit().type(type).done());
+  }
+
+  @Override
+  public void destroy(Ref<VDI> disk) throws XenApiException {
+    storage.destroyVdi(disk);
+  }
+}

@@ -1,0 +1,25 @@
+package io.xenferry.server.vm;
+
+import io.xenferry.model.Ref;
+import io.xenferry.model.SR;
+import io.xenferry.model.VDI;
+import io.xenferry.model.XenApiException;
+
+/** Makes the disks of new VMs; blocking. */
+public interface DiskMaker {
+
+  /**
+   * Copies a disk that no guest writes.
+   *
+   * @param to the SR of the copy, which may be the disk's own
+   * @throws XenApiException SR_NOT_ATTACHED, VDI_IN_USE, or what a driver says; then there is no
+   *     copy
+   */
+  Ref<VDI> copy(Ref<VDI> disk, Ref<SR> to) throws XenApiException;
+
+  /** Makes an empty one of {@code size} bytes. */
+  Ref<VDI> create(Ref<SR> sr, String name, String type, long size) throws XenApiException;
+
+  /** Takes one back that was just made. */
+  void destroy(Ref<VDI> disk) throws XenApiException;
+}

@@ -1,0 +1,191 @@
+package io.xenferry.server;
+
+import static io.xenferry.server.SessionTest.assertCode;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.xenferry.model.Value;
+import java.io.RandomAccessFile;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+/** VMs made of VMs and templates, with their disks. */
+class CloneTest {
+  private static final byte[] MARK = "here I am".getBytes(StandardCharsets.UTF_8);
+  private static final long AT = 1 << 20;
+
+  private static TestServer server;
+  private static TestServer.Calls root;
+  private static Path directory;
+  private static String sr;
+
+  @BeforeAll
+  static void start() throws Exception {
+    server = TestServer.start();
+    root = server.calls();
+    directory = server.directory.resolve("sr");
+    sr = root.sr(directory);
+  }
+
+  @AfterAll
+  static void stop() throws Exception {
+    server.close();
+  }
+
+  private static Path image(Path where, String vdi) throws Exception {
+    return StorageTest.image(where, root.text("VDI.get_uuid", vdi));
+  }
+
+  private static String marked(String name) throws Exception {
+    String vm = root.vm(name, Map.of());
+    String vdi = root.vdi(sr, name, 4 << 20);
+    root.vbd(vm, vdi, 0);
+    try (RandomAccessFile file = new RandomAccessFile(image(directory, vdi).toFile(), "rw")) {
+      file.seek(AT);
+      file.write(MARK);
+    }
+    root.text(
+        "VIF.create",
+        RecordsTest.required(
+            "VIF", Map.of("VM", vm, "network", root.only("network"), "device", "0")));
+    return vm;
+  }
+
+  private static String disk(String vm) throws Exception {
+    List<String> vbds = TestServer.texts(root.call("VM.get_VBDs", vm));
+    assertThat(vbds).hasSize(1);
+    assertThat(root.text("VBD.get_userdevice", vbds.getFirst())).isEqualTo("0");
+    return root.text("VBD.get_VDI", vbds.getFirst());
+  }
+
+  private static void assertMarked(Path image) throws Exception {
+    byte[] content = Files.readAllBytes(image);
+    assertThat(content).hasSize(4 << 20);
+    assertThat(new String(content, (int) AT, MARK.length, StandardCharsets.UTF_8))
+        .isEqualTo(new String(MARK, StandardCharsets.UTF_8));
+  }
+
+  @Test
+  void aCloneHasDisksOfItsOwn() throws Exception {
+    String vm = marked("original");
+    String copy = root.text("VM.clone", vm, "clone");
+    assertThat(root.text("VM.get_name_label", copy)).isEqualTo("clone");
+    assertThat(disk(copy)).isNotEqualTo(disk(vm));
+    assertThat(root.text("VDI.get_SR", disk(copy))).isEqualTo(sr);
+    assertMarked(image(directory, disk(copy)));
+    String vif = TestServer.texts(root.call("VM.get_VIFs", vm)).getFirst();
+    String copied = TestServer.texts(root.call("VM.get_VIFs", copy)).getFirst();
+    assertThat(root.text("VIF.get_MAC", copied)).isNotEqualTo(root.text("VIF.get_MAC", vif));
+    root.call("VM.start", copy, false, false);
+    assertCode("VM_BAD_POWER_STATE", () -> root.call("VM.clone", copy, "running"));
+    root.call("VM.hard_shutdown", copy);
+    root.call("VDI.destroy", disk(vm));
+    assertMarked(image(directory, disk(copy)));
+  }
+
+  @Test
+  void aCopyGoesToTheSrThatIsNamed() throws Exception {
+    String vm = marked("settler");
+    Path elsewhere = server.directory.resolve("elsewhere");
+    String other = root.sr(elsewhere);
+    String copy = root.text("VM.copy", vm, "settled", other);
+    assertThat(root.text("VDI.get_SR", disk(copy))).isEqualTo(other);
+    assertMarked(image(elsewhere, disk(copy)));
+    String same = root.text("VM.copy", vm, "same", "OpaqueRef:NULL");
+    assertThat(root.text("VDI.get_SR", disk(same))).isEqualTo(sr);
+    assertCode("HANDLE_INVALID", () -> root.call("VM.copy", vm, "x", "OpaqueRef:none"));
+  }
+
+  @Test
+  void disksAreClonedAndCopiedByThemselves() throws Exception {
+    String vm = marked("owner");
+    String vdi = disk(vm);
+    String twin = root.text("VDI.clone", vdi, Map.of());
+    assertThat(root.text("VDI.get_SR", twin)).isEqualTo(sr);
+    assertThat(root.text("VDI.get_name_label", twin)).isEqualTo("owner");
+    assertMarked(image(directory, twin));
+    Path far = server.directory.resolve("far");
+    String there = root.sr(far);
+    String nobody = "OpaqueRef:NULL";
+    String copy = root.text("VDI.copy", vdi, there, nobody, nobody);
+    assertMarked(image(far, copy));
+    assertCode("NOT_IMPLEMENTED", () -> root.call("VDI.copy", vdi, nobody, nobody, twin));
+    root.call("VM.start", vm, false, false);
+    assertCode("VDI_IN_USE", () -> root.call("VDI.copy", vdi, there, nobody, nobody));
+    assertCode("VDI_IN_USE", () -> root.call("VDI.clone", vdi, Map.of()));
+    root.call("VM.hard_shutdown", vm);
+  }
+
+  @Test
+  void aCopyThatFailsLeavesNothing() throws Exception {
+    String vm = marked("greedy");
+    String small =
+        root.text(
+            "SR.create",
+            root.only("host"),
+            Map.of("capacity", Long.toString(1 << 20)),
+            0,
+            "small",
+            "",
+            "memory",
+            "user",
+            false,
+            Map.of());
+    List<String> vms = root.all("VM");
+    List<String> vdis = root.all("VDI");
+    Value operations = root.call("VM.get_allowed_operations", vm);
+    org.assertj.core.api.Assertions.assertThatThrownBy(() -> root.call("VM.copy", vm, "x", small))
+        .isInstanceOf(io.xenferry.model.XenApiException.class);
+    assertThat(root.all("VM")).isEqualTo(vms);
+    assertThat(root.all("VDI")).isEqualTo(vdis);
+    assertThat(root.call("VM.get_allowed_operations", vm)).isEqualTo(operations);
+    assertThat(root.call("VM.get_current_operations", vm)).isEqualTo(Value.Struct.of(Map.of()));
+  }
+
+  @Test
+  void aTemplateDescribesItsDisks() throws Exception {
+    String template = root.vm("template", Map.of());
+    root.call("VM.set_is_a_template", template, true);
+    root.call(
+        "VM.add_to_other_config",
+        template,
+        "disks",
+        "<provision><disk device=\"0\" size=\"2097152\" sr=\""
+            + root.text("SR.get_uuid", sr)
+            + "\" bootable=\"true\" type=\"system\"/></provision>");
+    String vm = root.text("VM.clone", template, "provisioned");
+    assertThat(root.call("VM.get_VBDs", vm)).isEqualTo(TestServer.value(List.of()));
+    root.call("VM.provision", vm);
+    assertThat(root.call("VM.get_is_a_template", vm)).isEqualTo(Value.of(false));
+    assertThat(root.text("VDI.get_virtual_size", disk(vm))).isEqualTo("2097152");
+    assertThat(root.text("VDI.get_type", disk(vm))).isEqualTo("system");
+    root.call("VM.start", vm, false, false);
+    root.call("VM.hard_shutdown", vm);
+
+    for (String bad :
+        List.of(
+            "<provision><disk size=\"-1\"/></provision>",
+            "<provision><disk size=\"many\"/></provision>",
+            "<!DOCTYPE a [<!ENTITY b SYSTEM \"file:///etc/passwd\">]><provision>&b;</provision>",
+            "<provision>",
+            "<provision><disk device=\"99\" size=\"1\"/></provision>")) {
+      String odd = root.text("VM.clone", template, "odd");
+      root.call("VM.remove_from_other_config", odd, "disks");
+      root.call("VM.add_to_other_config", odd, "disks", bad);
+      assertCode("INVALID_VALUE", () -> root.call("VM.provision", odd));
+    }
+    String homeless = root.text("VM.clone", template, "homeless");
+    root.call("VM.remove_from_other_config", homeless, "disks");
+    root.call(
+        "VM.add_to_other_config",
+        homeless,
+        "disks",
+        "<provision><disk size=\"1048576\"/></provision>");
+    assertCode("DEFAULT_SR_NOT_FOUND", () -> root.call("VM.provision", homeless));
+  }
+}
