@@ -35,9 +35,6 @@ import org.jspecify.annotations.Nullable;
 final class Session implements PduChannel.Handler {
   private static final int MAX_UNIT_ATTENTIONS = 4;
 
-  /** A tick that comes later than this means that we were stopped, or starved of the processor. */
-  private static final int LATE_TICKS = 3;
-
   private static final int MAX_SEGMENT_UNASKED = 64 * 1024;
   private static final ByteBuffer NOTHING = ByteBuffer.allocate(0);
 
@@ -60,12 +57,8 @@ final class Session implements PduChannel.Handler {
   private boolean closing;
   private boolean uncertain;
   private long lastProgress = System.nanoTime();
-  private int pingTag = Pdu.NO_TAG;
-  private long pingSince;
   private final CompletableFuture<Boolean> idle = new CompletableFuture<>();
-  private final long tick;
-  private long lastTick = System.nanoTime();
-  private boolean excused;
+  private final Liveness liveness;
 
   /** Must be called on the loop. */
   Session(
@@ -86,12 +79,8 @@ final class Session implements PduChannel.Handler {
     this.expStatSn = parameters.expStatSn();
     this.commands = new CommandTable(options.queueDepth());
     this.channel = new PduChannel(loop, socket, options.maxSegment(), this);
-    Duration shortest =
-        options.commandTimeout().compareTo(options.keepAlive()) < 0
-            ? options.commandTimeout()
-            : options.keepAlive();
-    this.tick = Math.clamp(shortest.toMillis() / 8, 5, 250);
-    loop.schedule(Duration.ofMillis(tick), this::tick);
+    this.liveness = new Liveness(channel, options);
+    loop.schedule(Duration.ofMillis(liveness.tickMillis()), this::tick);
   }
 
   // ---- commands
@@ -353,9 +342,7 @@ final class Session implements PduChannel.Handler {
   private void nop(Pdu.NopIn nop, ByteBuffer data) {
     if (nop.itt() != Pdu.NO_TAG) {
       status(nop.sn());
-    }
-    if (nop.itt() == pingTag) {
-      pingTag = Pdu.NO_TAG;
+      liveness.answered(nop.itt());
     }
     if (nop.ttt() != Pdu.NO_TAG) {
       ByteBuffer echo = ByteBuffer.allocate(data.remaining()).put(data).flip();
@@ -407,13 +394,9 @@ final class Session implements PduChannel.Handler {
     if (!channel.isOpen()) {
       return;
     }
-    loop.schedule(Duration.ofMillis(tick), this::tick);
+    loop.schedule(Duration.ofMillis(liveness.tickMillis()), this::tick);
     long now = System.nanoTime();
-    boolean late = !excused && now - lastTick > LATE_TICKS * tick * 1_000_000L;
-    excused = late; // once in a row: deadlines must pass some time
-    lastTick = now;
-    if (failure != null || late) {
-      // If we did not run ourselves, what has arrived meanwhile must be read first.
+    if (liveness.heldUp(now) || failure != null) {
       return;
     }
     long patience = options.commandTimeout().toNanos();
@@ -432,20 +415,12 @@ final class Session implements PduChannel.Handler {
       die(Kind.TIMEOUT, "the target opens no window for commands");
       return;
     }
-    keepAlive(now);
-  }
-
-  private void keepAlive(long now) {
-    long silence = options.keepAlive().toNanos();
-    if (pingTag != Pdu.NO_TAG) {
-      boolean silent = now - Math.max(pingSince, channel.lastReceived()) > silence;
-      if (silent && !channel.sendsWithin(silence)) {
-        die(Kind.TIMEOUT, "no answer to a ping within " + options.keepAlive().toMillis() + " ms");
-      }
-    } else if (now - channel.lastReceived() > silence && !channel.sendsWithin(silence)) {
-      pingTag = own.nextTag();
-      pingSince = now;
-      channel.send(new Pdu.NopOut(true, 0, pingTag, Pdu.NO_TAG, cmdSn, expStatSn));
+    switch (liveness.look(now, own)) {
+      case FINE -> {}
+      case PING ->
+          channel.send(new Pdu.NopOut(true, 0, liveness.pingTag(), Pdu.NO_TAG, cmdSn, expStatSn));
+      case DEAD ->
+          die(Kind.TIMEOUT, "no answer to a ping within " + options.keepAlive().toMillis() + " ms");
     }
   }
 
