@@ -55,6 +55,12 @@ public record FieldDef(
     return defaultValue.orElseGet(() -> Types.zero(type));
   }
 
+  /** Of the name alone, which is unique: fields are keys of maps wherever objects are made. */
+  @Override
+  public int hashCode() {
+    return 31 * className.hashCode() + name.hashCode();
+  }
+
   @Override
   public String toString() {
     return wireName();

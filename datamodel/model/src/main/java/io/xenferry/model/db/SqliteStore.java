@@ -13,6 +13,7 @@ import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.sql.Statement;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -38,9 +39,13 @@ final class SqliteStore implements Store {
   /** Generations set aside for commits that leave nothing in the file. */
   private static final long RESERVE = 10_000;
 
+  /** Deletions between two looks at how many are remembered: a look walks all of them. */
+  private static final int TRIM_EVERY = 1_000;
+
   private final Path file;
   private final Connection sql;
   private final List<String> faults = new ArrayList<>();
+  private int untrimmed;
   private long reserved;
   private long generation;
   private boolean broken;
@@ -134,6 +139,7 @@ final class SqliteStore implements Store {
   @Override
   public State load() throws IOException {
     try (Statement s = sql.createStatement()) {
+      trim();
       State state = State.EMPTY;
       try (ResultSet r =
           s.executeQuery(
@@ -216,17 +222,15 @@ final class SqliteStore implements Store {
     }
     long ahead = newGeneration < reserved ? reserved : newGeneration + RESERVE;
     try {
-      for (RowWrite w : durable) {
-        write(w);
-      }
-      try (Statement s = sql.createStatement()) {
-        if (durable.stream().anyMatch(RowWrite.Remove.class::isInstance)) {
-          s.execute(
-              "DELETE FROM deletion WHERE (deleted, seq) IN (SELECT deleted, seq FROM deletion"
-                  + " ORDER BY deleted DESC, seq DESC LIMIT -1 OFFSET "
-                  + State.DELETIONS_KEPT
-                  + ")");
+      try (Writer writer = new Writer()) {
+        for (RowWrite w : durable) {
+          writer.write(w);
         }
+      }
+      untrimmed += (int) durable.stream().filter(w -> w instanceof RowWrite.Remove).count();
+      if (untrimmed >= TRIM_EVERY) {
+        trim();
+        untrimmed = 0;
       }
       meta("generation", newGeneration);
       meta("reserved", ahead);
@@ -256,18 +260,42 @@ final class SqliteStore implements Store {
     }
   }
 
+  /** Forgets deletions beyond those that are remembered. */
+  private void trim() throws SQLException {
+    try (Statement s = sql.createStatement()) {
+      s.execute(
+          "DELETE FROM deletion WHERE (deleted, seq) IN (SELECT deleted, seq FROM deletion"
+              + " ORDER BY deleted DESC, seq DESC LIMIT -1 OFFSET "
+              + State.DELETIONS_KEPT
+              + ")");
+    }
+  }
+
   private static boolean durable(StoredRow row) {
     return row.classDef().persistent() || row.classDef().events();
   }
 
-  private void write(RowWrite w) throws SQLException {
-    StoredRow row = w.row();
-    switch (w) {
-      case RowWrite.Put _ -> {
-        try (PreparedStatement p =
-            sql.prepareStatement(
-                "INSERT INTO object VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (seq) DO UPDATE"
-                    + " SET modified = excluded.modified, fields = excluded.fields")) {
+  /** The rows of one commit; each statement is prepared once for all of them. */
+  private final class Writer implements AutoCloseable {
+    private final Map<String, PreparedStatement> statements = new HashMap<>();
+
+    private PreparedStatement statement(String text) throws SQLException {
+      PreparedStatement known = statements.get(text);
+      if (known == null) {
+        known = sql.prepareStatement(text);
+        statements.put(text, known);
+      }
+      return known;
+    }
+
+    void write(RowWrite w) throws SQLException {
+      StoredRow row = w.row();
+      switch (w) {
+        case RowWrite.Put _ -> {
+          PreparedStatement p =
+              statement(
+                  "INSERT INTO object VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (seq) DO UPDATE"
+                      + " SET modified = excluded.modified, fields = excluded.fields");
           p.setLong(1, row.seq());
           p.setString(2, row.classDef().name());
           p.setString(3, row.ref());
@@ -276,31 +304,36 @@ final class SqliteStore implements Store {
           p.setString(6, RowJson.write(fields(row)));
           p.executeUpdate();
         }
-      }
-      case RowWrite.Touch _ -> {
-        try (PreparedStatement p =
-            sql.prepareStatement("UPDATE object SET modified = ? WHERE seq = ?")) {
+        case RowWrite.Touch _ -> {
+          PreparedStatement p = statement("UPDATE object SET modified = ? WHERE seq = ?");
           p.setLong(1, row.modified());
           p.setLong(2, row.seq());
           p.executeUpdate();
         }
+        case RowWrite.Remove r -> remove(r);
       }
-      case RowWrite.Remove r -> {
-        try (PreparedStatement p = sql.prepareStatement("DELETE FROM object WHERE seq = ?")) {
-          p.setLong(1, row.seq());
-          p.executeUpdate();
-        }
-        if (row.classDef().events()) {
-          try (PreparedStatement p =
-              sql.prepareStatement("INSERT INTO deletion VALUES (?, ?, ?, ?, ?)")) {
-            p.setLong(1, r.deleted());
-            p.setLong(2, row.seq());
-            p.setString(3, row.classDef().name());
-            p.setString(4, row.ref());
-            p.setLong(5, row.created());
-            p.executeUpdate();
-          }
-        }
+    }
+
+    private void remove(RowWrite.Remove r) throws SQLException {
+      StoredRow row = r.row();
+      PreparedStatement p = statement("DELETE FROM object WHERE seq = ?");
+      p.setLong(1, row.seq());
+      p.executeUpdate();
+      if (row.classDef().events()) {
+        PreparedStatement d = statement("INSERT INTO deletion VALUES (?, ?, ?, ?, ?)");
+        d.setLong(1, r.deleted());
+        d.setLong(2, row.seq());
+        d.setString(3, row.classDef().name());
+        d.setString(4, row.ref());
+        d.setLong(5, row.created());
+        d.executeUpdate();
+      }
+    }
+
+    @Override
+    public void close() throws SQLException {
+      for (PreparedStatement p : statements.values()) {
+        p.close();
       }
     }
   }

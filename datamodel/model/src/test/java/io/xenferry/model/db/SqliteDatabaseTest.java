@@ -214,4 +214,34 @@ class SqliteDatabaseTest {
       }
     }
   }
+
+  @Test
+  void deletionsAreRememberedWithinBounds() throws Exception {
+    List<String> refs = new ArrayList<>();
+    long before;
+    try (ObjectDatabase db = SqliteDatabase.open(file())) {
+      db.change(tx -> {
+        for (int i = 0; i < State.DELETIONS_KEPT + 2_500; i++) {
+          refs.add(tx.create("VIF_metrics", Map.of()));
+        }
+      });
+      before = db.snapshot().generation();
+      for (int i = 0; i < refs.size(); i += 500) {
+        List<String> some = refs.subList(i, i + 500);
+        db.change(tx -> {
+          for (String ref : some) {
+            tx.delete("VIF_metrics", ref);
+          }
+        });
+      }
+      assertThat(db.snapshot().changesSince(before)).hasSize(State.DELETIONS_KEPT);
+    }
+    try (ObjectDatabase db = SqliteDatabase.open(file())) {
+      assertThat(db.snapshot().changesSince(before))
+          .as("after a restart, too")
+          .hasSize(State.DELETIONS_KEPT)
+          .last()
+          .satisfies(c -> assertThat(c.ref()).isEqualTo(refs.getLast()));
+    }
+  }
 }
