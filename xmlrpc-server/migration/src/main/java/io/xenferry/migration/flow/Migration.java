@@ -242,9 +242,10 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
     waiting = Optional.empty();
   }
 
-  /** What this side answers, whatever it is asked. */
+  /** What this side answers, whatever it is asked: its state, and why it came to that. */
   final PeerAnswer answer() {
-    return PeerAnswer.of(host.ledger().incarnation(), row.state(), row.forced(), row.ended());
+    return PeerAnswer.of(host.ledger().incarnation(), row.state(), row.forced(), row.ended())
+        .saying(row.outcome().orElse(""));
   }
 
   final PeerAnswer refusal(String sentence) {

@@ -59,6 +59,12 @@ public record PeerAnswer(
         version, incarnation, state, forced, gone, List.of(), errorCode, errorParams, words);
   }
 
+  /** The same with a sentence for people. */
+  public PeerAnswer saying(String words) {
+    return new PeerAnswer(
+        version, incarnation, state, forced, gone, targets, code, params, words);
+  }
+
   public boolean refused() {
     return !code.isEmpty();
   }
