@@ -100,7 +100,7 @@ class BrokenMoveTest {
     moves.awaitPhase(alpha(), "copying");
     Xe.Outcome second = moves.move(alpha()).await();
     assertThat(second.exit()).as(second.toString()).isEqualTo(1);
-    assertThat(second.err()).contains("operation: migrate_send");
+    assertThat(second.err()).contains("operation_type: migrate_send");
     assertThat(first.await().exit()).isZero();
     assertThat(moves.assertWell()).isSameAs(beta());
   }

@@ -94,7 +94,9 @@ final class IncomingMessages implements PeerHandler {
   }
 
   private PeerAnswer buried(LedgerRow row, PeerMessage message) {
-    PeerAnswer answer = PeerAnswer.of(ledger.incarnation(), row.state(), row.forced(), row.ended());
+    PeerAnswer answer =
+        PeerAnswer.of(ledger.incarnation(), row.state(), row.forced(), row.ended())
+            .saying(row.outcome().orElse(""));
     return switch (message) {
       case PeerMessage.Status status -> answer;
       case PeerMessage.SourceStatus status -> answer;
