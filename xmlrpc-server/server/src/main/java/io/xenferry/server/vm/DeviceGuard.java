@@ -34,7 +34,13 @@ public final class DeviceGuard {
   /** Guards messages that are registered already. */
   public void register(Registry registry) {
     for (String message :
-        List.of("VBD.destroy", "VBD.set_mode", "VBD.set_type", "VBD.set_userdevice")) {
+        List.of(
+            "VBD.destroy",
+            "VBD.eject",
+            "VBD.insert",
+            "VBD.set_mode",
+            "VBD.set_type",
+            "VBD.set_userdevice")) {
       registry.guard(message, call -> enter(call, (db, vms) -> vms.add(db.get(vbd(call), VBD.VM))));
     }
     registry.guard(
