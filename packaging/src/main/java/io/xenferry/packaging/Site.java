@@ -17,7 +17,7 @@ import java.util.concurrent.TimeUnit;
  * address. It can be stopped, killed and started again on the same state.
  */
 final class Site implements AutoCloseable {
-  private static final Duration START_DEADLINE = Duration.ofSeconds(120);
+  private static final Duration START_DEADLINE = Duration.ofMinutes(2);
   private static final Duration STOP_DEADLINE = Duration.ofSeconds(30);
 
   private final String name;

@@ -53,7 +53,11 @@ class DoubtTest {
     return xe;
   }
 
-  private record Attempt(String method, Value... parameters) {}
+  private record Attempt(String method, List<Value> parameters) {
+    Attempt(String method, Value... parameters) {
+      this(method, List.of(parameters));
+    }
+  }
 
   /** Whatever could run it, end it, or take something from it. */
   private List<Attempt> attempts(Api api) throws XenApiException {
@@ -88,7 +92,7 @@ class DoubtTest {
       Map<String, String> codes = new TreeMap<>();
       for (Attempt attempt : attempts(api)) {
         try {
-          api.call(attempt.method(), attempt.parameters());
+          api.call(attempt.method(), attempt.parameters().toArray(Value[]::new));
           codes.put(attempt.method(), "was done");
         } catch (XenApiException e) {
           codes.put(attempt.method(), e.code());

@@ -286,7 +286,9 @@ final class Moves implements AutoCloseable {
     assertThat(states.values())
         .as("where the VM is: " + states)
         .containsExactlyInAnyOrder(Optional.of("Running"), Optional.empty());
-    return states.get(lab.alpha().name()).isPresent() ? lab.alpha() : lab.beta();
+    return states.getOrDefault(lab.alpha().name(), Optional.empty()).isPresent()
+        ? lab.alpha()
+        : lab.beta();
   }
 
   /** Both sites tell the same story of every migration that both know. */
