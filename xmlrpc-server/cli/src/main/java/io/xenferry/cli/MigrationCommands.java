@@ -3,7 +3,7 @@ package io.xenferry.cli;
 import java.util.List;
 import java.util.Map;
 
-/** Migrations as the ledger has them, and the two decisions that only an administrator may take. */
+/** Migrations as the ledger has them, and the decisions that only an administrator may take. */
 final class MigrationCommands {
   private MigrationCommands() {}
 
@@ -28,5 +28,14 @@ final class MigrationCommands {
             run.environment()
                 .migrations()
                 .forceResume(run.calls().session(), run.arguments().need("id")));
+    commands.put(
+        "migration-release",
+        run ->
+            run.environment()
+                .migrations()
+                .release(run.calls().session(), run.arguments().need("id")));
+    commands.put(
+        "migration-accept-restored-ledger",
+        run -> run.environment().migrations().acceptRestoredLedger(run.calls().session()));
   }
 }

@@ -20,4 +20,10 @@ public interface Migrations {
 
   /** Declares that the source owns the VM, when the destination cannot be asked any more. */
   void forceResume(String session, String id) throws XenApiException;
+
+  /** Ends the row of a migration whose peer will never answer; deletes nothing. */
+  void release(String session, String id) throws XenApiException;
+
+  /** States that no VM of this host runs elsewhere, after its ledger was lost or put back. */
+  void acceptRestoredLedger(String session) throws XenApiException;
 }

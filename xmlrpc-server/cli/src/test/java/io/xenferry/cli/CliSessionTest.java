@@ -380,7 +380,10 @@ class CliSessionTest {
         .isEqualTo("id       : m1\n    state: COMMITTING\n\n\n");
     terminal.xe("migration-force-commit", "id=m1");
     terminal.xe("migration-force-resume", "id=m2");
-    assertThat(terminal.forced).containsExactly("commit m1", "resume m2");
+    terminal.xe("migration-release", "id=m3");
+    assertThat(terminal.xe("migration-release").status()).isNotZero();
+    terminal.xe("migration-accept-restored-ledger");
+    assertThat(terminal.forced).containsExactly("commit m1", "resume m2", "release m3", "accept");
   }
 
   @Test

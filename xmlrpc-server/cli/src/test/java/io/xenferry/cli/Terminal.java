@@ -133,6 +133,16 @@ final class Terminal implements CliEnvironment {
       public void forceResume(String session, String id) throws XenApiException {
         forced.add("resume " + id);
       }
+
+      @Override
+      public void release(String session, String id) throws XenApiException {
+        forced.add("release " + id);
+      }
+
+      @Override
+      public void acceptRestoredLedger(String session) throws XenApiException {
+        forced.add("accept");
+      }
     };
   }
 }

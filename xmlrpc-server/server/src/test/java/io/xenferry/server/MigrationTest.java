@@ -9,6 +9,7 @@ import io.xenferry.guest.Verdict;
 import io.xenferry.guest.Verifier;
 import io.xenferry.guest.ledger.FillPattern;
 import io.xenferry.migration.state.MigrationStatus;
+import io.xenferry.migration.state.Role;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import java.nio.file.Files;
@@ -18,6 +19,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -476,6 +478,56 @@ class MigrationTest {
         .atMost(LONG)
         .until(() -> destination.text("VM.get_power_state", moved).equals("Running"));
     destination.call("VM.hard_shutdown", moved);
+  }
+
+  @Test
+  void movesAgainAfterBeingCancelledAtAnyMoment() throws Exception {
+    Traveller t = Traveller.make("fickle", 1);
+    source.call("VM.start", t.vm, false, false);
+    Map<String, Integer> before = objects(there);
+    for (String moment :
+        List.of(
+            "opening at the destination",
+            "connecting to the destination's disks",
+            "copying the disks",
+            "sending the memory",
+            "waiting for the hypervisor to pause the guest",
+            "draining the last dirty blocks")) {
+      AtomicBoolean done = new AtomicBoolean();
+      try (AutoCloseable listener =
+          here.server
+              .coordinator()
+              .listen(status -> {
+                if (status.vm().toString().equals(t.uuid)
+                    && status.phase().equals(moment)
+                    && !status.ended()
+                    && done.compareAndSet(false, true)) {
+                  here.server.coordinator().cancel(status.migration(), Role.SOURCE);
+                }
+              })) {
+        XenApiException cancelled =
+            assertCode(
+                "TASK_CANCELLED",
+                () -> source.call("VM.migrate_send", t.arguments(token(), to, Map.of())));
+        assertThat(cancelled.params()).as(moment).hasSize(1);
+      }
+      assertThat(source.text("VM.get_power_state", t.vm)).as(moment).isEqualTo("Running");
+      // Nothing of it is left on either side, and so the VM is free to move again.
+      await()
+          .atMost(LONG)
+          .untilAsserted(() -> {
+            assertThat(movesOf(t)).as(moment).allMatch(MigrationStatus::ended);
+            assertThat(objects(there)).as(moment).isEqualTo(before);
+          });
+      long written = Files.size(t.ledger);
+      await().atMost(LONG).until(() -> Files.size(t.ledger) > written + 64 * 20);
+    }
+    String moved = source.text("VM.migrate_send", t.arguments(token(), to, Map.of()));
+    List<Path> images = t.arrived();
+    destination.call("VM.hard_shutdown", moved);
+    Verdict verdict = Verifier.verify(t.ledger, images);
+    assertThat(verdict.examples()).isEmpty();
+    assertThat(verdict.good()).isTrue();
   }
 
   private static List<MigrationStatus> movesOf(Traveller t) {

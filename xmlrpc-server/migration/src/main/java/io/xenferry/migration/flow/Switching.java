@@ -39,7 +39,10 @@ final class Switching extends SourceStage {
                         + host().deadlines().switchOver().toSeconds()
                         + " s")));
     CopyJob job = Objects.requireNonNull(migration.job(), "copied before");
-    migration.step(
+    migration.phase("draining the last dirty blocks");
+    // Heard, not counted: once the destination is gone a drain does not end before the clean-up,
+    // which waits for what is counted, has ended the job.
+    migration.hear(
         this,
         "draining the last dirty blocks",
         host().deadlines().switchOver(),

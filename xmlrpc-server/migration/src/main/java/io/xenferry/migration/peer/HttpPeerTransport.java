@@ -11,10 +11,14 @@ import java.util.concurrent.ConcurrentHashMap;
 
 /**
  * The peers' protocol over HTTP/1.1, with TLS and the pinned certificate wherever the address has a
- * fingerprint. Follows no redirect, asks no proxy, reads at most {@link PeerEndpoint#MAX_MESSAGE}
- * bytes of an answer, and gives up at the deadline. Thread-safe.
+ * fingerprint. Follows no redirect, asks no proxy, reads at most {@value #MAX_ANSWER} bytes of an
+ * answer, and gives up at the deadline. Connections are kept between messages, so that the commit
+ * costs one round trip and no handshake. Thread-safe.
  */
 public final class HttpPeerTransport implements PeerTransport, AutoCloseable {
+  /** The largest lists the URLs of 255 disks. */
+  static final int MAX_ANSWER = 1 << 20;
+
   private static final Duration CONNECT = Duration.ofSeconds(5);
 
   private final Map<String, HttpClient> clients = new ConcurrentHashMap<>();
@@ -31,8 +35,7 @@ public final class HttpPeerTransport implements PeerTransport, AutoCloseable {
         .computeIfAbsent(to.fingerprint(), HttpPeerTransport::client)
         .sendAsync(
             builder.build(),
-            HttpResponse.BodyHandlers.limiting(
-                HttpResponse.BodyHandlers.ofByteArray(), PeerEndpoint.MAX_MESSAGE))
+            HttpResponse.BodyHandlers.limiting(HttpResponse.BodyHandlers.ofByteArray(), MAX_ANSWER))
         .thenApply(response -> new PeerResponse(response.statusCode(), response.body()))
         // The client's own timeout ends with the headers; a body that drips must end too.
         .orTimeout(deadline.toMillis(), java.util.concurrent.TimeUnit.MILLISECONDS);

@@ -3,14 +3,12 @@ package io.xenferry.migration.peer;
 import io.xenferry.migration.ports.MemoryTarget;
 import java.io.IOException;
 import java.io.InputStream;
-import java.io.OutputStream;
 import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.net.URI;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.Map;
-import java.util.function.LongConsumer;
 import javax.net.ssl.SSLSocket;
 
 /**
@@ -24,8 +22,6 @@ public final class MemoryStream {
 
   /** Bytes; a 101 has a handful of short headers. */
   private static final int MAX_HEAD = 8192;
-
-  private static final int BUFFER = 256 << 10;
 
   private MemoryStream() {}
 
@@ -98,24 +94,5 @@ public final class MemoryStream {
       }
     }
     throw new IOException("the destination's answer is too long");
-  }
-
-  /**
-   * Relays one direction until its end; blocks, on a virtual thread of the caller's.
-   *
-   * @param moved told of the bytes of each piece
-   * @return bytes relayed
-   */
-  public static long relay(InputStream from, OutputStream to, LongConsumer moved)
-      throws IOException {
-    byte[] buffer = new byte[BUFFER];
-    long all = 0;
-    for (int count = from.read(buffer); count >= 0; count = from.read(buffer)) {
-      to.write(buffer, 0, count);
-      to.flush();
-      all += count;
-      moved.accept(count);
-    }
-    return all;
   }
 }

@@ -26,6 +26,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.function.Supplier;
 import org.eclipse.jetty.http.HttpHeader;
 import org.eclipse.jetty.http.HttpStatus;
 import org.eclipse.jetty.io.Content;
@@ -43,6 +44,7 @@ import org.eclipse.jetty.util.Fields;
  * GET    /v1/migrations/{id}/events              its changes, as server-sent events, until it ends
  * GET    /v1/migrations/events                   those of all, without end
  * POST   /v1/migrations/{id}/cancel | force-commit | force-resume | release
+ * POST   /v1/migrations/accept-restored-ledger
  * </pre>
  */
 final class MigrationRoutes {
@@ -107,7 +109,12 @@ final class MigrationRoutes {
       return send(
           response, callback, HttpStatus.FORBIDDEN_403, error("RBAC_PERMISSION_DENIED", List.of()));
     }
-    String[] parts = Request.getPathInContext(request).substring(BASE.length()).split("/", -1);
+    String path = Request.getPathInContext(request).substring(BASE.length());
+    if (path.equals("/accept-restored-ledger")) {
+      return decide(
+          response, callback, coordinator.acceptRestoredLedger(session.get().user()), () -> "{}");
+    }
+    String[] parts = path.split("/", -1);
     Optional<MigrationStatus> status = parts.length == 3 ? find(parts[1]) : Optional.empty();
     if (status.isEmpty()) {
       Answers.error(response, callback, HttpStatus.NOT_FOUND_404);
@@ -126,6 +133,17 @@ final class MigrationRoutes {
         return true;
       }
     }
+    return decide(
+        response,
+        callback,
+        decided,
+        () -> find(parts[1]).map(known -> json(known).toString()).orElse("{}"));
+  }
+
+  /** Waits for a decision to be durable, and answers with what has come of it. */
+  private static boolean decide(
+      Response response, Callback callback, CompletableFuture<Void> decided, Supplier<String> now)
+      throws InterruptedException {
     try {
       decided.get(DECISION.toSeconds(), TimeUnit.SECONDS);
     } catch (ExecutionException e) {
@@ -133,19 +151,11 @@ final class MigrationRoutes {
         return send(
             response, callback, HttpStatus.CONFLICT_409, error(refused.code(), refused.params()));
       }
-      throw e;
+      throw new IllegalStateException(e.getCause());
     } catch (TimeoutException e) {
-      return send(
-          response,
-          callback,
-          HttpStatus.ACCEPTED_202,
-          find(parts[1]).map(s -> json(s).toString()).orElse("{}"));
+      return send(response, callback, HttpStatus.ACCEPTED_202, now.get());
     }
-    return send(
-        response,
-        callback,
-        HttpStatus.OK_200,
-        find(parts[1]).map(s -> json(s).toString()).orElse("{}"));
+    return send(response, callback, HttpStatus.OK_200, now.get());
   }
 
   private Optional<MigrationStatus> find(String id) {

@@ -7,6 +7,7 @@ import io.xenferry.migration.Coordinator;
 import io.xenferry.migration.gate.Gate;
 import io.xenferry.migration.ledger.JournalEntry;
 import io.xenferry.migration.ledger.Ledger;
+import io.xenferry.migration.peer.HttpPeerTransport;
 import io.xenferry.migration.peer.PeerAddress;
 import io.xenferry.migration.ports.DestinationPorts;
 import io.xenferry.migration.ports.SourcePorts;
@@ -23,6 +24,7 @@ import io.xenferry.server.call.Registry;
 import io.xenferry.server.http.Router;
 import io.xenferry.server.session.Sessions;
 import io.xenferry.server.storage.HostStorage;
+import io.xenferry.server.storage.MigrationDisks;
 import io.xenferry.server.task.Tasks;
 import io.xenferry.server.vm.VmAdmission;
 import io.xenferry.server.vm.VmLifecycle;
@@ -37,15 +39,23 @@ import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.ExecutionException;
 import java.util.stream.Collectors;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** The coordinator of this host with its ports, and what clients and peers reach it by. */
 public final class MigrationService implements AutoCloseable {
+  private static final Logger log = LoggerFactory.getLogger(MigrationService.class);
+
+  /** Late effects of a killed server take seconds to minutes; nothing else makes orphans. */
+  private static final Duration SWEEP = Duration.ofMinutes(10);
+
   private final RealScheduler scheduler = new RealScheduler("coordinator");
-  private final HttpPeers peers = new HttpPeers();
+  private final HttpPeerTransport peers = new HttpPeerTransport();
   private final Ledger ledger;
   private final Coordinator coordinator;
   private final Migrations migrations;
   private final MoveTasks tasks;
+  private final Orphans orphans;
   private final PeerRoutes peerRoutes;
   private final MigrationRoutes routes;
   private final MigrationTable table;
@@ -80,6 +90,8 @@ public final class MigrationService implements AutoCloseable {
       int port,
       String fingerprint) {
     this.ledger = parts.ledger();
+    MigrationDisks disks = parts.storage().migrationDisks();
+    orphans = new Orphans(ledger, parts.database(), disks, parts.hypervisor());
     SourceCopies copies =
         new SourceCopies(
             parts.engine(),
@@ -89,14 +101,11 @@ public final class MigrationService implements AutoCloseable {
             CopyOptions.DEFAULT.withDowntimeBudget(downtime),
             IscsiOptions.defaults());
     SourceGuests guests = new SourceGuests(parts.hypervisor(), downtime, new MemoryStreams());
-    SourceObjects objects = new SourceObjects(parts.database(), parts.storage(), parts.storage());
-    DestinationStorage storage = new DestinationStorage(parts.storage());
+    SourceObjects objects = new SourceObjects(parts.database(), parts.storage(), disks);
+    DestinationStorage storage = new DestinationStorage(disks);
     DestinationMetadata metadata =
         new DestinationMetadata(
-            parts.database(),
-            parts.lifecycle(),
-            parts.storage(),
-            new Obstacles(parts.database(), host));
+            parts.database(), parts.lifecycle(), disks, new Obstacles(parts.database(), host));
     DestinationGuests arriving = new DestinationGuests(parts.hypervisor(), new HiddenVms(parts));
     coordinator =
         new Coordinator(
@@ -196,6 +205,21 @@ public final class MigrationService implements AutoCloseable {
       throw new IllegalStateException("the ledger cannot be taken up", e.getCause());
     }
     tasks.adoptAll();
+    orphans.sweep();
+    sweepLater();
+  }
+
+  private void sweepLater() {
+    scheduler.schedule(
+        SWEEP,
+        () ->
+            Effects.run("look for orphans", orphans::sweep)
+                .whenComplete((done, failure) -> {
+                  if (failure != null) {
+                    log.warn("what migrations may have left could not be looked for", failure);
+                  }
+                  sweepLater();
+                }));
   }
 
   @Override

@@ -5,6 +5,7 @@ import io.xenferry.migration.Coordinator;
 import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.MigrationStatus;
+import io.xenferry.migration.state.Role;
 import io.xenferry.model.XenApiException;
 import io.xenferry.server.session.Session;
 import io.xenferry.server.session.Sessions;
@@ -73,6 +74,20 @@ final class MigrationTable implements Migrations {
   @Override
   public void forceResume(String session, String id) throws XenApiException {
     decide(coordinator.forceResume(parse(id), operator(session).user()));
+  }
+
+  @Override
+  public void release(String session, String id) throws XenApiException {
+    String operator = operator(session).user();
+    MigrationId migration = parse(id);
+    Role role =
+        coordinator.status(migration, Role.SOURCE).isPresent() ? Role.SOURCE : Role.DESTINATION;
+    decide(coordinator.release(migration, role, operator));
+  }
+
+  @Override
+  public void acceptRestoredLedger(String session) throws XenApiException {
+    decide(coordinator.acceptRestoredLedger(operator(session).user()));
   }
 
   private Session operator(String ref) throws XenApiException {

@@ -1,5 +1,6 @@
 package io.xenferry.server.migration;
 
+import io.xenferry.migration.peer.MemoryStream;
 import io.xenferry.migration.peer.PeerEndpoint;
 import io.xenferry.migration.peer.PeerRequest;
 import io.xenferry.migration.state.MigrationId;
@@ -92,7 +93,7 @@ final class PeerRoutes {
       PeerRequest message, Request request, Response response, Callback callback) {
     Optional<MigrationId> migration = endpoint.admitMemory(message);
     if (migration.isEmpty()
-        || !MemoryStreams.PROTOCOL.equals(message.headers().getOrDefault("upgrade", ""))) {
+        || !MemoryStream.PROTOCOL.equals(message.headers().getOrDefault("upgrade", ""))) {
       Answers.error(response, callback, HttpStatus.FORBIDDEN_403);
       return;
     }
@@ -112,7 +113,7 @@ final class PeerRoutes {
         request,
         response,
         callback,
-        MemoryStreams.PROTOCOL,
+        MemoryStream.PROTOCOL,
         stream -> {
           try {
             MemoryRelay.deliver(incoming, new Arriving(stream));

@@ -310,7 +310,9 @@ final class SourceCopies implements SourcePorts.Copies {
         CompletableFuture<Void> end =
             snapshot().phase() == CopySnapshot.Phase.DRAINED ? job().close() : job().cancel();
         end.whenComplete((done, failure) -> {
-          throttle(0);
+          if (throttled) {
+            throttle(0);
+          }
           disks.forEach(disk -> disk.log().close());
           scheduler.close();
           if (failure == null) {

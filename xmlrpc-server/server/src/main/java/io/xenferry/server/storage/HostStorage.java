@@ -41,7 +41,7 @@ import org.slf4j.LoggerFactory;
  * The SRs of this host and the disks on them. Drivers do the work; the records of SRs, PBDs and
  * VDIs follow what the drivers say. Blocking, thread-safe.
  */
-public final class HostStorage implements VmDisks, MigrationDisks, AutoCloseable {
+public final class HostStorage implements VmDisks, AutoCloseable {
   private static final Logger log = LoggerFactory.getLogger(HostStorage.class);
 
   private final ObjectDatabase database;
@@ -69,18 +69,23 @@ public final class HostStorage implements VmDisks, MigrationDisks, AutoCloseable
     mux.close();
   }
 
+  /** The same disks, as migrations see them. */
+  public MigrationDisks migrationDisks() {
+    return new TaggedDisks(database, this, exporter);
+  }
+
   public StorageMux mux() {
     return mux;
   }
 
   /** Something a driver does. */
   @FunctionalInterface
-  private interface DriverCall<T> {
+  interface DriverCall<T> {
     T run() throws SmapiException;
   }
 
   /** Errors of drivers name objects by uuid or location; clients know references. */
-  private static <T> T driver(DriverCall<T> call) throws XenApiException {
+  static <T> T driver(DriverCall<T> call) throws XenApiException {
     try {
       return call.run();
     } catch (SmapiException e) {
@@ -88,7 +93,7 @@ public final class HostStorage implements VmDisks, MigrationDisks, AutoCloseable
     }
   }
 
-  private static void drive(DriverRun run) throws XenApiException {
+  static void drive(DriverRun run) throws XenApiException {
     try {
       run.run();
     } catch (SmapiException e) {
@@ -98,7 +103,7 @@ public final class HostStorage implements VmDisks, MigrationDisks, AutoCloseable
 
   /** Something a driver does without a result. */
   @FunctionalInterface
-  private interface DriverRun {
+  interface DriverRun {
     void run() throws SmapiException;
   }
 
@@ -123,7 +128,7 @@ public final class HostStorage implements VmDisks, MigrationDisks, AutoCloseable
 
   /** Closes exports that no migration knows to be open; before anything else runs. */
   public void closeExportsExcept(Set<String> names) throws IOException {
-    exporter.keepOnly(names);
+    exporter.closeIf(name -> !names.contains(name));
   }
 
   /** Makes an SR with its PBD on this host, attached. */
@@ -232,6 +237,11 @@ public final class HostStorage implements VmDisks, MigrationDisks, AutoCloseable
     });
   }
 
+  /** Makes the record of a volume that has none yet. */
+  Ref<VDI> introduce(Ref<SR> sr, VdiInfo found) throws XenApiException {
+    return database.write(tx -> record(tx, sr, found));
+  }
+
   private void refreshSpace(Ref<SR> sr) throws XenApiException {
     String uuid = database.snapshot().get(sr, SR.UUID);
     SrInfo info = driver(() -> mux.repository(uuid).stat());
@@ -282,19 +292,19 @@ public final class HostStorage implements VmDisks, MigrationDisks, AutoCloseable
   // ---- VDIs
 
   /** Where a VDI is: the uuid of its SR, and its location there. */
-  private record Place(Ref<VDI> ref, String sr, String location) {}
+  record Place(Ref<VDI> ref, String sr, String location) {}
 
   private Place place(Ref<VDI> vdi) throws XenApiException {
     Snapshot db = database.snapshot();
     return new Place(vdi, db.get(db.get(vdi, VDI.SR), SR.UUID), db.get(vdi, VDI.LOCATION));
   }
 
-  private Optional<Place> find(UUID vdi) throws XenApiException {
+  Optional<Place> find(UUID vdi) throws XenApiException {
     Optional<Row> row = database.snapshot().byUuid("VDI", vdi.toString());
     return row.isPresent() ? Optional.of(place(new Ref<>(row.get().ref()))) : Optional.empty();
   }
 
-  private Place get(UUID vdi) throws XenApiException {
+  Place get(UUID vdi) throws XenApiException {
     return find(vdi).orElseThrow(() -> new XenApiException("UUID_INVALID", "VDI", vdi.toString()));
   }
 
@@ -448,84 +458,7 @@ public final class HostStorage implements VmDisks, MigrationDisks, AutoCloseable
     drive(() -> mux.destroyDatapath(dp, place.sr(), place.location(), false));
   }
 
-  // ---- disks of migrations
-
-  private Ref<SR> sr(String refOrUuid) throws XenApiException {
-    Snapshot db = database.snapshot();
-    Optional<Row> row = db.row("SR", refOrUuid).or(() -> db.byUuid("SR", refOrUuid));
-    return new Ref<>(
-        row.orElseThrow(() -> new XenApiException("HANDLE_INVALID", "SR", refOrUuid)).ref());
-  }
-
-  @Override
-  public void checkSpace(Map<String, Long> bytesBySr) throws XenApiException {
-    Map<Ref<SR>, Long> bytes = new LinkedHashMap<>();
-    for (Map.Entry<String, Long> entry : bytesBySr.entrySet()) {
-      bytes.merge(sr(entry.getKey()), entry.getValue(), Long::sum);
-    }
-    for (Map.Entry<Ref<SR>, Long> entry : bytes.entrySet()) {
-      requireAttached(entry.getKey());
-      String uuid = database.snapshot().get(entry.getKey(), SR.UUID);
-      SrInfo info = driver(() -> mux.repository(uuid).stat());
-      if (entry.getValue() > info.freeSpace()) {
-        throw new XenApiException(
-            "SR_FULL", Long.toString(entry.getValue()), Long.toString(info.freeSpace()));
-      }
-    }
-  }
-
-  @Override
-  public void create(String sr, UUID vdi, long bytes, String tag) throws XenApiException {
-    Optional<Place> there = find(vdi);
-    if (there.isEmpty()) {
-      createVdi(
-          sr(sr),
-          VdiInfo.request("", bytes)
-              .withUuid(vdi.toString())
-              .withSmConfig(VdiInfo.SM_CONFIG_MIGRATION, tag));
-    }
-  }
-
-  @Override
-  public void adopt(UUID vdi) throws XenApiException {
-    Place place = get(vdi);
-    VdiInfo now =
-        driver(() ->
-            mux.repository(place.sr())
-                .update(
-                    place.location(), info -> info.withoutSmConfig(VdiInfo.SM_CONFIG_MIGRATION)));
-    database.change(tx -> tx.set(place.ref(), VDI.SM_CONFIG, now.smConfig()));
-  }
-
-  @Override
-  public void destroyTagged(UUID vdi, String tag) throws XenApiException {
-    Optional<Place> place = find(vdi);
-    if (place.isPresent()) {
-      Map<String, String> config = database.snapshot().get(place.get().ref(), VDI.SM_CONFIG);
-      if (tag.equals(config.get(VdiInfo.SM_CONFIG_MIGRATION))) {
-        forgetDatapaths(place.get());
-        destroyVdi(place.get().ref());
-      }
-    }
-  }
-
-  @Override
-  public void destroy(UUID vdi) throws XenApiException {
-    Optional<Place> place = find(vdi);
-    if (place.isPresent()) {
-      forgetDatapaths(place.get());
-      destroyVdi(place.get().ref());
-    }
-  }
-
-  /** The guest that used the disk is gone, and whoever calls knows it. */
-  private void forgetDatapaths(Place place) throws XenApiException {
-    for (String dp : mux.datapaths(place.sr(), place.location()).keySet()) {
-      drive(() -> mux.destroyDatapath(dp, place.sr(), place.location(), true));
-    }
-  }
-
-  @Override
+  /** Where the image of a disk is; UUID_INVALID, SR_NOT_ATTACHED. */
   public Path image(UUID vdi) throws XenApiException {
     Place place = get(vdi);
     Optional<Path> path = driver(() -> mux.repository(place.sr()).path(place.location()));
@@ -533,18 +466,10 @@ public final class HostStorage implements VmDisks, MigrationDisks, AutoCloseable
         () -> new XenApiException("INTERNAL_ERROR", "VDI " + vdi + " is no file"));
   }
 
-  @Override
-  public String export(UUID vdi, ExportName export) throws XenApiException {
-    Place place = get(vdi);
-    exporter.agree(place.sr() + "/" + place.location(), export);
-    return driver(() -> mux.getUrl(place.sr(), place.location()));
-  }
-
-  @Override
-  public void closeExport(UUID vdi) throws XenApiException {
-    Optional<Place> place = find(vdi);
-    if (place.isPresent()) {
-      drive(() -> mux.closeUrl(place.get().sr(), place.get().location()));
-    }
+  Ref<SR> sr(String refOrUuid) throws XenApiException {
+    Snapshot db = database.snapshot();
+    Optional<Row> row = db.row("SR", refOrUuid).or(() -> db.byUuid("SR", refOrUuid));
+    return new Ref<>(
+        row.orElseThrow(() -> new XenApiException("HANDLE_INVALID", "SR", refOrUuid)).ref());
   }
 }

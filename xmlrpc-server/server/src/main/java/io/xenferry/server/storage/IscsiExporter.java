@@ -12,9 +12,9 @@ import java.security.SecureRandom;
 import java.util.HexFormat;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.Predicate;
 
 /**
  * Exports images over iSCSI. A target's name holds the export's name, by which a migration knows
@@ -91,12 +91,12 @@ final class IscsiExporter implements VdiExporter {
         .findFirst();
   }
 
-  /** Closes every export of ours whose name is not among those that may be open. */
-  void keepOnly(Set<String> names) throws IOException {
+  /** Closes every export of ours whose name, an {@link ExportName}'s, is to be closed. */
+  void closeIf(Predicate<String> unwanted) throws IOException {
     for (Export export : targets.list()) {
       String rest = export.iqn().startsWith(PREFIX) ? export.iqn().substring(PREFIX.length()) : "";
       int colon = rest.lastIndexOf(':');
-      if (colon > 0 && !names.contains(rest.substring(0, colon))) {
+      if (colon > 0 && unwanted.test(rest.substring(0, colon))) {
         targets.close(export.iqn());
       }
     }

@@ -1,9 +1,11 @@
 package io.xenferry.server.storage;
 
 import io.xenferry.model.XenApiException;
+import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Map;
 import java.util.UUID;
+import java.util.function.Predicate;
 
 /**
  * Disks as a migration needs them: created with a given uuid, tagged with the migration that made
@@ -30,8 +32,19 @@ public interface MigrationDisks {
   /** Removes the tag: the disk belongs to a VM now. */
   void adopt(UUID vdi) throws XenApiException;
 
-  /** Destroys a disk that still has the tag; one without it, or gone, is left alone. */
+  /**
+   * Destroys a disk that still has the tag, also one that was made and never recorded; one without
+   * the tag, or gone, is left alone.
+   */
   void destroyTagged(UUID vdi, String tag) throws XenApiException;
+
+  /** Every disk with a tag on an attached SR, as the SR has it, and the tag; recorded or not. */
+  Map<UUID, String> tagged();
+
+  /**
+   * Closes exports by their names; the names are asked about after all exports have been listed.
+   */
+  void closeExportsIf(Predicate<String> orphaned) throws IOException;
 
   /** Destroys a disk, whoever made it. */
   void destroy(UUID vdi) throws XenApiException;

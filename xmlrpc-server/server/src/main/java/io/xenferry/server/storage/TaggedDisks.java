@@ -1,0 +1,163 @@
+package io.xenferry.server.storage;
+
+import io.xenferry.model.Ref;
+import io.xenferry.model.SR;
+import io.xenferry.model.VDI;
+import io.xenferry.model.XenApiException;
+import io.xenferry.model.db.ObjectDatabase;
+import io.xenferry.sr.SrInfo;
+import io.xenferry.sr.VdiInfo;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Optional;
+import java.util.UUID;
+import java.util.function.Predicate;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/** The disks of migrations, on this host's SRs: tagged until they are a VM's own. */
+final class TaggedDisks implements MigrationDisks {
+  private static final Logger log = LoggerFactory.getLogger(TaggedDisks.class);
+
+  private final ObjectDatabase database;
+  private final HostStorage storage;
+  private final IscsiExporter exporter;
+
+  TaggedDisks(ObjectDatabase database, HostStorage storage, IscsiExporter exporter) {
+    this.database = database;
+    this.storage = storage;
+    this.exporter = exporter;
+  }
+
+  @Override
+  public void checkSpace(Map<String, Long> bytesBySr) throws XenApiException {
+    Map<Ref<SR>, Long> bytes = new LinkedHashMap<>();
+    for (Map.Entry<String, Long> entry : bytesBySr.entrySet()) {
+      bytes.merge(storage.sr(entry.getKey()), entry.getValue(), Long::sum);
+    }
+    for (Map.Entry<Ref<SR>, Long> entry : bytes.entrySet()) {
+      storage.requireAttached(entry.getKey());
+      String uuid = database.snapshot().get(entry.getKey(), SR.UUID);
+      SrInfo info = HostStorage.driver(() -> storage.mux().repository(uuid).stat());
+      if (entry.getValue() > info.freeSpace()) {
+        throw new XenApiException(
+            "SR_FULL", Long.toString(entry.getValue()), Long.toString(info.freeSpace()));
+      }
+    }
+  }
+
+  @Override
+  public void create(String sr, UUID vdi, long bytes, String tag) throws XenApiException {
+    Optional<HostStorage.Place> there = storage.find(vdi);
+    if (there.isEmpty()) {
+      storage.createVdi(
+          storage.sr(sr),
+          VdiInfo.request("", bytes)
+              .withUuid(vdi.toString())
+              .withSmConfig(VdiInfo.SM_CONFIG_MIGRATION, tag));
+    }
+  }
+
+  @Override
+  public void adopt(UUID vdi) throws XenApiException {
+    HostStorage.Place place = storage.get(vdi);
+    VdiInfo now =
+        HostStorage.driver(() ->
+            storage
+                .mux()
+                .repository(place.sr())
+                .update(
+                    place.location(), info -> info.withoutSmConfig(VdiInfo.SM_CONFIG_MIGRATION)));
+    database.change(tx -> tx.set(place.ref(), VDI.SM_CONFIG, now.smConfig()));
+  }
+
+  @Override
+  public void destroyTagged(UUID vdi, String tag) throws XenApiException {
+    Optional<HostStorage.Place> place = storage.find(vdi);
+    if (place.isEmpty()) {
+      // Made by a server that died before it wrote the record.
+      place = introduce(vdi, tag);
+    }
+    if (place.isPresent()) {
+      Map<String, String> config = database.snapshot().get(place.get().ref(), VDI.SM_CONFIG);
+      if (tag.equals(config.get(VdiInfo.SM_CONFIG_MIGRATION))) {
+        forgetDatapaths(place.get());
+        storage.destroyVdi(place.get().ref());
+      }
+    }
+  }
+
+  private Optional<HostStorage.Place> introduce(UUID vdi, String tag) throws XenApiException {
+    for (String sr : storage.mux().list()) {
+      for (VdiInfo info : HostStorage.driver(() -> storage.mux().repository(sr).scan())) {
+        if (info.uuid().equals(Optional.of(vdi.toString()))
+            && info.migration().equals(Optional.of(tag))) {
+          storage.introduce(storage.sr(sr), info);
+          return storage.find(vdi);
+        }
+      }
+    }
+    return Optional.empty();
+  }
+
+  @Override
+  public Map<UUID, String> tagged() {
+    Map<UUID, String> found = new LinkedHashMap<>();
+    for (String sr : storage.mux().list()) {
+      try {
+        for (VdiInfo info : HostStorage.driver(() -> storage.mux().repository(sr).scan())) {
+          if (info.uuid().isPresent() && info.migration().isPresent()) {
+            found.put(UUID.fromString(info.uuid().get()), info.migration().get());
+          }
+        }
+      } catch (XenApiException | IllegalArgumentException e) {
+        log.warn("SR {} cannot be looked through for what migrations have left", sr, e);
+      }
+    }
+    return found;
+  }
+
+  @Override
+  public void closeExportsIf(Predicate<String> orphaned) throws IOException {
+    exporter.closeIf(orphaned);
+  }
+
+  @Override
+  public Path image(UUID vdi) throws XenApiException {
+    return storage.image(vdi);
+  }
+
+  @Override
+  public void destroy(UUID vdi) throws XenApiException {
+    Optional<HostStorage.Place> place = storage.find(vdi);
+    if (place.isPresent()) {
+      forgetDatapaths(place.get());
+      storage.destroyVdi(place.get().ref());
+    }
+  }
+
+  /** The guest that used the disk is gone, and whoever calls knows it. */
+  private void forgetDatapaths(HostStorage.Place place) throws XenApiException {
+    for (String dp : storage.mux().datapaths(place.sr(), place.location()).keySet()) {
+      HostStorage.drive(
+          () -> storage.mux().destroyDatapath(dp, place.sr(), place.location(), true));
+    }
+  }
+
+  @Override
+  public String export(UUID vdi, ExportName export) throws XenApiException {
+    HostStorage.Place place = storage.get(vdi);
+    exporter.agree(place.sr() + "/" + place.location(), export);
+    return HostStorage.driver(() -> storage.mux().getUrl(place.sr(), place.location()));
+  }
+
+  @Override
+  public void closeExport(UUID vdi) throws XenApiException {
+    Optional<HostStorage.Place> place = storage.find(vdi);
+    if (place.isPresent()) {
+      HostStorage.drive(() -> storage.mux().closeUrl(place.get().sr(), place.get().location()));
+    }
+  }
+}
