@@ -65,39 +65,74 @@ public final class DemoCommand implements Callable<Integer> {
 
   public static void main(String[] args) {
     System.exit(
-        new CommandLine(new DemoCommand()).setCaseInsensitiveEnumValuesAllowed(true).execute(args));
+        new CommandLine(new DemoCommand())
+            .setCaseInsensitiveEnumValuesAllowed(true)
+            .setExecutionExceptionHandler((e, command, parsed) -> {
+              System.err.println("xenferry demo: " + e);
+              return 1;
+            })
+            .execute(args));
   }
+
+  @Option(
+      names = "--end",
+      paramLabel = "DIR",
+      description = "End what --keep left running in this directory, and remove the directory.")
+  private Path kept = Path.of("");
 
   @Override
   public Integer call() throws IOException, InterruptedException {
+    PrintStream out = new PrintStream(System.out, true, StandardCharsets.UTF_8);
+    if (!kept.toString().isEmpty()) {
+      return end(kept.toAbsolutePath());
+    }
+    List<Demo.DiskSize> sizes = sizes();
     boolean temporary = directory.toString().isEmpty();
     Path place =
-        temporary
-            ? Files.createTempDirectory("xenferry-demo-")
-            : Files.createDirectories(directory);
-    PrintStream out = new PrintStream(System.out, true, StandardCharsets.UTF_8);
-    try (Laboratory lab =
-        new Laboratory(place.toAbsolutePath(), List.of("--target", target.name()), out)) {
-      Thread stop = new Thread(lab::close, "demo-stop");
-      Runtime.getRuntime().addShutdownHook(stop);
-      try {
-        int status = new Demo(lab, out, sizes(), rate, corrupt).run();
-        if (keep) {
-          Runtime.getRuntime().removeShutdownHook(stop);
-          lab.leaveRunning();
-          return status;
-        }
-        return status;
-      } finally {
-        if (!keep) {
-          Runtime.getRuntime().removeShutdownHook(stop);
-        }
-      }
+        (temporary
+                ? Files.createTempDirectory("xenferry-demo-")
+                : Files.createDirectories(directory))
+            .toAbsolutePath();
+    Laboratory lab = new Laboratory(place, List.of("--target", target.name()), out);
+    Thread stop =
+        new Thread(
+            () -> {
+              lab.close();
+              if (temporary) {
+                removeAll(place);
+              }
+            },
+            "demo-stop");
+    Runtime.getRuntime().addShutdownHook(stop);
+    int status = 1;
+    boolean known = false;
+    try {
+      status = new Demo(lab, out, sizes, rate, corrupt).run();
+      known = status == 0 || corrupt;
     } finally {
-      if (temporary && !keep) {
-        removeAll(place);
+      Runtime.getRuntime().removeShutdownHook(stop);
+      if (keep && lab.isUp()) {
+        lab.leaveRunning();
+      } else {
+        lab.close();
+        if (!known) {
+          out.printf("The logs and disks stay in %s%n", place);
+        } else if (temporary) {
+          removeAll(place);
+        }
       }
     }
+    return status;
+  }
+
+  private int end(Path place) throws IOException, InterruptedException {
+    if (!Laboratory.isOne(place)) {
+      throw new CommandLine.ParameterException(
+          new CommandLine(this), place + " is no directory of a demo");
+    }
+    Laboratory.endIn(place);
+    removeAll(place);
+    return 0;
   }
 
   private List<Demo.DiskSize> sizes() {
@@ -115,11 +150,13 @@ public final class DemoCommand implements Callable<Integer> {
         .toList();
   }
 
-  private static void removeAll(Path place) throws IOException {
+  private static void removeAll(Path place) {
     try (Stream<Path> files = Files.walk(place)) {
       for (Path file : (Iterable<Path>) files.sorted(Comparator.reverseOrder())::iterator) {
         Files.deleteIfExists(file);
       }
+    } catch (IOException e) {
+      System.err.println("xenferry demo: " + place + " is not wholly removed: " + e);
     }
   }
 }

@@ -87,12 +87,13 @@ final class Display {
   }
 
   private static String state(JsonNode status) {
+    String phase = status.path("phase").asText();
     return String.format(
         Locale.ROOT,
-        "%3.0f %%  %s: %s",
+        phase.isEmpty() ? "%3.0f %%  %s" : "%3.0f %%  %s: %s",
         status.path("progress").asDouble() * 100,
         status.path("state").asText(),
-        status.path("phase").asText());
+        phase);
   }
 
   /** The next move starts below. */

@@ -83,11 +83,40 @@ final class Laboratory implements AutoCloseable {
     return new Vm(vm, vdis, xe.run("vif-list", "vm-uuid=" + vm, "--minimal"));
   }
 
+  /** Both servers run. */
+  boolean isUp() {
+    return alpha.isAlive() && beta.isAlive();
+  }
+
+  /** Whether a directory holds what a laboratory leaves there. */
+  static boolean isOne(Path directory) {
+    return sites(directory).stream().allMatch(site -> Files.isDirectory(site.stateDirectory()));
+  }
+
+  private static List<Site> sites(Path directory) {
+    return List.of(
+        new Site("alpha", directory, "", List.of(), SERVER, List.of()),
+        new Site("beta", directory, "", List.of(), SERVER, List.of()));
+  }
+
+  /** Ends what another process of this program left running in a directory. */
+  static void endIn(Path directory) throws IOException {
+    List<Site> sites = sites(directory);
+    for (Site site : sites) {
+      site.endLeftServer();
+    }
+    endGuestsAndTargets(sites);
+  }
+
   /** Guests, target daemons and servers that this laboratory started. */
   private void endProcesses() throws IOException {
     alpha.close();
     beta.close();
-    for (Site site : List.of(alpha, beta)) {
+    endGuestsAndTargets(List.of(alpha, beta));
+  }
+
+  private static void endGuestsAndTargets(List<Site> sites) throws IOException {
+    for (Site site : sites) {
       site.endTargets();
       Path guests = site.stateDirectory().resolve("guests");
       if (Files.isDirectory(guests)) {
@@ -129,8 +158,7 @@ final class Laboratory implements AutoCloseable {
           "  ./xenferry xe -s %s -p %d -u root -pw %s vm-list%n",
           site.address(), site.port(), site.rootPassword());
     }
-    out.printf(
-        "To end them: kill %d %d; what they hold is in %s%n", alpha.pid(), beta.pid(), directory);
+    out.printf("To end them, the guest too: ./xenferry demo --end %s%n", directory);
   }
 
   @Override

@@ -1,6 +1,7 @@
 package io.xenferry.packaging;
 
 import java.io.IOException;
+import java.io.InterruptedIOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -10,7 +11,10 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import java.util.stream.Stream;
 
 /**
  * One server of a laboratory: a process of its own with its own state directory and loopback
@@ -182,6 +186,30 @@ final class Site implements AutoCloseable {
       return String.join("\n", lines.subList(Math.max(0, lines.size() - 40), lines.size()));
     } catch (IOException e) {
       throw new UncheckedIOException(e);
+    }
+  }
+
+  /** Ends the server that another process of this program started here, if it still runs. */
+  void endLeftServer() throws IOException {
+    List<String> mine = List.of(program, stateDirectory().toString());
+    List<ProcessHandle> servers;
+    try (Stream<ProcessHandle> all = ProcessHandle.allProcesses()) {
+      servers =
+          all.filter(p -> List.of(p.info().arguments().orElse(new String[0])).containsAll(mine))
+              .toList();
+    }
+    for (ProcessHandle server : servers) {
+      server.destroy();
+      try {
+        server.onExit().get(STOP_DEADLINE.toSeconds(), TimeUnit.SECONDS);
+      } catch (TimeoutException e) {
+        server.destroyForcibly();
+      } catch (ExecutionException e) {
+        throw new IOException("cannot wait for process " + server.pid(), e);
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+        throw new InterruptedIOException("interrupted while " + name + " ends");
+      }
     }
   }
 

@@ -17,6 +17,9 @@ import org.jspecify.annotations.Nullable;
 
 /** The source's side of one migration. */
 public final class SourceMigration extends Migration {
+  /** Of the whole, by then; {@link Switching} goes on from there. */
+  private static final double BEFORE_THE_SWITCH = 0.95;
+
   private final CompletableFuture<MigrationStatus> outcome = new CompletableFuture<>();
   private @Nullable CopyJob job;
   private @Nullable MigrationException failure;
@@ -116,14 +119,28 @@ public final class SourceMigration extends Migration {
     if (plan().running()) {
       lastMemory = host().source().guests().memoryProgress(plan().vm());
     }
-    long done = Math.min(lastMemory.sent(), plan().memoryBytes());
-    for (DiskProgress disk : lastDisks) {
-      done += Math.min(disk.size(), disk.sent() + disk.zero());
-    }
-    long all = plan().bytes();
-    progress(all == 0 ? 0 : 0.95 * done / all);
+    progress(BEFORE_THE_SWITCH * done());
     publish();
     after(owner, host().deadlines().progress(), () -> watchProgress(owner));
+  }
+
+  /**
+   * The part of the work that is done, of what is known so far: a disk's blanks cost nothing, and
+   * how much memory there is to send shows only once that has begun.
+   */
+  private double done() {
+    double done = 0;
+    double all = 0;
+    for (DiskProgress disk : lastDisks) {
+      done += disk.sent() + disk.zero();
+      all += disk.sent() + disk.zero() + disk.remaining();
+    }
+    if (plan().running()) {
+      boolean begun = lastMemory.sent() > 0;
+      done += lastMemory.sent();
+      all += begun ? lastMemory.sent() + lastMemory.remaining() : plan().memoryBytes();
+    }
+    return all == 0 ? 0 : done / all;
   }
 
   /** The heartbeat: pauses the copy when the peer is away, gives up after the resume window. */

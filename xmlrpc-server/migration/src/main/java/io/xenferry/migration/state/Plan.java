@@ -53,11 +53,6 @@ public record Plan(
     return power == Power.RUNNING;
   }
 
-  /** Bytes that the whole migration has to move at least once, an upper estimate. */
-  public long bytes() {
-    return memoryBytes + disks.stream().mapToLong(Disk::size).sum();
-  }
-
   /** The power states that may move. */
   public enum Power {
     RUNNING,
