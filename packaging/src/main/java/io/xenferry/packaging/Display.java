@@ -90,10 +90,10 @@ final class Display {
     String phase = status.path("phase").asText();
     return String.format(
         Locale.ROOT,
-        phase.isEmpty() ? "%3.0f %%  %s" : "%3.0f %%  %s: %s",
+        "%3.0f %%  %s%s",
         status.path("progress").asDouble() * 100,
         status.path("state").asText(),
-        phase);
+        phase.isEmpty() ? "" : ": " + phase);
   }
 
   /** The next move starts below. */

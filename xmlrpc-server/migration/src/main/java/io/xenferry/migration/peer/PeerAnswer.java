@@ -61,8 +61,7 @@ public record PeerAnswer(
 
   /** The same with a sentence for people. */
   public PeerAnswer saying(String words) {
-    return new PeerAnswer(
-        version, incarnation, state, forced, gone, targets, code, params, words);
+    return new PeerAnswer(version, incarnation, state, forced, gone, targets, code, params, words);
   }
 
   public boolean refused() {
