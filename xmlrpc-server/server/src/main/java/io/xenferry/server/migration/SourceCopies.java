@@ -26,6 +26,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -40,6 +42,9 @@ import org.slf4j.LoggerFactory;
 final class SourceCopies implements SourcePorts.Copies {
   private static final Logger log = LoggerFactory.getLogger(SourceCopies.class);
 
+  /** Figures of ended copies, for whoever asks how it went. */
+  private static final int REMEMBERED = 200;
+
   private final CopyEngine engine;
   private final Hypervisor hypervisor;
   private final Images images;
@@ -47,6 +52,14 @@ final class SourceCopies implements SourcePorts.Copies {
   private final CopyOptions defaults;
   private final IscsiOptions iscsi;
   private final Map<MigrationId, CompletableFuture<RunningCopy>> copies = new ConcurrentHashMap<>();
+  private final Map<MigrationId, CopySnapshot> ended =
+      Collections.synchronizedMap(
+          new LinkedHashMap<>() {
+            @Override
+            protected boolean removeEldestEntry(Map.Entry<MigrationId, CopySnapshot> eldest) {
+              return size() > REMEMBERED;
+            }
+          });
 
   /** Where the image of a VM's disk is on this host; blocking. */
   @FunctionalInterface
@@ -156,7 +169,7 @@ final class SourceCopies implements SourcePorts.Copies {
   Optional<CopySnapshot> snapshot(MigrationId migration) {
     CompletableFuture<RunningCopy> copy = copies.get(migration);
     return copy == null || copy.state() != Future.State.SUCCESS
-        ? Optional.empty()
+        ? Optional.ofNullable(ended.get(migration))
         : Optional.of(copy.resultNow().snapshot());
   }
 
@@ -182,7 +195,11 @@ final class SourceCopies implements SourcePorts.Copies {
           return null;
         })
         .thenCompose(
-            done -> Effects.run("clean up copy of " + migration, () -> removeLogs(migration)));
+            done -> Effects.run("clean up copy of " + migration, () -> removeLogs(migration)))
+        .thenRun(() -> {
+          snapshot(migration).ifPresent(figures -> ended.put(migration, figures));
+          copies.remove(migration);
+        });
   }
 
   /** Bitmaps and exports that a server before this one has left in the guest's process. */
@@ -209,11 +226,6 @@ final class SourceCopies implements SourcePorts.Copies {
 
   private Path logFile(MigrationId migration, Plan.Disk disk) {
     return logs.resolve(migration + "-" + disk.vdi() + ".dirty");
-  }
-
-  /** Forgets copies that ended long ago; the newest stay for whoever asks how it went. */
-  void forget(MigrationId migration) {
-    copies.remove(migration);
   }
 
   /** One job, as the coordinator drives it. */

@@ -218,18 +218,29 @@ public final class HostStorage implements VmDisks, AutoCloseable {
 
   /** Brings the records of an SR in line with what is in it. */
   void scan(Ref<SR> sr) throws XenApiException {
-    String uuid = database.snapshot().get(sr, SR.UUID);
+    Snapshot before = database.snapshot();
+    String uuid = before.get(sr, SR.UUID);
     requireAttached(sr);
     List<VdiInfo> found = driver(() -> mux.repository(uuid).scan());
     SrInfo info = driver(() -> mux.repository(uuid).stat());
     database.change(tx -> {
       Set<String> locations = new HashSet<>();
+      // What is made or destroyed while the driver lists is left to whoever does it.
+      Set<Ref<VDI>> now = new HashSet<>(tx.get(sr, SR.VDIS));
+      Set<String> destroyed = new HashSet<>();
+      for (Ref<VDI> known : before.get(sr, SR.VDIS)) {
+        if (!now.contains(known)) {
+          destroyed.add(before.get(known, VDI.LOCATION));
+        }
+      }
       for (VdiInfo vdi : found) {
         locations.add(vdi.vdi());
-        record(tx, sr, vdi);
+        if (!destroyed.contains(vdi.vdi())) {
+          record(tx, sr, vdi);
+        }
       }
-      for (Ref<VDI> known : tx.get(sr, SR.VDIS)) {
-        if (!locations.contains(tx.get(known, VDI.LOCATION))) {
+      for (Ref<VDI> known : before.get(sr, SR.VDIS)) {
+        if (now.contains(known) && !locations.contains(tx.get(known, VDI.LOCATION))) {
           tx.delete("VDI", known.opaque());
         }
       }
