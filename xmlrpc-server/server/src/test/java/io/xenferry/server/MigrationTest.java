@@ -112,8 +112,11 @@ class MigrationTest {
 
     /** Its disks as they are at the destination. */
     List<Path> arrived() throws Exception {
+      return arrived(destination.text("VM.get_by_uuid", uuid));
+    }
+
+    List<Path> arrived(String moved) throws Exception {
       List<Path> images = new ArrayList<>();
-      String moved = destination.text("VM.get_by_uuid", uuid);
       Map<String, Path> byDevice = new java.util.TreeMap<>();
       for (String vbd : TestServer.texts(destination.call("VM.get_VBDs", moved))) {
         String vdi = destination.text("VBD.get_VDI", vbd);
@@ -296,6 +299,47 @@ class MigrationTest {
         "user",
         false,
         Map.of());
+  }
+
+  @Test
+  void aCopyHasAnIdentityOfItsOwn() throws Exception {
+    Traveller t = Traveller.make("original", 2);
+    String copy = source.text("VM.migrate_send", t.arguments(token(), to, Map.of("copy", "true")));
+    assertThat(destination.text("VM.get_uuid", copy)).isNotEqualTo(t.uuid);
+    assertThat(destination.text("VM.get_power_state", copy)).isEqualTo("Halted");
+    String mac = "VIF.get_MAC";
+    assertThat(destination.text(mac, vif(destination, copy)))
+        .isNotEqualTo(source.text(mac, vif(source, t.vm)));
+    List<Path> copies = t.arrived(copy);
+    assertThat(copies).hasSize(2);
+    for (int i = 0; i < copies.size(); i++) {
+      Path original = StorageTest.image(here.directory.resolve("sr"), t.uuids.get(i));
+      assertThat(Files.mismatch(original, copies.get(i))).as("first difference").isEqualTo(-1);
+    }
+    source.call("VM.start", t.vm, false, false);
+    destination.call("VM.start", copy, true, false);
+    destination.call("VM.hard_shutdown", copy);
+    source.call("VM.hard_shutdown", t.vm);
+  }
+
+  private static String vif(TestServer.Calls server, String vm) throws XenApiException {
+    return TestServer.texts(server.call("VM.get_VIFs", vm)).getFirst();
+  }
+
+  @Test
+  void aSourceThatIsKeptCannotStart() throws Exception {
+    Traveller t = Traveller.make("kept", 1);
+    source.call("VM.start", t.vm, false, false);
+    String moved =
+        source.text("VM.migrate_send", t.arguments(token(), to, Map.of("keep-source", "true")));
+    assertThat(destination.text("VM.get_uuid", moved)).isEqualTo(t.uuid);
+    assertThat(destination.text("VM.get_power_state", moved)).isEqualTo("Running");
+    await().until(() -> !source.text("VM.get_uuid", t.vm).equals(t.uuid));
+    assertThat(source.text("VM.get_power_state", t.vm)).isEqualTo("Halted");
+    assertThat(StorageTest.image(here.directory.resolve("sr"), t.uuids.getFirst())).exists();
+    assertCode("OPERATION_BLOCKED", () -> source.call("VM.start", t.vm, false, false));
+    destination.call("VM.hard_shutdown", moved);
+    assertThat(Verifier.verify(t.ledger, t.arrived()).good()).isTrue();
   }
 
   @Test
