@@ -12,6 +12,7 @@ import io.xenferry.time.Scheduler;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.concurrent.CompletableFuture;
 
 /** The copy engine's job as the coordinator sees it. */
@@ -56,6 +57,17 @@ public final class EngineCopyJob implements CopyJob {
                 converged.completeExceptionally(cause);
               }
             });
+    job.ended()
+        .whenComplete((done, failure) -> {
+          if (failure != null) {
+            converged.completeExceptionally(failure);
+          }
+        });
+  }
+
+  /** The engine's own figures. */
+  public CopySnapshot snapshot() {
+    return job.snapshot();
   }
 
   @Override
@@ -95,22 +107,32 @@ public final class EngineCopyJob implements CopyJob {
   public List<DiskProgress> progress() {
     CopySnapshot snapshot = job.snapshot();
     List<DiskProgress> all = new ArrayList<>();
-    for (int i = 0; i < Math.min(disks.size(), snapshot.disks().size()); i++) {
-      Plan.Disk disk = disks.get(i);
-      CopySnapshot.Disk figures = snapshot.disks().get(i);
+    for (int i = 0; i < disks.size(); i++) {
       all.add(
-          new DiskProgress(
-              disk.vdi(),
-              disk.device(),
-              snapshot.phase().name(),
-              figures.logical(),
-              figures.sent() + figures.zeroed(),
-              figures.skipped(),
-              figures.left(),
-              figures.passes().size() + 1,
-              figures.bytesPerSecond(),
-              figures.dirtyBytesPerSecond()));
+          i < snapshot.disks().size()
+              ? progress(disks.get(i), snapshot.disks().get(i), snapshot.phase())
+              : notBegun(disks.get(i)));
     }
     return all;
+  }
+
+  private static DiskProgress notBegun(Plan.Disk disk) {
+    return new DiskProgress(
+        disk.vdi(), disk.device(), "starting", disk.size(), 0, 0, disk.size(), 1, 0, 0);
+  }
+
+  private static DiskProgress progress(
+      Plan.Disk disk, CopySnapshot.Disk figures, CopySnapshot.Phase phase) {
+    return new DiskProgress(
+        disk.vdi(),
+        disk.device(),
+        phase.name().toLowerCase(Locale.ROOT),
+        figures.logical(),
+        figures.sent(),
+        figures.skipped() + figures.zeroed(),
+        figures.left(),
+        figures.passes().size() + 1,
+        figures.bytesPerSecond(),
+        figures.dirtyBytesPerSecond());
   }
 }

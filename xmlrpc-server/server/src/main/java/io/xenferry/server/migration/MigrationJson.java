@@ -35,6 +35,7 @@ final class MigrationJson {
     status.outcome().ifPresent(o -> node.put("outcome", o));
     status
         .waiting()
+        .filter(w -> !status.ended())
         .ifPresent(w -> {
           ObjectNode waiting = node.putObject("waiting");
           waiting.put("from", w.from());
@@ -46,8 +47,11 @@ final class MigrationJson {
         });
     ArrayNode disks = node.putArray("disks");
     for (int i = 0; i < status.disks().size(); i++) {
+      // By their places: the engine's disks have names of their own.
       int place = i;
-      disks.add(of(status.disks().get(i), copy.flatMap(c -> ProgressOfDisks.find(c, place))));
+      Optional<CopySnapshot.Disk> copied =
+          copy.map(CopySnapshot::disks).filter(d -> place < d.size()).map(d -> d.get(place));
+      disks.add(of(status.disks().get(i), copied));
     }
     copy.ifPresent(c -> {
       node.put("bytes-per-second", c.bytesPerSecond());

@@ -48,6 +48,7 @@ final class MigrationTable implements Migrations {
           "waiting",
           status
               .waiting()
+              .filter(w -> !status.ended())
               .map(w ->
                   w.what()
                       + " of "

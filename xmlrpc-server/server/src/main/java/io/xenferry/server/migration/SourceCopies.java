@@ -12,7 +12,9 @@ import io.xenferry.copy.SourceDisk;
 import io.xenferry.iscsi.IscsiUrl;
 import io.xenferry.iscsi.initiator.IscsiOptions;
 import io.xenferry.migration.ports.CopyJob;
+import io.xenferry.migration.ports.EngineCopyJob;
 import io.xenferry.migration.ports.SourcePorts;
+import io.xenferry.migration.state.DiskProgress;
 import io.xenferry.migration.state.DiskTarget;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.Plan;
@@ -132,8 +134,7 @@ final class SourceCopies implements SourcePorts.Copies {
             new DiskPlan(
                 source, new IscsiDestination(IscsiUrl.parse(target.url()), options), true, dirty));
       }
-      RunningCopy copy = new RunningCopy(plan, plans, scheduler, guest);
-      copy.start(engine, optionsOf(plan));
+      RunningCopy copy = new RunningCopy(engine, optionsOf(plan), plan, plans, scheduler, guest);
       begun = true;
       return copy;
     } finally {
@@ -228,49 +229,86 @@ final class SourceCopies implements SourcePorts.Copies {
     return logs.resolve(migration + "-" + disk.vdi() + ".dirty");
   }
 
-  /** One job, as the coordinator drives it. */
-  private static final class RunningCopy implements CopyJob, CopyListener {
-    private final Plan plan;
+  /** An engine's job with what this server holds for it. */
+  private static final class RunningCopy implements CopyJob {
+    private final EngineCopyJob job;
     private final List<DiskPlan> disks;
     private final RealScheduler scheduler;
-    private final Optional<Guest> guest;
-    private final CompletableFuture<Void> converged = new CompletableFuture<>();
+    private final Throttle throttle;
     private final CompletableFuture<Void> closed = new CompletableFuture<>();
     private boolean closing;
-    private volatile boolean throttled;
-    private io.xenferry.copy.@org.jspecify.annotations.Nullable CopyJob job;
 
-    RunningCopy(Plan plan, List<DiskPlan> disks, RealScheduler scheduler, Optional<Guest> guest) {
-      this.plan = plan;
+    RunningCopy(
+        CopyEngine engine,
+        CopyOptions options,
+        Plan plan,
+        List<DiskPlan> disks,
+        RealScheduler scheduler,
+        Optional<Guest> guest) {
       this.disks = disks;
       this.scheduler = scheduler;
-      this.guest = guest;
-    }
-
-    void start(CopyEngine engine, CopyOptions options) {
-      io.xenferry.copy.CopyJob started = engine.start(disks, options, scheduler, this);
-      job = started;
-      started
-          .ended()
-          .whenComplete((done, failure) -> {
-            if (failure != null) {
-              converged.completeExceptionally(failure);
-            }
-          });
+      this.throttle = new Throttle(plan, guest);
+      this.job = new EngineCopyJob(engine, plan.disks(), disks, options, scheduler, throttle);
     }
 
     CopySnapshot snapshot() {
-      return job().snapshot();
+      return job.snapshot();
     }
 
     @Override
     public CompletableFuture<Void> converged() {
-      return converged;
+      return job.converged();
     }
 
     @Override
-    public void onConverged(Duration predictedDowntime, boolean fits) {
-      converged.complete(null);
+    public CompletableFuture<List<Digest>> drain() {
+      return job.drain();
+    }
+
+    @Override
+    public void pause() {
+      job.pause();
+    }
+
+    @Override
+    public void resume() {
+      job.resume();
+    }
+
+    @Override
+    public List<DiskProgress> progress() {
+      return job.progress();
+    }
+
+    @Override
+    public synchronized CompletableFuture<Void> close() {
+      if (!closing) {
+        closing = true;
+        job.close()
+            .whenComplete((done, failure) -> {
+              throttle.lift();
+              disks.forEach(disk -> disk.log().close());
+              scheduler.close();
+              if (failure == null) {
+                closed.complete(null);
+              } else {
+                closed.completeExceptionally(failure);
+              }
+            });
+      }
+      return closed;
+    }
+  }
+
+  /** Slows a guest that writes faster than its disks are copied. */
+  private static final class Throttle implements CopyListener {
+    private final Plan plan;
+    private final Optional<Guest> guest;
+    private volatile boolean set;
+
+    Throttle(Plan plan, Optional<Guest> guest) {
+      this.plan = plan;
+      this.guest = guest;
     }
 
     @Override
@@ -282,8 +320,14 @@ final class SourceCopies implements SourcePorts.Copies {
           plan.name(),
           dirtyBytesPerSecond,
           suggestedBytesPerSecond);
-      throttled = true;
+      set = true;
       throttle(suggestedBytesPerSecond);
+    }
+
+    void lift() {
+      if (set) {
+        throttle(0);
+      }
     }
 
     private void throttle(long bytesPerSecond) {
@@ -293,60 +337,6 @@ final class SourceCopies implements SourcePorts.Copies {
                 log.warn("the guest of {} could not be slowed", plan.name(), failure);
                 return null;
               }));
-    }
-
-    @Override
-    public CompletableFuture<List<Digest>> drain() {
-      return job()
-          .drain()
-          .thenApply(snapshot ->
-              ProgressOfDisks.of(plan, snapshot).stream()
-                  .map(disk -> new Digest(disk.vdi(), disk.sent(), ""))
-                  .toList());
-    }
-
-    @Override
-    public void pause() {
-      job().pause();
-    }
-
-    @Override
-    public void resume() {
-      job().resume();
-    }
-
-    @Override
-    public synchronized CompletableFuture<Void> close() {
-      if (!closing) {
-        closing = true;
-        CompletableFuture<Void> end =
-            snapshot().phase() == CopySnapshot.Phase.DRAINED ? job().close() : job().cancel();
-        end.whenComplete((done, failure) -> {
-          if (throttled) {
-            throttle(0);
-          }
-          disks.forEach(disk -> disk.log().close());
-          scheduler.close();
-          if (failure == null) {
-            closed.complete(null);
-          } else {
-            closed.completeExceptionally(failure);
-          }
-        });
-      }
-      return closed;
-    }
-
-    @Override
-    public List<io.xenferry.migration.state.DiskProgress> progress() {
-      return ProgressOfDisks.of(plan, snapshot());
-    }
-
-    private io.xenferry.copy.CopyJob job() {
-      if (job == null) {
-        throw new IllegalStateException("not started");
-      }
-      return job;
     }
   }
 }
