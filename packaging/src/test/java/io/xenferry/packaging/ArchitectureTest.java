@@ -77,7 +77,7 @@ class ArchitectureTest {
           .whereLayer("qemu")
           .mayOnlyAccessLayers("block", "copy", "nbd", "spi")
           .whereLayer("migration")
-          .mayOnlyAccessLayers("block", "copy", "model", "spi")
+          .mayOnlyAccessLayers("block", "copy", "model", "spi", "wire")
           .whereLayer("simulation")
           .mayOnlyAccessLayers("block", "copy", "migration", "model", "spi")
           .whereLayer("bench")

@@ -1,19 +1,17 @@
 package io.xenferry.packaging;
 
 import io.xenferry.migration.ledger.AuditRow;
+import io.xenferry.migration.ledger.ForwardingLedger;
 import io.xenferry.migration.ledger.JournalEntry;
 import io.xenferry.migration.ledger.Ledger;
 import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.state.MigrationId;
-import io.xenferry.migration.state.Role;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Instant;
 import java.util.List;
 import java.util.Optional;
-import java.util.UUID;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.Supplier;
 
@@ -26,14 +24,13 @@ import java.util.function.Supplier;
  * <p>By SIGKILL nothing happens on the writing thread any more. By SIGTERM it goes on once the
  * server has begun to stop.
  */
-final class FatalLedger implements Ledger {
+final class FatalLedger extends ForwardingLedger {
   private static final long PATIENCE_NANOS = 10_000_000_000L;
 
-  private final Ledger ledger;
   private final Path state;
 
   FatalLedger(Ledger ledger, Path state) {
-    this.ledger = ledger;
+    super(ledger);
     this.state = state;
   }
 
@@ -100,105 +97,38 @@ final class FatalLedger implements Ledger {
 
   @Override
   public LedgerRow insert(LedgerRow row) {
-    return write(row.state().name(), () -> ledger.insert(row));
+    return write(row.state().name(), () -> super.insert(row));
   }
 
   @Override
   public LedgerRow update(LedgerRow seen, LedgerRow next) {
-    return write(name(seen, next), () -> ledger.update(seen, next));
+    return write(name(seen, next), () -> super.update(seen, next));
   }
 
   @Override
   public LedgerRow update(LedgerRow seen, LedgerRow next, AuditRow audit) {
-    return write(name(seen, next), () -> ledger.update(seen, next, audit));
+    return write(name(seen, next), () -> super.update(seen, next, audit));
   }
 
   @Override
   public void intend(JournalEntry entry) {
     write(
         entry.kind() == JournalEntry.Kind.GUEST ? "guest intended" : "objects intended",
-        () -> ledger.intend(entry));
+        () -> super.intend(entry));
   }
 
   @Override
   public void intend(List<JournalEntry> entries) {
-    write("objects intended", () -> ledger.intend(entries));
+    write("objects intended", () -> super.intend(entries));
   }
 
   @Override
   public void closeExports(MigrationId migration) {
-    write("exports closed", () -> ledger.closeExports(migration));
+    write("exports closed", () -> super.closeExports(migration));
   }
 
   @Override
   public void done(JournalEntry entry) {
-    write("object done", () -> ledger.done(entry));
-  }
-
-  // ---- the rest ends nobody
-
-  @Override
-  public UUID incarnation() {
-    return ledger.incarnation();
-  }
-
-  @Override
-  public byte[] secret() {
-    return ledger.secret();
-  }
-
-  @Override
-  public boolean restored() {
-    return ledger.restored();
-  }
-
-  @Override
-  public void acceptRestored(AuditRow audit) {
-    ledger.acceptRestored(audit);
-  }
-
-  @Override
-  public Optional<LedgerRow> find(MigrationId migration, Role role) {
-    return ledger.find(migration, role);
-  }
-
-  @Override
-  public List<LedgerRow> rows() {
-    return ledger.rows();
-  }
-
-  @Override
-  public List<LedgerRow> unended(UUID vm) {
-    return ledger.unended(vm);
-  }
-
-  @Override
-  public void purge(Instant now) {
-    ledger.purge(now);
-  }
-
-  @Override
-  public List<JournalEntry> journal(MigrationId migration) {
-    return ledger.journal(migration);
-  }
-
-  @Override
-  public List<JournalEntry> journal() {
-    return ledger.journal();
-  }
-
-  @Override
-  public void audit(AuditRow row) {
-    ledger.audit(row);
-  }
-
-  @Override
-  public List<AuditRow> audits() {
-    return ledger.audits();
-  }
-
-  @Override
-  public void close() {
-    ledger.close();
+    write("object done", () -> super.done(entry));
   }
 }

@@ -1,132 +1,47 @@
 package io.xenferry.simulation;
 
 import io.xenferry.migration.ledger.AuditRow;
-import io.xenferry.migration.ledger.JournalEntry;
+import io.xenferry.migration.ledger.ForwardingLedger;
 import io.xenferry.migration.ledger.Ledger;
 import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.state.MigrationId;
-import io.xenferry.migration.state.Role;
 import java.time.Instant;
-import java.util.List;
-import java.util.Optional;
-import java.util.UUID;
 
 /** A ledger that leaves out what a {@link Variant} says, to see that the simulation notices. */
-final class BrokenLedger implements Ledger {
-  private final Ledger ledger;
+final class BrokenLedger extends ForwardingLedger {
   private final Variant variant;
 
   BrokenLedger(Ledger ledger, Variant variant) {
-    this.ledger = ledger;
+    super(ledger);
     this.variant = variant;
   }
 
   private LedgerRow forgetting(LedgerRow written) {
     if (variant == Variant.NO_TOMBSTONE && written.ended()) {
-      ledger.purge(Instant.MAX);
+      purge(Instant.MAX);
     }
     return written;
   }
 
   @Override
-  public UUID incarnation() {
-    return ledger.incarnation();
-  }
-
-  @Override
-  public byte[] secret() {
-    return ledger.secret();
-  }
-
-  @Override
-  public boolean restored() {
-    return ledger.restored();
-  }
-
-  @Override
-  public void acceptRestored(AuditRow audit) {
-    ledger.acceptRestored(audit);
-  }
-
-  @Override
-  public Optional<LedgerRow> find(MigrationId migration, Role role) {
-    return ledger.find(migration, role);
-  }
-
-  @Override
-  public List<LedgerRow> rows() {
-    return ledger.rows();
-  }
-
-  @Override
-  public List<LedgerRow> unended(UUID vm) {
-    return ledger.unended(vm);
-  }
-
-  @Override
   public LedgerRow insert(LedgerRow row) {
-    return forgetting(ledger.insert(row));
+    return forgetting(super.insert(row));
   }
 
   @Override
   public LedgerRow update(LedgerRow seen, LedgerRow next) {
-    return forgetting(ledger.update(seen, next));
+    return forgetting(super.update(seen, next));
   }
 
   @Override
   public LedgerRow update(LedgerRow seen, LedgerRow next, AuditRow audit) {
-    return forgetting(ledger.update(seen, next, audit));
-  }
-
-  @Override
-  public void purge(Instant now) {
-    ledger.purge(now);
-  }
-
-  @Override
-  public void intend(JournalEntry entry) {
-    ledger.intend(entry);
-  }
-
-  @Override
-  public void intend(List<JournalEntry> entries) {
-    ledger.intend(entries);
+    return forgetting(super.update(seen, next, audit));
   }
 
   @Override
   public void closeExports(MigrationId migration) {
     if (variant != Variant.EXPORT_CLOSED_UNRECORDED) {
-      ledger.closeExports(migration);
+      super.closeExports(migration);
     }
-  }
-
-  @Override
-  public void done(JournalEntry entry) {
-    ledger.done(entry);
-  }
-
-  @Override
-  public List<JournalEntry> journal(MigrationId migration) {
-    return ledger.journal(migration);
-  }
-
-  @Override
-  public List<JournalEntry> journal() {
-    return ledger.journal();
-  }
-
-  @Override
-  public void audit(AuditRow row) {
-    ledger.audit(row);
-  }
-
-  @Override
-  public List<AuditRow> audits() {
-    return ledger.audits();
-  }
-
-  @Override
-  public void close() {
-    ledger.close();
   }
 }

@@ -63,6 +63,33 @@ public record LedgerRow(
   }
 
   public LedgerRow withState(State next) {
+    return with(next, outcome, forced, settled, cleaned, boot);
+  }
+
+  public LedgerRow withOutcome(String sentence) {
+    return with(state, Optional.of(sentence), forced, settled, cleaned, boot);
+  }
+
+  public LedgerRow withForced() {
+    return with(state, outcome, true, settled, cleaned, boot);
+  }
+
+  /** The row ends by itself once it is an outcome, settled and cleaned. */
+  public LedgerRow withSettled() {
+    return with(state, outcome, forced, true, cleaned, boot).endingWhenDone();
+  }
+
+  /** The row ends by itself once it is an outcome, settled and cleaned. */
+  public LedgerRow withCleaned() {
+    return with(state, outcome, forced, settled, true, boot).endingWhenDone();
+  }
+
+  public LedgerRow withBoot(String current) {
+    return with(state, outcome, forced, settled, cleaned, current);
+  }
+
+  private LedgerRow with(
+      State next, Optional<String> why, boolean force, boolean settle, boolean clean, String now) {
     return new LedgerRow(
         migration,
         role,
@@ -75,146 +102,27 @@ public record LedgerRow(
         token,
         plan,
         metadata,
-        outcome,
-        forced,
-        settled,
-        cleaned,
+        why,
+        force,
+        settle,
+        clean,
         ended,
-        boot,
+        now,
         created,
         updated,
         expiry,
         version);
   }
 
-  public LedgerRow withOutcome(String sentence) {
-    return new LedgerRow(
-        migration,
-        role,
-        vm,
-        state,
-        peerUrl,
-        peerFingerprint,
-        peerIncarnation,
-        key,
-        token,
-        plan,
-        metadata,
-        Optional.of(sentence),
-        forced,
-        settled,
-        cleaned,
-        ended,
-        boot,
-        created,
-        updated,
-        expiry,
-        version);
-  }
-
-  public LedgerRow withForced() {
-    return new LedgerRow(
-        migration,
-        role,
-        vm,
-        state,
-        peerUrl,
-        peerFingerprint,
-        peerIncarnation,
-        key,
-        token,
-        plan,
-        metadata,
-        outcome,
-        true,
-        settled,
-        cleaned,
-        ended,
-        boot,
-        created,
-        updated,
-        expiry,
-        version);
-  }
-
-  /** The row ends by itself once it is an outcome, settled and cleaned. */
-  public LedgerRow withSettled() {
-    return new LedgerRow(
-        migration,
-        role,
-        vm,
-        state,
-        peerUrl,
-        peerFingerprint,
-        peerIncarnation,
-        key,
-        token,
-        plan,
-        metadata,
-        outcome,
-        forced,
-        true,
-        cleaned,
-        state.outcome() && cleaned,
-        boot,
-        created,
-        updated,
-        expiry,
-        version);
-  }
-
-  /** The row ends by itself once it is an outcome, settled and cleaned. */
-  public LedgerRow withCleaned() {
-    return new LedgerRow(
-        migration,
-        role,
-        vm,
-        state,
-        peerUrl,
-        peerFingerprint,
-        peerIncarnation,
-        key,
-        token,
-        plan,
-        metadata,
-        outcome,
-        forced,
-        settled,
-        true,
-        state.outcome() && settled,
-        boot,
-        created,
-        updated,
-        expiry,
-        version);
-  }
-
-  public LedgerRow withBoot(String current) {
-    return new LedgerRow(
-        migration,
-        role,
-        vm,
-        state,
-        peerUrl,
-        peerFingerprint,
-        peerIncarnation,
-        key,
-        token,
-        plan,
-        metadata,
-        outcome,
-        forced,
-        settled,
-        cleaned,
-        ended,
-        current,
-        created,
-        updated,
-        expiry,
-        version);
+  private LedgerRow endingWhenDone() {
+    return written(state.outcome() && settled && cleaned, updated, version);
   }
 
   LedgerRow stamped(Instant now, long next) {
+    return written(ended, now, next);
+  }
+
+  private LedgerRow written(boolean end, Instant now, long next) {
     return new LedgerRow(
         migration,
         role,
@@ -231,7 +139,7 @@ public record LedgerRow(
         forced,
         settled,
         cleaned,
-        ended,
+        end,
         boot,
         created,
         now,

@@ -1,5 +1,7 @@
 package io.xenferry.migration.peer;
 
+import io.xenferry.wire.Fingerprint;
+import io.xenferry.wire.Trust;
 import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
@@ -49,7 +51,7 @@ public final class HttpPeerTransport implements PeerTransport, AutoCloseable {
             .proxy(HttpClient.Builder.NO_PROXY)
             .connectTimeout(CONNECT);
     if (!fingerprint.isEmpty()) {
-      builder.sslContext(PinnedTrust.context(fingerprint));
+      builder.sslContext(Trust.pinned(new Fingerprint(fingerprint)).context());
     }
     return builder.build();
   }

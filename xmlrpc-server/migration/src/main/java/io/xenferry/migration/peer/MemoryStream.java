@@ -1,6 +1,8 @@
 package io.xenferry.migration.peer;
 
 import io.xenferry.migration.ports.MemoryTarget;
+import io.xenferry.wire.Fingerprint;
+import io.xenferry.wire.Trust;
 import java.io.IOException;
 import java.io.InputStream;
 import java.net.InetSocketAddress;
@@ -45,7 +47,8 @@ public final class MemoryStream {
       if (tls) {
         SSLSocket secured =
             (SSLSocket)
-                PinnedTrust.context(target.fingerprint())
+                Trust.pinned(new Fingerprint(target.fingerprint()))
+                    .context()
                     .getSocketFactory()
                     .createSocket(plain, uri.getHost(), port, true);
         secured.startHandshake();

@@ -7,6 +7,7 @@ import com.sun.net.httpserver.HttpsConfigurator;
 import com.sun.net.httpserver.HttpsServer;
 import io.xenferry.migration.ports.MemoryTarget;
 import io.xenferry.migration.state.MigrationId;
+import io.xenferry.wire.Fingerprint;
 import java.io.IOException;
 import java.io.InputStream;
 import java.net.InetAddress;
@@ -111,7 +112,7 @@ class PinnedTlsTest {
   }
 
   private String wrong() {
-    return "the peer's certificate is " + fingerprint + ", expected " + "00".repeat(32);
+    return "certificate not trusted: SHA-256 " + new Fingerprint(fingerprint);
   }
 
   @Test
