@@ -391,6 +391,7 @@ public final class TgtTargetService implements TargetService {
     close();
   }
 
+  /** The daemon goes on for a later server if it has exports to serve, else it ends too. */
   @Override
   public void close() {
     closed = true;
@@ -399,6 +400,18 @@ public final class TgtTargetService implements TargetService {
       watchdog.join(settings.commandTimeout().toMillis());
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
+    }
+    lock.lock();
+    try {
+      TgtDaemon.Running ours = running;
+      if (open.isEmpty() && ours != null && ours.process().isAlive()) {
+        daemon.stop(ours);
+        running = null;
+      }
+    } catch (TargetException e) {
+      log.warn("our tgtd stays: {}", e.getMessage());
+    } finally {
+      lock.unlock();
     }
   }
 }

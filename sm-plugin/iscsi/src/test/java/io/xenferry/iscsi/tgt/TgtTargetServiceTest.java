@@ -92,6 +92,22 @@ class TgtTargetServiceTest extends TargetServiceContract {
         .containsExactly(open.iqn());
   }
 
+  @Test
+  void theDaemonOutlivesTheServerOnlyWithExportsToServe() throws Exception {
+    Export export = export("served", file("served.img", MIB));
+    service.open(export);
+    ProcessHandle daemon = ((TgtTargetService) service).process().orElseThrow();
+    service.close();
+    assertThat(daemon.isAlive()).isTrue();
+
+    service = start(journal);
+    assertThat(((TgtTargetService) service).process()).contains(daemon);
+    service.close(export.iqn());
+    service.close();
+    assertThat(daemon.isAlive()).isFalse();
+    service = start(journal);
+  }
+
   /** A daemon that hangs cannot be fenced: then nobody may believe that the export is closed. */
   @Test
   void whatCouldNotBeClosedStaysListedUntilItIs() throws Exception {
