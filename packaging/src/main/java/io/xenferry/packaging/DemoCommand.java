@@ -49,7 +49,9 @@ public final class DemoCommand implements Callable<Integer> {
       description = "Flip bytes in the destination's file from outside; the checker must notice.")
   private boolean corrupt;
 
-  @Option(names = "--directory", description = "Where everything is put; removed afterwards.")
+  @Option(
+      names = "--directory",
+      description = "Where everything is put, and stays; else a temporary directory.")
   private Path directory = Path.of("");
 
   @Option(
@@ -110,7 +112,7 @@ public final class DemoCommand implements Callable<Integer> {
       status = new Demo(lab, out, sizes, rate, corrupt).run();
       known = status == 0 || corrupt;
     } finally {
-      Runtime.getRuntime().removeShutdownHook(stop);
+      forget(stop);
       if (keep && lab.isUp()) {
         lab.leaveRunning();
       } else {
@@ -123,6 +125,15 @@ public final class DemoCommand implements Callable<Integer> {
       }
     }
     return status;
+  }
+
+  private static void forget(Thread hook) {
+    try {
+      Runtime.getRuntime().removeShutdownHook(hook);
+    } catch (IllegalStateException e) {
+      // Interrupted: the hook is at work, and ends all by itself.
+      return;
+    }
   }
 
   private int end(Path place) throws IOException, InterruptedException {
@@ -140,8 +151,12 @@ public final class DemoCommand implements Callable<Integer> {
         .map(text -> {
           String[] parts = text.split(":", -1);
           try {
-            return new Demo.DiskSize(
-                Long.parseLong(parts[0]) << 20, parts.length > 1 ? Integer.parseInt(parts[1]) : 40);
+            long mib = Long.parseLong(parts[0]);
+            int percent = parts.length > 1 ? Integer.parseInt(parts[1]) : 40;
+            if (mib < 1 || mib > 1 << 20 || percent < 0 || percent > 100 || parts.length > 2) {
+              throw new NumberFormatException("out of range");
+            }
+            return new Demo.DiskSize(mib << 20, percent);
           } catch (NumberFormatException e) {
             throw new CommandLine.ParameterException(
                 new CommandLine(this), "--disks takes MiB:percent, not " + text, e);

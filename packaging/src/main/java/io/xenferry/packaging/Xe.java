@@ -118,6 +118,8 @@ final class Xe {
     }
     List<String> command = new ArrayList<>(Jvm.command(jvm, CLIENT));
     if (lib != null) {
+      // And without this option, which the client does not need.
+      command.remove("--enable-native-access=ALL-UNNAMED");
       // The cache was made with the client's own jar as the whole class path.
       try (var jars = Files.newDirectoryStream(Path.of(lib), "xe-shim-*.jar")) {
         for (Path jar : jars) {

@@ -89,7 +89,7 @@ final class CopyBench implements Callable<Integer> {
     }
     Path base =
         directory.isPresent()
-            ? Files.createTempDirectory(directory.get(), "bench")
+            ? Files.createTempDirectory(Files.createDirectories(directory.get()), "bench")
             : Files.createTempDirectory("xenferry-bench");
     try (TestLun lun = TestLun.create(base, size)) {
       double random = measure(lun, "random", Disks.random(base.resolve("random"), size));

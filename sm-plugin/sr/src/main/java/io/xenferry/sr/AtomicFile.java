@@ -58,6 +58,9 @@ public final class AtomicFile {
         channel.write(bytes);
       }
       channel.force(true);
+    } catch (IOException e) {
+      Files.deleteIfExists(next); // on a full file system it would only be in the way
+      throw e;
     }
     Files.move(next, path, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
     syncDirectory(path.toAbsolutePath().getParent());

@@ -143,7 +143,12 @@ final class VolumeBooks {
 
   /** Removes a VDI; a crash half way is ended later. */
   void destroy(String vdi) throws IOException {
-    put(info(vdi), VdiRecords.DESTROYING);
+    try {
+      put(info(vdi), VdiRecords.DESTROYING);
+    } catch (IOException e) {
+      // A full file system must not keep what fills it.
+      LOG.warn("SR {}: VDI {} is removed without a mark of that", sr, vdi, e);
+    }
     remove(vdi);
   }
 

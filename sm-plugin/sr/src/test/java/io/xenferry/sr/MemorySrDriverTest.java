@@ -36,4 +36,18 @@ class MemorySrDriverTest extends SrDriverContract {
     volumes.follow(step -> Optional.empty());
     assertThat(sr.scan()).isEmpty();
   }
+
+  @Test
+  void aFullFileSystemDoesNotKeepWhatFillsIt() throws Exception {
+    String vdi = sr.create(VdiInfo.request("a", MIB)).vdi();
+    driver
+        .volumes(uuid)
+        .orElseThrow()
+        .follow(step ->
+            step.equals("putRecord")
+                ? Optional.of(new BlockException(BlockException.Kind.NO_SPACE, "full"))
+                : Optional.empty());
+    sr.destroyVdi(vdi);
+    assertThat(sr.scan()).isEmpty();
+  }
 }

@@ -12,6 +12,7 @@ import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
@@ -24,6 +25,7 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.LoggerFactory;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
@@ -101,7 +103,24 @@ public final class ServerMain implements Callable<Integer> {
     if (System.getProperty("logback.configurationFile") == null) {
       System.setProperty("logback.configurationFile", "xenferry-logback.xml");
     }
-    return new CommandLine(server).execute(args);
+    return new CommandLine(server)
+        .setExecutionExceptionHandler((e, command, parsed) -> {
+          LoggerFactory.getLogger(ServerMain.class).debug("the server ends", e);
+          StringBuilder why = new StringBuilder("xenferry server: ").append(sentence(e));
+          for (Throwable cause = e.getCause(); cause != null; cause = cause.getCause()) {
+            why.append(": ").append(sentence(cause));
+          }
+          System.err.println(why);
+          return 1;
+        })
+        .execute(args);
+  }
+
+  /** The JDK's file exceptions say nothing but a path. */
+  private static String sentence(Throwable e) {
+    return e instanceof FileSystemException || e.getMessage() == null
+        ? e.getClass().getSimpleName() + " " + e.getMessage()
+        : e.getMessage();
   }
 
   @Override

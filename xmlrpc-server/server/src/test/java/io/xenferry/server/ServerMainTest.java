@@ -8,7 +8,10 @@ import io.xenferry.model.XenApiException;
 import io.xenferry.wire.Fingerprint;
 import io.xenferry.wire.Trust;
 import io.xenferry.wire.XmlRpcXenApi;
+import java.net.StandardProtocolFamily;
 import java.net.URI;
+import java.net.UnixDomainSocketAddress;
+import java.nio.channels.ServerSocketChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -50,6 +53,33 @@ class ServerMainTest {
       assertThat(Files.exists(directory.resolve("ready"))).isFalse();
     } finally {
       second.destroyForcibly().waitFor();
+    }
+  }
+
+  @Test
+  void removesNeitherAFileNorALiveSocketAtItsUnixSocketsPlace(@TempDir Path directory)
+      throws Exception {
+    Path place = Files.createTempDirectory("xf").resolve("socket");
+    Files.writeString(place, "precious");
+    Process refused = start(directory, "--unix-socket=" + place);
+    assertThat(refused.waitFor(90, TimeUnit.SECONDS)).isTrue();
+    assertThat(refused.exitValue()).isEqualTo(1);
+    assertThat(place).hasContent("precious");
+    Files.delete(place);
+    try (ServerSocketChannel other = ServerSocketChannel.open(StandardProtocolFamily.UNIX)) {
+      other.bind(UnixDomainSocketAddress.of(place));
+      Process second = start(directory, "--unix-socket=" + place);
+      assertThat(second.waitFor(90, TimeUnit.SECONDS)).isTrue();
+      assertThat(second.exitValue()).isEqualTo(1);
+    }
+    assertThat(Files.exists(place)).as("nobody listens there any more").isTrue();
+    Process third = start(directory, "--unix-socket=" + place);
+    try (XmlRpcXenApi api = connect(directory, third)) {
+      assertThat(login(api, directory)).isNotEmpty();
+    } finally {
+      third.destroyForcibly().waitFor();
+      Files.deleteIfExists(place);
+      Files.delete(place.getParent());
     }
   }
 
@@ -109,8 +139,9 @@ class ServerMainTest {
     }
   }
 
-  private static Process start(Path directory) throws Exception {
-    return new ProcessBuilder(
+  private static Process start(Path directory, String... options) throws Exception {
+    List<String> command =
+        new ArrayList<>(
             List.of(
                 Path.of(System.getProperty("java.home"), "bin", "java").toString(),
                 "--enable-native-access=ALL-UNNAMED",
@@ -119,7 +150,9 @@ class ServerMainTest {
                 System.getProperty("java.class.path"),
                 ServerMain.class.getName(),
                 "--state-dir=" + directory,
-                "--port=0"))
+                "--port=0"));
+    command.addAll(List.of(options));
+    return new ProcessBuilder(command)
         .redirectError(ProcessBuilder.Redirect.INHERIT)
         .redirectOutput(ProcessBuilder.Redirect.DISCARD)
         .start();

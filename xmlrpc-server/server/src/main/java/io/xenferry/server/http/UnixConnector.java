@@ -1,13 +1,18 @@
 package io.xenferry.server.http;
 
 import java.io.IOException;
+import java.net.BindException;
+import java.net.ConnectException;
 import java.net.StandardProtocolFamily;
 import java.net.UnixDomainSocketAddress;
 import java.nio.channels.ClosedChannelException;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
+import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
+import java.nio.file.attribute.BasicFileAttributes;
 import java.nio.file.attribute.PosixFilePermissions;
 import org.eclipse.jetty.server.ConnectionFactory;
 import org.eclipse.jetty.server.Server;
@@ -32,7 +37,7 @@ final class UnixConnector extends ServerConnector {
     if (listening != null) {
       return;
     }
-    Files.deleteIfExists(path); // a killed server leaves it behind
+    removeLeftSocket();
     ServerSocketChannel channel = ServerSocketChannel.open(StandardProtocolFamily.UNIX);
     try {
       channel.bind(UnixDomainSocketAddress.of(path));
@@ -43,6 +48,25 @@ final class UnixConnector extends ServerConnector {
     }
     addBean(channel);
     listening = channel;
+  }
+
+  /**
+   * A killed server leaves its socket behind. Nothing else is removed: neither another kind of file
+   * nor a socket on which somebody answers.
+   */
+  private void removeLeftSocket() throws IOException {
+    if (!Files.exists(path, LinkOption.NOFOLLOW_LINKS)) {
+      return;
+    }
+    if (!Files.readAttributes(path, BasicFileAttributes.class, LinkOption.NOFOLLOW_LINKS)
+        .isOther()) {
+      throw new FileAlreadyExistsException(path.toString(), null, "it is no Unix socket");
+    }
+    try (SocketChannel probe = SocketChannel.open(UnixDomainSocketAddress.of(path))) {
+      throw new BindException("somebody listens at " + probe.getRemoteAddress() + " already");
+    } catch (ConnectException nobody) {
+      Files.deleteIfExists(path);
+    }
   }
 
   @Override

@@ -127,6 +127,11 @@ public final class MigrationMessages {
 
   private Value migrateSend(Call call) throws XenApiException, InterruptedException {
     Ref<VM> vm = call.ref(0);
+    for (String format : call.textMap(7).values()) {
+      if (!format.isEmpty() && !format.equals("raw")) {
+        throw new XenApiException("INVALID_VALUE", "vdi_format_map", format);
+      }
+    }
     return Value.of(
         migrations.send(
             new Request(vm, call.textMap(1), call.textMap(3), call.textMap(4), call.textMap(5)),
