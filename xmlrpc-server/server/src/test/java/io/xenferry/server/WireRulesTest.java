@@ -161,8 +161,9 @@ class WireRulesTest {
               + "<value><array><data>".repeat(10_000),
           "x".repeat(3 << 20)
         }) {
-      if (words[0].equals("GET") && !body.isEmpty()) {
-        continue; // nobody reads it
+      boolean refusedByAddress = words[1].contains("%2f"); // by Jetty, which reads no further
+      if ((words[0].equals("GET") || refusedByAddress) && !body.isEmpty()) {
+        continue; // nobody reads it, and a reset may overtake the answer
       }
       HttpResponse<String> r =
           http.send(
