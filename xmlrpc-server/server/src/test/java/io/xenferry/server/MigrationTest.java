@@ -525,34 +525,6 @@ class MigrationTest {
   }
 
   @Test
-  void aVmThatIsShutDownWhileItMovesStaysAndTheMoveSaysSo() throws Exception {
-    Traveller t = Traveller.make("quitter", 1);
-    source.call("VM.start", t.vm, false, false);
-    Map<String, Integer> before = objects(there);
-    String task =
-        source.text(
-            "Async.VM.migrate_send",
-            t.arguments(token(), to, Map.of("bandwidth", Integer.toString(64 << 10))));
-    await()
-        .atMost(LONG)
-        .until(() -> movesOf(t).stream().anyMatch(s -> s.phase().equals("copying the disks")));
-    source.call("VM.hard_shutdown", t.vm);
-    await().atMost(LONG).until(() -> source.text("task.get_status", task).equals("failure"));
-    assertThat(TestServer.texts(source.call("task.get_error_info", task)))
-        .last()
-        .asString()
-        .contains("the VM stopped while it was being moved");
-    assertThat(source.text("VM.get_power_state", t.vm)).isEqualTo("Halted");
-    await().atMost(LONG).untilAsserted(() -> assertThat(objects(there)).isEqualTo(before));
-    assertThat(
-            Verifier.verify(
-                    t.ledger,
-                    List.of(StorageTest.image(here.directory.resolve("sr"), t.uuids.getFirst())))
-                .good())
-        .isTrue();
-  }
-
-  @Test
   void movesAgainAfterBeingCancelledAtAnyMoment() throws Exception {
     Traveller t = Traveller.make("fickle", 1);
     source.call("VM.start", t.vm, false, false);

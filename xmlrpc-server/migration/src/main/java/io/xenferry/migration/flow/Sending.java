@@ -103,7 +103,7 @@ final class Sending extends SourceStage {
             migration.move(new Switching(migration));
           }
         },
-        failure -> failed("the copy failed", failure));
+        failure -> fail("the copy failed", failure));
   }
 
   private void startGuest() {
@@ -139,7 +139,7 @@ final class Sending extends SourceStage {
         host().deadlines().memory(),
         () -> host().source().guests().sendMemory(vm, target),
         sent -> pause(vm),
-        failure -> failed("the memory could not be sent", failure));
+        failure -> fail("the memory could not be sent", failure));
   }
 
   private void pause(UUID vm) {
@@ -168,27 +168,6 @@ final class Sending extends SourceStage {
           }
         },
         failure -> fail("the guest cannot be seen", failure));
-  }
-
-  /** Whoever stops a VM that moves is told so, and not what its disks or memory ran into. */
-  private void failed(String what, Throwable failure) {
-    if (!migration.plan().running()) {
-      fail(what, failure);
-      return;
-    }
-    migration.step(
-        this,
-        "looking after the guest",
-        host().deadlines().step(),
-        () -> host().source().guests().observe(migration.plan().vm()),
-        seen -> {
-          if (seen == GuestState.GONE || seen == GuestState.SHUTDOWN) {
-            migration.backToOwned(migration.failure("the VM stopped while it was being moved"));
-          } else {
-            fail(what, failure);
-          }
-        },
-        unseen -> fail(what, failure));
   }
 
   @Override
