@@ -59,14 +59,17 @@ final class Clients {
       any.crash("between records");
     }
     SimGuest guest = any.guests.get(world.vm);
-    if (guest != null && world.chance(world.faults.guestDeath())) {
-      world.trace(any.name + ": the guest's process dies");
-      any.guests.remove(world.vm);
-      if (guest.state == GuestState.INCOMING) {
+    if (guest != null && !guest.state.ended() && world.chance(world.faults.guestDeath())) {
+      boolean byItself = guest.state == GuestState.RUNNING && world.random.nextBoolean();
+      if (byItself) {
+        world.count("guests shut down");
+        world.memoryLost = true;
+      } else if (guest.state == GuestState.INCOMING) {
         world.count("receiving processes died");
       } else {
         world.guestDied();
       }
+      any.guestEnds(byItself ? GuestState.SHUTDOWN : GuestState.GONE);
     }
     if (world.chance(world.faults.blockLoss() * 3) && !any.exports.isEmpty()) {
       world.count("targets killed");

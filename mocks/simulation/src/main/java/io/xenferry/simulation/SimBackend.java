@@ -116,6 +116,10 @@ final class SimBackend implements BlockBackend {
 
   private CompletableFuture<Void> act(Runnable effect) {
     if (!remote) {
+      if (!usable.getAsBoolean()) {
+        return CompletableFuture.failedFuture(
+            new BlockException(BlockException.Kind.LOST, "nobody offers the disk any more"));
+      }
       effect.run();
       return CompletableFuture.completedFuture(null);
     }

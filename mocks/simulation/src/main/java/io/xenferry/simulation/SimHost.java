@@ -22,6 +22,7 @@ import java.util.Map;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
 import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
@@ -55,6 +56,12 @@ final class SimHost {
 
   /** Does not come back by itself. */
   boolean heldDown;
+
+  /** Who waits for the end of the guest. */
+  private List<CompletableFuture<GuestState>> watchers = new ArrayList<>();
+
+  /** How long its hypervisor takes to say what the guest is doing. */
+  Duration observing = Duration.ZERO;
 
   /** Its SR has no room. */
   boolean full;
@@ -221,8 +228,74 @@ final class SimHost {
     }
   }
 
+  CompletableFuture<GuestState> guestEnd() {
+    CompletableFuture<GuestState> end = new CompletableFuture<>();
+    SimGuest guest = guests.get(world.vm);
+    if (guest == null || guest.state.ended()) {
+      tellEnd(List.of(end), guest == null ? GuestState.GONE : guest.state);
+    } else {
+      watchers.add(end);
+    }
+    return end;
+  }
+
+  /** The guest shuts down by itself, or its process dies: no command of ours. */
+  void guestEnds(GuestState how) {
+    SimGuest guest = java.util.Objects.requireNonNull(guests.get(world.vm));
+    world.trace(name + ": the guest, " + guest.state + ", ends by itself: " + how);
+    if (how == GuestState.SHUTDOWN) {
+      guest.state = how;
+    } else {
+      guests.remove(world.vm);
+    }
+    List<CompletableFuture<GuestState>> told = watchers;
+    watchers = new ArrayList<>();
+    tellEnd(told, how);
+    expectMoveToEnd();
+  }
+
+  private void tellEnd(List<CompletableFuture<GuestState>> told, GuestState how) {
+    world.scheduler.schedule(
+        world.latency(10), () -> told.forEach(watcher -> watcher.complete(how)));
+  }
+
+  /** A move from here ends soon after its guest, if the server lives. */
+  private void expectMoveToEnd() {
+    SimulatedScheduler.Process mine = process;
+    List<MigrationId> moves = new ArrayList<>();
+    ledgerDisk.rows().stream()
+        .filter(SimHost::undecided)
+        .forEach(row -> moves.add(row.migration()));
+    world.scheduler.schedule(
+        Duration.ofSeconds(1),
+        () ->
+            world.check(
+                mine == null
+                    || !mine.alive()
+                    || ledgerDisk.rows().stream()
+                        .noneMatch(row -> moves.contains(row.migration()) && undecided(row)),
+                "a move ends when its guest does",
+                name));
+  }
+
+  private static boolean undecided(LedgerRow row) {
+    return row.state() == State.SENDING || row.state() == State.SWITCHING;
+  }
+
+  /** What records of VMs follow: a guest that has shut down is ended, once it is surely ours. */
+  private void reap() {
+    SimGuest guest = guests.get(world.vm);
+    if (guest != null
+        && guest.state == GuestState.SHUTDOWN
+        && ledgerDisk.rows().stream().allMatch(row -> row.ended() || row.state() == State.OWNED)) {
+      guests.remove(world.vm);
+      world.trace(name + ": the guest that has shut down is ended");
+    }
+  }
+
   private void losePower() {
     boot++;
+    watchers.clear();
     if (guests.remove(world.vm) != null) {
       world.memoryLost = true;
     }
@@ -247,6 +320,7 @@ final class SimHost {
         }
       }
       sweep(reading.journal());
+      reap();
     }
     mine.schedule(Duration.ofMillis(700), () -> watchdog(mine));
   }

@@ -3,10 +3,12 @@ package io.xenferry.simulation;
 import io.xenferry.block.BlockBackend;
 import io.xenferry.block.Range;
 import io.xenferry.copy.SourceDisk;
+import java.io.IOException;
 import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
+import java.util.function.BooleanSupplier;
 
 /** A guest's disk as the hypervisor offers it to the copy engine: a dirty bitmap per copy. */
 final class SimSource implements SourceDisk {
@@ -15,10 +17,16 @@ final class SimSource implements SourceDisk {
   private final BlockBackend content;
   private final BitSet tracker = new BitSet();
 
-  SimSource(String name, SimDisk disk, World world) {
+  private final BooleanSupplier offered;
+
+  /**
+   * @param offered whether who offers the disk is still there
+   */
+  SimSource(String name, SimDisk disk, World world, BooleanSupplier offered) {
     this.name = name;
     this.disk = disk;
-    this.content = new SimBackend(name, disk, world, false, () -> true);
+    this.offered = offered;
+    this.content = new SimBackend(name, disk, world, false, offered);
     for (int i = 0; i < disk.blocks.length; i++) {
       if (disk.blocks[i] != 0) {
         tracker.set(i);
@@ -39,6 +47,9 @@ final class SimSource implements SourceDisk {
 
   @Override
   public CompletableFuture<Pass> beginPass() {
+    if (!offered.getAsBoolean()) {
+      return CompletableFuture.failedFuture(new IOException("the guest's process is gone"));
+    }
     BitSet dirty = (BitSet) tracker.clone();
     tracker.clear();
     List<Range> ranges = new ArrayList<>();

@@ -23,6 +23,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
+import java.util.function.BooleanSupplier;
 
 /** The source's effects, with the product's own copy engine. */
 final class SimSourcePorts extends SimPorts implements SourcePorts {
@@ -59,6 +60,12 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
 
     @Override
     public CompletableFuture<GuestState> observe(UUID vm) {
+      CompletableFuture<Void> asked = new CompletableFuture<>();
+      world.scheduler.schedule(host.observing, () -> asked.complete(null));
+      return asked.thenCompose(done -> look(vm));
+    }
+
+    private CompletableFuture<GuestState> look(UUID vm) {
       return effect(
           "observed the guest",
           () -> {
@@ -71,6 +78,11 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
             }
             return guest == null ? GuestState.GONE : guest.state;
           });
+    }
+
+    @Override
+    public CompletableFuture<GuestState> ended(UUID vm) {
+      return host.guestEnd();
     }
 
     @Override
@@ -94,7 +106,9 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
           "the hypervisor paused the guest",
           () -> {
             SimGuest guest = host.guests.get(vm);
-            require(guest != null && guest.sending, "pause: not sending");
+            require(
+                guest != null && guest.sending && guest.state == GuestState.RUNNING,
+                "pause: not sending");
             java.util.Objects.requireNonNull(guest).state = GuestState.PRE_SWITCHOVER;
           });
     }
@@ -160,7 +174,7 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
           "resume",
           () -> {
             SimGuest guest = host.guests.get(vm);
-            require(guest != null, "resume: no guest");
+            require(guest != null && !guest.state.ended(), "resume: no guest");
             world.run(host, java.util.Objects.requireNonNull(guest));
           });
     }
@@ -200,7 +214,7 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
               SimHost.Vdi source = host.vdis.get(disk.vdi());
               require(source != null, "no such disk");
               SimDisk content = java.util.Objects.requireNonNull(source).disk;
-              SimSource watched = new SimSource(disk.device(), content, world);
+              SimSource watched = new SimSource(disk.device(), content, world, process(plan));
               plans.add(
                   new DiskPlan(
                       watched,
@@ -212,6 +226,12 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
             return new EngineCopyJob(
                 engine, plan.disks(), plans, OPTIONS, process, new CopyListener() {});
           });
+    }
+
+    /** A running guest's process is what offers its disks. */
+    private BooleanSupplier process(Plan plan) {
+      SimGuest guest = host.guests.get(plan.vm());
+      return () -> !plan.running() || host.guests.get(plan.vm()) == guest;
     }
 
     private CompletableFuture<Destination> open(DiskTarget target) {

@@ -175,6 +175,7 @@ public final class Simulation {
         () ->
             world.hosts.stream().allMatch(host -> host.serverUp() && host.allEnded())
                 && world.scheduler.nanoTime() > FAULTY.plusSeconds(22).toNanos());
+    drive(world, Duration.ofSeconds(2), () -> false);
     for (SimHost host : world.hosts) {
       host.ledgerDisk.rows().stream()
           .filter(row -> !row.ended())

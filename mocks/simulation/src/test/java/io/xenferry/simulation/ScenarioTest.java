@@ -24,6 +24,8 @@ import java.util.concurrent.CompletionException;
 import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /** Single stories in the simulated world, without chance faults. */
 class ScenarioTest {
@@ -134,6 +136,63 @@ class ScenarioTest {
     run(Duration.ofSeconds(30));
     assertThat(destination.shows(world.vm)).isTrue();
     assertThat(source.allEnded()).isTrue();
+  }
+
+  @ParameterizedTest
+  @EnumSource(
+      value = GuestState.class,
+      names = {"SHUTDOWN", "GONE"})
+  void aMoveWhoseGuestEndsByItselfSaysSoAndLeavesNothing(GuestState how) {
+    AtomicReference<CompletableFuture<MigrationStatus>> outcome = new AtomicReference<>();
+    server(source)
+        .start(request(List.of("sr", "sr")))
+        .thenAccept(started -> outcome.set(started.outcome()));
+    reach("copying the disks");
+    world.memoryLost = true;
+    source.guestEnds(how);
+    Simulation.drive(world, Duration.ofSeconds(1), () -> outcome.get().isDone());
+    assertThat(failure(outcome.get()).getMessage())
+        .contains("while it was being moved")
+        .contains(how == GuestState.SHUTDOWN ? "shut down" : "stopped");
+    run(Duration.ofSeconds(5));
+    assertThat(source.allEnded()).isTrue();
+    assertThat(destination.allEnded()).isTrue();
+    assertThat(guest(source)).isEqualTo(GuestState.GONE);
+    assertThat(source.shows(world.vm)).isTrue();
+    assertThat(source.leftovers()).isEmpty();
+    assertThat(destination.leftovers()).isEmpty();
+  }
+
+  @Test
+  void aCancelDoesNotWaitForALookAfterTheGuest() {
+    AtomicReference<CompletableFuture<MigrationStatus>> outcome = new AtomicReference<>();
+    server(source)
+        .start(request(List.of("sr", "sr")))
+        .thenAccept(started -> outcome.set(started.outcome()));
+    reach("sending the memory");
+    // The memory cannot be sent, and the hypervisor does not say what the guest is doing.
+    destination.guests.clear();
+    source.observing = Duration.ofHours(1);
+    run(Duration.ofMillis(100));
+    assertThat(state(source)).isEqualTo(State.SENDING);
+    source.observing = Duration.ZERO;
+    server(source).cancel(id(source), Role.SOURCE);
+    run(Duration.ofSeconds(5));
+    assertThat(failure(outcome.get()).code()).isEqualTo("TASK_CANCELLED");
+    assertThat(source.allEnded()).as("nothing waits for the answer").isTrue();
+    assertThat(destination.allEnded()).isTrue();
+    assertThat(guest(source)).isEqualTo(GuestState.RUNNING);
+    run(Duration.ofHours(2));
+    assertThat(state(source)).as("the late answer changes nothing").isEqualTo(State.OWNED);
+    assertThat(guest(source)).isEqualTo(GuestState.RUNNING);
+  }
+
+  private void reach(String phase) {
+    Simulation.drive(
+        world,
+        Duration.ofSeconds(30),
+        () -> server(source).statuses().stream().anyMatch(status -> status.phase().equals(phase)));
+    assertThat(server(source).statuses()).extracting(MigrationStatus::phase).contains(phase);
   }
 
   @Test
@@ -345,7 +404,7 @@ class ScenarioTest {
     assertThat(failure(checked(again)).code()).isEqualTo("VM_MIGRATE_FAILED");
   }
 
-  private static MigrationException failure(CompletableFuture<Void> future) {
+  private static MigrationException failure(CompletableFuture<?> future) {
     Throwable cause = future.exceptionNow();
     while (cause instanceof CompletionException && cause.getCause() != null) {
       cause = cause.getCause();

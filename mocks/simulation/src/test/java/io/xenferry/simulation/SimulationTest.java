@@ -45,7 +45,8 @@ class SimulationTest {
             "effects refused",
             "effects with no answer",
             "starts refused by the gate",
-            "guest processes died");
+            "guest processes died",
+            "guests shut down");
   }
 
   @Test

@@ -8,8 +8,10 @@ import io.xenferry.iscsi.target.TargetService;
 import io.xenferry.iscsi.tgt.TgtTargetService;
 import io.xenferry.migration.gate.Gate;
 import io.xenferry.migration.ledger.Ledger;
+import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.ledger.SqliteLedger;
 import io.xenferry.migration.state.SecureRandomness;
+import io.xenferry.migration.state.State;
 import io.xenferry.model.Host;
 import io.xenferry.model.Ref;
 import io.xenferry.model.XenApiException;
@@ -111,7 +113,7 @@ final class Toolstack implements AutoCloseable {
             storage,
             admission,
             host,
-            vm -> !ledger.unended(vm).isEmpty());
+            vm -> ledger.unended(vm).stream().anyMatch(row -> !settledHere(row)));
     migrations =
         new MigrationService(
             new MigrationService.Parts(
@@ -139,6 +141,11 @@ final class Toolstack implements AutoCloseable {
     new VmCloneMessages(copies, admission).register(registry);
     migrations.register(registry);
     new DeviceGuard(gate).register(registry);
+  }
+
+  /** Whether the guest is this host's for good: the other host is only still to be told. */
+  private static boolean settledHere(LedgerRow row) {
+    return row.cleaned() && (row.state() == State.OWNED || row.state() == State.RUNNING);
   }
 
   private static TargetService targets(

@@ -23,6 +23,8 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /** Two servers on loopback, simulated guests, disks over iSCSI. */
 class MigrationTest {
@@ -522,6 +524,95 @@ class MigrationTest {
         .atMost(LONG)
         .until(() -> destination.text("VM.get_power_state", moved).equals("Running"));
     destination.call("VM.hard_shutdown", moved);
+  }
+
+  /** How a guest may end that nobody asks the move about. */
+  private enum End {
+    HARD_SHUTDOWN("stopped while it was being moved") {
+      @Override
+      void of(Traveller t) throws Exception {
+        source.call("VM.hard_shutdown", t.vm);
+      }
+    },
+    CLEAN_SHUTDOWN("while it was being moved") {
+      @Override
+      void of(Traveller t) throws Exception {
+        source.call("VM.clean_shutdown", t.vm);
+      }
+    },
+    CRASH("stopped while it was being moved") {
+      @Override
+      void of(Traveller t) throws Exception {
+        Path pid = here.directory.resolve("guests").resolve(t.uuid).resolve("pid");
+        ProcessHandle.of(Long.parseLong(Files.readString(pid).strip()))
+            .orElseThrow()
+            .destroyForcibly();
+      }
+    };
+
+    private final String sentence;
+
+    End(String sentence) {
+      this.sentence = sentence;
+    }
+
+    abstract void of(Traveller t) throws Exception;
+  }
+
+  /** Slow enough that much can happen before the disks are copied. */
+  private static String beginToMove(Traveller t, long bytesPerSecond) throws Exception {
+    String task =
+        source.text(
+            "Async.VM.migrate_send",
+            t.arguments(token(), to, Map.of("bandwidth", Long.toString(bytesPerSecond))));
+    await()
+        .atMost(LONG)
+        .until(() -> movesOf(t).stream().anyMatch(s -> s.phase().equals("copying the disks")));
+    return task;
+  }
+
+  @ParameterizedTest
+  @EnumSource(End.class)
+  void aVmThatEndsWhileItMovesStaysHaltedAndTheMoveSaysSo(End end) throws Exception {
+    Traveller t = Traveller.make("quitter-" + end, 1);
+    source.call("VM.start", t.vm, false, false);
+    Map<String, Integer> before = objects(there);
+    String task = beginToMove(t, 64 << 10);
+    end.of(t);
+    await().atMost(LONG).until(() -> source.text("task.get_status", task).equals("failure"));
+    List<String> error = TestServer.texts(source.call("task.get_error_info", task));
+    assertThat(error).first().isEqualTo("VM_MIGRATE_FAILED");
+    assertThat(error).last().asString().contains(end.sentence);
+    await()
+        .atMost(LONG)
+        .untilAsserted(
+            () -> assertThat(source.text("VM.get_power_state", t.vm)).isEqualTo("Halted"));
+    await()
+        .atMost(LONG)
+        .untilAsserted(() -> {
+          assertThat(movesOf(t)).allMatch(MigrationStatus::ended);
+          assertThat(objects(there)).isEqualTo(before);
+        });
+    Verdict verdict =
+        Verifier.verify(
+            t.ledger, List.of(StorageTest.image(here.directory.resolve("sr"), t.uuids.getFirst())));
+    assertThat(verdict.examples()).isEmpty();
+    source.call("VM.start", t.vm, false, false);
+    source.call("VM.hard_shutdown", t.vm);
+  }
+
+  @Test
+  void aVmThatIsResetWhileItMovesGoesOnMoving() throws Exception {
+    Traveller t = Traveller.make("restless", 1);
+    source.call("VM.start", t.vm, false, false);
+    String task = beginToMove(t, 2 << 20);
+    source.call("VM.hard_reboot", t.vm);
+    await().atMost(LONG).until(() -> source.text("task.get_status", task).equals("success"));
+    String moved = destination.text("VM.get_by_uuid", t.uuid);
+    assertThat(destination.text("VM.get_power_state", moved)).isEqualTo("Running");
+    List<Path> images = t.arrived();
+    destination.call("VM.hard_shutdown", moved);
+    assertThat(Verifier.verify(t.ledger, images).examples()).isEmpty();
   }
 
   @Test

@@ -6,19 +6,17 @@ import io.xenferry.migration.ports.CopyJob;
 import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.ports.MemoryTarget;
 import io.xenferry.migration.state.State;
-import java.time.Duration;
 import java.util.List;
 import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
 
 /**
  * SENDING: opens at the destination, copies the disks until they converge, then sends the memory
  * until the hypervisor may pause the guest. The guest runs; any failure just leaves it running.
  */
 final class Sending extends SourceStage {
-  /** A copy ends when it converges, fails or is cancelled; how long that takes nobody knows. */
-  private static final Duration UNBOUNDED = Duration.ofDays(3650);
-
   private boolean opened;
+  private CompletableFuture<GuestState> guestEnded = new CompletableFuture<>();
 
   Sending(SourceMigration migration) {
     super(migration, State.SENDING);
@@ -32,6 +30,9 @@ final class Sending extends SourceStage {
       return;
     }
     migration.phase("opening at the destination");
+    if (migration.plan().running()) {
+      guestEnded = migration.watchGuest(this);
+    }
     migration.after(
         this,
         host().deadlines().open(),
@@ -81,7 +82,7 @@ final class Sending extends SourceStage {
         host().deadlines().step(),
         () -> host().source().copies().start(migration.id(), migration.plan(), answer.targets()),
         this::copying,
-        failure -> fail("cannot write to the destination", failure),
+        failure -> migration.failed(this, "cannot write to the destination", failure),
         CopyJob::close);
     return true;
   }
@@ -94,7 +95,7 @@ final class Sending extends SourceStage {
     migration.hear(
         this,
         "copying the disks",
-        UNBOUNDED,
+        SourceMigration.UNBOUNDED,
         job::converged,
         done -> {
           if (migration.plan().running()) {
@@ -103,7 +104,7 @@ final class Sending extends SourceStage {
             migration.move(new Switching(migration));
           }
         },
-        failure -> fail("the copy failed", failure));
+        failure -> migration.failed(this, "the copy failed", failure));
   }
 
   private void startGuest() {
@@ -139,7 +140,7 @@ final class Sending extends SourceStage {
         host().deadlines().memory(),
         () -> host().source().guests().sendMemory(vm, target),
         sent -> pause(vm),
-        failure -> fail("the memory could not be sent", failure));
+        failure -> migration.failed(this, "the memory could not be sent", failure));
   }
 
   private void pause(UUID vm) {
@@ -149,7 +150,7 @@ final class Sending extends SourceStage {
         host().deadlines().pause(),
         () -> host().source().guests().pause(vm),
         paused -> observe(vm),
-        failure -> fail("the hypervisor did not pause the guest", failure));
+        failure -> migration.failed(this, "the hypervisor did not pause the guest", failure));
   }
 
   private void observe(UUID vm) {
@@ -168,6 +169,11 @@ final class Sending extends SourceStage {
           }
         },
         failure -> fail("the guest cannot be seen", failure));
+  }
+
+  @Override
+  void leave() {
+    guestEnded.cancel(false);
   }
 
   @Override

@@ -4,6 +4,7 @@ import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.peer.PeerAnswer;
 import io.xenferry.migration.peer.PeerMessage;
 import io.xenferry.migration.ports.CopyJob;
+import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.ports.MemoryProgress;
 import io.xenferry.migration.state.DiskProgress;
 import io.xenferry.migration.state.MigrationException;
@@ -14,11 +15,18 @@ import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** The source's side of one migration. */
 public final class SourceMigration extends Migration {
   /** Of the whole, by then; {@link Switching} goes on from there. */
   private static final double BEFORE_THE_SWITCH = 0.95;
+
+  /** How long a copy takes, and a guest lives, nobody knows. */
+  static final Duration UNBOUNDED = Duration.ofDays(3650);
+
+  private static final Logger LOG = LoggerFactory.getLogger(SourceMigration.class);
 
   private final CompletableFuture<MigrationStatus> outcome = new CompletableFuture<>();
   private @Nullable CopyJob job;
@@ -95,6 +103,47 @@ public final class SourceMigration extends Migration {
   void backToOwned(MigrationException cause) {
     failure = cause;
     move(new Owned(this), row -> row.withOutcome(String.valueOf(cause.getMessage())));
+  }
+
+  /** A guest that ends has nothing left to be moved: whoever ended it, that is why. */
+  CompletableFuture<GuestState> watchGuest(Stage owner) {
+    CompletableFuture<GuestState> ended = host().source().guests().ended(plan().vm());
+    hear(
+        owner,
+        "the guest's end",
+        UNBOUNDED,
+        () -> ended,
+        seen -> backToOwned(stopped(seen)),
+        // The stage has means of its own to notice; the sentence is then less exact.
+        failure -> LOG.warn("{}: the guest is not watched", row(), failure));
+    return ended;
+  }
+
+  /**
+   * Something failed while the guest should have been running: says that the guest had ended, if
+   * so. It is asked without being waited for by a clean-up, and its answer counts only while the
+   * stage lasts: a cancel may come meanwhile.
+   */
+  void failed(Stage owner, String what, Throwable cause) {
+    if (!plan().running()) {
+      backToOwned(failure(what, cause));
+      return;
+    }
+    hear(
+        owner,
+        "looking after the guest",
+        host().deadlines().step(),
+        () -> host().source().guests().observe(plan().vm()),
+        seen -> backToOwned(seen.ended() ? stopped(seen) : failure(what, cause)),
+        unseen -> backToOwned(failure(what, cause)));
+  }
+
+  private MigrationException stopped(GuestState seen) {
+    return failure(
+        seen == GuestState.SHUTDOWN
+            ? "the VM shut down while it was being moved; it stays at the source, halted"
+            : "the VM stopped while it was being moved, by a forced shutdown or a crash; it stays"
+                + " at the source, halted");
   }
 
   void guestPaused() {

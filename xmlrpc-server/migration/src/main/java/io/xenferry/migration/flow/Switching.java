@@ -9,12 +9,15 @@ import io.xenferry.migration.state.State;
 import java.util.List;
 import java.util.Objects;
 import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
 
 /**
  * SWITCHING: the guest is paused; the last blocks, the fence, the rest of the memory, READY. The
  * source may still take the guest back alone, and does when the deadline passes.
  */
 final class Switching extends SourceStage {
+
+  private CompletableFuture<GuestState> guestEnded = new CompletableFuture<>();
 
   Switching(SourceMigration migration) {
     super(migration, State.SWITCHING);
@@ -28,6 +31,9 @@ final class Switching extends SourceStage {
       return;
     }
     migration.progress(0.95);
+    if (migration.plan().running()) {
+      guestEnded = migration.watchGuest(this);
+    }
     migration.heartbeat(this);
     migration.after(
         this,
@@ -48,7 +54,7 @@ final class Switching extends SourceStage {
         host().deadlines().switchOver(),
         job::drain,
         this::closeExports,
-        failure -> fail("the last blocks could not be written", failure));
+        failure -> migration.failed(this, "the last blocks could not be written", failure));
   }
 
   private void closeExports(List<CopyJob.Digest> digests) {
@@ -89,7 +95,7 @@ final class Switching extends SourceStage {
         host().deadlines().switchOver(),
         () -> host().source().guests().finishMemory(migration.plan().vm()),
         done -> prepare(),
-        failure -> fail("the rest of the memory could not be sent", failure));
+        failure -> migration.failed(this, "the rest of the memory could not be sent", failure));
   }
 
   private void prepare() {
@@ -133,6 +139,11 @@ final class Switching extends SourceStage {
           }
         },
         failure -> fail("the guest cannot be seen", failure));
+  }
+
+  @Override
+  void leave() {
+    guestEnded.cancel(false);
   }
 
   @Override

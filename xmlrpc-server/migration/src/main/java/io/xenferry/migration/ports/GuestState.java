@@ -18,6 +18,11 @@ public enum GuestState {
   /** There is no process. */
   GONE;
 
+  /** Whether it runs no more, and will not by itself. */
+  public boolean ended() {
+    return this == SHUTDOWN || this == GONE;
+  }
+
   /** Whether nothing but a resume by this server could make it run. */
   public boolean safelyPaused() {
     return this == PAUSED || this == SENT || this == RECEIVED;

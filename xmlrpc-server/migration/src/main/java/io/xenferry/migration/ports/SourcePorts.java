@@ -28,6 +28,12 @@ public interface SourcePorts {
     CompletableFuture<GuestState> observe(UUID vm);
 
     /**
+     * Completes with SHUTDOWN or GONE once the guest has ended, by whoever's doing, also when that
+     * was before the call; a guest that is reset goes on. Who no longer waits cancels it.
+     */
+    CompletableFuture<GuestState> ended(UUID vm);
+
+    /**
      * Starts sending the memory, and completes when what is left fits the downtime. The guest runs
      * on: the hypervisor must not pause it before {@link #pause}.
      */

@@ -123,7 +123,13 @@ public final class MigrationService implements AutoCloseable {
     MoveAnswers answers = new MoveAnswers(parts.database(), host);
     tasks =
         new MoveTasks(
-            parts.database(), ledger, coordinator, parts.admission(), parts.tasks(), answers);
+            parts.database(),
+            ledger,
+            coordinator,
+            parts.admission(),
+            parts.tasks(),
+            answers,
+            parts.lifecycle()::stayed);
     migrations =
         new Migrations(parts.database(), coordinator, parts.admission(), answers, tasks, port);
     peerRoutes = new PeerRoutes(coordinator.endpoint(), id -> incoming(parts, id));

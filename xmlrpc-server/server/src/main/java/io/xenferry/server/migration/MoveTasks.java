@@ -21,6 +21,7 @@ import io.xenferry.wire.Dialect;
 import io.xenferry.wire.XmlRpcCodec;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
+import java.util.function.Consumer;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -41,21 +42,27 @@ final class MoveTasks {
   private final VmAdmission admission;
   private final Tasks tasks;
   private final MoveAnswers answers;
+  private final Consumer<Ref<VM>> stayed;
   private final XmlRpcCodec codec = new XmlRpcCodec(Dialect.XENAPI);
 
+  /**
+   * @param stayed is told of a VM whose move has come to nothing, before its task ends
+   */
   MoveTasks(
       ObjectDatabase database,
       Ledger ledger,
       Coordinator coordinator,
       VmAdmission admission,
       Tasks tasks,
-      MoveAnswers answers) {
+      MoveAnswers answers,
+      Consumer<Ref<VM>> stayed) {
     this.database = database;
     this.ledger = ledger;
     this.coordinator = coordinator;
     this.admission = admission;
     this.tasks = tasks;
     this.answers = answers;
+    this.stayed = stayed;
   }
 
   /** Before the move begins: its task says which one it is. */
@@ -72,6 +79,7 @@ final class MoveTasks {
     try {
       answers.await(started.outcome(), vm);
     } catch (XenApiException e) {
+      stayed.accept(vm);
       task.throwIfCancelled();
       throw e;
     } finally {
@@ -144,6 +152,9 @@ final class MoveTasks {
             "finish task " + task.ref(),
             () -> {
               close(listener);
+              if (failure != null && !vm.isNull()) {
+                stayed.accept(vm);
+              }
               shown.ifPresent(VmAdmission.InProgress::close);
               finish(task, row, vm, Optional.ofNullable(failure));
             }));

@@ -18,9 +18,13 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** The guests of this host, as the source of a migration moves them. */
 final class SourceGuests implements SourcePorts.Guests {
+  private static final Logger log = LoggerFactory.getLogger(SourceGuests.class);
+
   /** The coordinator's own deadlines are shorter or equal; this only ends forgotten threads. */
   private static final Duration DEADLINE = Duration.ofHours(3);
 
@@ -47,6 +51,42 @@ final class SourceGuests implements SourcePorts.Guests {
   @Override
   public CompletableFuture<GuestState> observe(UUID vm) {
     return Effects.call("observe " + vm, () -> guests.observe(vm));
+  }
+
+  @Override
+  public CompletableFuture<GuestState> ended(UUID vm) {
+    CompletableFuture<GuestState> ended = new CompletableFuture<>();
+    Effects.run("watch " + vm, () -> watch(vm, ended))
+        .exceptionally(failure -> {
+          ended.completeExceptionally(failure);
+          return null;
+        });
+    return ended;
+  }
+
+  private void watch(UUID vm, CompletableFuture<GuestState> ended) throws Exception {
+    Optional<Guest> found = guests.find(vm);
+    if (found.isEmpty()) {
+      ended.complete(GuestState.GONE);
+      return;
+    }
+    AutoCloseable watch = found.get().onChange(state -> tell(ended, state));
+    ended.whenComplete((state, failure) -> {
+      try {
+        watch.close();
+      } catch (Exception e) {
+        log.warn("the guest of VM {} is watched for nobody", vm, e);
+      }
+    });
+    // It may have ended before anybody listened.
+    tell(ended, found.get().state());
+  }
+
+  private static void tell(CompletableFuture<GuestState> ended, Guest.State state) {
+    GuestState seen = GuestState.valueOf(state.name());
+    if (seen.ended()) {
+      ended.complete(seen);
+    }
   }
 
   /** Known from here on: whoever cancels later cancels this one, however late its thread runs. */

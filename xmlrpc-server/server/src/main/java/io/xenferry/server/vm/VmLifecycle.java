@@ -200,19 +200,44 @@ public final class VmLifecycle {
         case PAUSED, PRE_SWITCHOVER, SENT, RECEIVED ->
             recordIfOther(vm, recorded, VmPowerState.PAUSED);
         case INCOMING -> log.info("the guest of {} still waits for a memory stream", vm);
-        case SHUTDOWN, GONE -> {
-          if (guest.isPresent()) {
-            guest.get().destroy();
-          }
-          if (recorded == VmPowerState.RUNNING || recorded == VmPowerState.PAUSED) {
-            halted(vm);
-          }
-        }
+        case SHUTDOWN, GONE -> recordEnded(vm, guest);
       }
     } catch (XenApiException | HypervisorException e) {
       log.warn("the record of {} could not be brought up to date", vm, e);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
+    }
+  }
+
+  /**
+   * A move has come to nothing and the VM is this host's: records it as halted if its guest ended
+   * meanwhile. Its migration may still be telling the destination.
+   */
+  public void stayed(Ref<VM> vm) {
+    try {
+      if (database.snapshot().row("VM", vm.opaque()).isEmpty()) {
+        return;
+      }
+      Optional<Guest> guest = hypervisor.find(uuid(vm));
+      Guest.State state = guest.isPresent() ? guest.get().state() : Guest.State.GONE;
+      if (state == Guest.State.GONE || state == Guest.State.SHUTDOWN) {
+        recordEnded(vm, guest);
+      }
+    } catch (XenApiException | HypervisorException e) {
+      log.warn("whether the guest of {} still runs is not known", vm, e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  private void recordEnded(Ref<VM> vm, Optional<Guest> guest)
+      throws XenApiException, HypervisorException, InterruptedException {
+    if (guest.isPresent()) {
+      guest.get().destroy();
+    }
+    VmPowerState recorded = database.snapshot().get(vm, VM.POWER_STATE);
+    if (recorded == VmPowerState.RUNNING || recorded == VmPowerState.PAUSED) {
+      halted(vm);
     }
   }
 

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.xenferry.copy.SourceDisk;
+import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.ports.MemoryTarget;
 import io.xenferry.migration.ports.RefusedException;
 import io.xenferry.migration.state.MigrationId;
@@ -127,6 +128,31 @@ class SourceGuestsTest {
     assertRefused(second);
   }
 
+  @Test
+  void theEndOfAGuestIsHeardOnceItHasOne() throws Exception {
+    CompletableFuture<GuestState> ended = guests.ended(VM);
+    guest.awaitListener();
+    guest.tell(Guest.State.PAUSED);
+    assertThat(ended).isNotDone();
+    guest.tell(Guest.State.SHUTDOWN);
+    assertThat(ended.get(30, TimeUnit.SECONDS)).isEqualTo(GuestState.SHUTDOWN);
+    assertThat(guest.listeners).isEmpty();
+  }
+
+  @Test
+  void aGuestThatEndedBeforeAnybodyListenedIsKnownToHave() throws Exception {
+    guest.state = Guest.State.GONE;
+    assertThat(guests.ended(VM).get(30, TimeUnit.SECONDS)).isEqualTo(GuestState.GONE);
+  }
+
+  @Test
+  void whoNoLongerWaitsForTheEndIsForgotten() {
+    CompletableFuture<GuestState> ended = guests.ended(VM);
+    guest.awaitListener();
+    ended.cancel(false);
+    assertThat(guest.listeners).isEmpty();
+  }
+
   /** Finds its one guest, after a while for threads of a certain name. */
   private static final class SlowHypervisor implements Hypervisor {
     private final Guest guest;
@@ -186,7 +212,20 @@ class SourceGuestsTest {
   /** Runs, for ever, and notes what it is told to do. */
   private static final class RecordingGuest implements Guest {
     final List<String> commands = new CopyOnWriteArrayList<>();
+    final List<Consumer<State>> listeners = new CopyOnWriteArrayList<>();
     volatile CountDownLatch holdPause = new CountDownLatch(0);
+    volatile State state = State.RUNNING;
+
+    void awaitListener() {
+      org.awaitility.Awaitility.await()
+          .atMost(Duration.ofSeconds(30))
+          .until(() -> !listeners.isEmpty());
+    }
+
+    void tell(State now) {
+      state = now;
+      listeners.forEach(listener -> listener.accept(now));
+    }
 
     void awaitCommand(String command) {
       org.awaitility.Awaitility.await()
@@ -201,7 +240,7 @@ class SourceGuestsTest {
 
     @Override
     public State state() {
-      return State.RUNNING;
+      return state;
     }
 
     @Override
@@ -287,7 +326,8 @@ class SourceGuestsTest {
 
     @Override
     public AutoCloseable onChange(Consumer<State> listener) {
-      throw new UnsupportedOperationException();
+      listeners.add(listener);
+      return () -> listeners.remove(listener);
     }
   }
 }
