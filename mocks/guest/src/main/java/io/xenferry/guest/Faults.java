@@ -11,6 +11,8 @@ import java.util.stream.Collectors;
  * refuse-activate   an incoming guest refuses to open its disks for writing
  * refuse-cont       cont is refused
  * hang-qmp=COMMAND  the command is never answered, nor any after it
+ * refuse-unplug     the guest answers that it does not let a device go
+ * ignore-unplug     the guest does not answer when it is to let a device go
  * stall-memory      the memory stream stops after its first pass
  * die=POINT         the process kills itself at one of: running, stopped (at the switch, standing
  *                   still), pre-switchover, device (told to go on), sent, incoming (a stream has

@@ -29,6 +29,25 @@ final class GuestDisk implements AutoCloseable {
     }
   }
 
+  private GuestDisk(GuestDisk other, String device) {
+    this.index = other.index;
+    this.settings =
+        new GuestSettings.Disk(
+            device, other.node(), other.settings.file(), other.settings.readOnly());
+    this.size = other.size;
+    this.bitmaps.putAll(other.bitmaps);
+    this.writer = other.writer;
+  }
+
+  /** The same image under a device's name; this object is not to be used any more. */
+  GuestDisk plugged(String device) {
+    return new GuestDisk(this, device);
+  }
+
+  String node() {
+    return settings.node();
+  }
+
   boolean writable() {
     return !settings.readOnly();
   }

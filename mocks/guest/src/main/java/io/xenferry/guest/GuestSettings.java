@@ -27,7 +27,12 @@ import java.util.UUID;
  * </pre>
  */
 record GuestSettings(
-    UUID vm, String name, List<Disk> disks, Optional<Path> ledger, Map<String, String> platform) {
+    UUID vm,
+    String name,
+    List<Disk> disks,
+    List<String> nics,
+    Optional<Path> ledger,
+    Map<String, String> platform) {
   private static final String PREFIX = "xenferry:";
 
   record Disk(String device, String node, Path file, boolean readOnly) {}
@@ -46,6 +51,8 @@ record GuestSettings(
               Path.of(disk.path("file").asText()),
               disk.path("readOnly").asBoolean()));
     }
+    List<String> nics = new ArrayList<>();
+    root.path("nics").forEach(nic -> nics.add(nic.path("device").asText()));
     Map<String, String> platform = new LinkedHashMap<>();
     root.path("platform")
         .properties()
@@ -54,6 +61,7 @@ record GuestSettings(
         UUID.fromString(root.path("vm").asText()),
         root.path("name").asText(),
         List.copyOf(disks),
+        List.copyOf(nics),
         Optional.ofNullable(platform.get(PREFIX + "ledger")).map(Path::of),
         Map.copyOf(platform));
   }

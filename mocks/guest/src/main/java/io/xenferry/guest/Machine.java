@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.ThreadLocalRandom;
 
 /**
@@ -37,7 +38,7 @@ final class Machine {
       throws IOException {
     this.settings = settings;
     this.faults = settings.faults();
-    this.disks = disks;
+    this.disks = new CopyOnWriteArrayList<>(disks);
     this.gate = gate;
     this.workload = workload;
     this.diskThrottle = diskThrottle;
@@ -150,6 +151,16 @@ final class Machine {
     for (GuestDisk disk : disks) {
       disk.deactivate();
     }
+  }
+
+  synchronized void plug(GuestDisk disk) {
+    disks.add(disk);
+  }
+
+  /** Returns when nothing is being written to the disk. */
+  synchronized void unplug(GuestDisk disk) {
+    disks.remove(disk);
+    workload.ifPresent(work -> work.leave(disk));
   }
 
   synchronized void powerDown() {

@@ -13,6 +13,7 @@ final class QmpCommands implements QmpServer.Commands {
   private final Machine machine;
   private final BitmapCommands bitmaps;
   private final ExportCommands exports;
+  private final DeviceCommands devices;
   private final MigrationSettings migration = new MigrationSettings();
   private volatile @Nullable Outgoing outgoing;
   private volatile @Nullable Incoming incoming;
@@ -21,6 +22,7 @@ final class QmpCommands implements QmpServer.Commands {
     this.machine = machine;
     this.bitmaps = new BitmapCommands(machine);
     this.exports = new ExportCommands(machine, bitmaps);
+    this.devices = new DeviceCommands(machine);
   }
 
   @Override
@@ -74,6 +76,14 @@ final class QmpCommands implements QmpServer.Commands {
           "block-export-del",
           "query-block-exports" ->
           exports.run(command, arguments);
+      case "blockdev-add",
+          "blockdev-del",
+          "netdev_add",
+          "netdev_del",
+          "device_add",
+          "device_del",
+          "qom-list" ->
+          devices.run(command, arguments);
       default -> migrationCommand(command, arguments);
     };
   }

@@ -11,9 +11,11 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.UUID;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.zip.CRC32C;
 
@@ -35,6 +37,10 @@ final class Workload {
   }
 
   private final List<GuestDisk> disks;
+
+  /** A disk is not taken away in the midst of a flush. */
+  private final Object flushing = new Object();
+
   private final LedgerWriter ledger;
   private final RunGate gate;
   private final Throttle throttle;
@@ -60,7 +66,9 @@ final class Workload {
       Throttle throttle)
       throws IOException {
     this.vm = settings.vm();
-    this.disks = disks.stream().filter(d -> d.writable() && d.size >= CHUNK).toList();
+    this.disks =
+        new CopyOnWriteArrayList<>(
+            disks.stream().filter(d -> d.writable() && d.size >= CHUNK).toList());
     this.ledger = ledger;
     this.gate = gate;
     this.throttle = throttle;
@@ -138,7 +146,8 @@ final class Workload {
   private void writeLoop() {
     ByteBuffer buffer = ByteBuffer.allocateDirect(CHUNK).order(ByteOrder.LITTLE_ENDIAN);
     try {
-      while (true) {
+      // What is unplugged does not come back.
+      while (!disks.isEmpty()) {
         gate.enter();
         int bytes;
         try {
@@ -157,7 +166,11 @@ final class Workload {
   }
 
   private int writeOne(ByteBuffer buffer) throws IOException {
-    Write write = begin();
+    Optional<Write> begun = begin();
+    if (begun.isEmpty()) {
+      return 0;
+    }
+    Write write = begun.get();
     try {
       buffer.clear();
       for (int i = 0; i < write.blocks; i++) {
@@ -178,8 +191,27 @@ final class Workload {
     }
   }
 
-  private synchronized Write begin() {
-    while (true) {
+  /** Writes no more to a disk; returns when no write to it is in flight. */
+  void leave(GuestDisk disk) {
+    synchronized (flushing) {
+      disks.remove(disk);
+    }
+    try {
+      awaitIdle(disk);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  private synchronized void awaitIdle(GuestDisk disk) throws InterruptedException {
+    while (busyChunks.stream().anyMatch(chunk -> chunk >>> 44 == disk.index)) {
+      wait();
+    }
+  }
+
+  /** Empty when the last disk has been unplugged. */
+  private synchronized Optional<Write> begin() {
+    while (!disks.isEmpty()) {
       GuestDisk disk = disks.get((int) below(disks.size()));
       long chunks = Math.max(1, Math.min(disk.size, span) / CHUNK);
       long chunk = below(chunks);
@@ -189,14 +221,16 @@ final class Workload {
       if (busyChunks.add(write.chunk())) {
         inFlight.add(sequence);
         sequence++;
-        return write;
+        return Optional.of(write);
       }
     }
+    return Optional.empty();
   }
 
   private synchronized void end(Write write) {
     busyChunks.remove(write.chunk());
     inFlight.remove(write.sequence);
+    notifyAll();
   }
 
   private long below(long bound) {
@@ -216,8 +250,12 @@ final class Workload {
             synchronized (this) {
               all = inFlight.isEmpty() ? sequence - 1 : inFlight.first() - 1;
             }
-            disk.flush();
-            note(Type.FLUSH, disk.index, 0, 0, all, 0);
+            synchronized (flushing) {
+              if (disks.contains(disk)) {
+                disk.flush();
+                note(Type.FLUSH, disk.index, 0, 0, all, 0);
+              }
+            }
           } finally {
             gate.leave();
           }

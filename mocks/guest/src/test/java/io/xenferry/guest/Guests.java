@@ -35,9 +35,16 @@ final class Guests implements AutoCloseable {
 
   /** A host of its own, or the same one again after its server died. */
   QemuHypervisor host(String name) {
+    return host(name, Duration.ofSeconds(30));
+  }
+
+  /**
+   * @param releaseDeadline how long a guest may take to let a device go
+   */
+  QemuHypervisor host(String name, Duration releaseDeadline) {
     Path run = directory.resolve(name);
     runDirectories.add(run);
-    QemuHypervisor hypervisor = new QemuHypervisor(launcher, run);
+    QemuHypervisor hypervisor = new QemuHypervisor(launcher, run, releaseDeadline);
     hypervisors.add(hypervisor);
     return hypervisor;
   }

@@ -292,6 +292,88 @@ abstract class HypervisorContract {
     found.throttle(0);
   }
 
+  GuestSpec.Disk extra(String device, String file) throws Exception {
+    return new GuestSpec.Disk(device, UUID.randomUUID(), guests.disk(file, SIZE), "raw", false);
+  }
+
+  @Test
+  void plugsADiskAndUnplugsIt() throws Exception {
+    Guest guest = guests.host("s").start(spec("a"), false);
+    GuestSpec.Disk disk = extra("xvdb", "b");
+    guest.hardware().attach(disk);
+    assertThat(guest.devices()).containsExactly("xvda", "xvdb");
+    assertThatThrownBy(() -> guest.hardware().attach(disk))
+        .isInstanceOf(HypervisorException.class)
+        .hasMessageContaining("has a disk xvdb");
+    GuestSpec other = guests.spec(UUID.randomUUID(), Map.of(), guests.directory.resolve("b"));
+    assertThatThrownBy(() -> guests.host("d").start(other, false))
+        .as("the guest has it open")
+        .isInstanceOf(HypervisorException.class);
+    try (SourceDisk source = guest.source("xvdb")) {
+      source.beginPass().get(30, SECONDS).end(true).get(30, SECONDS);
+    }
+    guest.hardware().detachDisk("xvdb");
+    assertThat(guest.devices()).containsExactly("xvda");
+    guest.hardware().detachDisk("xvdb");
+    guests.host("d").start(other, false).destroy();
+    guest.hardware().attach(disk);
+    assertThat(guest.hardware().spec().disks()).hasSize(2).contains(disk);
+  }
+
+  @Test
+  void doesNotPlugWhatAnotherWritesTo() throws Exception {
+    Guest guest = guests.host("s").start(spec("a"), false);
+    GuestSpec.Disk disk = extra("xvdb", "b");
+    try (FileBackend other = FileBackend.open(disk.file(), FileBackend.Mode.READ_WRITE)) {
+      assertThat(other.readOnly()).isFalse();
+      assertThatThrownBy(() -> guest.hardware().attach(disk))
+          .isInstanceOfSatisfying(
+              HypervisorException.class,
+              e -> assertThat(e.kind()).isEqualTo(HypervisorException.Kind.REFUSED));
+    }
+    assertThat(guest.devices()).containsExactly("xvda");
+    guest.hardware().attach(disk);
+  }
+
+  @Test
+  void plugsANetworkCardAndUnplugsIt() throws Exception {
+    Guest guest = guests.host("s").start(spec("a"), false);
+    GuestSpec.Nic nic = new GuestSpec.Nic("3", "02:00:00:00:00:03", "xenbr0");
+    guest.hardware().attach(nic);
+    assertThat(guest.hardware().spec().nics()).containsExactly(nic);
+    assertThatThrownBy(() -> guest.hardware().attach(nic))
+        .isInstanceOf(HypervisorException.class)
+        .hasMessageContaining("has a network card 3");
+    guest.hardware().detachNic("3");
+    assertThat(guest.hardware().spec().nics()).isEmpty();
+    guest.hardware().detachNic("3");
+    guest.hardware().attach(nic);
+  }
+
+  @Test
+  void aLaterServerKnowsWhatWasPlugged() throws Exception {
+    QemuHypervisor first = guests.host("s");
+    GuestSpec.Disk disk = extra("xvdb", "b");
+    first.start(spec("a"), false).hardware().attach(disk);
+    first.close();
+    Guest found = guests.host("s").find(vm).orElseThrow();
+    assertThat(found.devices()).containsExactly("xvda", "xvdb");
+    found.hardware().detachDisk("xvdb");
+    assertThat(found.devices()).containsExactly("xvda");
+  }
+
+  @Test
+  void aLaterServerForgetsWhatWasNotPluggedAfterAll() throws Exception {
+    QemuHypervisor first = guests.host("s");
+    first.start(spec("a"), false).hardware().attach(extra("xvdb", "b"));
+    first.close();
+    Path noted = guests.directory.resolve("s").resolve(vm.toString()).resolve("spec.json");
+    String twice = Files.readString(noted);
+    Files.writeString(noted, twice.replace("xvdb", "xvdc"));
+    Guest found = guests.host("s").find(vm).orElseThrow();
+    await().atMost(Duration.ofSeconds(30)).until(() -> found.devices().equals(List.of("xvda")));
+  }
+
   void toPreSwitchover(Guest source, Path socket) throws Exception {
     source.sendMemory(socket, 0);
     await().until(() -> source.memoryProgress().sent() > 0);

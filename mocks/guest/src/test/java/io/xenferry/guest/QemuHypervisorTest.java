@@ -2,6 +2,7 @@ package io.xenferry.guest;
 
 import static java.util.concurrent.TimeUnit.SECONDS;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.xenferry.block.Range;
@@ -26,6 +27,7 @@ import java.util.Optional;
 import org.junit.jupiter.api.Test;
 
 class QemuHypervisorTest extends HypervisorContract {
+  private String acpi = "off";
 
   @Override
   GuestLauncher launcher() {
@@ -42,7 +44,7 @@ class QemuHypervisorTest extends HypervisorContract {
   }
 
   /** A monitor is for one client; this one is for the test, which plays the guest through it. */
-  private static GuestLauncher withSecondMonitor(GuestLauncher launcher) {
+  private GuestLauncher withSecondMonitor(GuestLauncher launcher) {
     return new GuestLauncher() {
       @Override
       public String name() {
@@ -53,6 +55,13 @@ class QemuHypervisorTest extends HypervisorContract {
       public List<String> command(GuestSpec spec, GuestDirectory directory, Mode mode)
           throws HypervisorException {
         List<String> command = new ArrayList<>(launcher.command(spec, directory, mode));
+        // Without an operating system nobody obeys ACPI; the slot's own power switch needs nobody.
+        command.add("-global");
+        command.add("ICH9-LPC.acpi-pci-hotplug-with-bridge-support=" + acpi);
+        for (String id : List.of("xvdb", "vif3")) {
+          command.add("-device");
+          command.add("pcie-root-port,id=port-" + id + ",chassis=" + (command.size() & 0xff));
+        }
         command.add("-qmp");
         command.add("unix:" + directory.sockets().resolve("test.sock") + ",server=on,wait=off");
         return command;
@@ -81,6 +90,22 @@ class QemuHypervisorTest extends HypervisorContract {
       next.content().read(2 << 20, content).get(10, SECONDS);
       assertThat(content.get(0)).isEqualTo((byte) 0x5a);
       next.end(true).get(10, SECONDS);
+    }
+  }
+
+  @Test
+  void aGuestThatDoesNotAnswerKeepsItsDisk() throws Exception {
+    acpi = "on";
+    Guest guest = guests.host("s", Duration.ofSeconds(2)).start(spec("a"), false);
+    GuestSpec.Disk disk = extra("xvdb", "b");
+    guest.hardware().attach(disk);
+    assertThatThrownBy(() -> guest.hardware().detachDisk("xvdb"))
+        .isInstanceOfSatisfying(
+            HypervisorException.class,
+            e -> assertThat(e.kind()).isEqualTo(HypervisorException.Kind.TIMEOUT));
+    assertThat(guest.devices()).containsExactly("xvda", "xvdb");
+    try (SourceDisk source = guest.source("xvdb")) {
+      source.beginPass().get(30, SECONDS).end(true).get(30, SECONDS);
     }
   }
 

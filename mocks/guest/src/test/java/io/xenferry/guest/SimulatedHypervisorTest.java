@@ -10,7 +10,10 @@ import io.xenferry.spi.Guest;
 import io.xenferry.spi.Guest.State;
 import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.HypervisorException;
+import java.time.Duration;
+import java.util.List;
 import java.util.Map;
+import java.util.UUID;
 import org.junit.jupiter.api.Test;
 
 class SimulatedHypervisorTest extends HypervisorContract {
@@ -45,5 +48,24 @@ class SimulatedHypervisorTest extends HypervisorContract {
 
   private GuestSpec faulty(String fault) throws Exception {
     return guests.spec(vm, Map.of("xenferry:fault", fault), guests.disk("b", SIZE));
+  }
+
+  @Test
+  void aGuestKeepsADiskThatItDoesNotLetGo() throws Exception {
+    for (String fault : List.of("refuse-unplug", "ignore-unplug")) {
+      GuestSpec spec =
+          guests.spec(UUID.randomUUID(), Map.of("xenferry:fault", fault), guests.disk(fault, SIZE));
+      Guest guest = guests.host("s", Duration.ofSeconds(2)).start(spec, false);
+      assertThatThrownBy(() -> guest.hardware().detachDisk("xvda"))
+          .isInstanceOfSatisfying(
+              HypervisorException.class,
+              e ->
+                  assertThat(e.kind())
+                      .isEqualTo(
+                          fault.startsWith("refuse")
+                              ? HypervisorException.Kind.REFUSED
+                              : HypervisorException.Kind.TIMEOUT));
+      assertThat(guest.devices()).containsExactly("xvda");
+    }
   }
 }

@@ -78,19 +78,28 @@ public record GuestDirectory(Path path, Path sockets) {
       if (incoming) {
         Files.createFile(incomingMark());
       }
-      Path draft = path.resolve("spec.json.new");
-      try (FileChannel file =
-          FileChannel.open(draft, StandardOpenOption.CREATE, StandardOpenOption.WRITE)) {
-        ByteBuffer text = ByteBuffer.wrap(JSON.writeValueAsBytes(json(spec)));
-        while (text.hasRemaining()) {
-          file.write(text);
-        }
-        file.force(true);
-      }
-      Files.move(draft, specFile(), StandardCopyOption.ATOMIC_MOVE);
+      writeSpec(spec);
     } catch (IOException e) {
       throw new HypervisorException(Kind.REFUSED, "cannot prepare " + path + ": " + e, e);
     }
+  }
+
+  /** Writes the spec durably, in place of the one before. */
+  void writeSpec(GuestSpec spec) throws IOException {
+    Path draft = path.resolve("spec.json.new");
+    try (FileChannel file =
+        FileChannel.open(
+            draft,
+            StandardOpenOption.CREATE,
+            StandardOpenOption.TRUNCATE_EXISTING,
+            StandardOpenOption.WRITE)) {
+      ByteBuffer text = ByteBuffer.wrap(JSON.writeValueAsBytes(json(spec)));
+      while (text.hasRemaining()) {
+        file.write(text);
+      }
+      file.force(true);
+    }
+    Files.move(draft, specFile(), StandardCopyOption.ATOMIC_MOVE);
   }
 
   /** Removes all of it but the log of the last process. */

@@ -36,4 +36,19 @@ public interface GuestLauncher {
   static String nodeName(String device) {
     return "disk-" + device;
   }
+
+  /** The slot that is kept for a disk or a network card, by the name of the device there. */
+  static String portName(String id) {
+    return "port-" + id;
+  }
+
+  /** A network card, by the VIF's device number. */
+  static String nicName(String device) {
+    return "vif" + device;
+  }
+
+  /** What stands behind a network card. */
+  static String netdevName(String device) {
+    return "net" + device;
+  }
 }

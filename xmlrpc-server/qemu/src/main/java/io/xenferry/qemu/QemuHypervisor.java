@@ -10,6 +10,7 @@ import java.io.RandomAccessFile;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -28,8 +29,12 @@ import org.slf4j.LoggerFactory;
 public final class QemuHypervisor implements Hypervisor {
   private static final Logger log = LoggerFactory.getLogger(QemuHypervisor.class);
 
+  /** A guest that is busy takes seconds to let a device go; one without a driver never does. */
+  private static final Duration RELEASE_DEADLINE = Duration.ofSeconds(30);
+
   private final GuestLauncher launcher;
   private final RunDirectory runDirectory;
+  private final Duration releaseDeadline;
   private final Map<UUID, QmpGuest> known = new HashMap<>();
   private final ReentrantLock lock = new ReentrantLock();
 
@@ -37,7 +42,16 @@ public final class QemuHypervisor implements Hypervisor {
    * @param runDirectory made if missing
    */
   public QemuHypervisor(GuestLauncher launcher, Path runDirectory) {
+    this(launcher, runDirectory, RELEASE_DEADLINE);
+  }
+
+  /**
+   * @param runDirectory made if missing
+   * @param releaseDeadline how long a guest may take to let a device go
+   */
+  public QemuHypervisor(GuestLauncher launcher, Path runDirectory, Duration releaseDeadline) {
     this.launcher = launcher;
+    this.releaseDeadline = releaseDeadline;
     this.runDirectory = new RunDirectory(runDirectory);
   }
 
@@ -127,7 +141,8 @@ public final class QemuHypervisor implements Hypervisor {
   }
 
   private QmpGuest remember(GuestSpec spec, GuestDirectory directory, GuestProcess process) {
-    QmpGuest guest = new QmpGuest(spec, directory, process, () -> forget(spec.vm(), process));
+    QmpGuest guest =
+        new QmpGuest(spec, directory, process, releaseDeadline, () -> forget(spec.vm(), process));
     known.put(spec.vm(), guest);
     return guest;
   }
@@ -192,12 +207,27 @@ public final class QemuHypervisor implements Hypervisor {
     }
     try {
       log.info("adopting VM {}, process {}", vm, process.get().pid());
-      return Optional.of(remember(directory.readSpec(), directory, process.get()));
+      QmpGuest found = remember(directory.readSpec(), directory, process.get());
+      Thread.ofVirtual().name("recover " + vm).start(() -> recover(found));
+      return Optional.of(found);
     } catch (IOException e) {
       throw new HypervisorException(
           Kind.PROTOCOL,
           "VM " + vm + " runs as process " + process.get().pid() + " but its spec is unreadable",
           e);
+    }
+  }
+
+  /** What an earlier server was about to plug when it died. */
+  private static void recover(QmpGuest guest) {
+    try {
+      guest.hardware().recover();
+    } catch (HypervisorException e) {
+      if (e.kind() != Kind.GONE) {
+        log.warn("VM {} may have fewer devices than its spec names", guest.vm(), e);
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
     }
   }
 

@@ -4,10 +4,8 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.HypervisorException;
-import io.xenferry.spi.HypervisorException.Kind;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
@@ -52,20 +50,8 @@ public final class QemuLauncher implements GuestLauncher {
     add(command, "-m", "size=" + (spec.memoryBytes() >> 10) + "k");
     add(command, "-smp", Integer.toString(spec.vcpus()));
     for (GuestSpec.Disk disk : spec.disks()) {
-      if (!disk.format().equals("raw")) {
-        throw new HypervisorException(
-            Kind.REFUSED, disk.device() + ": format " + disk.format() + " is not supported");
-      }
-      add(command, "-blockdev", blockdev(disk));
-      add(
-          command,
-          "-device",
-          "virtio-blk-pci,id="
-              + disk.device()
-              + ",serial="
-              + disk.vdi().toString().replace("-", "").substring(0, 20)
-              + ",drive="
-              + GuestLauncher.nodeName(disk.device()));
+      add(command, "-blockdev", json(QemuDevices.blockNode(disk)));
+      add(command, "-device", json(QemuDevices.disk(disk)));
     }
     switch (mode) {
       case RUNNING -> {}
@@ -87,22 +73,11 @@ public final class QemuLauncher implements GuestLauncher {
     return path.toString().replace(",", ",,");
   }
 
-  private static String blockdev(GuestSpec.Disk disk) throws HypervisorException {
-    Map<String, Object> file = new LinkedHashMap<>();
-    file.put("driver", "file");
-    file.put("filename", disk.file().toString());
-    // Not "auto": the locks are how this driver sees that a guest has its disks.
-    file.put("locking", "on");
-    Map<String, Object> node = new LinkedHashMap<>();
-    node.put("driver", "raw");
-    node.put("node-name", GuestLauncher.nodeName(disk.device()));
-    node.put("read-only", disk.readOnly());
-    node.put("discard", "unmap");
-    node.put("file", file);
+  private static String json(Map<String, Object> options) {
     try {
-      return JSON.writeValueAsString(node);
+      return JSON.writeValueAsString(options);
     } catch (JsonProcessingException e) {
-      throw new HypervisorException(Kind.REFUSED, disk.device() + ": " + disk.file(), e);
+      throw new IllegalArgumentException(options.toString(), e);
     }
   }
 }

@@ -31,38 +31,49 @@ final class QmpGuest implements Guest {
   /** How often a process is looked at whose monitor says nothing. */
   private static final Duration WATCH = Duration.ofMillis(250);
 
-  private final GuestSpec spec;
+  private final UUID vm;
+  private final String name;
   private final GuestDirectory directory;
   private final GuestProcess process;
   private final Monitor monitor;
   private final MemorySender memory;
   private final NbdExports exports;
+  private final HotPlug hardware;
   private final Runnable onGone;
   private final List<Consumer<State>> listeners = new CopyOnWriteArrayList<>();
   private final AtomicReference<@Nullable State> told = new AtomicReference<>();
   private volatile boolean letGo;
 
   /**
+   * @param releaseDeadline how long the guest may take to let a device go
    * @param onGone called once when the process is seen gone
    */
-  QmpGuest(GuestSpec spec, GuestDirectory directory, GuestProcess process, Runnable onGone) {
-    this.spec = spec;
+  QmpGuest(
+      GuestSpec spec,
+      GuestDirectory directory,
+      GuestProcess process,
+      Duration releaseDeadline,
+      Runnable onGone) {
+    this.vm = spec.vm();
+    this.name = spec.name();
     this.directory = directory;
     this.process = process;
     this.onGone = onGone;
     this.monitor = new Monitor(process, directory, this::tellState);
     this.memory = new MemorySender(monitor);
     this.exports = new NbdExports(monitor, directory.nbdSocket());
+    this.hardware = new HotPlug(spec, directory, monitor, releaseDeadline);
     monitor.listen(this::event);
-    Thread.ofVirtual().name("guest " + spec.name()).start(this::watch);
+    Thread.ofVirtual().name("guest " + name).start(this::watch);
   }
 
   GuestProcess process() {
     return process;
   }
 
-  GuestSpec spec() {
-    return spec;
+  @Override
+  public HotPlug hardware() {
+    return hardware;
   }
 
   /** Waits until the monitor answers, and readies a guest that waits for a memory stream. */
@@ -82,7 +93,7 @@ final class QmpGuest implements Guest {
 
   @Override
   public UUID vm() {
-    return spec.vm();
+    return vm;
   }
 
   @Override
@@ -146,7 +157,7 @@ final class QmpGuest implements Guest {
     try {
       Files.deleteIfExists(directory.incomingMark());
     } catch (IOException e) {
-      log.warn("{}: when paused it will look as if it had just come in", spec.name(), e);
+      log.warn("{}: when paused it will look as if it had just come in", name, e);
     }
   }
 
@@ -178,7 +189,7 @@ final class QmpGuest implements Guest {
 
   @Override
   public List<String> devices() {
-    return spec.disks().stream().map(GuestSpec.Disk::device).toList();
+    return hardware.spec().disks().stream().map(GuestSpec.Disk::device).toList();
   }
 
   @Override
@@ -186,14 +197,15 @@ final class QmpGuest implements Guest {
     if (!devices().contains(device)) {
       throw new HypervisorException(Kind.REFUSED, "the guest has no disk " + device);
     }
-    return BitmapSource.open(monitor, exports, spec.name(), GuestLauncher.nodeName(device));
+    return BitmapSource.open(monitor, exports, name, GuestLauncher.nodeName(device));
   }
 
   @Override
   public void throttle(long bytesPerSecond) throws HypervisorException, InterruptedException {
     for (JsonNode block : monitor.execute("query-block")) {
       String node = block.path("inserted").path("node-name").asText();
-      if (spec.disks().stream().anyMatch(d -> GuestLauncher.nodeName(d.device()).equals(node))) {
+      if (hardware.spec().disks().stream()
+          .anyMatch(d -> GuestLauncher.nodeName(d.device()).equals(node))) {
         Map<String, Object> limits = new LinkedHashMap<>();
         limits.put("id", block.path("qdev").asText());
         for (String limit : List.of("bps", "bps_rd", "iops", "iops_rd", "iops_wr")) {
@@ -246,7 +258,7 @@ final class QmpGuest implements Guest {
           state == State.GONE ? Kind.GONE : Kind.REFUSED,
           "only a guest that was received can be activated, not one that is " + state);
     }
-    for (GuestSpec.Disk disk : spec.disks()) {
+    for (GuestSpec.Disk disk : hardware.spec().disks()) {
       if (!disk.readOnly()) {
         activate(disk);
       }
@@ -268,7 +280,7 @@ final class QmpGuest implements Guest {
   }
 
   private void checkNobodyElseWrites() throws HypervisorException {
-    for (GuestSpec.Disk disk : spec.disks()) {
+    for (GuestSpec.Disk disk : hardware.spec().disks()) {
       if (!disk.readOnly()) {
         ImageLock.of(disk, process).checkNobodyElse();
       }
@@ -306,7 +318,7 @@ final class QmpGuest implements Guest {
     try {
       tell(state());
     } catch (HypervisorException e) {
-      log.info("{}: its state is unknown for now: {}", spec.name(), e.getMessage());
+      log.info("{}: its state is unknown for now: {}", name, e.getMessage());
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     }

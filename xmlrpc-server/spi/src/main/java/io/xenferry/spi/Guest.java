@@ -60,6 +60,9 @@ public interface Guest {
 
   List<String> devices();
 
+  /** What can be given to the guest and taken from it. */
+  Hardware hardware();
+
   /** Offers a disk for copying; starts noting its writes. */
   SourceDisk source(String device) throws HypervisorException, InterruptedException;
 

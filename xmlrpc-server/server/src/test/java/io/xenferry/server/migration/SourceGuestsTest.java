@@ -234,6 +234,11 @@ class SourceGuestsTest {
     }
 
     @Override
+    public io.xenferry.spi.Hardware hardware() {
+      throw new UnsupportedOperationException();
+    }
+
+    @Override
     public UUID vm() {
       return VM;
     }

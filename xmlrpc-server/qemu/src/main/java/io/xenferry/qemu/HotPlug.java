@@ -1,0 +1,287 @@
+package io.xenferry.qemu;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import io.xenferry.qemu.qmp.QmpEvent;
+import io.xenferry.spi.GuestSpec;
+import io.xenferry.spi.Hardware;
+import io.xenferry.spi.HypervisorException;
+import io.xenferry.spi.HypervisorException.Kind;
+import java.io.IOException;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.Consumer;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Plugs and unplugs over QMP. The spec on disk names a device from before it is plugged until after
+ * it is gone: a server that dies in between leaves a spec that names too much, never too little,
+ * and {@link #recover} puts that right.
+ */
+final class HotPlug implements Hardware {
+  private static final Logger log = LoggerFactory.getLogger(HotPlug.class);
+
+  private final Monitor monitor;
+  private final GuestDirectory directory;
+  private final Duration releaseDeadline;
+  private final ReentrantLock lock = new ReentrantLock();
+  private final List<Consumer<Release>> listeners = new CopyOnWriteArrayList<>();
+  private volatile GuestSpec spec;
+
+  /**
+   * @param releaseDeadline how long a guest may take to let a device go
+   */
+  HotPlug(GuestSpec spec, GuestDirectory directory, Monitor monitor, Duration releaseDeadline) {
+    this.spec = spec;
+    this.directory = directory;
+    this.monitor = monitor;
+    this.releaseDeadline = releaseDeadline;
+    monitor.listen(this::event);
+  }
+
+  @Override
+  public GuestSpec spec() {
+    return spec;
+  }
+
+  /** After another server's death: what the spec names and the guest does not have goes. */
+  void recover() throws HypervisorException, InterruptedException {
+    lock.lockInterruptibly();
+    try {
+      Set<String> present = peripherals();
+      for (GuestSpec.Disk disk : spec.disks()) {
+        if (!present.contains(disk.device())) {
+          closeDisk(disk.device());
+        }
+      }
+      for (GuestSpec.Nic nic : spec.nics()) {
+        if (!present.contains(GuestLauncher.nicName(nic.device()))) {
+          closeNic(nic.device());
+        }
+      }
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  private Set<String> peripherals() throws HypervisorException, InterruptedException {
+    Set<String> names = new HashSet<>();
+    for (JsonNode item : monitor.execute("qom-list", Map.of("path", "/machine/peripheral"))) {
+      names.add(item.path("name").asText());
+    }
+    return names;
+  }
+
+  @Override
+  public void attach(GuestSpec.Disk disk) throws HypervisorException, InterruptedException {
+    lock.lockInterruptibly();
+    try {
+      if (spec.disks().stream().anyMatch(d -> d.device().equals(disk.device()))) {
+        throw new HypervisorException(Kind.REFUSED, "the guest has a disk " + disk.device());
+      }
+      List<GuestSpec.Disk> disks = new ArrayList<>(spec.disks());
+      disks.add(disk);
+      write(with(disks, spec.nics()));
+      try {
+        monitor.execute("blockdev-add", QemuDevices.blockNode(disk));
+        monitor.execute("device_add", onPort(QemuDevices.disk(disk)));
+      } catch (HypervisorException e) {
+        if (e.kind() == Kind.REFUSED) {
+          closeDisk(disk.device());
+        }
+        throw e;
+      }
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  private static Map<String, Object> onPort(Map<String, Object> device) {
+    Map<String, Object> placed = new LinkedHashMap<>(device);
+    placed.put("bus", GuestLauncher.portName(String.valueOf(device.get("id"))));
+    return placed;
+  }
+
+  @Override
+  public void detachDisk(String device) throws HypervisorException, InterruptedException {
+    if (spec.disks().stream().anyMatch(d -> d.device().equals(device))) {
+      release(device);
+      lock.lockInterruptibly();
+      try {
+        closeDisk(device);
+      } finally {
+        lock.unlock();
+      }
+    }
+  }
+
+  @Override
+  public void attach(GuestSpec.Nic nic) throws HypervisorException, InterruptedException {
+    lock.lockInterruptibly();
+    try {
+      if (spec.nics().stream().anyMatch(n -> n.device().equals(nic.device()))) {
+        throw new HypervisorException(Kind.REFUSED, "the guest has a network card " + nic.device());
+      }
+      List<GuestSpec.Nic> nics = new ArrayList<>(spec.nics());
+      nics.add(nic);
+      write(with(spec.disks(), nics));
+      try {
+        monitor.execute("netdev_add", QemuDevices.netdev(nic));
+        monitor.execute("device_add", onPort(QemuDevices.nic(nic)));
+      } catch (HypervisorException e) {
+        if (e.kind() == Kind.REFUSED) {
+          closeNic(nic.device());
+        }
+        throw e;
+      }
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  @Override
+  public void detachNic(String device) throws HypervisorException, InterruptedException {
+    if (spec.nics().stream().anyMatch(n -> n.device().equals(device))) {
+      release(GuestLauncher.nicName(device));
+      lock.lockInterruptibly();
+      try {
+        closeNic(device);
+      } finally {
+        lock.unlock();
+      }
+    }
+  }
+
+  @Override
+  public AutoCloseable onRelease(Consumer<Release> listener) {
+    listeners.add(listener);
+    return () -> listeners.remove(listener);
+  }
+
+  /** Asks the guest to let a device go, and waits for it to do so. */
+  private void release(String id) throws HypervisorException, InterruptedException {
+    CompletableFuture<Boolean> answer = new CompletableFuture<>();
+    AutoCloseable listening =
+        monitor.listen(event -> {
+          if (event.payload().path("device").asText().equals(id)) {
+            switch (event.name()) {
+              case "DEVICE_DELETED" -> answer.complete(true);
+              case "DEVICE_UNPLUG_GUEST_ERROR" -> answer.complete(false);
+              default -> {}
+            }
+          }
+        });
+    try {
+      if (!peripherals().contains(id)) {
+        return;
+      }
+      // Asking twice is no error, and reminds the guest.
+      monitor.execute("device_del", Map.of("id", id));
+      if (!answer.get(releaseDeadline.toNanos(), TimeUnit.NANOSECONDS)) {
+        throw new HypervisorException(Kind.REFUSED, "the guest refuses to let " + id + " go");
+      }
+    } catch (TimeoutException e) {
+      if (peripherals().contains(id)) {
+        throw new HypervisorException(
+            Kind.TIMEOUT, "the guest did not let " + id + " go within " + releaseDeadline, e);
+      }
+    } catch (ExecutionException e) {
+      throw new IllegalStateException("nobody fails it", e);
+    } finally {
+      Closing.quietly(listening);
+    }
+  }
+
+  /** A guest may let a device go long after it was asked, or without having been asked. */
+  private void event(QmpEvent event) {
+    if (!event.name().equals("DEVICE_DELETED")) {
+      return;
+    }
+    String id = event.payload().path("device").asText();
+    try {
+      lock.lockInterruptibly();
+      try {
+        for (GuestSpec.Disk disk : spec.disks()) {
+          if (disk.device().equals(id)) {
+            closeDisk(id);
+            tell(new Release(Release.Kind.DISK, id));
+          }
+        }
+        for (GuestSpec.Nic nic : spec.nics()) {
+          if (GuestLauncher.nicName(nic.device()).equals(id)) {
+            closeNic(nic.device());
+            tell(new Release(Release.Kind.NIC, nic.device()));
+          }
+        }
+      } finally {
+        lock.unlock();
+      }
+    } catch (HypervisorException e) {
+      log.warn("{}: {} is gone but not yet noted", spec.name(), id, e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  private void tell(Release release) {
+    listeners.forEach(listener -> listener.accept(release));
+  }
+
+  /** Closes the image of a disk that the guest does not have any more, and forgets it. */
+  private void closeDisk(String device) throws HypervisorException, InterruptedException {
+    remove("blockdev-del", "node-name", GuestLauncher.nodeName(device));
+    write(
+        with(spec.disks().stream().filter(d -> !d.device().equals(device)).toList(), spec.nics()));
+  }
+
+  private void closeNic(String device) throws HypervisorException, InterruptedException {
+    remove("netdev_del", "id", GuestLauncher.netdevName(device));
+    write(
+        with(spec.disks(), spec.nics().stream().filter(n -> !n.device().equals(device)).toList()));
+  }
+
+  private void remove(String command, String key, String name)
+      throws HypervisorException, InterruptedException {
+    try {
+      monitor.execute(command, Map.of(key, name));
+    } catch (HypervisorException e) {
+      String words = String.valueOf(e.getMessage());
+      boolean absent = words.contains("Failed to find node") || words.contains("not found");
+      if (e.kind() != Kind.REFUSED || !absent) {
+        throw e;
+      }
+    }
+  }
+
+  private GuestSpec with(List<GuestSpec.Disk> disks, List<GuestSpec.Nic> nics) {
+    return new GuestSpec(
+        spec.vm(),
+        spec.name(),
+        spec.memoryBytes(),
+        spec.vcpus(),
+        List.copyOf(disks),
+        List.copyOf(nics),
+        spec.platform());
+  }
+
+  private void write(GuestSpec next) throws HypervisorException {
+    try {
+      directory.writeSpec(next);
+      spec = next;
+    } catch (IOException e) {
+      throw new HypervisorException(
+          Kind.REFUSED, "what the guest has cannot be noted in " + directory.path(), e);
+    }
+  }
+}
