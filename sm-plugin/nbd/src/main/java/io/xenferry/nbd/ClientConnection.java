@@ -5,6 +5,7 @@ import static io.xenferry.nbd.NbdProtocol.*;
 import io.xenferry.block.BlockException;
 import io.xenferry.block.BlockException.Kind;
 import io.xenferry.block.BlockRequests;
+import java.io.EOFException;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.time.Duration;
@@ -49,6 +50,9 @@ final class ClientConnection {
   private final Future<?> deadlineCheck;
   private long lastCookie;
   private volatile @Nullable BlockException end;
+  private volatile boolean goodbye;
+  private volatile boolean ended;
+  private volatile int pendingAtEnd;
 
   /** A request to be written; without one, the goodbye. */
   private record Outgoing(long cookie, Optional<ClientRequest> request) {}
@@ -129,6 +133,22 @@ final class ClientConnection {
     }
   }
 
+  /** Whether the server answered our goodbye with the end of the connection, all else done. */
+  boolean ended() {
+    return ended && pendingAtEnd == 0;
+  }
+
+  Optional<String> dead() {
+    BlockException cause = end;
+    return cause == null || cause.kind() == Kind.CLOSED
+        ? Optional.empty()
+        : Optional.of(String.valueOf(cause.getMessage()));
+  }
+
+  void kill(String cause) {
+    die(new BlockException(Kind.LOST, cause));
+  }
+
   private BlockException closed() {
     return new BlockException(Kind.CLOSED, name + ": closed");
   }
@@ -160,6 +180,7 @@ final class ClientConnection {
         ByteBuffer frame = channel.frame().putInt(REQUEST_MAGIC).putShort((short) 0);
         if (next.request.isEmpty()) {
           frame.putShort((short) CMD_DISC).putLong(0).putLong(0).putInt(0);
+          goodbye = true;
           channel.send();
           return;
         }
@@ -195,6 +216,9 @@ final class ClientConnection {
       }
     } catch (BlockException e) {
       die(new BlockException(e.kind(), name + ": " + e.getMessage(), e));
+    } catch (EOFException e) {
+      ended = goodbye;
+      die(new BlockException(Kind.LOST, name + ": " + e, e));
     } catch (IOException e) {
       die(new BlockException(Kind.LOST, name + ": " + e, e));
     } catch (RuntimeException | Error e) {
@@ -225,6 +249,7 @@ final class ClientConnection {
     BlockException cause = end;
     BlockException failure = cause == null ? closed() : cause;
     // New requests are refused since end was set under the gate.
+    pendingAtEnd = pending.size();
     pending.values().forEach(r -> r.future.completeExceptionally(failure));
     pending.clear();
   }

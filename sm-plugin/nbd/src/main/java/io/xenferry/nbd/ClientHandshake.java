@@ -109,13 +109,13 @@ final class ClientHandshake {
     switch (answer) {
       case REP_ACK -> {}
       case REP_ERR_UNKNOWN ->
-          throw new BlockException(Kind.ACCESS, "the NBD server has no export '" + export + "'");
+          throw new BlockException(Kind.ACCESS, "the NBD server has no such export");
       case REP_ERR_TLS_REQD -> throw new BlockException(Kind.ACCESS, "the NBD server demands TLS");
       case REP_ERR_UNSUP ->
           throw NbdChannel.protocol("no NBD_OPT_GO; servers that old are not supported");
       default ->
           throw new BlockException(
-              Kind.ACCESS, "the NBD server refuses export '" + export + "': " + code(answer));
+              Kind.ACCESS, "the NBD server refuses the export: " + code(answer));
     }
     if (size < 0) {
       throw NbdChannel.protocol("no size, or one beyond 2^63");

@@ -7,6 +7,7 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.ByteChannel;
 import java.nio.charset.StandardCharsets;
+import java.util.Optional;
 
 /**
  * Big-endian numbers and payloads over a blocking channel. One thread may read while another
@@ -110,6 +111,18 @@ final class NbdChannel implements AutoCloseable {
   void send() throws IOException {
     out.flip();
     writeAll(out);
+  }
+
+  /** The certificate that the peer has shown, if it has. */
+  Optional<String> peer() {
+    return channel instanceof SecureChannel secure ? secure.peer() : Optional.empty();
+  }
+
+  /** Ends an encrypted stream by our own word; others have none. */
+  void sayGoodbye() throws IOException {
+    if (channel instanceof SecureChannel secure) {
+      secure.sayGoodbye();
+    }
   }
 
   @Override

@@ -69,6 +69,10 @@ public final class NbdClient implements BlockBackend {
       return new Options(connectTimeout, requestTimeout, List.of(names), tls);
     }
 
+    public Options withTls(TlsUpgrade upgrade) {
+      return new Options(connectTimeout, requestTimeout, contexts, Optional.of(upgrade));
+    }
+
     public Options withRequestTimeout(Duration timeout) {
       return new Options(connectTimeout, timeout, contexts, tls);
     }
@@ -96,7 +100,10 @@ public final class NbdClient implements BlockBackend {
    *     unknown, PROTOCOL
    */
   public static NbdClient connect(NbdUri uri, Options options) throws BlockException {
-    String name = uri.toString();
+    if (uri.tls() && options.tls().isEmpty()) {
+      throw new BlockException(Kind.ACCESS, uri.display() + ": no TLS is configured here");
+    }
+    String name = uri.display();
     SocketChannel socket = null;
     Deadlines.Watch watch = null;
     try {
@@ -316,6 +323,24 @@ public final class NbdClient implements BlockBackend {
   @Override
   public void close() {
     connection.close();
+  }
+
+  /**
+   * Whether, after {@link #close}, the server has ended the connection by its own word: nothing of
+   * what was sent here is under way there any more.
+   */
+  public boolean ended() {
+    return connection.ended();
+  }
+
+  /** Why it answers no request any more, unless we have closed it. */
+  Optional<String> dead() {
+    return connection.dead();
+  }
+
+  /** Makes it answer none, as if the connection had broken. */
+  void kill(String cause) {
+    connection.kill(cause);
   }
 
   @Override

@@ -10,19 +10,16 @@ import java.net.StandardSocketOptions;
 import java.net.UnixDomainSocketAddress;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
 import java.util.NoSuchElementException;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.ConcurrentSkipListMap;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -40,7 +37,7 @@ public final class NbdExportServer implements AutoCloseable {
   private final Optional<TlsUpgrade> tls;
   private final ServerSocketChannel listener;
   private final SocketAddress address;
-  private final Map<String, Entry> exports = new ConcurrentSkipListMap<>();
+  private final ExportTable exports;
   private final Set<ServerSession> sessions = ConcurrentHashMap.newKeySet();
   private final BufferPool buffers;
   private final Thread acceptor;
@@ -67,55 +64,13 @@ public final class NbdExportServer implements AutoCloseable {
     }
   }
 
-  /** An export and those who use it. */
-  final class Entry {
-    final String name;
-    final NbdExport export;
-    private final CompletableFuture<Void> drained = new CompletableFuture<>();
-    private int users;
-    private boolean removed;
-
-    Entry(String name, NbdExport export) {
-      this.name = name;
-      this.export = export;
-    }
-
-    /** Counts a session or a request in; false once the export is removed. */
-    synchronized boolean enter() {
-      if (removed) {
-        return false;
-      }
-      users++;
-      return true;
-    }
-
-    void leave() {
-      boolean last;
-      synchronized (this) {
-        users--;
-        last = removed && users == 0;
-      }
-      if (last) {
-        drained.complete(null);
-      }
-    }
-
-    CompletableFuture<Void> remove() {
-      boolean idle;
-      synchronized (this) {
-        removed = true;
-        idle = users == 0;
-      }
-      sessions.stream().filter(s -> s.uses(this)).forEach(ServerSession::disconnect);
-      if (idle) {
-        drained.complete(null);
-      }
-      return drained;
-    }
-  }
-
-  private NbdExportServer(ServerSocketChannel listener, Limits limits, Optional<TlsUpgrade> tls)
+  private NbdExportServer(
+      ServerSocketChannel listener,
+      Limits limits,
+      Optional<TlsUpgrade> tls,
+      ExportTable.Names names)
       throws IOException {
+    this.exports = new ExportTable(names);
     this.listener = listener;
     this.limits = limits;
     this.tls = tls;
@@ -138,8 +93,28 @@ public final class NbdExportServer implements AutoCloseable {
    */
   public static NbdExportServer listen(
       SocketAddress address, Limits limits, Optional<TlsUpgrade> tls) throws IOException {
+    return start(address, limits, tls, ExportTable.Names.LISTED);
+  }
+
+  /**
+   * Listens for clients that know the name of what they want: names are not told, one that is wrong
+   * is refused in the same time as any other, and TLS is demanded.
+   *
+   * <p>A client may ask for {@code NAME.GENERATION} (a number up to 10^18 - 1; none means 0). It
+   * displaces all clients of lower generations: they are disconnected, and it is let in when
+   * nothing that they sent is under way any more. So a client that has lost a connection and was
+   * let in with a higher generation knows that what it sent before cannot take effect later.
+   */
+  public static NbdExportServer listenForSecrets(
+      SocketAddress address, Limits limits, TlsUpgrade tls) throws IOException {
+    return start(address, limits, Optional.of(tls), ExportTable.Names.SECRET);
+  }
+
+  private static NbdExportServer start(
+      SocketAddress address, Limits limits, Optional<TlsUpgrade> tls, ExportTable.Names names)
+      throws IOException {
     ServerSocketChannel listener = bind(address);
-    NbdExportServer server = new NbdExportServer(listener, limits, tls);
+    NbdExportServer server = new NbdExportServer(listener, limits, tls, names);
     server.acceptor.start();
     return server;
   }
@@ -150,12 +125,12 @@ public final class NbdExportServer implements AutoCloseable {
   }
 
   public NbdUri uri(String export) {
-    return new NbdUri(address, export);
+    return new NbdUri(address, export, tls.isPresent());
   }
 
   /** The names of all exports. */
   public List<String> exports() {
-    return List.copyOf(exports.keySet());
+    return exports.all();
   }
 
   /**
@@ -164,12 +139,7 @@ public final class NbdExportServer implements AutoCloseable {
    * @throws IllegalArgumentException if the name is taken or longer than 4096 bytes
    */
   public void add(String name, NbdExport export) {
-    if (name.getBytes(StandardCharsets.UTF_8).length > NbdProtocol.MAX_STRING) {
-      throw new IllegalArgumentException("the export's name is too long");
-    }
-    if (exports.putIfAbsent(name, new Entry(name, export)) != null) {
-      throw new IllegalArgumentException("there is an export '" + name + "' already");
-    }
+    exports.add(name, export);
   }
 
   public void add(String name, BlockBackend backend) {
@@ -183,17 +153,12 @@ public final class NbdExportServer implements AutoCloseable {
    * @throws NoSuchElementException if there is none of that name
    */
   public CompletableFuture<Void> remove(String name) {
-    Entry entry = exports.remove(name);
-    if (entry == null) {
-      throw new NoSuchElementException("no export '" + name + "'");
-    }
-    return entry.remove();
+    return exports.remove(name);
   }
 
   /** How many clients are connected to an export. */
   public int clients(String name) {
-    Entry entry = exports.get(name);
-    return entry == null ? 0 : (int) sessions.stream().filter(s -> s.uses(entry)).count();
+    return exports.get(name).map(ExportTable.Entry::sessions).orElse(0);
   }
 
   /** Disconnects everybody and waits shortly for their requests; backends stay open. */
@@ -218,12 +183,8 @@ public final class NbdExportServer implements AutoCloseable {
         .join();
   }
 
-  Optional<Entry> find(String name) {
-    return Optional.ofNullable(exports.get(name));
-  }
-
-  List<Entry> all() {
-    return List.copyOf(exports.values());
+  ExportTable table() {
+    return exports;
   }
 
   Limits limits() {
@@ -246,7 +207,7 @@ public final class NbdExportServer implements AutoCloseable {
     while (!closed) {
       try {
         SocketChannel socket = listener.accept();
-        if (sessions.size() >= limits.connections()) {
+        if (sessions.size() >= limits.connections() && !dropOneThatNegotiates()) {
           LOG.warn("{}: {} connections already, turned one away", address, limits.connections());
           socket.close();
           continue;
@@ -268,6 +229,19 @@ public final class NbdExportServer implements AutoCloseable {
         pause();
       }
     }
+  }
+
+  /** Whoever has not named an export for the longest time makes room: it may never do so. */
+  private boolean dropOneThatNegotiates() {
+    Optional<ServerSession> oldest =
+        sessions.stream()
+            .filter(ServerSession::negotiates)
+            .min((a, b) -> Long.compare(a.began() - b.began(), 0));
+    oldest.ifPresent(session -> {
+      sessions.remove(session);
+      session.disconnect();
+    });
+    return oldest.isPresent();
   }
 
   /** Out of file descriptors, most likely: do not spin until some are free again. */

@@ -10,14 +10,20 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 
 /**
- * Where an export is (doc/uri.md of the NetworkBlockDevice project): {@code nbd://host:port/export}
- * or {@code nbd+unix:///export?socket=/path}.
+ * Where an export is (doc/uri.md of the NetworkBlockDevice project): {@code
+ * nbd://host:port/export}, {@code nbds:} likewise, or {@code nbd+unix:///export?socket=/path}.
+ * Parameters that are not known are not looked at, as other programs do.
  *
  * @param address of the server; unresolved names are resolved when connecting
  * @param export its name, often empty
+ * @param tls whether it must be reached by TLS
  */
-public record NbdUri(SocketAddress address, String export) {
+public record NbdUri(SocketAddress address, String export, boolean tls) {
   private static final int DEFAULT_PORT = 10809;
+
+  public NbdUri(SocketAddress address, String export) {
+    this(address, export, false);
+  }
 
   public static NbdUri unix(Path socket, String export) {
     return new NbdUri(UnixDomainSocketAddress.of(socket), export);
@@ -38,11 +44,14 @@ public record NbdUri(SocketAddress address, String export) {
     String export = path.startsWith("/") ? path.substring(1) : path;
     String scheme = String.valueOf(uri.getScheme());
     switch (scheme) {
-      case "nbd" -> {
+      case "nbd", "nbds" -> {
         if (uri.getHost() == null) {
-          throw new IllegalArgumentException(text + ": no host");
+          throw new IllegalArgumentException("an NBD URI without a host");
         }
-        return tcp(uri.getHost(), uri.getPort() < 0 ? DEFAULT_PORT : uri.getPort(), export);
+        String host = uri.getHost().replaceAll("[\\[\\]]", "");
+        int port = uri.getPort() < 0 ? DEFAULT_PORT : uri.getPort();
+        return new NbdUri(
+            InetSocketAddress.createUnresolved(host, port), export, scheme.equals("nbds"));
       }
       case "nbd+unix" -> {
         for (String pair : String.valueOf(uri.getRawQuery()).split("&")) {
@@ -59,6 +68,11 @@ public record NbdUri(SocketAddress address, String export) {
     }
   }
 
+  /** For logs: without the name of an export that is reached by TLS, which may be a secret. */
+  public String display() {
+    return tls ? new NbdUri(address, "", true) + "…" : toString();
+  }
+
   /** The URI as text that other programs read. */
   @Override
   public String toString() {
@@ -67,7 +81,7 @@ public record NbdUri(SocketAddress address, String export) {
     }
     if (address instanceof InetSocketAddress inet) {
       String host = inet.getHostString();
-      return "nbd://"
+      return (tls ? "nbds://" : "nbd://")
           + (host.contains(":") ? "[" + host + "]" : host)
           + ":"
           + inet.getPort()

@@ -6,10 +6,14 @@ import io.xenferry.block.BlockBackend;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.TreeSet;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 
 /** The server's half of the fixed newstyle negotiation. Blocks; the session keeps the deadline. */
 final class ServerHandshake {
@@ -31,10 +35,12 @@ final class ServerHandshake {
 
   /** What the two ends agreed on. */
   record Agreement(
-      NbdChannel channel,
-      NbdExportServer.Entry entry,
-      boolean structured,
-      List<Context> contexts) {}
+      NbdChannel channel, Tenancy tenancy, boolean structured, List<Context> contexts) {
+
+    NbdExport export() {
+      return tenancy.entry.export;
+    }
+  }
 
   ServerHandshake(NbdExportServer server, NbdChannel channel) {
     this.server = server;
@@ -42,7 +48,7 @@ final class ServerHandshake {
   }
 
   /** Empty when the client said goodbye. */
-  Optional<Agreement> run() throws IOException {
+  Optional<Agreement> run() throws IOException, InterruptedException {
     channel
         .frame()
         .putLong(MAGIC)
@@ -76,7 +82,8 @@ final class ServerHandshake {
     throw NbdChannel.protocol("options without end");
   }
 
-  private Optional<Agreement> answer(int option, ByteBuffer content) throws IOException {
+  private Optional<Agreement> answer(int option, ByteBuffer content)
+      throws IOException, InterruptedException {
     boolean tlsMissing = server.tls().isPresent() && !encrypted;
     if (tlsMissing && option == OPT_EXPORT_NAME) {
       throw NbdChannel.protocol("an export's name before TLS");
@@ -130,7 +137,7 @@ final class ServerHandshake {
       error(OPT_LIST, REP_ERR_INVALID, "no content expected");
       return;
     }
-    for (NbdExportServer.Entry entry : server.all()) {
+    for (ExportTable.Entry entry : server.table().listed()) {
       byte[] name = entry.name.getBytes(StandardCharsets.UTF_8);
       byte[] description = entry.export.description().getBytes(StandardCharsets.UTF_8);
       int shown = Math.min(description.length, MAX_STRING);
@@ -151,12 +158,12 @@ final class ServerHandshake {
       error(option, REP_ERR_INVALID, "malformed, or structured replies are not agreed on");
       return;
     }
-    Optional<NbdExportServer.Entry> entry = server.find(name.get());
-    if (entry.isEmpty()) {
+    Optional<NbdExport> export = find(name.get()).map(found -> found.entry().export);
+    if (export.isEmpty()) {
       error(option, REP_ERR_UNKNOWN, "no such export");
       return;
     }
-    TreeSet<String> offered = new TreeSet<>(entry.get().export.contexts().keySet());
+    TreeSet<String> offered = new TreeSet<>(export.get().contexts().keySet());
     offered.add(BASE_ALLOCATION);
     TreeSet<String> chosen = new TreeSet<>();
     int queries = content.getInt();
@@ -195,7 +202,27 @@ final class ServerHandshake {
     return query.equals(context) || !exactly && query.endsWith(":") && context.startsWith(query);
   }
 
-  private Optional<Agreement> go(int option, ByteBuffer content) throws IOException {
+  private Optional<ExportTable.Found> find(String name) {
+    return server.table().find(name, channel.peer());
+  }
+
+  /** Waits until whoever is displaced has nothing under way any more. */
+  private Optional<Tenancy> admit(ExportTable.Found found)
+      throws IOException, InterruptedException {
+    Optional<Tenancy> tenancy = found.entry().admit(found.generation());
+    if (tenancy.isPresent()) {
+      try {
+        Duration patience = server.limits().negotiation();
+        tenancy.get().vacant().get(patience.toNanos(), TimeUnit.NANOSECONDS);
+      } catch (ExecutionException | TimeoutException e) {
+        throw new IOException("requests of an earlier generation do not end", e);
+      }
+    }
+    return tenancy;
+  }
+
+  private Optional<Agreement> go(int option, ByteBuffer content)
+      throws IOException, InterruptedException {
     Optional<String> name = string(content);
     if (name.isEmpty()
         || content.remaining() < 2
@@ -204,12 +231,17 @@ final class ServerHandshake {
       error(option, REP_ERR_INVALID, "malformed");
       return Optional.empty();
     }
-    Optional<NbdExportServer.Entry> found = server.find(name.get());
+    Optional<ExportTable.Found> found = find(name.get());
     if (found.isEmpty()) {
       error(option, REP_ERR_UNKNOWN, "no such export");
       return Optional.empty();
     }
-    BlockBackend backend = found.get().export.backend();
+    Optional<Tenancy> tenancy = option == OPT_GO ? admit(found.get()) : Optional.empty();
+    if (option == OPT_GO && tenancy.isEmpty()) {
+      error(option, REP_ERR_POLICY, "displaced by a later generation");
+      return Optional.empty();
+    }
+    BlockBackend backend = found.get().entry().export.backend();
     ByteBuffer export = ByteBuffer.allocate(12).putShort((short) INFO_EXPORT);
     reply(option, REP_INFO, export.putLong(backend.size()).putShort(flags(backend)).array());
     int max = Math.min(backend.maxTransfer(), MAX_PAYLOAD);
@@ -217,26 +249,26 @@ final class ServerHandshake {
     sizes.putInt(backend.alignment()).putInt(Math.max(4096, backend.alignment())).putInt(max);
     reply(option, REP_INFO, sizes.array());
     reply(option, REP_ACK, new byte[0]);
-    return option == OPT_GO ? Optional.of(agreement(found.get())) : Optional.empty();
+    return tenancy.map(mine -> agreement(name.get(), mine));
   }
 
-  private Agreement exportName(String name) throws IOException {
-    NbdExportServer.Entry entry =
-        server
-            .find(name)
-            .orElseThrow(() -> NbdChannel.protocol("the name of an export that is not here"));
-    BlockBackend backend = entry.export.backend();
+  private Agreement exportName(String name) throws IOException, InterruptedException {
+    ExportTable.Found found =
+        find(name).orElseThrow(() -> NbdChannel.protocol("the name of an export that is not here"));
+    Tenancy tenancy =
+        admit(found).orElseThrow(() -> NbdChannel.protocol("the name of a displaced generation"));
+    BlockBackend backend = tenancy.entry.export.backend();
     ByteBuffer frame = channel.frame().putLong(backend.size()).putShort(flags(backend));
     if (!noZeroes) {
       frame.put(new byte[124]);
     }
     channel.send();
-    return agreement(entry);
+    return agreement(name, tenancy);
   }
 
-  private Agreement agreement(NbdExportServer.Entry entry) {
-    List<Context> agreed = contextExport.equals(entry.name) ? contexts : List.of();
-    return new Agreement(channel, entry, structured, agreed);
+  private Agreement agreement(String name, Tenancy tenancy) {
+    List<Context> agreed = contextExport.equals(name) ? contexts : List.of();
+    return new Agreement(channel, tenancy, structured, agreed);
   }
 
   private short flags(BlockBackend backend) {

@@ -40,7 +40,8 @@ final class ServerSession {
   private final SocketChannel socket;
   private final Semaphore inFlight;
   private final ReplyWriter replies;
-  private volatile NbdExportServer.@Nullable Entry entry;
+  private final long began = System.nanoTime();
+  private volatile boolean negotiated;
 
   /** When the client began to owe us the rest of a frame; 0 when it owes nothing. */
   private volatile long owingSince;
@@ -58,8 +59,14 @@ final class ServerSession {
     Thread.ofPlatform().daemon().name("nbd-serve " + server.address()).start(this::run);
   }
 
-  boolean uses(NbdExportServer.Entry candidate) {
-    return entry == candidate;
+  /** When it began, by System.nanoTime. */
+  long began() {
+    return began;
+  }
+
+  /** Whether the client has not come to an export yet. */
+  boolean negotiates() {
+    return !negotiated;
   }
 
   /** Ends the session from any thread; requests that the backend has go on to their end. */
@@ -78,7 +85,7 @@ final class ServerSession {
       Optional<ServerHandshake.Agreement> agreement =
           new ServerHandshake(server, new NbdChannel(socket)).run();
       owesNothing();
-      if (agreement.isPresent() && agreement.get().entry().enter()) {
+      if (agreement.isPresent() && agreement.get().tenancy().join(this)) {
         serve(agreement.get());
       }
     } catch (EOFException e) {
@@ -97,19 +104,16 @@ final class ServerSession {
   }
 
   private void serve(ServerHandshake.Agreement agreement) throws IOException, InterruptedException {
-    NbdExportServer.Entry mine = agreement.entry();
-    entry = mine;
+    negotiated = true;
     try {
-      if (server.find(mine.name).orElse(null) != mine) {
-        return;
-      }
       replies.start(agreement.channel(), agreement.structured());
       readRequests(agreement);
-      // Goodbye: end what was begun before the connection closes.
+      // Goodbye: end what was begun, and say so before the connection closes.
       inFlight.acquire(server.limits().inFlight());
+      agreement.channel().sayGoodbye();
     } finally {
       replies.stop();
-      mine.leave();
+      agreement.tenancy().part(this);
     }
   }
 
@@ -159,8 +163,8 @@ final class ServerSession {
   /** Gives the request to the backend; true once its completion is sure to release the permit. */
   private boolean begin(ServerHandshake.Agreement agreement, Request r)
       throws IOException, InterruptedException {
-    NbdExportServer.Entry mine = agreement.entry();
-    BlockBackend backend = mine.export.backend();
+    Tenancy mine = agreement.tenancy();
+    BlockBackend backend = agreement.export().backend();
     ByteBuffer buffer = null;
     boolean transfer = r.command == CMD_READ || r.command == CMD_WRITE;
     if (transfer && r.length > 0 && r.length <= MAX_PAYLOAD) {
@@ -205,8 +209,7 @@ final class ServerSession {
     return true;
   }
 
-  private void ended(
-      NbdExportServer.Entry mine, ReplyWriter.Reply reply, @Nullable ByteBuffer payload) {
+  private void ended(Tenancy mine, ReplyWriter.Reply reply, @Nullable ByteBuffer payload) {
     mine.leave();
     replies.add(reply, Optional.ofNullable(payload), inFlight);
   }
@@ -306,7 +309,7 @@ final class ServerSession {
         .thenApply(extents -> {
           List<ReplyWriter.StatusChunk> chunks = new ArrayList<>();
           for (ServerHandshake.Context context : agreement.contexts()) {
-            BlockStatusSource source = agreement.entry().export.contexts().get(context.name());
+            BlockStatusSource source = agreement.export().contexts().get(context.name());
             List<StatusExtent> status =
                 source == null
                     ? extents.stream().map(ServerSession::allocation).toList()

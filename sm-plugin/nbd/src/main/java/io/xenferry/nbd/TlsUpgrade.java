@@ -7,8 +7,11 @@ import java.nio.channels.ByteChannel;
 @FunctionalInterface
 public interface TlsUpgrade {
   /**
-   * Does the TLS handshake, blocking, and answers a channel for what follows. The result must let
-   * one thread read while another writes, and closing it must end both and close {@code plain}.
+   * Does the TLS handshake, blocking, and answers a channel for what follows. Closing the result
+   * closes {@code plain}, and closing {@code plain} ends the handshake.
+   *
+   * @throws io.xenferry.block.BlockException ACCESS when the peer is not who it should be, PROTOCOL
+   *     when what it sends is no TLS that we speak
    */
-  ByteChannel upgrade(ByteChannel plain) throws IOException;
+  SecureChannel upgrade(ByteChannel plain) throws IOException;
 }

@@ -89,6 +89,53 @@ class NbdContractTest {
     }
   }
 
+  /** Over TLS, by several connections, under a secret name. */
+  @Nested
+  class FileOverTls extends BlockBackendContract {
+    @TempDir Path dir;
+    private TestCertificate certificate;
+    private NbdExportServer server;
+    private final List<BlockBackend> backends = new ArrayList<>();
+
+    @BeforeEach
+    void start() throws Exception {
+      certificate = TestCertificate.make(dir, "contract");
+      server =
+          NbdExportServer.listenForSecrets(
+              new InetSocketAddress(InetAddress.getLoopbackAddress(), 0),
+              NbdExportServer.Limits.DEFAULT,
+              SslUpgrade.server(certificate.context(any -> true)));
+    }
+
+    @AfterEach
+    void stop() {
+      server.close();
+      backends.forEach(BlockBackend::close);
+    }
+
+    @Override
+    protected BlockBackend open(long size) throws Exception {
+      return serve(FileBackend.create(dir.resolve("disk" + backends.size()), size));
+    }
+
+    @Override
+    protected BlockBackend openReadOnly(long size) throws Exception {
+      return serve(
+          ForwardingBackend.readOnly(
+              FileBackend.create(dir.resolve("disk" + backends.size()), size)));
+    }
+
+    private BlockBackend serve(BlockBackend backend) throws Exception {
+      backends.add(backend);
+      String name = "secret" + backends.size();
+      server.add(name, backend);
+      return NbdConnections.connect(
+          NbdUri.parse(server.uri(name + ".5").toString()),
+          NbdClient.Options.DEFAULT.withTls(SslUpgrade.client(certificate.pinned())),
+          3);
+    }
+  }
+
   abstract static class OverForeignServer extends BlockBackendContract {
     @TempDir Path dir;
     private final List<Process> servers = new ArrayList<>();
