@@ -8,8 +8,8 @@ import java.util.SequencedMap;
 public interface Migrations {
 
   /**
-   * A row for each migration, oldest first; names of columns, such as {@code id}, {@code vm},
-   * {@code role}, {@code state}, {@code peer}, with their text, in the order to show.
+   * A row for each migration, oldest first: the fields that {@code records.txt} names, with their
+   * text. A migration from a server to itself has two rows, one for each role.
    *
    * @param session a session that the server checks the role of
    */

@@ -19,7 +19,7 @@ import java.util.SequencedMap;
  * A class of records: what its list shows and in which order, and which objects belong to it.
  *
  * @param name as in {@code NAME-list}
- * @param apiClass the XenAPI's class
+ * @param apiClass the XenAPI's class, or {@code -} for the migrations, which are not in the XenAPI
  * @param shown fields that a list shows unless told otherwise
  * @param filters what objects of the API class must satisfy to belong
  */
@@ -105,6 +105,11 @@ record RecordClass(
 
   Optional<RecordField> field(String field) {
     return Optional.ofNullable(fields.get(field));
+  }
+
+  /** Whether there is a list and nothing else: of what is no class of the XenAPI. */
+  boolean listedOnly() {
+    return apiClass.equals("-");
   }
 
   /** Whether any field allows this kind of change. */

@@ -27,6 +27,9 @@ final class RecordCommands {
         filters.add(field.isSet() ? field.name() + ":contains" : field.name());
       }
       add(commands, name + "-list", List.of(), filters, run -> list(run, type));
+      if (type.listedOnly()) {
+        continue;
+      }
       add(commands, name + "-param-list", List.of("uuid"), List.of(), run -> paramList(run, type));
       add(
           commands,
@@ -72,8 +75,7 @@ final class RecordCommands {
       throws XenApiException, CliException, IOException {
     Arguments arguments = run.arguments();
     refuseDatabase(arguments);
-    String query = type.apiClass().equals("role") ? "subroles<>[]" : "true";
-    SequencedMap<String, Map<String, Value>> records = run.calls().records(type.apiClass(), query);
+    SequencedMap<String, Map<String, Value>> records = records(run, type);
     List<Map.Entry<String, String>> filters = new ArrayList<>(type.filters());
     filters.addAll(Selection.filters(arguments, Set.of("params", "database")));
     if (arguments.flag("all")) {
@@ -94,6 +96,15 @@ final class RecordCommands {
       tables.add(run.display().table(one.ref(), one.record(), type, fields, false));
     }
     run.printer().tables(tables);
+  }
+
+  private static SequencedMap<String, Map<String, Value>> records(Run run, RecordClass type)
+      throws XenApiException {
+    if (type.listedOnly()) {
+      return MigrationCommands.records(run);
+    }
+    return run.calls()
+        .records(type.apiClass(), type.apiClass().equals("role") ? "subroles<>[]" : "true");
   }
 
   private static void refuseDatabase(Arguments arguments) throws CliException {

@@ -119,9 +119,14 @@ final class Terminal implements CliEnvironment {
     return new Migrations() {
       @Override
       public List<SequencedMap<String, String>> list(String session) {
-        SequencedMap<String, String> row = new LinkedHashMap<>(Map.of("id", "m1"));
-        row.put("state", "COMMITTING");
-        return List.of(row);
+        return List.of(row("m1", "COMMITTING"), row("m2", "GIVEN"));
+      }
+
+      private static SequencedMap<String, String> row(String uuid, String state) {
+        SequencedMap<String, String> row = new LinkedHashMap<>(Map.of("uuid", uuid));
+        row.put("vm_uuid", "vm-" + uuid);
+        row.put("state", state);
+        return row;
       }
 
       @Override

@@ -38,8 +38,8 @@ final class MigrationTable implements Migrations {
     List<SequencedMap<String, String>> rows = new ArrayList<>();
     for (MigrationStatus status : coordinator.statuses()) {
       SequencedMap<String, String> row = new LinkedHashMap<>();
-      row.put("id", status.migration().toString());
-      row.put("vm", status.vm().toString());
+      row.put("uuid", status.migration().toString());
+      row.put("vm_uuid", status.vm().toString());
       row.put("role", status.role().name().toLowerCase(Locale.ROOT));
       row.put("state", status.state().name());
       row.put("phase", status.phase());
