@@ -14,6 +14,8 @@ import java.util.Optional;
  *
  * <p>A setting is taken from the command line, else from {@code XE_EXTRA_ARGS}, else from {@code
  * ~/.xe}, else its default.
+ *
+ * @param warning what the user should know of a source that was left out
  */
 record Options(
     Optional<String> server,
@@ -25,7 +27,8 @@ record Options(
     boolean debugOnFail,
     Optional<String> traceparent,
     Optional<String> baggage,
-    List<String> arguments) {
+    List<String> arguments,
+    Optional<String> warning) {
 
   /** Reads all sources. */
   static Options read(List<String> commandLine, Map<String, String> environment)
@@ -78,7 +81,6 @@ record Options(
     private Optional<String> complaint = Optional.empty();
 
     Options options(List<String> arguments, Map<String, String> environment) {
-      complaint.ifPresent(c -> System.err.println(c));
       return new Options(
           server,
           port,
@@ -89,7 +91,8 @@ record Options(
           debugOnFail,
           traceparent.or(() -> Optional.ofNullable(environment.get("TRACEPARENT"))),
           Optional.ofNullable(environment.get("BAGGAGE")),
-          List.copyOf(arguments));
+          List.copyOf(arguments),
+          complaint);
     }
 
     void file(Path file) throws ClientException {
@@ -126,7 +129,7 @@ record Options(
           case "--debug-on-fail" -> debugOnFail = true;
           case "-s", "-h", "-p", "-u", "-pw", "-pwf", "--traceparent" -> {
             if (++i == words.size()) {
-              throw ClientException.usage("Option " + word + " needs a value.");
+              throw ClientException.failedWithUsage("Option " + word + " needs a value.");
             }
             set(longName(word), words.get(i));
           }
@@ -190,7 +193,7 @@ record Options(
       } catch (NumberFormatException e) {
         // Falls through to the same complaint as a number out of range.
       }
-      throw ClientException.usage("Not a port: " + value);
+      throw ClientException.failedWithUsage("Not a port: " + value);
     }
 
     private void passwordFile(Path file) throws ClientException {

@@ -46,7 +46,7 @@ public final class Xe {
 
   /** Runs one command and returns the status to end with. */
   public int run(List<String> args) throws IOException {
-    if (args.contains("-version")) {
+    if (args.contains("-version") || args.contains("--version")) {
       streams.print("ThinCLI protocol: " + Greeting.OURS);
       return 0;
     }
@@ -63,6 +63,9 @@ public final class Xe {
   }
 
   private int run(Options options) throws IOException, ClientException {
+    if (options.warning().isPresent()) {
+      streams.complain(options.warning().get() + "\n");
+    }
     if (options.arguments().isEmpty()) {
       throw ClientException.usage("A command is missing.");
     }

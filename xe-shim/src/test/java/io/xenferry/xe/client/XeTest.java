@@ -24,6 +24,7 @@ import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import javax.net.ssl.KeyManagerFactory;
@@ -35,6 +36,8 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** The client against servers that follow a script. */
 @Timeout(value = 60, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
@@ -346,12 +349,146 @@ class XeTest {
     assertThat(options.arguments()).containsExactly("vm-list", "uuid=1", "--minimal", "unknown=u");
   }
 
+  /** What the client answers by itself; the listening server would keep it waiting for ever. */
   @Test
-  void usageEndsWithZero() throws Exception {
-    assertThat(plain("--help")).isZero();
-    assertThat(plain("x", "port=99999")).isZero();
-    assertThat(stderr.toString(StandardCharsets.UTF_8)).contains("Not a port: 99999", "Usage: xe");
-    assertThat(plain("-version")).isZero();
-    assertThat(stdout.toString(StandardCharsets.UTF_8)).isEqualTo("ThinCLI protocol: 0.2\n");
+  void usageAndVersionAskNoServer() throws Exception {
+    for (String word : List.of("-help", "--help")) {
+      stderr.reset();
+      assertThat(plain("vm-list", word)).isZero();
+      assertThat(plain(word)).isZero();
+      assertThat(err()).startsWith("Usage: xe");
+    }
+    stderr.reset();
+    assertThat(xe()).isZero();
+    assertThat(err()).startsWith("A command is missing.\nUsage: xe");
+    for (String word : List.of("-version", "--version")) {
+      stdout.reset();
+      assertThat(plain("vm-list", word)).isZero();
+      assertThat(stdout.toString(StandardCharsets.UTF_8)).isEqualTo("ThinCLI protocol: 0.2\n");
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"-p abc", "-p 99999", "-p -1", "port=65536", "x -p", "x -s", "x -pwf"})
+  void anOptionThatMakesNoSenseIsAFailure(String line) throws Exception {
+    List<String> words = new ArrayList<>(List.of("vm-list"));
+    words.addAll(List.of(line.split(" ")));
+    assertThat(new Xe(environment, InputStream.nullInputStream(), stdout, stderr).run(words))
+        .isEqualTo(1);
+    assertThat(err()).containsAnyOf("Not a port: ", "needs a value.").contains("Usage: xe");
+  }
+
+  /** Each option in each of its spellings, before and after the command. */
+  @Test
+  void everyOptionHasAShortFormAndAKeyword() throws Exception {
+    Path passwords = Files.writeString(dir.resolve("pw"), "carol\nse cret\nrest\n");
+    for (List<String> line :
+        List.of(
+            List.of(
+                "-s",
+                "[::1]",
+                "-p",
+                "7",
+                "-u",
+                "carol",
+                "-pw",
+                "se cret",
+                "--nossl",
+                "--debug",
+                "--debug-on-fail",
+                "--traceparent",
+                "00-t",
+                "vm-list"),
+            List.of(
+                "vm-list",
+                "-h",
+                "[::1]",
+                "-pwf",
+                passwords.toString(),
+                "-p",
+                "7",
+                "nossl=true",
+                "debug=true",
+                "debugonfail=true",
+                "traceparent=00-t"),
+            List.of(
+                "server=[::1]",
+                "port=7",
+                "vm-list",
+                "passwordfile=" + passwords,
+                "nossl=yes",
+                "debug=1",
+                "debugonfail=t",
+                "traceparent=00-t"))) {
+      assertThat(Options.read(line, environment))
+          .as("%s", line)
+          .isEqualTo(
+              new Options(
+                  Optional.of("[::1]"),
+                  Optional.of(7),
+                  "carol",
+                  "se cret",
+                  false,
+                  true,
+                  true,
+                  Optional.of("00-t"),
+                  Optional.empty(),
+                  List.of("vm-list"),
+                  Optional.empty()));
+    }
+    Options bare = Options.read(List.of("vm-list", "--minimal", "a=b=c", "-x"), environment);
+    assertThat(bare)
+        .isEqualTo(
+            new Options(
+                Optional.empty(),
+                Optional.empty(),
+                "root",
+                "null",
+                true,
+                false,
+                false,
+                Optional.empty(),
+                Optional.empty(),
+                List.of("vm-list", "--minimal", "a=b=c", "-x"),
+                Optional.empty()));
+  }
+
+  @Test
+  void aPasswordFileThatIsNoneIsAFailure() throws Exception {
+    assertThat(plain("x", "-pwf", dir.resolve("missing").toString())).isEqualTo(1);
+    assertThat(plain("x", "-pwf", Files.writeString(dir.resolve("short"), "root\n").toString()))
+        .isEqualTo(1);
+    assertThat(err()).contains("cannot be read", "a line each");
+  }
+
+  @Test
+  void aFileOfSettingsWithAWrongLineIsLeftOutWithAWarning() throws Exception {
+    Files.writeString(dir.resolve(".xe"), "username=file\nno equals sign\n");
+    serve((in, out) -> {
+      greet(in, out);
+      MessageCodec.write(out, new Message.Exit(0));
+    });
+    assertThat(plain("x")).isZero();
+    assertThat(new String(request.get(), StandardCharsets.UTF_8))
+        .endsWith("x\nusername=root\npassword=null");
+    assertThat(err())
+        .isEqualTo("Warning: " + dir.resolve(".xe") + " has a line without '=' and is ignored\n");
+  }
+
+  @Test
+  void tracesOfTheCallerTravelInHeaders() throws Exception {
+    environment.put("TRACEPARENT", "00-env");
+    environment.put("BAGGAGE", "k=v");
+    serve((in, out) -> {
+      greet(in, out);
+      MessageCodec.write(out, new Message.Exit(0));
+    });
+    assertThat(plain("x")).isZero();
+    assertThat(new String(request.get(), StandardCharsets.UTF_8))
+        .contains("traceparent: 00-env\r\nbaggage: k=v\r\ncontent-length: ");
+  }
+
+  private String err() {
+    return stderr.toString(StandardCharsets.UTF_8);
   }
 }
