@@ -38,6 +38,9 @@ public final class SimulateCommand implements Callable<Integer> {
   @Option(names = "--trace", description = "print what happens, for every seed")
   private boolean trace;
 
+  @Option(names = "--verbose", description = "show the product's log, on standard error")
+  private boolean verbose;
+
   @Option(
       names = "--variant",
       defaultValue = "SOUND",
@@ -47,6 +50,9 @@ public final class SimulateCommand implements Callable<Integer> {
   @Spec private @org.jspecify.annotations.Nullable CommandSpec spec;
 
   public static void main(String[] args) {
+    // Its own, whatever the door says: warnings of faults that were made on purpose warn of
+    // nothing.
+    System.setProperty("logback.configurationFile", "xenferry-simulation-logback.xml");
     System.exit(new CommandLine(new SimulateCommand()).execute(args));
   }
 
@@ -55,6 +61,9 @@ public final class SimulateCommand implements Callable<Integer> {
   public Integer call() {
     PrintWriter out =
         spec == null ? new PrintWriter(System.out, true) : spec.commandLine().getOut();
+    if (verbose) {
+      System.setProperty("xenferry.simulation.log", "INFO"); // before the first logger is made
+    }
     long began = System.nanoTime();
     Map<String, Integer> totals = new TreeMap<>();
     long events = 0;
