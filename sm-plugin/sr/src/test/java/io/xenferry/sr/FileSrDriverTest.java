@@ -75,6 +75,46 @@ class FileSrDriverTest extends SrDriverContract {
   }
 
   @Test
+  void aMistypedPlaceIsRefusedAndNothingIsMade() throws Exception {
+    Path parent = dir.resolve("mnt");
+    assertFails(
+        () -> driver.create(uuid, "", "", Map.of("location", parent + "/missing/sr"), 0),
+        SmError.FILE_SR_CREATE);
+    assertThat(parent).doesNotExist();
+    Path file = Files.writeString(dir.resolve("file"), "precious");
+    assertFails(
+        () -> driver.create(uuid, "", "", Map.of("location", file.toString()), 0),
+        SmError.FILE_SR_CREATE);
+    assertThat(file).hasContent("precious");
+    assertFails(
+        () -> driver.create(uuid, "", "", Map.of("location", file + "/sr"), 0),
+        SmError.FILE_SR_CREATE);
+    Path link = Files.createSymbolicLink(dir.resolve("link"), dir.resolve("nowhere"));
+    assertFails(
+        () -> driver.create(uuid, "", "", Map.of("location", link.toString()), 0),
+        SmError.FILE_SR_CREATE);
+    assertThat(dir.resolve("nowhere")).doesNotExist();
+    Path home = Files.createDirectory(dir.resolve("home"));
+    Files.writeString(home.resolve("letter"), "dear");
+    assertFails(
+        () -> driver.create(uuid, "", "", Map.of("location", home.toString()), 0),
+        SmError.SR_EXISTS);
+    assertThat(home).isDirectoryContaining(f -> f.endsWith("letter"));
+    assertThat(Files.list(home).count()).isEqualTo(1);
+    assertFails(() -> driver.create(uuid, "", "", deviceConfig(), 0), SmError.SR_EXISTS);
+  }
+
+  @Test
+  void anEmptyDirectoryWillDo() throws Exception {
+    Path mounted = Files.createDirectory(dir.resolve("mounted"));
+    Files.createDirectory(mounted.resolve("lost+found"));
+    Map<String, String> config = Map.of("location", mounted.toString());
+    String other = UUID.randomUUID().toString();
+    driver.create(other, "", "", config, 0);
+    driver.attach(other, config).detach();
+  }
+
+  @Test
   void probeTellsWhatIsThere() throws Exception {
     assertThat(driver.probe(deviceConfig(), Map.of()).getFirst().sr().orElseThrow().uuid())
         .isEqualTo(uuid);

@@ -2,8 +2,10 @@ package io.xenferry.server;
 
 import static io.xenferry.server.SessionTest.assertCode;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.xenferry.model.Value;
+import io.xenferry.model.XenApiException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -58,7 +60,40 @@ class StorageTest {
     assertCode("HANDLE_INVALID", () -> root.record("SR", sr));
     assertCode("HANDLE_INVALID", () -> root.record("PBD", pbd));
     assertCode("SR_UNKNOWN_DRIVER", () -> create("nosuch", Map.of()));
+    List<String> before = root.all("SR");
+    Path mistyped = directory("no such parent").resolve("sr");
+    assertCode(
+        "SR_BACKEND_FAILURE_61", () -> create("file", Map.of("location", mistyped.toString())));
+    assertThat(mistyped.getParent()).doesNotExist();
+    assertThat(root.all("SR")).isEqualTo(before);
     assertThat(root.all("SR")).doesNotContain(sr);
+  }
+
+  @Test
+  void sizesThatAreNoneAreRefused() throws Exception {
+    String sr = root.sr(directory("sizes"));
+    for (Object size : List.of(-1, Long.MIN_VALUE, Long.MAX_VALUE, "1e9", "9".repeat(30), "")) {
+      assertThatThrownBy(() -> root.call("VDI.create", vdiOf(sr, size)))
+          .as("%s", size)
+          .isInstanceOfSatisfying(
+              XenApiException.class, e -> assertThat(e.code()).isNotEqualTo("INTERNAL_ERROR"));
+      assertThat(TestServer.texts(root.call("SR.get_VDIs", sr))).isEmpty();
+    }
+    String vdi = root.vdi(sr, "a", 1 << 20);
+    for (Object size : List.of(-1, 0, Long.MIN_VALUE, Long.MAX_VALUE, "9".repeat(30))) {
+      assertThatThrownBy(() -> root.call("VDI.resize", vdi, size))
+          .as("%s", size)
+          .isInstanceOfSatisfying(
+              XenApiException.class, e -> assertThat(e.code()).isNotEqualTo("INTERNAL_ERROR"));
+    }
+    assertThat(root.call("VDI.get_virtual_size", vdi)).isEqualTo(Value.of("1048576"));
+    root.call("VDI.destroy", vdi);
+    root.call("SR.destroy", sr);
+  }
+
+  private static Map<String, Object> vdiOf(String sr, Object size) {
+    return RecordsTest.required(
+        "VDI", Map.of("name_label", "x", "SR", sr, "virtual_size", size, "type", "user"));
   }
 
   private static String create(String type, Map<String, String> config) throws Exception {

@@ -10,8 +10,12 @@ import io.xenferry.sr.SrInfo;
 import io.xenferry.sr.StorageRepository;
 import io.xenferry.sr.VolumeRepository;
 import java.io.IOException;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
+import java.nio.file.LinkOption;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.NotDirectoryException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
@@ -78,19 +82,59 @@ public final class FileSrDriver implements SrDriver {
       long physicalSize)
       throws SmapiException {
     Path directory = location(deviceConfig);
+    boolean made = prepare(directory);
     try {
-      Files.createDirectories(directory);
-      Path record = directory.resolve(FileVolumes.SR_RECORD);
-      if (Files.exists(record)) {
-        throw SmapiException.failure(
-            SmError.SR_EXISTS, "the directory holds an SR already: introduce it instead");
-      }
       AtomicFile.write(
-          record, Map.of("uuid", sr, "name_label", nameLabel, "name_description", nameDescription));
+          directory.resolve(FileVolumes.SR_RECORD),
+          Map.of("uuid", sr, "name_label", nameLabel, "name_description", nameDescription));
     } catch (IOException e) {
+      if (made) {
+        try {
+          Files.deleteIfExists(directory);
+        } catch (IOException left) {
+          e.addSuppressed(left);
+        }
+      }
       throw SmapiException.failure(SmError.FILE_SR_CREATE, directory + ": " + e).withCause(e);
     }
     return deviceConfig;
+  }
+
+  /**
+   * Makes the directory, or sees that it is empty, as a file system's root is that was mounted for
+   * the SR. No parents are made: where they are missing, the path is mistyped or nothing is
+   * mounted, and the disks would fill another file system than was meant.
+   *
+   * @return whether it was made
+   */
+  private static boolean prepare(Path directory) throws SmapiException {
+    try {
+      if (!Files.exists(directory, LinkOption.NOFOLLOW_LINKS)) {
+        Files.createDirectory(directory);
+        return true;
+      }
+      if (Files.exists(directory.resolve(FileVolumes.SR_RECORD))) {
+        throw SmapiException.failure(
+            SmError.SR_EXISTS, directory + " holds an SR already: introduce it instead");
+      }
+      try (DirectoryStream<Path> files = Files.newDirectoryStream(directory)) {
+        for (Path file : files) {
+          if (!file.endsWith("lost+found")) {
+            throw SmapiException.failure(SmError.SR_EXISTS, directory + " is not empty");
+          }
+        }
+      }
+      return false;
+    } catch (NotDirectoryException e) {
+      throw SmapiException.failure(SmError.FILE_SR_CREATE, directory + " is no directory")
+          .withCause(e);
+    } catch (NoSuchFileException e) {
+      throw SmapiException.failure(
+              SmError.FILE_SR_CREATE, directory.getParent() + " does not exist: nothing was made")
+          .withCause(e);
+    } catch (IOException e) {
+      throw SmapiException.failure(SmError.FILE_SR_CREATE, directory + ": " + e).withCause(e);
+    }
   }
 
   @Override
