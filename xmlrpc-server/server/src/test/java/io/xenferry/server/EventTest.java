@@ -6,6 +6,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.MemoryDatabase;
+import io.xenferry.server.call.Origin;
+import io.xenferry.wire.Content;
 import java.nio.file.Files;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -159,6 +161,39 @@ class EventTest {
         f.get(30, TimeUnit.SECONDS);
       }
     }
+  }
+
+  /** A span that is none is a day, as published servers have it: the call waits. */
+  @Test
+  void aTimeoutThatIsNoSpanIsLong() throws Exception {
+    String token = token("pool");
+    List<Future<Content>> all = new ArrayList<>();
+    try (var threads = Executors.newVirtualThreadPerTaskExecutor()) {
+      for (String timeout : List.of("nan", "inf", "-inf", "-1", "1e300")) {
+        all.add(
+            threads.submit(() ->
+                server
+                    .server
+                    .dispatcher()
+                    .call(
+                        "event.from",
+                        List.of(
+                            Value.of(root.session()),
+                            TestServer.value(List.of("pool")),
+                            Value.of(token),
+                            Value.of(timeout)),
+                        new Origin(false, "test"))));
+      }
+      root.call("pool.set_name_description", root.only("pool"), "span " + System.nanoTime());
+      for (Future<Content> f : all) {
+        assertThat(
+                ((Value.Array) TestServer.member(f.get(30, TimeUnit.SECONDS).toValue(), "events"))
+                    .items())
+            .as("it ended by the change, not by the timeout")
+            .isNotEmpty();
+      }
+    }
+    assertCode("INVALID_VALUE", () -> root.call("event.from", List.of("pool"), token, "soon"));
   }
 
   private static boolean of(Value event, String className) {

@@ -7,6 +7,7 @@ import io.xenferry.model.MessageDef;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import io.xenferry.server.call.Origin;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -70,6 +71,10 @@ class NonsenseTest {
             Value.of(true),
             Value.of(Long.MIN_VALUE),
             Value.of(Double.NaN),
+            Value.of(Double.NEGATIVE_INFINITY),
+            Value.of(1e308),
+            Value.of("9".repeat(30)),
+            Value.of(Instant.MAX),
             TestServer.value(List.of()),
             TestServer.value(List.of(List.of())),
             TestServer.value(Map.of()),

@@ -65,6 +65,10 @@ class TaskTest {
     String task = root.text("task.create", "upload", "mine");
     root.call("task.set_progress", task, 0.5);
     assertThat(root.call("task.get_progress", task)).isEqualTo(Value.of(0.5));
+    for (Object none : List.of("nan", "-inf", "1e999", "0.5d", "")) {
+      assertCode("INVALID_VALUE", () -> root.call("task.set_progress", task, none));
+    }
+    assertThat(root.call("task.get_progress", task)).isEqualTo(Value.of(0.5));
     root.call("task.set_result", task, "<value>x</value>");
     root.call("task.set_error_info", task, List.of());
     root.call("task.add_to_other_config", task, "k", "v");

@@ -7,6 +7,7 @@ import java.time.OffsetDateTime;
 import java.time.ZoneOffset;
 import java.time.format.DateTimeFormatter;
 import java.time.format.DateTimeFormatterBuilder;
+import java.time.format.ResolverStyle;
 import java.time.temporal.ChronoField;
 import java.time.temporal.TemporalAccessor;
 import java.util.Locale;
@@ -19,7 +20,7 @@ public final class Dates {
 
   private static final DateTimeFormatter ANY =
       new DateTimeFormatterBuilder()
-          .appendOptional(DateTimeFormatter.ofPattern("yyyyMMdd", Locale.ROOT))
+          .appendOptional(DateTimeFormatter.ofPattern("uuuuMMdd", Locale.ROOT))
           .appendOptional(DateTimeFormatter.ofPattern("uuuu-MM-dd", Locale.ROOT))
           .appendLiteral('T')
           .appendOptional(DateTimeFormatter.ofPattern("HH:mm:ss", Locale.ROOT))
@@ -27,7 +28,9 @@ public final class Dates {
           .appendFraction(ChronoField.NANO_OF_SECOND, 0, 9, true)
           .appendOptional(DateTimeFormatter.ofPattern("XXX", Locale.ROOT))
           .appendOptional(DateTimeFormatter.ofPattern("XX", Locale.ROOT))
-          .toFormatter(Locale.ROOT);
+          .toFormatter(Locale.ROOT)
+          // The 30th of February is nobody's 28th.
+          .withResolverStyle(ResolverStyle.STRICT);
 
   private Dates() {}
 

@@ -2,12 +2,12 @@ package io.xenferry.wire;
 
 import io.xenferry.model.Value;
 import java.util.Map;
+import java.util.regex.Pattern;
 import org.apache.ws.commons.util.NamespaceContextImpl;
 import org.apache.xmlrpc.common.TypeFactory;
 import org.apache.xmlrpc.common.XmlRpcStreamConfig;
 import org.apache.xmlrpc.parser.AtomicParser;
 import org.apache.xmlrpc.parser.BooleanParser;
-import org.apache.xmlrpc.parser.DoubleParser;
 import org.apache.xmlrpc.parser.MapParser;
 import org.apache.xmlrpc.parser.NullParser;
 import org.apache.xmlrpc.parser.ObjectArrayParser;
@@ -24,6 +24,11 @@ import org.xml.sax.SAXException;
  * string is {@code <value></value>}, there are no extensions.
  */
 final class XenApiTypes implements TypeFactory {
+  private static final Pattern DIGITS = Pattern.compile("[+-]?[0-9]{19,100}");
+
+  private static final Pattern DATE =
+      Pattern.compile("[0-9]{4}-?[0-9]{2}-?[0-9]{2}T[0-9]{2}:?[0-9]{2}:?[0-9]{2}[-+.:0-9Z]{0,20}");
+
   private final Dialect dialect;
   private final TypeSerializer serializer = new ContentSerializer();
 
@@ -46,7 +51,7 @@ final class XenApiTypes implements TypeFactory {
       case "string" -> new StringParser();
       case "int", "i4", "i8" -> new LongText();
       case "boolean" -> new BooleanParser();
-      case "double" -> new DoubleParser();
+      case "double" -> new DoubleText();
       case "dateTime.iso8601" -> new DateText();
       case "array" -> new ObjectArrayParser(config, context, this);
       case "struct" -> new MapParser(config, context, this);
@@ -55,25 +60,47 @@ final class XenApiTypes implements TypeFactory {
     };
   }
 
-  /** Any integer tag, in the 64 bits that XenAPI's have. */
+  /**
+   * Any integer tag, in the 64 bits that XenAPI's have. A number of more bits stays text: the call
+   * is well formed, and whoever wants an integer there can say which one does not fit.
+   */
   private static final class LongText extends AtomicParser {
     @Override
     protected void setResult(String text) throws SAXException {
+      String word = text.strip();
       try {
-        super.setResult((Object) Long.valueOf(text.strip()));
+        super.setResult((Object) Long.valueOf(word));
       } catch (NumberFormatException e) {
-        throw new SAXException("not an integer", e);
+        if (!DIGITS.matcher(word).matches()) {
+          throw new SAXException("not an integer", e);
+        }
+        super.setResult((Object) word);
       }
     }
   }
 
+  private static final class DoubleText extends AtomicParser {
+    @Override
+    protected void setResult(String text) throws SAXException {
+      try {
+        super.setResult((Object) Doubles.parse(text));
+      } catch (WireException e) {
+        throw new SAXException(e);
+      }
+    }
+  }
+
+  /** A date. One that no calendar has, such as the 30th of February, stays text, as above. */
   private static final class DateText extends AtomicParser {
     @Override
     protected void setResult(String text) throws SAXException {
       try {
         super.setResult((Object) Dates.parse(text));
       } catch (WireException e) {
-        throw new SAXException(e);
+        if (!DATE.matcher(text.strip()).matches()) {
+          throw new SAXException(e);
+        }
+        super.setResult((Object) text.strip());
       }
     }
   }

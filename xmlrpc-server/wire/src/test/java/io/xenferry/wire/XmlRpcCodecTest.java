@@ -114,6 +114,43 @@ class XmlRpcCodecTest {
             Value.of(""));
   }
 
+  /** What no type of the XenAPI holds is for the message to refuse, by its parameter's name. */
+  @ParameterizedTest
+  @CsvSource({
+    "i4,99999999999999999999",
+    "int,-9223372036854775809",
+    "dateTime.iso8601,20260230T00:00:00Z",
+    "dateTime.iso8601,20261301T25:61:61"
+  })
+  void valuesOutOfRangeAreReadAsText(String tag, String text) throws WireException {
+    assertThat(value(tag, text)).isEqualTo(Value.of(text));
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "nan,NaN",
+    "NaN,NaN",
+    "-nan,NaN",
+    "inf,Infinity",
+    "+Infinity,Infinity",
+    "-INF,-Infinity",
+    "1e999,Infinity",
+    ".5,0.5",
+    "5.,5",
+    "+1E2,100",
+    "-0,-0.0"
+  })
+  void doublesAreReadInEverySpelling(String text, double expected) throws WireException {
+    assertThat(value("double", text)).isEqualTo(Value.of(expected));
+  }
+
+  private Value value(String tag, String text) throws WireException {
+    return read("<methodCall><methodName>x</methodName><params><param><value><%s>%s</%s></value></param></params></methodCall>"
+            .formatted(tag, text, tag))
+        .params()
+        .getFirst();
+  }
+
   @ParameterizedTest
   @ValueSource(
       strings = {
@@ -126,7 +163,10 @@ class XmlRpcCodecTest {
         "<methodCall><methodName>x</methodName><params><param><value><ex:nil"
             + " xmlns:ex=\"http://ws.apache.org/xmlrpc/namespaces/extensions\"/></value></param></params></methodCall>",
         "<methodCall><methodName>x</methodName><params><param><value><i4>1x</i4></value></param></params></methodCall>",
-        "<methodCall><methodName>x</methodName><params><param><value><i4>99999999999999999999</i4></value></param></params></methodCall>",
+        "<methodCall><methodName>x</methodName><params><param><value><double>1.5f</double></value></param></params></methodCall>",
+        "<methodCall><methodName>x</methodName><params><param><value><double>0x1p3</double></value></param></params></methodCall>",
+        "<methodCall><methodName>x</methodName><params><param><value><double></double></value></param></params></methodCall>",
+        "<methodCall><methodName>x</methodName><params><param><value><dateTime.iso8601>now</dateTime.iso8601></value></param></params></methodCall>",
         "<methodCall><methodName>x</methodName><params><param><value><boolean>true</boolean></value></param></params></methodCall>",
         "<methodCall><methodName>x</methodName><params><param><value><base64>AAAA</base64></value></param></params></methodCall>",
         "<methodCall><methodName>x</methodName><params><param><value><struct><member><name>a</name><value>1</value></member>"

@@ -3,6 +3,7 @@ package io.xenferry.server.call;
 import io.xenferry.model.DataModel;
 import io.xenferry.model.MessageDef;
 import io.xenferry.model.Ref;
+import io.xenferry.model.Type;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import io.xenferry.server.schema.Coercion;
@@ -46,6 +47,9 @@ public final class Dispatcher implements AutoCloseable {
 
   private static final Set<String> NO_ASYNC =
       Set.of("session", "event", "task", "data_source", "blob");
+
+  /** Their floats are time spans, for which NaN and the infinities mean something. */
+  private static final Set<String> SPANS = Set.of("event.from");
 
   private final ServerContext server;
   private final Registry registry;
@@ -218,7 +222,10 @@ public final class Dispatcher implements AutoCloseable {
     for (int i = 0; i < m.params().size(); i++) {
       MessageDef.Param p = m.params().get(i);
       if (i < given.size()) {
-        args.add(Coercion.coerce(p.name(), p.type(), given.get(i)));
+        args.add(
+            p.type() == Type.Basic.FLOAT && SPANS.contains(m.wireName())
+                ? Coercion.real(p.name(), given.get(i))
+                : Coercion.coerce(p.name(), p.type(), given.get(i)));
       } else {
         args.add(p.defaultValue().orElseThrow());
       }

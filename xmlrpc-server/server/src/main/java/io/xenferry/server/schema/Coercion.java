@@ -8,6 +8,7 @@ import io.xenferry.model.Type;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import io.xenferry.wire.Dates;
+import io.xenferry.wire.Doubles;
 import io.xenferry.wire.WireException;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -93,9 +94,7 @@ public final class Coercion {
             };
         case FLOAT ->
             switch (value) {
-              case Value.Real r -> r;
-              case Value.Int i -> Value.of((double) i.value());
-              case Value.Text t -> Value.of(Double.parseDouble(t.text().strip()));
+              case Value.Real _, Value.Int _, Value.Text _ -> finite(name, real(name, value));
               default -> throw invalid(name, brief(value));
             };
         case BOOL -> {
@@ -118,6 +117,27 @@ public final class Coercion {
     } catch (NumberFormatException | WireException e) {
       throw invalid(name, brief(value)).withCause(e);
     }
+  }
+
+  /** A float that may be NaN or infinite, where that has a meaning; else as {@link #coerce}. */
+  public static Value.Real real(String name, Value value) throws XenApiException {
+    try {
+      return switch (value) {
+        case Value.Real r -> r;
+        case Value.Int i -> new Value.Real((double) i.value());
+        case Value.Text t -> new Value.Real(Doubles.parse(t.text()));
+        default -> throw invalid(name, brief(value));
+      };
+    } catch (WireException e) {
+      throw invalid(name, brief(value)).withCause(e);
+    }
+  }
+
+  private static Value finite(String name, Value.Real number) throws XenApiException {
+    if (!Double.isFinite(number.value())) {
+      throw invalid(name, Double.toString(number.value()));
+    }
+    return number;
   }
 
   private static String text(String name, Value value) throws XenApiException {
