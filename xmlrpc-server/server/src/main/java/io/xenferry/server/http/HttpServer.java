@@ -7,6 +7,7 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import org.eclipse.jetty.http.HttpHeader;
 import org.eclipse.jetty.http.HttpStatus;
+import org.eclipse.jetty.http.UriCompliance;
 import org.eclipse.jetty.server.ConnectionFactory;
 import org.eclipse.jetty.server.DetectorConnectionFactory;
 import org.eclipse.jetty.server.HttpConfiguration;
@@ -61,6 +62,9 @@ public final class HttpServer implements AutoCloseable {
     HttpConfiguration http = new HttpConfiguration();
     http.setSendServerVersion(false);
     http.setSendDateHeader(true);
+    // The router refuses what is wrong with an address. Jetty would do so with the body unread, and
+    // the reset that follows may overtake the answer.
+    http.setUriCompliance(UriCompliance.UNSAFE);
     http.setIdleTimeout(limits.idleTimeout().toMillis());
 
     tls =

@@ -12,8 +12,9 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Finds the handler by method and the longest registered path that is the request's or a parent of
- * it. A method with routes but none for the path is 403, a method without any is 501, as published
- * servers answer.
+ * it. An address that can be read in two ways (encoded slashes, dots, zero bytes) or breaks the
+ * rules of addresses is 400, whatever it names. A method with routes but none for the path is 403,
+ * a method without any is 501, as published servers answer.
  */
 public final class Router extends Handler.Abstract {
   private final Map<String, TreeMap<String, Request.Handler>> routes = new HashMap<>();
@@ -32,6 +33,10 @@ public final class Router extends Handler.Abstract {
 
   @Override
   public boolean handle(Request request, Response response, Callback callback) throws Exception {
+    if (request.getHttpURI().hasViolations()) {
+      Answers.error(response, callback, HttpStatus.BAD_REQUEST_400);
+      return true;
+    }
     TreeMap<String, Request.Handler> paths = routes.get(request.getMethod());
     if (paths == null) {
       Answers.error(response, callback, HttpStatus.NOT_IMPLEMENTED_501);
