@@ -116,7 +116,7 @@ final class BitmapCommands {
     };
   }
 
-  JsonNode query(String command) throws QmpError {
+  ArrayNode query(String command) throws QmpError {
     ArrayNode answer = QmpCommands.array();
     for (GuestDisk disk : machine.disks) {
       ObjectNode node = QmpServer.object();

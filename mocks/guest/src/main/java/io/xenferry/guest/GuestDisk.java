@@ -20,6 +20,7 @@ final class GuestDisk implements AutoCloseable {
   final long size;
   private final Map<String, DirtyBitmap> bitmaps = new LinkedHashMap<>();
   private volatile @Nullable FileBackend writer;
+  private volatile @Nullable MirrorJob mirror;
 
   GuestDisk(int index, GuestSettings.Disk settings) throws IOException {
     this.index = index;
@@ -65,6 +66,9 @@ final class GuestDisk implements AutoCloseable {
 
   void deactivate() throws IOException {
     FileBackend open = writer;
+    if (mirror != null) {
+      throw new IOException(settings.device() + " is still mirrored");
+    }
     if (open != null) {
       await(open.flush());
       writer = null;
@@ -80,10 +84,20 @@ final class GuestDisk implements AutoCloseable {
   /** Returns when the disk has acknowledged the write; it is in the bitmaps by then. */
   void write(long offset, ByteBuffer content) throws IOException {
     long length = content.remaining();
+    ByteBuffer again = content.duplicate();
     await(open().write(offset, content));
     synchronized (bitmaps) {
       bitmaps.values().forEach(bitmap -> bitmap.mark(offset, length));
     }
+    MirrorJob job = mirror;
+    if (job != null) {
+      job.write(offset, again);
+    }
+  }
+
+  /** Where writes go besides; null for nowhere. */
+  void mirrorTo(@Nullable MirrorJob job) {
+    mirror = job;
   }
 
   void flush() throws IOException {

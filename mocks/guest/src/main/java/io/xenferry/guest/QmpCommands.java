@@ -5,15 +5,25 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
-/** The commands of the monitor, with QEMU's names, arguments and answers. One at a time. */
+/** The commands of the monitors, with QEMU's names, arguments and answers. One at a time. */
 final class QmpCommands implements QmpServer.Commands {
+  private static final Pattern QEMU_IO =
+      Pattern.compile(
+          "qemu-io -d /machine/peripheral/(\\w+)/virtio-backend"
+              + " \"(write|aio_write) -P 0x([0-9a-f]{2}) ([0-9]+) ([0-9]{1,7})\"");
+
   private final Machine machine;
   private final BitmapCommands bitmaps;
   private final ExportCommands exports;
   private final DeviceCommands devices;
+  private final MirrorCommands mirrors;
   private final MigrationSettings migration = new MigrationSettings();
   private volatile @Nullable Outgoing outgoing;
   private volatile @Nullable Incoming incoming;
@@ -23,10 +33,20 @@ final class QmpCommands implements QmpServer.Commands {
     this.bitmaps = new BitmapCommands(machine);
     this.exports = new ExportCommands(machine, bitmaps);
     this.devices = new DeviceCommands(machine);
+    this.mirrors = new MirrorCommands(machine, bitmaps);
+  }
+
+  /** Does not wait for the commands under way. */
+  @Override
+  public JsonNode runOutOfBand(String command, JsonNode arguments) throws QmpError {
+    if (!command.equals("yank")) {
+      throw new QmpError("The command " + command + " does not support OOB");
+    }
+    return mirrors.yank(arguments.path("instances"));
   }
 
   @Override
-  public JsonNode run(String command, JsonNode arguments) throws QmpError {
+  public synchronized JsonNode run(String command, JsonNode arguments) throws QmpError {
     if (machine.faults.has("hang-qmp=" + command)) {
       hang();
     }
@@ -57,7 +77,21 @@ final class QmpCommands implements QmpServer.Commands {
         yield done();
       }
       case "announce-self" -> done();
-      case "query-block", "query-named-block-nodes" -> bitmaps.query(command);
+      case "query-block" -> bitmaps.query(command);
+      case "query-named-block-nodes" -> {
+        ArrayNode nodes = bitmaps.query(command);
+        mirrors.describeTargets(nodes);
+        yield nodes;
+      }
+      case "blockdev-mirror", "block-job-cancel", "job-dismiss", "query-jobs" ->
+          mirrors.run(command, arguments);
+      case "blockdev-add", "blockdev-del" ->
+          arguments.path("driver").asText().equals("nbd")
+                  || mirrors.hasTarget(arguments.path("node-name").asText())
+              ? mirrors.run(command, arguments)
+              : devices.run(command, arguments);
+      case "yank" -> runOutOfBand(command, arguments);
+      case "human-monitor-command" -> humanCommand(arguments.path("command-line").asText());
       case "block_set_io_throttle" -> {
         machine.diskThrottle.limit(arguments.path("bps_wr").asLong());
         yield done();
@@ -76,16 +110,36 @@ final class QmpCommands implements QmpServer.Commands {
           "block-export-del",
           "query-block-exports" ->
           exports.run(command, arguments);
-      case "blockdev-add",
-          "blockdev-del",
-          "netdev_add",
-          "netdev_del",
-          "device_add",
-          "device_del",
-          "qom-list" ->
+      case "netdev_add", "netdev_del", "device_add", "device_del", "qom-list" ->
           devices.run(command, arguments);
       default -> migrationCommand(command, arguments);
     };
+  }
+
+  /** Writes as the guest would: {@code qemu-io -d DEVICE "write -P BYTE OFFSET LENGTH"}. */
+  private JsonNode humanCommand(String line) throws QmpError {
+    Matcher matcher = QEMU_IO.matcher(line);
+    if (!matcher.matches()) {
+      throw new QmpError("unknown command: " + line);
+    }
+    GuestDisk disk = bitmaps.disk("disk-" + matcher.group(1));
+    byte[] content = new byte[Integer.parseInt(matcher.group(5))];
+    Arrays.fill(content, (byte) Integer.parseInt(matcher.group(3), 16));
+    Runnable write =
+        () -> {
+          try {
+            ByteBuffer buffer = ByteBuffer.allocateDirect(content.length).put(content).flip();
+            disk.write(Long.parseLong(matcher.group(4)), buffer);
+          } catch (IOException e) {
+            System.err.println("write failed: " + e);
+          }
+        };
+    if (matcher.group(2).startsWith("aio")) {
+      Thread.ofPlatform().daemon().start(write);
+    } else {
+      write.run();
+    }
+    return JsonNodeFactory.instance.textNode("");
   }
 
   static JsonNode done() {

@@ -24,7 +24,7 @@ import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/** The monitor: one client at a time, as QEMU's; events while one is connected. */
+/** A monitor: one client at a time, as QEMU's; events while one is connected. */
 final class QmpServer {
   private static final Logger LOG = LoggerFactory.getLogger(QmpServer.class);
   private static final int LINE_LIMIT = 1 << 20;
@@ -33,6 +33,8 @@ final class QmpServer {
   /** Runs a command and answers what stands under {@code return}. */
   interface Commands {
     JsonNode run(String command, JsonNode arguments) throws QmpError;
+
+    JsonNode runOutOfBand(String command, JsonNode arguments) throws QmpError;
   }
 
   private final ServerSocketChannel listener;
@@ -127,7 +129,7 @@ final class QmpServer {
           .put("major", 7)
           .put("minor", 2)
           .put("micro", 0);
-      qmp.putArray("capabilities");
+      qmp.putArray("capabilities").add("oob");
       send(greeting);
       try {
         InputStream in = new BufferedInputStream(Channels.newInputStream(channel));
@@ -163,6 +165,9 @@ final class QmpServer {
         if (name.equals("qmp_capabilities")) {
           negotiated = true;
           result = object();
+        } else if (negotiated && message.has("exec-oob")) {
+          result =
+              commands.runOutOfBand(message.path("exec-oob").asText(), message.path("arguments"));
         } else if (!negotiated) {
           throw new QmpError("Expecting capabilities negotiation with 'qmp_capabilities'");
         } else {

@@ -14,11 +14,15 @@ import java.util.Optional;
 import java.util.concurrent.atomic.AtomicLong;
 
 /**
- * The main program of a simulated guest: {@code --qmp SOCKET --pidfile FILE --spec FILE [--paused |
- * --incoming]}. Runs until {@code quit}, a signal, or a fault; exit status 1 when it could not
- * start or the memory that came in was no good, 3 when a disk or the ledger failed.
+ * The main program of a simulated guest: {@code --qmp SOCKET [--monitor SOCKET]... --pidfile FILE
+ * --spec FILE [--paused | --incoming]}. Runs until {@code quit}, a signal, or a fault; exit status
+ * 1 when it could not start or the memory that came in was no good, 3 when a disk or the ledger
+ * failed.
  */
 public final class SimulatedGuest {
+  /** Before the number of a further monitor. */
+  private static final String MONITOR = "monitor ";
+
   private SimulatedGuest() {}
 
   /** See the class. */
@@ -34,14 +38,16 @@ public final class SimulatedGuest {
 
   private static Map<String, String> options(String[] arguments) {
     Map<String, String> options = new HashMap<>();
+    int monitors = 0;
     for (int i = 0; i < arguments.length; i++) {
       switch (arguments[i]) {
         case "--paused", "--incoming" -> options.put(arguments[i], "");
-        case "--qmp", "--pidfile", "--spec" -> {
+        case "--qmp", "--monitor", "--pidfile", "--spec" -> {
           if (i + 1 == arguments.length) {
             throw new IllegalArgumentException(arguments[i] + " needs a value");
           }
-          options.put(arguments[i], arguments[++i]);
+          String option = arguments[i].equals("--monitor") ? MONITOR + monitors++ : arguments[i];
+          options.put(option, arguments[++i]);
         }
         default -> throw new IllegalArgumentException("unknown option " + arguments[i]);
       }
@@ -91,12 +97,17 @@ public final class SimulatedGuest {
     if (!incoming) {
       machine.memory.fillAll(settings.vm().getMostSignificantBits());
     }
-    QmpServer monitor = new QmpServer(path(options, "--qmp"), new QmpCommands(machine));
-    machine.tellEventsTo(monitor::event);
+    QmpCommands commands = new QmpCommands(machine);
+    List<QmpServer> monitors = new ArrayList<>();
+    monitors.add(new QmpServer(path(options, "--qmp"), commands));
+    for (int i = 0; options.containsKey(MONITOR + i); i++) {
+      monitors.add(new QmpServer(path(options, MONITOR + i), commands));
+    }
+    machine.tellEventsTo((name, payload) -> monitors.forEach(m -> m.event(name, payload)));
     if (!incoming && !options.containsKey("--paused")) {
       machine.run();
     }
-    monitor.start();
+    monitors.forEach(QmpServer::start);
   }
 
   private static long lastSequence(Path ledger) throws IOException {

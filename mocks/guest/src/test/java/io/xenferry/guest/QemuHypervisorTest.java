@@ -31,6 +31,11 @@ class QemuHypervisorTest extends HypervisorContract {
 
   @Override
   GuestLauncher launcher() {
+    return withSecondMonitor(installed());
+  }
+
+  /** QEMU as it is on the path; where there is none the test is skipped, or fails. */
+  static GuestLauncher installed() {
     Optional<Path> qemu =
         Arrays.stream(System.getenv().getOrDefault("PATH", "").split(File.pathSeparator))
             .map(directory -> Path.of(directory, "qemu-system-x86_64"))
@@ -40,7 +45,7 @@ class QemuHypervisorTest extends HypervisorContract {
       assertThat(qemu).as("qemu-system-x86_64 on the path").isPresent();
     }
     assumeTrue(qemu.isPresent(), "qemu-system-x86_64 is not installed");
-    return withSecondMonitor(new QemuLauncher(qemu.orElseThrow()));
+    return new QemuLauncher(qemu.orElseThrow());
   }
 
   /** A monitor is for one client; this one is for the test, which plays the guest through it. */

@@ -2,6 +2,7 @@ package io.xenferry.copy;
 
 import io.xenferry.block.BlockBackend;
 import io.xenferry.block.Range;
+import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 
@@ -27,6 +28,22 @@ public interface SourceDisk extends AutoCloseable {
   /** Bytes dirty since the last pass began, as of now, or an upper estimate of it. */
   CompletableFuture<Long> dirtyBytes();
 
+  /**
+   * Hands every write of the guest to the sink, from the moment at which the result completes:
+   * after the source has it, and before the guest hears of it. Writes are noted all the same, so
+   * that the next pass has whatever a mirror that died did not hand over.
+   *
+   * <p>The owner calls {@link BlockBackend#flush} of the sink every now and then, to see that
+   * somebody is there; a sink that hangs, or whose process does, ends the mirror, not the guest.
+   *
+   * @param patience how long the sink may be silent, and with it a write of the guest
+   * @return fails when the disk cannot be mirrored, now or at all; the guest is as before
+   */
+  default CompletableFuture<Mirror> mirror(BlockBackend sink, Duration patience) {
+    return CompletableFuture.failedFuture(
+        new UnsupportedOperationException(name() + " cannot be mirrored"));
+  }
+
   /** Stops noting writes and gives everything back. Idempotent. */
   @Override
   void close();
@@ -46,5 +63,25 @@ public interface SourceDisk extends AutoCloseable {
      *     back, so that the next pass hands them out again
      */
     CompletableFuture<Void> end(boolean done);
+  }
+
+  /** The guest's writes on their way to a sink as well. */
+  interface Mirror {
+    /**
+     * Completes when no further write is handed over: exceptionally when the mirror died, or was
+     * aborted. The guest does not notice.
+     */
+    CompletableFuture<Void> ended();
+
+    /**
+     * Ends the mirror of a guest that stands still.
+     *
+     * @return completes when every write since the beginning was handed over and answered well;
+     *     else fails, and what was noted must be sent
+     */
+    CompletableFuture<Void> end();
+
+    /** Ends it at once, the guest running or not. Idempotent; {@link #ended} tells when. */
+    void abort(String reason);
   }
 }

@@ -153,6 +153,10 @@ final class ClientConnection {
     return new BlockException(Kind.CLOSED, name + ": closed");
   }
 
+  void abort() {
+    die(closed());
+  }
+
   private void die(BlockException cause) {
     synchronized (gate) {
       if (end == null) {

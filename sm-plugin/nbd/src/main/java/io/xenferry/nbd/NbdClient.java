@@ -319,6 +319,11 @@ public final class NbdClient implements BlockBackend {
     }
   }
 
+  /** Breaks the connection at once. What is under way fails, and may take effect all the same. */
+  public void abort() {
+    connection.abort();
+  }
+
   /** Says goodbye, which makes the server end what it has begun, and waits for that shortly. */
   @Override
   public void close() {

@@ -9,6 +9,7 @@ import io.xenferry.nbd.NbdClient;
 import io.xenferry.nbd.NbdUri;
 import io.xenferry.spi.HypervisorException;
 import io.xenferry.spi.HypervisorException.Kind;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -46,6 +47,7 @@ final class BitmapSource implements SourceDisk {
   private final String name;
   private final String node;
   private final long size;
+  private final Mirrors mirrors;
   private final ExecutorService thread;
   private final NbdClient.Options options = NbdClient.Options.DEFAULT;
 
@@ -54,20 +56,34 @@ final class BitmapSource implements SourceDisk {
   private boolean first = true;
   private boolean closed;
   private Optional<BitmapPass> current = Optional.empty();
+  private Optional<BlockMirror> mirror = Optional.empty();
 
-  private BitmapSource(Monitor monitor, NbdExports exports, String name, String node, long size) {
+  /** Mirrors of the disk. */
+  interface Mirrors {
+    BlockMirror start(BlockBackend sink, Duration patience)
+        throws HypervisorException, InterruptedException;
+
+    /** Removes what an earlier server has left of one. */
+    void clear() throws HypervisorException, InterruptedException;
+  }
+
+  private BitmapSource(
+      Monitor monitor, NbdExports exports, String name, String node, long size, Mirrors mirrors) {
     this.monitor = monitor;
     this.exports = exports;
     this.name = name;
     this.node = node;
     this.size = size;
+    this.mirrors = mirrors;
     this.thread =
         Executors.newSingleThreadExecutor(Thread.ofVirtual().name("source " + name).factory());
   }
 
   /** Clears away what an earlier server left on the node, and begins to note writes. */
-  static BitmapSource open(Monitor monitor, NbdExports exports, String guest, String node)
+  static BitmapSource open(
+      Monitor monitor, NbdExports exports, String guest, String node, Mirrors mirrors)
       throws HypervisorException, InterruptedException {
+    mirrors.clear();
     JsonNode found = find(monitor, node);
     exports.removeAll(node);
     for (JsonNode bitmap : found.path("dirty-bitmaps")) {
@@ -82,7 +98,8 @@ final class BitmapSource implements SourceDisk {
             exports,
             guest + "/" + node,
             node,
-            found.path("image").path("virtual-size").asLong());
+            found.path("image").path("virtual-size").asLong(),
+            mirrors);
     monitor.execute("block-dirty-bitmap-add", source.addArguments(0));
     return source;
   }
@@ -243,6 +260,19 @@ final class BitmapSource implements SourceDisk {
   }
 
   @Override
+  public CompletableFuture<Mirror> mirror(BlockBackend sink, Duration patience) {
+    return run(() -> {
+      if (closed || mirror.filter(old -> !old.ended().isDone()).isPresent()) {
+        throw new HypervisorException(
+            Kind.REFUSED, name + (closed ? " is no longer offered" : " is mirrored already"));
+      }
+      BlockMirror fresh = mirrors.start(sink, patience);
+      mirror = Optional.of(fresh);
+      return fresh;
+    });
+  }
+
+  @Override
   public CompletableFuture<Long> dirtyBytes() {
     return run(() -> {
       long bytes = 0;
@@ -273,6 +303,11 @@ final class BitmapSource implements SourceDisk {
       return false;
     }
     closed = true;
+    mirror.ifPresent(old -> {
+      old.abort("the copy ends");
+      // Its own deadlines bound this, and the node's bitmaps can be removed at any time.
+      old.ended().exceptionally(end -> null).join();
+    });
     try {
       current.ifPresent(pass -> pass.content.close());
       exports.removeAll(node);

@@ -25,8 +25,9 @@ import java.util.stream.Stream;
 /**
  * What is kept of a guest on this host while it lives: one directory, named by the VM's uuid, that
  * a later server finds. It holds {@code spec.json}, {@code pid}, {@code qmp.sock}, {@code
- * nbd.sock}, {@code incoming.sock}, {@code guest.log} (the process's stdout and stderr), and {@code
- * incoming} as long as the guest has not run since it was started for a memory stream.
+ * watchdog.sock}, {@code nbd.sock}, {@code incoming.sock}, {@code m-DEVICE.sock} while a disk is
+ * mirrored, {@code guest.log} (the process's stdout and stderr), and {@code incoming} as long as
+ * the guest has not run since it was started for a memory stream.
  *
  * @param path by which its files are known for good
  * @param sockets the same directory by a name that is short enough for sockets, for now
@@ -47,6 +48,19 @@ public record GuestDirectory(Path path, Path sockets) {
 
   public Path qmpSocket() {
     return sockets.resolve("qmp.sock");
+  }
+
+  /**
+   * A second monitor, for the watchdog alone: it takes {@code yank} out of band while the first one
+   * is stuck behind a write that nobody answers.
+   */
+  public Path watchdogSocket() {
+    return sockets.resolve("watchdog.sock");
+  }
+
+  /** Where this server takes the mirrored writes of a disk. */
+  Path mirrorSocket(String device) {
+    return sockets.resolve("m-" + device + ".sock");
   }
 
   public Path nbdSocket() {

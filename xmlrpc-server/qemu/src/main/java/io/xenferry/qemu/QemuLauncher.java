@@ -38,6 +38,7 @@ public final class QemuLauncher implements GuestLauncher {
     add(command, "-uuid", spec.vm().toString());
     add(command, "-pidfile", directory.pidFile().toString());
     add(command, "-qmp", "unix:" + doubled(directory.qmpSocket()) + ",server=on,wait=off");
+    add(command, "-qmp", "unix:" + doubled(directory.watchdogSocket()) + ",server=on,wait=off");
     command.add("-no-user-config");
     command.add("-nodefaults");
     // The process stays after the guest has shut down, so that the server sees it and not a crash.

@@ -1,6 +1,7 @@
 package io.xenferry.qemu;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.xenferry.block.BlockBackend;
 import io.xenferry.copy.SourceDisk;
 import io.xenferry.qemu.qmp.QmpEvent;
 import io.xenferry.spi.Guest;
@@ -39,6 +40,7 @@ final class QmpGuest implements Guest {
   private final MemorySender memory;
   private final NbdExports exports;
   private final HotPlug hardware;
+  private final Watchdog watchdog;
   private final Runnable onGone;
   private final List<Consumer<State>> listeners = new CopyOnWriteArrayList<>();
   private final AtomicReference<@Nullable State> told = new AtomicReference<>();
@@ -63,6 +65,7 @@ final class QmpGuest implements Guest {
     this.memory = new MemorySender(monitor);
     this.exports = new NbdExports(monitor, directory.nbdSocket());
     this.hardware = new HotPlug(spec, directory, monitor, releaseDeadline);
+    this.watchdog = new Watchdog(directory.watchdogSocket(), directory.logFile());
     monitor.listen(this::event);
     Thread.ofVirtual().name("guest " + name).start(this::watch);
   }
@@ -197,15 +200,31 @@ final class QmpGuest implements Guest {
     if (!devices().contains(device)) {
       throw new HypervisorException(Kind.REFUSED, "the guest has no disk " + device);
     }
-    return BitmapSource.open(monitor, exports, name, GuestLauncher.nodeName(device));
+    return BitmapSource.open(
+        monitor,
+        exports,
+        name,
+        GuestLauncher.nodeName(device),
+        new BitmapSource.Mirrors() {
+          @Override
+          public BlockMirror start(BlockBackend sink, Duration patience)
+              throws HypervisorException, InterruptedException {
+            return BlockMirror.start(
+                monitor, watchdog, directory.mirrorSocket(device), device, sink, patience);
+          }
+
+          @Override
+          public void clear() throws HypervisorException, InterruptedException {
+            BlockMirror.clear(monitor, device);
+          }
+        });
   }
 
   @Override
   public void throttle(long bytesPerSecond) throws HypervisorException, InterruptedException {
     for (JsonNode block : monitor.execute("query-block")) {
       String node = block.path("inserted").path("node-name").asText();
-      if (hardware.spec().disks().stream()
-          .anyMatch(d -> GuestLauncher.nodeName(d.device()).equals(node))) {
+      if (hardware.spec().disks().stream().anyMatch(d -> isNodeOf(d.device(), node))) {
         Map<String, Object> limits = new LinkedHashMap<>();
         limits.put("id", block.path("qdev").asText());
         for (String limit : List.of("bps", "bps_rd", "iops", "iops_rd", "iops_wr")) {
@@ -217,6 +236,11 @@ final class QmpGuest implements Guest {
         monitor.execute("block_set_io_throttle", limits);
       }
     }
+  }
+
+  /** With a mirror a filter sits between the device and its disk. */
+  private static boolean isNodeOf(String device, String node) {
+    return node.equals(GuestLauncher.nodeName(device)) || node.equals(BlockMirror.filterOf(device));
   }
 
   @Override

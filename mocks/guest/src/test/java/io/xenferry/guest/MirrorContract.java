@@ -1,0 +1,254 @@
+package io.xenferry.guest;
+
+import static java.util.concurrent.TimeUnit.SECONDS;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.awaitility.Awaitility.await;
+
+import io.xenferry.block.BlockException;
+import io.xenferry.block.ForwardingBackend;
+import io.xenferry.block.MemoryBackend;
+import io.xenferry.block.Range;
+import io.xenferry.copy.SourceDisk;
+import io.xenferry.qemu.GuestDirectory;
+import io.xenferry.qemu.GuestLauncher;
+import io.xenferry.qemu.QemuHypervisor;
+import io.xenferry.qemu.qmp.QmpClient;
+import io.xenferry.spi.Guest;
+import io.xenferry.spi.Guest.State;
+import io.xenferry.spi.GuestSpec;
+import io.xenferry.spi.HypervisorException;
+import java.nio.ByteBuffer;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** What mirroring a guest's disk must be like; the fake is held to it as QEMU is. */
+abstract class MirrorContract {
+  private static final long SIZE = 8 << 20;
+  private static final int CHUNK = 64 << 10;
+
+  /** Long enough that only a test that wants it sees the watchdog. */
+  private static final Duration PATIENT = Duration.ofSeconds(120);
+
+  private final UUID vm = UUID.randomUUID();
+  private final TestSink sink = new TestSink();
+  private Guests guests;
+  private QemuHypervisor host;
+  private Guest guest;
+  private QmpClient player;
+
+  abstract GuestLauncher launcher() throws Exception;
+
+  /** The launcher's arguments for one more monitor, through which the test plays the guest. */
+  abstract List<String> monitor(Path socket);
+
+  @BeforeEach
+  void open() throws Exception {
+    GuestLauncher launcher = launcher();
+    guests =
+        new Guests(
+            new GuestLauncher() {
+              @Override
+              public String name() {
+                return launcher.name();
+              }
+
+              @Override
+              public List<String> command(GuestSpec spec, GuestDirectory directory, Mode mode)
+                  throws HypervisorException {
+                List<String> command = new ArrayList<>(launcher.command(spec, directory, mode));
+                command.addAll(monitor(directory.sockets().resolve("test.sock")));
+                return command;
+              }
+            });
+    host = guests.host("s");
+    guest =
+        host.start(
+            guests.spec(vm, Map.of("xenferry:workload-rate", "0"), guests.disk("a", SIZE)), false);
+    Path socket = guests.directory.resolve("s").resolve(vm.toString()).resolve("test.sock");
+    player = QmpClient.connect(socket, Duration.ofSeconds(30), e -> {}, () -> {});
+  }
+
+  @AfterEach
+  void close() throws Exception {
+    player.close();
+    guests.close();
+  }
+
+  /** Takes writes as told to. */
+  private static final class TestSink extends ForwardingBackend {
+    volatile boolean hangs;
+    volatile boolean silent;
+    volatile boolean fails;
+    final CompletableFuture<Void> reached = new CompletableFuture<>();
+
+    TestSink() {
+      super(new MemoryBackend("sink", SIZE));
+    }
+
+    @Override
+    public CompletableFuture<Void> write(long offset, ByteBuffer from) {
+      reached.complete(null);
+      if (fails) {
+        return CompletableFuture.failedFuture(
+            new BlockException(BlockException.Kind.IO, "told to fail"));
+      }
+      return hangs ? new CompletableFuture<>() : super.write(offset, from);
+    }
+
+    @Override
+    public CompletableFuture<Void> flush() {
+      return silent ? new CompletableFuture<>() : super.flush();
+    }
+
+    byte at(long offset) throws Exception {
+      ByteBuffer one = ByteBuffer.allocate(1);
+      read(offset, one).get(10, SECONDS);
+      return one.get(0);
+    }
+  }
+
+  /** Returns when the guest's disk has answered, or at once. */
+  private void write(boolean wait, int offset) throws Exception {
+    player.execute(
+        "human-monitor-command",
+        Map.of(
+            "command-line",
+            "qemu-io -d /machine/peripheral/xvda/virtio-backend \""
+                + (wait ? "write" : "aio_write")
+                + " -P 0x5a "
+                + offset
+                + " 4096\""),
+        Duration.ofSeconds(60));
+  }
+
+  private List<Range> dirty(SourceDisk source) throws Exception {
+    SourceDisk.Pass pass = source.beginPass().get(10, SECONDS);
+    pass.end(true).get(10, SECONDS);
+    return pass.ranges();
+  }
+
+  private static void assertThatItDied(SourceDisk.Mirror mirror) {
+    assertThatThrownBy(() -> mirror.ended().get(60, SECONDS))
+        .isInstanceOf(ExecutionException.class);
+    assertThatThrownBy(() -> mirror.end().get(60, SECONDS)).isInstanceOf(ExecutionException.class);
+  }
+
+  @Test
+  void handsOverEveryWriteUntilItEnds() throws Exception {
+    try (SourceDisk source = guest.source("xvda")) {
+      dirty(source);
+      write(true, CHUNK);
+      SourceDisk.Mirror mirror = source.mirror(sink, PATIENT).get(60, SECONDS);
+      write(true, 2 * CHUNK);
+      assertThat(sink.at(CHUNK)).as("written before").isZero();
+      assertThat(sink.at(2 * CHUNK)).isEqualTo((byte) 0x5a);
+      SourceDisk.Pass pass = source.beginPass().get(10, SECONDS);
+      assertThat(pass.ranges()).containsExactly(new Range(CHUNK, 2 * CHUNK));
+      write(true, 5 * CHUNK);
+      assertThat(sink.at(5 * CHUNK)).as("during a pass").isEqualTo((byte) 0x5a);
+      ByteBuffer content = ByteBuffer.allocate(1);
+      pass.content().read(5 * CHUNK, content).get(10, SECONDS);
+      assertThat(content.get(0)).as("beneath the mirror").isEqualTo((byte) 0x5a);
+      guest.throttle(64 << 20);
+      guest.throttle(0);
+      guest.pause();
+      mirror.end().get(30, SECONDS);
+      mirror.ended().get(30, SECONDS);
+      guest.resume();
+      write(true, 7 * CHUNK);
+      assertThat(sink.at(7 * CHUNK)).as("written after").isZero();
+      pass.end(true).get(10, SECONDS);
+      assertThat(dirty(source))
+          .as("noted all the same")
+          .containsExactly(new Range(5 * CHUNK, CHUNK), new Range(7 * CHUNK, CHUNK));
+
+      SourceDisk.Mirror again = source.mirror(sink, PATIENT).get(60, SECONDS);
+      write(true, 7 * CHUNK);
+      assertThat(sink.at(7 * CHUNK)).isEqualTo((byte) 0x5a);
+      again.abort("enough");
+      assertThatItDied(again);
+    }
+    assertThat(guest.state()).isEqualTo(State.RUNNING);
+  }
+
+  @Test
+  void aSinkThatFailsEndsTheMirrorAndTheGuestDoesNotNotice() throws Exception {
+    try (SourceDisk source = guest.source("xvda")) {
+      dirty(source);
+      SourceDisk.Mirror mirror = source.mirror(sink, PATIENT).get(60, SECONDS);
+      sink.fails = true;
+      write(true, CHUNK);
+      assertThatItDied(mirror);
+      write(true, 3 * CHUNK);
+      assertThat(dirty(source))
+          .containsExactly(new Range(CHUNK, CHUNK), new Range(3 * CHUNK, CHUNK));
+      sink.fails = false;
+      SourceDisk.Mirror again = source.mirror(sink, PATIENT).get(60, SECONDS);
+      write(true, 4 * CHUNK);
+      assertThat(sink.at(4 * CHUNK)).isEqualTo((byte) 0x5a);
+      guest.pause();
+      again.end().get(30, SECONDS);
+    }
+  }
+
+  @Test
+  void oneThatIsAbortedLetsTheWriteGoThatWaitsForIt() throws Exception {
+    try (SourceDisk source = guest.source("xvda")) {
+      dirty(source);
+      SourceDisk.Mirror mirror = source.mirror(sink, PATIENT).get(60, SECONDS);
+      sink.hangs = true;
+      write(false, CHUNK);
+      sink.reached.get(30, SECONDS);
+      mirror.abort("it takes too long");
+      write(true, CHUNK);
+      assertThatItDied(mirror);
+      assertThat(dirty(source)).containsExactly(new Range(CHUNK, CHUNK));
+    }
+  }
+
+  @Test
+  void theWatchdogCutsOffARelayThatGivesNoSignOfLife() throws Exception {
+    try (SourceDisk source = guest.source("xvda")) {
+      dirty(source);
+      SourceDisk.Mirror mirror = source.mirror(sink, Duration.ofSeconds(1)).get(60, SECONDS);
+      write(true, CHUNK);
+      assertThat(sink.at(CHUNK)).isEqualTo((byte) 0x5a);
+      sink.hangs = true;
+      sink.silent = true;
+      write(true, 2 * CHUNK);
+      assertThatItDied(mirror);
+      assertThat(dirty(source)).containsExactly(new Range(CHUNK, 2 * CHUNK));
+    }
+    assertThat(guest.state()).isEqualTo(State.RUNNING);
+  }
+
+  @Test
+  void whatADeadServerLeavesIsClearedAway() throws Exception {
+    SourceDisk source = guest.source("xvda");
+    SourceDisk.Mirror left = source.mirror(sink, PATIENT).get(60, SECONDS);
+    host.close();
+    assertThatItDied(left); // or its socket would still be there, in this process
+
+    Guest found = guests.host("s").find(vm).orElseThrow();
+    try (SourceDisk anew = found.source("xvda")) {
+      write(true, CHUNK);
+      assertThat(sink.at(CHUNK)).isZero();
+      SourceDisk.Mirror mirror = anew.mirror(sink, PATIENT).get(60, SECONDS);
+      write(true, CHUNK);
+      assertThat(sink.at(CHUNK)).isEqualTo((byte) 0x5a);
+      found.pause();
+      mirror.end().get(30, SECONDS);
+    }
+    await().until(found::state, State.PAUSED::equals);
+  }
+}
