@@ -135,6 +135,11 @@ final class SimBackend implements BlockBackend {
                 new BlockException(BlockException.Kind.LOST, "the export is not reachable"));
             return;
           }
+          BlockException.Kind broken = disk.broken;
+          if (broken != null) {
+            done.completeExceptionally(new BlockException(broken, "sense of the target"));
+            return;
+          }
           effect.run();
           if (lost) {
             world.count("block answers lost");

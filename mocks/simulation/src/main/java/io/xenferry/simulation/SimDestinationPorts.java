@@ -48,6 +48,17 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
     }
 
     @Override
+    public CompletableFuture<Void> checkRoom(List<UUID> vdis) {
+      return act(
+          "room is checked",
+          () -> {
+            if (host.full) {
+              throw new MigrationException("SR_FULL", List.of("3", "2"), "the SR is full");
+            }
+          });
+    }
+
+    @Override
     public CompletableFuture<Void> createVdi(MigrationId migration, Plan.Disk disk, UUID vdi) {
       return act(
           "disk " + disk.device() + " is created",

@@ -1,10 +1,12 @@
 package io.xenferry.simulation;
 
+import io.xenferry.block.BlockException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.BitSet;
 import java.util.List;
 import java.util.Random;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A disk of a few blocks, each holding the number of the record last written to it; what was not
@@ -15,6 +17,9 @@ final class SimDisk {
 
   final long[] blocks;
   private final long[] durable;
+
+  /** Why writes through an export fail; null while they do not. */
+  BlockException.@Nullable Kind broken;
 
   /** Dirty bitmaps of the hypervisor, one per copy that watches. */
   final List<BitSet> trackers = new ArrayList<>();

@@ -2,6 +2,7 @@ package io.xenferry.simulation;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.xenferry.block.BlockException;
 import io.xenferry.migration.Coordinator;
 import io.xenferry.migration.MoveRequest;
 import io.xenferry.migration.gate.Operation;
@@ -185,6 +186,49 @@ class ScenarioTest {
     run(Duration.ofHours(2));
     assertThat(state(source)).as("the late answer changes nothing").isEqualTo(State.OWNED);
     assertThat(guest(source)).isEqualTo(GuestState.RUNNING);
+  }
+
+  private MigrationException fillsUp(BlockException.Kind told, boolean full) {
+    AtomicReference<CompletableFuture<MigrationStatus>> outcome = new AtomicReference<>();
+    server(source)
+        .start(request(List.of("sr", "sr")))
+        .thenAccept(started -> outcome.set(started.outcome()));
+    reach("connecting to the destination's disks");
+    destination.vdis.values().forEach(vdi -> vdi.disk.broken = told);
+    destination.full = full;
+    Simulation.drive(world, Duration.ofSeconds(30), () -> outcome.get().isDone());
+    run(Duration.ofSeconds(10));
+    assertThat(guest(source)).isEqualTo(GuestState.RUNNING);
+    assertThat(source.allEnded()).isTrue();
+    assertThat(destination.leftovers()).isEmpty();
+    return failure(outcome.get());
+  }
+
+  @ParameterizedTest
+  @EnumSource(
+      value = BlockException.Kind.class,
+      names = {"NO_SPACE", "IO"})
+  void aDestinationThatFillsUpIsCalledFullWhateverItsTargetSays(BlockException.Kind told) {
+    MigrationException failure = fillsUp(told, true);
+    assertThat(failure.code()).isEqualTo("SR_FULL");
+    assertThat(failure.params()).containsExactly("3", "2");
+    assertThat(failure.getMessage()).contains("the destination's SR has filled up");
+  }
+
+  @Test
+  void aBrokenMediumIsNotCalledFull() {
+    MigrationException failure = fillsUp(BlockException.Kind.IO, false);
+    assertThat(failure.code()).isEqualTo("VM_MIGRATE_FAILED");
+    assertThat(failure.getMessage())
+        .contains("the destination's disk fails")
+        .doesNotContain("full");
+  }
+
+  @Test
+  void aTargetThatSaysFullIsBelievedWhenTheDestinationDoesNot() {
+    MigrationException failure = fillsUp(BlockException.Kind.NO_SPACE, false);
+    assertThat(failure.code()).isEqualTo("VM_MIGRATE_FAILED");
+    assertThat(failure.getMessage()).contains("the destination's SR is full");
   }
 
   private void reach(String phase) {

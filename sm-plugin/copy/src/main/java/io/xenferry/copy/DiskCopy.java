@@ -260,9 +260,7 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
     if (failures.bearRefusal(failure)) {
       pump.holdOff(AFTER_FAILURE);
     } else {
-      job.fail(
-          new CopyException(
-              Failures.meaning(failure), name() + ": " + failure.getMessage(), failure));
+      job.fail(Failures.ending(name(), failure));
     }
   }
 

@@ -40,6 +40,20 @@ final class Failures {
     return meaning(failure) == CopyException.Kind.DESTINATION_IO && bear();
   }
 
+  /** The end of a copy whose disk the destination refuses to write. */
+  static CopyException ending(String disk, BlockException failure) {
+    CopyException.Kind kind = meaning(failure);
+    String words =
+        switch (kind) {
+          case DESTINATION_FULL -> "the destination's SR is full";
+          case DESTINATION_REFUSED -> "the destination is read-only";
+          case DESTINATION_UNFIT -> "the destination's disk is too small";
+          default -> "the destination's disk fails";
+        };
+    return new CopyException(
+        kind, disk + ": " + words + " (" + failure.getMessage() + ")", failure);
+  }
+
   /** What a refusal says of the destination. */
   static CopyException.Kind meaning(BlockException failure) {
     return switch (failure.kind()) {

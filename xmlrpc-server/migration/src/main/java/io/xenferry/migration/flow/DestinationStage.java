@@ -48,6 +48,7 @@ abstract class DestinationStage extends Stage {
           now(migration.refusal("this token has been used: " + state()));
       case PeerMessage.StartGuest start -> now(migration.refusal("not while " + state()));
       case PeerMessage.CloseExports close -> now(migration.refusal("not while " + state()));
+      case PeerMessage.Room room -> now(migration.refusal("not while " + state()));
       case PeerMessage.Prepare prepare -> now(migration.refusal("not while " + state()));
       case PeerMessage.Acknowledge acknowledge ->
           now(migration.refusal("there is nothing to acknowledge while " + state()));

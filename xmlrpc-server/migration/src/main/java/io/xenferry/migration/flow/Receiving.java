@@ -163,6 +163,7 @@ final class Receiving extends DestinationStage {
       case PeerMessage.Open open -> opened(open);
       case PeerMessage.StartGuest start -> startGuest();
       case PeerMessage.CloseExports close -> closeExports(close);
+      case PeerMessage.Room room -> room();
       case PeerMessage.Prepare prepare -> prepare();
       case PeerMessage.Abort abort -> abort(abort);
       default -> super.on(message);
@@ -213,6 +214,25 @@ final class Receiving extends DestinationStage {
     List<CompletableFuture<PeerAnswer>> all = List.copyOf(guestWaiters);
     guestWaiters.clear();
     all.forEach(waiter -> waiter.complete(migration.answer()));
+  }
+
+  /** Changes nothing; a look that fails says nothing about room. */
+  private CompletableFuture<PeerAnswer> room() {
+    CompletableFuture<PeerAnswer> waiter = later();
+    migration.hear(
+        this,
+        "is there room?",
+        host().deadlines().step(),
+        () -> ports().storage().checkRoom(exports.stream().map(ExportSpec::vdi).toList()),
+        done -> waiter.complete(migration.answer()),
+        failure ->
+            waiter.complete(
+                failure instanceof MigrationException named
+                    ? migration
+                        .answer()
+                        .refusing(named.code(), named.params(), String.valueOf(named.getMessage()))
+                    : migration.answer()));
+    return waiter;
   }
 
   private CompletableFuture<PeerAnswer> closeExports(PeerMessage.CloseExports close) {

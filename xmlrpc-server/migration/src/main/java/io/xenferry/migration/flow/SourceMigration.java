@@ -1,5 +1,6 @@
 package io.xenferry.migration.flow;
 
+import io.xenferry.copy.CopyException;
 import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.peer.PeerAnswer;
 import io.xenferry.migration.peer.PeerMessage;
@@ -25,6 +26,8 @@ public final class SourceMigration extends Migration {
 
   /** How long a copy takes, and a guest lives, nobody knows. */
   static final Duration UNBOUNDED = Duration.ofDays(3650);
+
+  private static final String SR_FULL = "SR_FULL";
 
   private static final Logger LOG = LoggerFactory.getLogger(SourceMigration.class);
 
@@ -126,7 +129,7 @@ public final class SourceMigration extends Migration {
    */
   void failed(Stage owner, String what, Throwable cause) {
     if (!plan().running()) {
-      backToOwned(failure(what, cause));
+      blame(owner, what, cause);
       return;
     }
     hear(
@@ -134,8 +137,52 @@ public final class SourceMigration extends Migration {
         "looking after the guest",
         host().deadlines().step(),
         () -> host().source().guests().observe(plan().vm()),
-        seen -> backToOwned(seen.ended() ? stopped(seen) : failure(what, cause)),
-        unseen -> backToOwned(failure(what, cause)));
+        seen -> {
+          if (seen.ended()) {
+            backToOwned(stopped(seen));
+          } else {
+            blame(owner, what, cause);
+          }
+        },
+        unseen -> blame(owner, what, cause));
+  }
+
+  /**
+   * A destination whose writes fail may be full, which targets tell in several ways, and some not
+   * at all: it is asked, unless the guest stands still for it.
+   */
+  private void blame(Stage owner, String what, Throwable cause) {
+    boolean mayBeFull =
+        cause instanceof CopyException copy
+            && (copy.kind() == CopyException.Kind.DESTINATION_FULL
+                || copy.kind() == CopyException.Kind.DESTINATION_IO);
+    if (!mayBeFull || paused) {
+      backToOwned(failure(what, cause));
+      return;
+    }
+    hear(
+        owner,
+        "asking whether the destination is full",
+        host().deadlines().message(),
+        () ->
+            host()
+                .peers()
+                .send(
+                    peer(),
+                    id(),
+                    row().token(),
+                    row().key(),
+                    new PeerMessage.Room(),
+                    host().deadlines().message()),
+        answer -> backToOwned(answer.code().equals(SR_FULL) ? full(answer) : failure(what, cause)),
+        failed -> backToOwned(failure(what, cause)));
+  }
+
+  private static MigrationException full(PeerAnswer answer) {
+    return new MigrationException(
+        SR_FULL,
+        answer.params(),
+        "the destination's SR has filled up: bytes to come and bytes free are " + answer.params());
   }
 
   private MigrationException stopped(GuestState seen) {

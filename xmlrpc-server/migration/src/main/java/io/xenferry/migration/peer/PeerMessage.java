@@ -23,6 +23,7 @@ public sealed interface PeerMessage {
       case Heartbeat heartbeat -> "heartbeat";
       case StartGuest start -> "guest";
       case CloseExports close -> "close-exports";
+      case Room room -> "room";
       case Prepare prepare -> "prepare";
       case Commit commit -> "commit";
       case Abort abort -> "abort";
@@ -84,6 +85,12 @@ public sealed interface PeerMessage {
 
   /** Every byte is there: fence the exports and flush. */
   record CloseExports(List<DiskDigest> disks) implements PeerMessage {}
+
+  /**
+   * A write was refused for reasons that the target did not make clear: is there still room for
+   * what is to come?
+   */
+  record Room() implements PeerMessage {}
 
   /** Finish everything that can fail, and say READY. */
   record Prepare() implements PeerMessage {}

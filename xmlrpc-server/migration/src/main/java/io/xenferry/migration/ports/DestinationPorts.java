@@ -26,6 +26,12 @@ public interface DestinationPorts {
     /** Checks space and SR before anything is journaled; no side effects. */
     CompletableFuture<Void> check(Plan plan);
 
+    /**
+     * Looks whether what these disks do not occupy yet still fits on their SRs; no side effects.
+     * Fails with SR_FULL [bytes to come, bytes free] where an SR is full.
+     */
+    CompletableFuture<Void> checkRoom(List<UUID> vdis);
+
     /** Creates an empty disk that reads as zeroes, with this uuid. */
     CompletableFuture<Void> createVdi(MigrationId migration, Plan.Disk disk, UUID vdi);
 

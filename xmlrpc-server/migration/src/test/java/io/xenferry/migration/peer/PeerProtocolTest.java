@@ -169,6 +169,7 @@ class PeerProtocolTest {
             new PeerMessage.StartGuest(),
             new PeerMessage.CloseExports(
                 List.of(new PeerMessage.DiskDigest(UUID.randomUUID(), "aa"))),
+            new PeerMessage.Room(),
             new PeerMessage.Prepare(),
             new PeerMessage.Commit(incarnation),
             new PeerMessage.Abort(incarnation),

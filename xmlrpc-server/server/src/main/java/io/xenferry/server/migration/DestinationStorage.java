@@ -11,6 +11,7 @@ import io.xenferry.server.storage.MigrationDisks.ExportName;
 import java.nio.channels.FileChannel;
 import java.nio.file.StandardOpenOption;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
@@ -41,6 +42,11 @@ final class DestinationStorage implements DestinationPorts.Storage {
           plan.disks().forEach(d -> bytes.merge(d.sr(), d.size(), Long::sum));
           disks.checkSpace(bytes);
         });
+  }
+
+  @Override
+  public CompletableFuture<Void> checkRoom(List<UUID> vdis) {
+    return run("check room for " + vdis, () -> disks.checkRoom(vdis));
   }
 
   @Override

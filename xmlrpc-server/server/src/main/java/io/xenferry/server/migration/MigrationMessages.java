@@ -45,8 +45,10 @@ public final class MigrationMessages {
   }
 
   public void register(Registry r) {
-    r.implement("host.migrate_receive", this::migrateReceive, TEST + "aTokenIssuedLeavesNothing");
-    r.implement("VM.assert_can_migrate", this::assertCanMigrate, TEST + "obstaclesAreNamed");
+    r.implement(
+        "host.migrate_receive", this::migrateReceive, "RefusedMoveTest.aTokenIssuedLeavesNothing");
+    r.implement(
+        "VM.assert_can_migrate", this::assertCanMigrate, "RefusedMoveTest.obstaclesAreNamed");
     r.implement("VM.migrate_send", this::migrateSend, TEST + "movesARunningVmWithItsDisks");
     r.implement("VM.receive", this::receive, TEST + "movesByReceiveAndMigrate");
     r.implement("VM.migrate", this::migrate, TEST + "movesByReceiveAndMigrate");
@@ -182,6 +184,11 @@ public final class MigrationMessages {
 
     Optional<String> token() {
       return Optional.ofNullable(dest.get(TOKEN));
+    }
+
+    /** The host it is to go to: its uuid, or the reference by which a foreign pool names it. */
+    String destination() {
+      return token().map(MoveAnswers::destination).orElse(dest.getOrDefault("host", ""));
     }
 
     List<Plan.Disk> disks(Snapshot db) throws XenApiException {

@@ -77,7 +77,7 @@ public final class Migrations {
     Snapshot db = database.snapshot();
     admission.check(db, request.vm(), VmOperations.MIGRATE_SEND);
     MoveRequest move = prepare(db, request, Ref.random());
-    answers.await(coordinator.check(move), request.vm());
+    answers.await(coordinator.check(move), request.vm(), request.destination());
   }
 
   /**
@@ -90,11 +90,12 @@ public final class Migrations {
     Ref<VM> there = Ref.random();
     try (var operation = admission.begin(vm, VmOperations.MIGRATE_SEND, task.ref())) {
       MoveRequest move = prepare(database.snapshot(), request, there);
-      answers.await(coordinator.check(move), vm);
+      answers.await(coordinator.check(move), vm, request.destination());
       task.throwIfCancelled();
       tasks.begins(task, move);
-      Coordinator.Started started = answers.await(coordinator.start(move), vm);
-      tasks.follow(started, task, vm);
+      Coordinator.Started started =
+          answers.await(coordinator.start(move), vm, request.destination());
+      tasks.follow(started, task, vm, request.destination());
     }
     return there;
   }
@@ -108,6 +109,7 @@ public final class Migrations {
             .orElseThrow(() ->
                 answers.failed(
                     vm,
+                    request.destination(),
                     "the destination is not a XenFerry server: it knows no commit point, so"
                         + " nothing was begun"));
     if (db.row("host", request.dest().getOrDefault("host", "")).isPresent()

@@ -1,5 +1,6 @@
 package io.xenferry.server.migration;
 
+import io.xenferry.migration.peer.Token;
 import io.xenferry.migration.state.MigrationException;
 import io.xenferry.model.Host;
 import io.xenferry.model.Ref;
@@ -23,33 +24,49 @@ final class MoveAnswers {
     this.host = host;
   }
 
-  <T> T await(CompletableFuture<T> future, Ref<VM> vm)
+  /**
+   * The host that a token is of.
+   *
+   * @return its uuid; empty for what is no token
+   */
+  static String destination(String token) {
+    try {
+      return Token.read(token).host();
+    } catch (IllegalArgumentException e) {
+      return "";
+    }
+  }
+
+  <T> T await(CompletableFuture<T> future, Ref<VM> vm, String destination)
       throws XenApiException, InterruptedException {
     try {
       return future.get();
     } catch (ExecutionException e) {
-      throw translated(e, vm);
+      throw translated(e, vm, destination);
     }
   }
 
-  XenApiException translated(Throwable failure, Ref<VM> vm) {
+  /**
+   * @param destination uuid of the host that the VM was to go to
+   */
+  XenApiException translated(Throwable failure, Ref<VM> vm, String destination) {
     Throwable cause = failure;
     while ((cause instanceof CompletionException || cause instanceof ExecutionException)
         && cause.getCause() != null) {
       cause = cause.getCause();
     }
     if (!(cause instanceof MigrationException known)) {
-      return failed(vm, String.valueOf(cause)).withCause(failure);
+      return failed(vm, destination, String.valueOf(cause)).withCause(failure);
     }
     // VM_MIGRATE_FAILED has four parameters; the coordinator knows the first and the last.
     if (known.code().equals("VM_MIGRATE_FAILED") && known.params().size() == 2) {
-      return failed(vm, known.params().get(1)).withCause(known);
+      return failed(vm, destination, known.params().get(1)).withCause(known);
     }
     return known.toXenApi();
   }
 
-  /** VM_MIGRATE_FAILED; which host it was to go to is the sentence's to say. */
-  XenApiException failed(Ref<VM> vm, String sentence) {
+  /** VM_MIGRATE_FAILED with the VM, both hosts and a sentence. */
+  XenApiException failed(Ref<VM> vm, String destination, String sentence) {
     Snapshot db = database.snapshot();
     String here = "";
     String name = vm.opaque();
@@ -57,8 +74,9 @@ final class MoveAnswers {
       here = db.get(host, Host.UUID);
       name = db.get(vm, VM.UUID);
     } catch (XenApiException e) {
-      return new XenApiException("VM_MIGRATE_FAILED", name, here, "", sentence).withCause(e);
+      return new XenApiException("VM_MIGRATE_FAILED", name, here, destination, sentence)
+          .withCause(e);
     }
-    return new XenApiException("VM_MIGRATE_FAILED", name, here, "", sentence);
+    return new XenApiException("VM_MIGRATE_FAILED", name, here, destination, sentence);
   }
 }

@@ -71,13 +71,13 @@ final class MoveTasks {
   }
 
   /** Shows in the task how the move goes on, until it has come out one way or the other. */
-  void follow(Coordinator.Started started, Task task, Ref<VM> vm)
+  void follow(Coordinator.Started started, Task task, Ref<VM> vm, String destination)
       throws XenApiException, InterruptedException {
     task.cancellable(true);
     task.onCancel(() -> coordinator.cancel(started.migration(), Role.SOURCE));
     AutoCloseable listener = show(started.migration(), task);
     try {
-      answers.await(started.outcome(), vm);
+      answers.await(started.outcome(), vm, destination);
     } catch (XenApiException e) {
       stayed.accept(vm);
       task.throwIfCancelled();
@@ -168,7 +168,8 @@ final class MoveTasks {
     } else if (tasks.cancelAsked(task.ref())) {
       tasks.fail(task.ref(), new XenApiException("TASK_CANCELLED", task.ref()));
     } else {
-      tasks.fail(task.ref(), answers.translated(failure.get(), vm));
+      tasks.fail(
+          task.ref(), answers.translated(failure.get(), vm, MoveAnswers.destination(row.token())));
     }
   }
 }

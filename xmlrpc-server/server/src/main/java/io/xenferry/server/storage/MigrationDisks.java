@@ -3,6 +3,7 @@ package io.xenferry.server.storage;
 import io.xenferry.model.XenApiException;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.Collection;
 import java.util.Map;
 import java.util.UUID;
 import java.util.function.Predicate;
@@ -20,6 +21,16 @@ public interface MigrationDisks {
    * @throws XenApiException HANDLE_INVALID, SR_NOT_ATTACHED, SR_FULL [requested, maximum]
    */
   void checkSpace(Map<String, Long> bytesBySr) throws XenApiException;
+
+  /**
+   * Checks that an SR is not full: so that a write which failed for reasons unknown can be told
+   * from a medium that is broken.
+   *
+   * @param vdis disks that are being filled
+   * @throws XenApiException UUID_INVALID, SR_FULL [bytes that the disks do not occupy yet, bytes
+   *     free]
+   */
+  void checkRoom(Collection<UUID> vdis) throws XenApiException;
 
   /**
    * Creates an empty disk that reads as zeroes.

@@ -9,6 +9,7 @@ import io.xenferry.sr.SrInfo;
 import io.xenferry.sr.VdiInfo;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Optional;
@@ -20,6 +21,12 @@ import org.slf4j.LoggerFactory;
 /** The disks of migrations, on this host's SRs: tagged until they are a VM's own. */
 final class TaggedDisks implements MigrationDisks {
   private static final Logger log = LoggerFactory.getLogger(TaggedDisks.class);
+
+  /**
+   * An SR with less than this is full. File systems refuse writes before the last byte is used:
+   * requests in flight, their own books, a share kept for the superuser.
+   */
+  private static final long FULL = 64L << 20;
 
   private final ObjectDatabase database;
   private final HostStorage storage;
@@ -44,6 +51,25 @@ final class TaggedDisks implements MigrationDisks {
       if (entry.getValue() > info.freeSpace()) {
         throw new XenApiException(
             "SR_FULL", Long.toString(entry.getValue()), Long.toString(info.freeSpace()));
+      }
+    }
+  }
+
+  @Override
+  public void checkRoom(Collection<UUID> vdis) throws XenApiException {
+    Map<String, Long> missing = new LinkedHashMap<>();
+    for (UUID vdi : vdis) {
+      HostStorage.Place place = storage.get(vdi);
+      VdiInfo info =
+          HostStorage.driver(() -> storage.mux().repository(place.sr()).stat(place.location()));
+      missing.merge(
+          place.sr(), Math.max(0, info.virtualSize() - info.physicalUtilisation()), Long::sum);
+    }
+    for (Map.Entry<String, Long> sr : missing.entrySet()) {
+      long free =
+          HostStorage.driver(() -> storage.mux().repository(sr.getKey()).stat()).freeSpace();
+      if (free < Math.min(sr.getValue(), FULL)) {
+        throw new XenApiException("SR_FULL", Long.toString(sr.getValue()), Long.toString(free));
       }
     }
   }

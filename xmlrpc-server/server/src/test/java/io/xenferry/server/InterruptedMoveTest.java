@@ -1,0 +1,244 @@
+package io.xenferry.server;
+
+import static io.xenferry.server.SessionTest.assertCode;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.awaitility.Awaitility.await;
+
+import io.xenferry.guest.Verdict;
+import io.xenferry.guest.Verifier;
+import io.xenferry.migration.state.MigrationStatus;
+import io.xenferry.migration.state.Role;
+import io.xenferry.model.XenApiException;
+import io.xenferry.server.TwoHosts.Traveller;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.atomic.AtomicBoolean;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** Moves that are cancelled, or whose guest ends or is reset, in the middle. */
+class InterruptedMoveTest {
+  private static TwoHosts hosts;
+  private static TestServer.Calls source;
+  private static TestServer.Calls destination;
+  private static String to;
+
+  @BeforeAll
+  static void start() throws Exception {
+    hosts = TwoHosts.start();
+    source = hosts.source;
+    destination = hosts.destination;
+    to = hosts.to;
+  }
+
+  @AfterAll
+  static void stop() throws Exception {
+    hosts.close();
+  }
+
+  @Test
+  void aSecondMoveIsRefusedAndACancelledOneLeavesNothing() throws Exception {
+    Traveller t = hosts.traveller("cancelled", 1);
+    source.call("VM.start", t.vm(), false, false);
+    Map<String, Integer> before = TwoHosts.objects(hosts.there);
+    String task =
+        source.text(
+            "Async.VM.migrate_send",
+            t.arguments(hosts.token(), to, Map.of("bandwidth", Integer.toString(256 << 10))));
+    await()
+        .atMost(TwoHosts.LONG)
+        .until(() -> TwoHosts.objects(hosts.there).get("VM") > before.get("VM"));
+    assertCode(
+        "OTHER_OPERATION_IN_PROGRESS",
+        () -> source.call("VM.migrate_send", t.arguments(hosts.token(), to, Map.of())));
+    await()
+        .atMost(TwoHosts.LONG)
+        .until(() ->
+            !source.call("task.get_allowed_operations", task).equals(TestServer.value(List.of())));
+    source.call("task.cancel", task);
+    await()
+        .atMost(TwoHosts.LONG)
+        .until(() ->
+            !source.text("task.get_status", task).equals("cancelling")
+                && !source.text("task.get_status", task).equals("pending"));
+    assertThat(source.text("task.get_status", task)).isEqualTo("cancelled");
+    assertThat(source.text("VM.get_power_state", t.vm())).isEqualTo("Running");
+    await()
+        .atMost(TwoHosts.LONG)
+        .untilAsserted(() -> assertThat(TwoHosts.objects(hosts.there)).isEqualTo(before));
+    long written = Files.size(t.ledger());
+    await().atMost(TwoHosts.LONG).until(() -> Files.size(t.ledger()) > written + 64 * 50);
+    source.call("VM.hard_shutdown", t.vm());
+    Verdict verdict = Verifier.verify(t.ledger(), List.of(hosts.image(t.uuids().getFirst())));
+    assertThat(verdict.examples()).isEmpty();
+  }
+
+  @Test
+  void aMoveCancelledWhileItsDisksAreCopiedEndsAndMayBeTriedAgain() throws Exception {
+    Traveller t = hosts.traveller("wavering", 1);
+    source.call("VM.start", t.vm(), false, false);
+    String task =
+        source.text(
+            "Async.VM.migrate_send",
+            t.arguments(hosts.token(), to, Map.of("bandwidth", Integer.toString(64 << 10))));
+    await()
+        .atMost(TwoHosts.LONG)
+        .until(
+            () -> hosts.movesOf(t).stream().anyMatch(s -> s.phase().equals("copying the disks")));
+    source.call("task.cancel", task);
+    await()
+        .atMost(TwoHosts.LONG)
+        .until(() -> source.text("task.get_status", task).equals("cancelled"));
+    await()
+        .atMost(TwoHosts.LONG)
+        .untilAsserted(() -> assertThat(hosts.movesOf(t)).allMatch(MigrationStatus::ended));
+    String moved = source.text("VM.migrate_send", t.arguments(hosts.token(), to, Map.of()));
+    assertThat(destination.text("VM.get_uuid", moved)).isEqualTo(t.uuid());
+    await()
+        .atMost(TwoHosts.LONG)
+        .until(() -> destination.text("VM.get_power_state", moved).equals("Running"));
+    destination.call("VM.hard_shutdown", moved);
+  }
+
+  /** How a guest may end that nobody asks the move about. */
+  private enum End {
+    HARD_SHUTDOWN("stopped while it was being moved") {
+      @Override
+      void of(Traveller t) throws Exception {
+        source.call("VM.hard_shutdown", t.vm());
+      }
+    },
+    CLEAN_SHUTDOWN("while it was being moved") {
+      @Override
+      void of(Traveller t) throws Exception {
+        source.call("VM.clean_shutdown", t.vm());
+      }
+    },
+    CRASH("stopped while it was being moved") {
+      @Override
+      void of(Traveller t) throws Exception {
+        Path pid = hosts.here.directory.resolve("guests").resolve(t.uuid()).resolve("pid");
+        ProcessHandle.of(Long.parseLong(Files.readString(pid).strip()))
+            .orElseThrow()
+            .destroyForcibly();
+      }
+    };
+
+    private final String sentence;
+
+    End(String sentence) {
+      this.sentence = sentence;
+    }
+
+    abstract void of(Traveller t) throws Exception;
+  }
+
+  @ParameterizedTest
+  @EnumSource(End.class)
+  void aVmThatEndsWhileItMovesStaysHaltedAndTheMoveSaysSo(End end) throws Exception {
+    Traveller t = hosts.traveller("quitter-" + end, 1);
+    source.call("VM.start", t.vm(), false, false);
+    Map<String, Integer> before = TwoHosts.objects(hosts.there);
+    String task = hosts.begin(t, 64 << 10);
+    end.of(t);
+    await()
+        .atMost(TwoHosts.LONG)
+        .until(() -> source.text("task.get_status", task).equals("failure"));
+    List<String> error = TestServer.texts(source.call("task.get_error_info", task));
+    assertThat(error)
+        .startsWith(
+            "VM_MIGRATE_FAILED",
+            t.uuid(),
+            source.text("host.get_uuid", source.only("host")),
+            destination.text("host.get_uuid", destination.only("host")))
+        .hasSize(5);
+    assertThat(error).last().asString().contains(end.sentence);
+    await()
+        .atMost(TwoHosts.LONG)
+        .untilAsserted(
+            () -> assertThat(source.text("VM.get_power_state", t.vm())).isEqualTo("Halted"));
+    await()
+        .atMost(TwoHosts.LONG)
+        .untilAsserted(() -> {
+          assertThat(hosts.movesOf(t)).allMatch(MigrationStatus::ended);
+          assertThat(TwoHosts.objects(hosts.there)).isEqualTo(before);
+        });
+    Verdict verdict = Verifier.verify(t.ledger(), List.of(hosts.image(t.uuids().getFirst())));
+    assertThat(verdict.examples()).isEmpty();
+    source.call("VM.start", t.vm(), false, false);
+    source.call("VM.hard_shutdown", t.vm());
+  }
+
+  @Test
+  void aVmThatIsResetWhileItMovesGoesOnMoving() throws Exception {
+    Traveller t = hosts.traveller("restless", 1);
+    source.call("VM.start", t.vm(), false, false);
+    String task = hosts.begin(t, 2 << 20);
+    source.call("VM.hard_reboot", t.vm());
+    await()
+        .atMost(TwoHosts.LONG)
+        .until(() -> source.text("task.get_status", task).equals("success"));
+    String moved = destination.text("VM.get_by_uuid", t.uuid());
+    assertThat(destination.text("VM.get_power_state", moved)).isEqualTo("Running");
+    List<Path> images = t.arrived();
+    destination.call("VM.hard_shutdown", moved);
+    assertThat(Verifier.verify(t.ledger(), images).examples()).isEmpty();
+  }
+
+  @Test
+  void movesAgainAfterBeingCancelledAtAnyMoment() throws Exception {
+    Traveller t = hosts.traveller("fickle", 1);
+    source.call("VM.start", t.vm(), false, false);
+    Map<String, Integer> before = TwoHosts.objects(hosts.there);
+    for (String moment :
+        List.of(
+            "opening at the destination",
+            "connecting to the destination's disks",
+            "copying the disks",
+            "sending the memory",
+            "waiting for the hypervisor to pause the guest",
+            "draining the last dirty blocks")) {
+      AtomicBoolean done = new AtomicBoolean();
+      try (AutoCloseable listener =
+          hosts
+              .here
+              .server
+              .coordinator()
+              .listen(status -> {
+                if (status.vm().toString().equals(t.uuid())
+                    && status.phase().equals(moment)
+                    && !status.ended()
+                    && done.compareAndSet(false, true)) {
+                  hosts.here.server.coordinator().cancel(status.migration(), Role.SOURCE);
+                }
+              })) {
+        XenApiException cancelled =
+            assertCode(
+                "TASK_CANCELLED",
+                () -> source.call("VM.migrate_send", t.arguments(hosts.token(), to, Map.of())));
+        assertThat(cancelled.params()).as(moment).hasSize(1);
+      }
+      assertThat(source.text("VM.get_power_state", t.vm())).as(moment).isEqualTo("Running");
+      // Nothing of it is left on either side, and so the VM is free to move again.
+      await()
+          .atMost(TwoHosts.LONG)
+          .untilAsserted(() -> {
+            assertThat(hosts.movesOf(t)).as(moment).allMatch(MigrationStatus::ended);
+            assertThat(TwoHosts.objects(hosts.there)).as(moment).isEqualTo(before);
+          });
+      long written = Files.size(t.ledger());
+      await().atMost(TwoHosts.LONG).until(() -> Files.size(t.ledger()) > written + 64 * 20);
+    }
+    String moved = source.text("VM.migrate_send", t.arguments(hosts.token(), to, Map.of()));
+    List<Path> images = t.arrived();
+    destination.call("VM.hard_shutdown", moved);
+    Verdict verdict = Verifier.verify(t.ledger(), images);
+    assertThat(verdict.examples()).isEmpty();
+    assertThat(verdict.good()).isTrue();
+  }
+}

@@ -1,0 +1,271 @@
+package io.xenferry.server;
+
+import static io.xenferry.server.SessionTest.assertCode;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.xenferry.model.Value;
+import io.xenferry.model.XenApiException;
+import io.xenferry.server.TwoHosts.Traveller;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+/** Moves that do not begin, and why they say so. */
+class RefusedMoveTest {
+  private static TwoHosts hosts;
+  private static TestServer.Calls source;
+  private static TestServer.Calls destination;
+  private static String to;
+  private static String from;
+
+  @BeforeAll
+  static void start() throws Exception {
+    hosts = TwoHosts.start();
+    source = hosts.source;
+    destination = hosts.destination;
+    to = hosts.to;
+    from = hosts.from;
+  }
+
+  @AfterAll
+  static void stop() throws Exception {
+    hosts.close();
+  }
+
+  @Test
+  void aTokenIssuedLeavesNothing() throws Exception {
+    Map<String, Integer> before = TwoHosts.objects(hosts.there);
+    for (int i = 0; i < 5; i++) {
+      assertThat(((Value.Struct) hosts.token()).members())
+          .containsKeys("SM", "xenops", "host", "session_id", "master", "xenferry");
+    }
+    assertThat(TwoHosts.objects(hosts.there)).isEqualTo(before);
+    String session = TestServer.text(TestServer.member(hosts.token(), "session_id"));
+    assertCode("SESSION_INVALID", () -> hosts.there.api.call("VM.get_all", Value.of(session)));
+  }
+
+  @Test
+  void obstaclesAreNamed() throws Exception {
+    Traveller t = hosts.traveller("obstacles", 1);
+    Value token = hosts.token();
+    String assertion = "VM.assert_can_migrate";
+    source.call(assertion, t.arguments(token, to, Map.of()));
+    assertThat(
+            assertCode(
+                    "VDI_NOT_IN_MAP",
+                    () ->
+                        source.call(assertion, t.vm(), token, true, Map.of(), t.vifMap(), Map.of()))
+                .params())
+        .containsExactly(t.vdis().getFirst());
+    assertCode(
+        "VIF_NOT_IN_MAP",
+        () -> source.call(assertion, t.vm(), token, true, t.vdiMap(to), Map.of(), Map.of()));
+    assertCode(
+        "INVALID_VALUE",
+        () -> source.call(assertion, t.arguments(token, to, Map.of("speed", "1"))));
+    assertCode(
+        "INVALID_VALUE",
+        () -> source.call(assertion, t.arguments(token, to, Map.of("bandwidth", "much"))));
+    Map<String, Value> foreign = new LinkedHashMap<>(((Value.Struct) token).members());
+    foreign.remove("xenferry");
+    XenApiException refused =
+        assertCode(
+            "VM_MIGRATE_FAILED",
+            () -> source.call(assertion, t.arguments(Value.Struct.of(foreign), to, Map.of())));
+    assertThat(refused.params()).hasSize(4);
+    assertThat(refused.params().getLast()).contains("not a XenFerry server");
+    // Asking, however often, uses nothing up: the token still opens.
+    source.call(assertion, t.arguments(token, to, Map.of()));
+    source.text("VM.migrate_send", t.arguments(token, to, Map.of()));
+  }
+
+  @Test
+  void aVmThatIsPausedIsNotMoved() throws Exception {
+    Traveller t = hosts.traveller("paused", 1);
+    source.call("VM.start", t.vm(), true, false);
+    assertCode(
+        "VM_BAD_POWER_STATE",
+        () -> source.call("VM.assert_can_migrate", t.arguments(hosts.token(), to, Map.of())));
+    source.call("VM.hard_shutdown", t.vm());
+  }
+
+  /** Both the question and the move itself name it, and neither leaves anything behind. */
+  private static XenApiException refusedBothWays(
+      String code, Traveller t, Value token, String sr, Map<String, String> networks)
+      throws Exception {
+    Map<String, Integer> there = TwoHosts.objects(hosts.there);
+    int rows = hosts.there.server.coordinator().statuses().size();
+    Object[] arguments = {t.vm(), token, true, t.vdiMap(sr), networks, Map.of()};
+    assertCode(code, () -> source.call("VM.assert_can_migrate", arguments));
+    XenApiException refused = assertCode(code, () -> source.call("VM.migrate_send", arguments));
+    assertThat(TwoHosts.objects(hosts.there)).isEqualTo(there);
+    assertThat(hosts.there.server.coordinator().statuses()).hasSize(rows);
+    return refused;
+  }
+
+  @Test
+  void obstaclesAtTheDestinationAreNamedBeforeAnythingBegins() throws Exception {
+    Traveller t = hosts.traveller("unwelcome", 2);
+    source.call("VM.start", t.vm(), false, false);
+    String nowhere = "OpaqueRef:00000000-0000-4000-8000-000000000000";
+    refusedBothWays("HANDLE_INVALID", t, hosts.token(), nowhere, t.vifMap());
+    Map<String, String> stray = new LinkedHashMap<>(t.vifMap());
+    stray.replaceAll((vif, network) -> nowhere);
+    assertThat(refusedBothWays("HANDLE_INVALID", t, hosts.token(), to, stray).params())
+        .containsExactly("network", nowhere);
+
+    String tight = tightSr(TwoHosts.SIZE + TwoHosts.SIZE / 2);
+    XenApiException full = refusedBothWays("SR_FULL", t, hosts.token(), tight, t.vifMap());
+    assertThat(full.params().getFirst()).isEqualTo(Long.toString(2 * TwoHosts.SIZE));
+    String pbd = TestServer.texts(destination.call("SR.get_PBDs", tight)).getFirst();
+    destination.call("PBD.unplug", pbd);
+    assertThat(refusedBothWays("SR_NOT_ATTACHED", t, hosts.token(), tight, t.vifMap()).params())
+        .containsExactly(tight);
+
+    var host = new io.xenferry.model.Ref<io.xenferry.model.Host>(destination.only("host"));
+    var db = hosts.there.server.context().db();
+    db.change(tx -> tx.set(host, io.xenferry.model.Host.ENABLED, false));
+    assertThat(refusedBothWays("HOST_DISABLED", t, hosts.token(), to, t.vifMap()).params())
+        .containsExactly(host.opaque());
+    db.change(tx -> tx.set(host, io.xenferry.model.Host.ENABLED, true));
+
+    Map<String, String> cpu = db.snapshot().get(host, io.xenferry.model.Host.CPU_INFO);
+    Map<String, String> other = new LinkedHashMap<>(cpu);
+    other.put("vendor", "another");
+    db.change(tx -> tx.set(host, io.xenferry.model.Host.CPU_INFO, other));
+    refusedBothWays("VM_INCOMPATIBLE_WITH_THIS_HOST", t, hosts.token(), to, t.vifMap());
+    db.change(tx -> tx.set(host, io.xenferry.model.Host.CPU_INFO, cpu));
+
+    var metrics = db.snapshot().get(host, io.xenferry.model.Host.METRICS);
+    var memory = io.xenferry.model.HostMetrics.MEMORY_TOTAL;
+    long total = db.snapshot().get(metrics, memory);
+    db.change(tx -> tx.set(metrics, memory, 32L << 20));
+    assertThat(
+            refusedBothWays("HOST_NOT_ENOUGH_FREE_MEMORY", t, hosts.token(), to, t.vifMap())
+                .params()
+                .getFirst())
+        .isEqualTo(Long.toString(64L << 20));
+    db.change(tx -> tx.set(metrics, memory, total));
+
+    assertThat(source.text("VM.get_power_state", t.vm())).isEqualTo("Running");
+    source.call("VM.assert_can_migrate", t.arguments(hosts.token(), to, Map.of()));
+    source.call("VM.hard_shutdown", t.vm());
+  }
+
+  @Test
+  void aVmThatIsThereAlreadyIsNotWelcome() throws Exception {
+    Traveller t = hosts.traveller("double", 1);
+    String twin =
+        destination.text(
+            "VM.create",
+            RecordsTest.required(
+                "VM",
+                Map.of(
+                    "name_label",
+                    "double",
+                    "VCPUs_max",
+                    1,
+                    "VCPUs_at_startup",
+                    1,
+                    "actions_after_shutdown",
+                    "destroy")));
+    var db = hosts.there.server.context().db();
+    db.change(tx -> tx.set(new io.xenferry.model.Ref<>(twin), io.xenferry.model.VM.UUID, t.uuid()));
+    assertThat(refusedBothWays("DUPLICATE_VM", t, hosts.token(), to, t.vifMap()).params())
+        .containsExactly(t.uuid());
+    destination.call("VM.destroy", twin);
+  }
+
+  private static String tightSr(long capacity) throws XenApiException {
+    return destination.text(
+        "SR.create",
+        destination.only("host"),
+        Map.of("capacity", Long.toString(capacity)),
+        0,
+        "tight",
+        "",
+        "memory",
+        "user",
+        false,
+        Map.of());
+  }
+
+  @Test
+  void aDestinationThatCannotBeReachedIsNamed() throws Exception {
+    Traveller t = hosts.traveller("nobody", 1);
+    Value token;
+    try (TestServer gone = TestServer.startAt("127.0.0.3")) {
+      TestServer.Calls calls = gone.calls();
+      token =
+          calls.call("host.migrate_receive", calls.only("host"), calls.only("network"), Map.of());
+    }
+    assertThat(
+            assertCode(
+                    "CANNOT_CONTACT_HOST",
+                    () -> source.call("VM.migrate_send", t.arguments(token, to, Map.of())))
+                .params())
+        .containsExactly("127.0.0.3");
+  }
+
+  @Test
+  void withinThePoolItIsRefusedAsThePublishedServerWouldOrSaidNotToBeBuilt() throws Exception {
+    Traveller t = hosts.traveller("stayer", 1);
+    Value self =
+        source.call("host.migrate_receive", source.only("host"), source.only("network"), Map.of());
+    for (String message : List.of("VM.assert_can_migrate", "VM.migrate_send")) {
+      assertCode(
+          "OPERATION_NOT_ALLOWED",
+          () -> source.call(message, t.arguments(self, from, Map.of("copy", "true"))));
+      assertCode(
+          "VDI_NOT_IN_MAP",
+          () -> source.call(message, t.vm(), self, true, Map.of(), Map.of(), Map.of()));
+      assertCode(
+          "OPERATION_NOT_ALLOWED", () -> source.call(message, t.arguments(self, from, Map.of())));
+      assertCode(
+          "NOT_IMPLEMENTED",
+          () -> source.call(message, t.vm(), self, true, t.vdiMap(from), Map.of(), Map.of()));
+      // A host reference that is wrong does not hide whose token it is.
+      Map<String, Value> renamed = new LinkedHashMap<>(((Value.Struct) self).members());
+      renamed.put("host", Value.of("OpaqueRef:00000000-0000-4000-8000-000000000000"));
+      assertCode(
+          "NOT_IMPLEMENTED",
+          () ->
+              source.call(
+                  message,
+                  t.vm(),
+                  Value.Struct.of(renamed),
+                  true,
+                  t.vdiMap(from),
+                  Map.of(),
+                  Map.of()));
+    }
+  }
+
+  @Test
+  void aTooSmallSrIsRefusedBeforeAnythingMoves() throws Exception {
+    Traveller t = hosts.traveller("large", 1);
+    source.call("VM.start", t.vm(), false, false);
+    String small =
+        destination.text(
+            "SR.create",
+            destination.only("host"),
+            Map.of("capacity", Long.toString(1 << 20)),
+            0,
+            "small",
+            "",
+            "memory",
+            "user",
+            false,
+            Map.of());
+    Map<String, Integer> before = TwoHosts.objects(hosts.there);
+    assertCode(
+        "SR_FULL",
+        () -> source.call("VM.migrate_send", t.arguments(hosts.token(), small, Map.of())));
+    assertThat(source.text("VM.get_power_state", t.vm())).isEqualTo("Running");
+    assertThat(TwoHosts.objects(hosts.there)).isEqualTo(before);
+    source.call("VM.hard_shutdown", t.vm());
+  }
+}
