@@ -46,6 +46,7 @@ public final class CopyJob {
   private boolean paused;
   private double progress;
   private @Nullable CompletableFuture<CopySnapshot> drain;
+  private @Nullable CompletableFuture<Void> preparing;
   private @Nullable CopyException endedBy;
   private volatile CopySnapshot latest;
 
@@ -131,6 +132,41 @@ public final class CopyJob {
       disks.forEach(DiskCopy::pump);
       publish();
     });
+  }
+
+  /**
+   * Gets ready for the switch, while the guest runs: mirrors are brought up where they are to be
+   * had, so that the drain finds next to nothing.
+   *
+   * @return completes when every destination is there and what is left of each disk fits, with a
+   *     mirror or without; that may take as long as a lost destination is waited for
+   */
+  public CompletableFuture<Void> prepareSwitch() {
+    CompletableFuture<Void> result = new CompletableFuture<>();
+    scheduler.execute(() -> {
+      CompletableFuture<Void> before = preparing;
+      if (phase.ended()) {
+        CopyException why = endedBy;
+        result.completeExceptionally(
+            why != null
+                ? why
+                : new CopyException(CopyException.Kind.ABANDONED, "the job is " + phase));
+        return;
+      }
+      preparing = result;
+      if (before != null) {
+        result.whenComplete((done, failure) -> {
+          if (failure == null) {
+            before.complete(null);
+          } else {
+            before.completeExceptionally(failure);
+          }
+        });
+      }
+      disks.forEach(DiskCopy::prepareSwitch);
+      evaluate();
+    });
+    return result;
   }
 
   /**
@@ -236,6 +272,11 @@ public final class CopyJob {
   }
 
   void evaluate() {
+    CompletableFuture<Void> waiting = preparing;
+    if (waiting != null && disks.stream().allMatch(DiskCopy::prepared)) {
+      preparing = null;
+      waiting.complete(null);
+    }
     boolean ready = disks.stream().allMatch(DiskCopy::readyToSwitch);
     if (phase == Phase.COPYING && ready) {
       become(Phase.CONVERGED);
@@ -297,6 +338,11 @@ public final class CopyJob {
     become(how);
     CompletableFuture<CopySnapshot> waiter = drain;
     drain = null;
+    CompletableFuture<Void> waiting = preparing;
+    preparing = null;
+    if (waiting != null) {
+      waiting.completeExceptionally(cause);
+    }
     allStopped().whenComplete((done, failure) -> cancelled.complete(null));
     scheduler.schedule(CANCEL_DEADLINE, () -> cancelled.complete(null));
     ended.completeExceptionally(cause);
@@ -317,11 +363,15 @@ public final class CopyJob {
 
   void destinationBack(DiskCopy disk) {
     listener.onDestinationBack(disk.name());
-    publishSoon();
+    scheduler.execute(this::evaluate);
   }
 
   void fallback(DiskCopy disk, String reason) {
     listener.onFallback(disk.name(), reason);
+  }
+
+  void mirrorDied(DiskCopy disk, String reason) {
+    listener.onMirrorDied(disk.name(), reason);
   }
 
   void notConverging(DiskCopy disk, long dirtyRate, long suggested) {

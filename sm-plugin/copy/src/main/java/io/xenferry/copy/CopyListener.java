@@ -33,8 +33,11 @@ public interface CopyListener {
   /** A lost destination is back, and the copy goes on. */
   default void onDestinationBack(String disk) {}
 
-  /** Mirroring of the disk ended by itself. */
+  /** The write-ordering point of the disk mirrors no longer: the destination is late, or lost. */
   default void onFallback(String disk, String reason) {}
+
+  /** The source's mirror of the disk died or was given up; the copy goes on in passes. */
+  default void onMirrorDied(String disk, String reason) {}
 
   /** The job failed; the guest at the source is not affected. */
   default void onFailed(CopyException cause) {}

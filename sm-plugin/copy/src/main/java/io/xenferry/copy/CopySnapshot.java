@@ -108,7 +108,28 @@ public record CopySnapshot(
       long dirtyBytesPerSecond,
       Bottleneck bottleneck,
       Waits waits,
+      Mirror mirror,
       List<Pass> passes) {}
+
+  /**
+   * What is mirrored of a disk.
+   *
+   * @param strategy as planned
+   * @param up whether the guest's writes go to both sides now
+   * @param took how long they have, all mirrors of the disk together
+   * @param bytes that the guest wrote meanwhile
+   * @param writes in how many requests
+   * @param fallbacks mirrors that died or stalled
+   * @param lastFallback why the last of them did; empty when none did
+   */
+  public record Mirror(
+      Strategy strategy,
+      boolean up,
+      Duration took,
+      long bytes,
+      long writes,
+      int fallbacks,
+      String lastFallback) {}
 
   /**
    * One finished pass.

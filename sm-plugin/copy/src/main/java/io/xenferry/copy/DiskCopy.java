@@ -18,15 +18,24 @@ import org.jspecify.annotations.Nullable;
  * <pre>
  *   OPENING → BEGINNING → COPYING → ENDING ┬→ BEGINNING   more to send
  *                 ↑          ↑________│    ├→ RESTING     little is left: look again later
- *                 │        flush failed    └→ DRAINED     frozen, and nothing is left
- *                 └──────── RESTING, DRAINED
+ *                 │        flush failed    ├→ MIRRORED    both sides get every write
+ *                 │                        └→ DRAINED     frozen, and nothing is left
+ *                 └──────── RESTING, MIRRORED when the mirror died, DRAINED
  * </pre>
  *
- * A lost destination stops COPYING and ENDING where they are; they go on when it is back. Confined
- * to the job's scheduler.
+ * <p>A mirror is begun between two passes. The pass after it, which it <i>covers</i>, is the last:
+ * what the guest writes from before that pass on is handed to the write-ordering point, which logs
+ * what it cannot mirror; so the pass stays open as the place to read from. The source's own noting
+ * is the net in case the mirror dies: then the next pass has all since the covered one began.
+ *
+ * <p>A lost destination stops COPYING and ENDING where they are; they go on when it is back.
+ * Confined to the job's scheduler.
  */
 final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Owner, Pump.Owner {
   private static final Duration AFTER_FAILURE = Duration.ofMillis(50);
+
+  /** Looks at what the point has logged of a mirrored disk, per rest interval. */
+  private static final int MIRROR_LOOKS = 10;
 
   enum State {
     OPENING,
@@ -34,6 +43,7 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
     COPYING,
     ENDING,
     RESTING,
+    MIRRORED,
     DRAINED,
     STOPPED
   }
@@ -49,6 +59,7 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
   private final DiskCounters counters = new DiskCounters();
   private final Failures failures = new Failures();
   private final Forecast forecast;
+  private final Mirroring mirroring;
   private final BitSet sentInDrain = new BitSet();
   private final boolean resumed;
 
@@ -58,6 +69,14 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
   private boolean draining;
   private boolean passIsFrozen;
   private boolean sourceLost;
+
+  /** The running pass began beneath a mirror that is up, or was ended well. */
+  private boolean covered;
+
+  private boolean coveredCounted;
+  private boolean endingMirror;
+  private boolean preparing;
+  private boolean mirrorEarly;
 
   DiskCopy(
       CopyJob job,
@@ -84,6 +103,7 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
     this.link = new DestinationLink(plan, options, scheduler, point, this);
     this.pump = new Pump(this, point, options, buffers, rate, total, scheduler, counters);
     this.forecast = new Forecast(options, counters, plan.source().size());
+    this.mirroring = new Mirroring(plan, point, options, scheduler, this::mirrorDied);
   }
 
   void start() {
@@ -99,10 +119,10 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
       job.destinationBack(this);
     }
     switch (state) {
-      case OPENING, RESTING -> beginPass();
+      case OPENING, RESTING -> nextPass();
       case ENDING -> sendAgain();
       case COPYING -> pump.restart();
-      case BEGINNING, DRAINED, STOPPED -> {}
+      case BEGINNING, MIRRORED, DRAINED, STOPPED -> {}
     }
   }
 
@@ -121,6 +141,7 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
 
   @Override
   public void onFallback(String reason) {
+    mirroring.pointFellBack(reason);
     job.fallback(this, reason);
   }
 
@@ -133,10 +154,34 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
 
   // ---- passes
 
+  /** Begins a pass, and a mirror before it where it is time for one. */
+  private void nextPass() {
+    cancelRest();
+    state = State.BEGINNING;
+    if (mirrorIsDue()) {
+      mirroring.start(() -> {
+        if (state == State.BEGINNING) {
+          beginPass();
+        }
+      });
+    } else {
+      beginPass();
+    }
+  }
+
+  private boolean mirrorIsDue() {
+    return mirroring.wanted()
+        && !draining
+        && point.attached()
+        && (plan.strategy() == Strategy.MIRROR || preparing || mirrorEarly);
+  }
+
   private void beginPass() {
     cancelRest();
     state = State.BEGINNING;
     passIsFrozen = draining;
+    covered = mirroring.up();
+    coveredCounted = false;
     plan.source()
         .beginPass()
         .whenComplete((begun, failure) ->
@@ -304,6 +349,10 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
   }
 
   private void finishPass() {
+    if (covered && !sourceLost) {
+      coveredPassDone();
+      return;
+    }
     SourceDisk.Pass ended = pass;
     pass = null;
     if (ended == null) {
@@ -340,17 +389,108 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
         // A write to the destination is still under way: its range must wait.
         rest(AFTER_FAILURE.dividedBy(5));
       } else {
-        beginPass();
+        nextPass();
       }
       return;
     }
-    if (fits() || forecast.limitReached()) {
+    boolean fits = fits();
+    // A mirror converges where passes do not; else it comes at the end, which is the least of it.
+    mirrorEarly |= !fits && (forecast.diverges() || forecast.limitReached());
+    if (mirrorIsDue()) {
+      nextPass();
+    } else if (fits || forecast.limitReached()) {
       rest(options.restInterval());
     } else {
       askForThrottle();
-      beginPass();
+      nextPass();
     }
     job.evaluate();
+  }
+
+  // ---- beneath a mirror
+
+  /** All that the covered pass had, and the point has logged since, was sent and flushed. */
+  private void coveredPassDone() {
+    forecast.left(point.dirtyBytes());
+    if (!coveredCounted) {
+      coveredCounted = true;
+      forecast.passDone();
+      failures.passEnds();
+      counters.passEnds(scheduler.nanoTime(), forecast.left());
+    }
+    state = State.MIRRORED;
+    if (!draining) {
+      watchMirrored(1);
+      job.evaluate();
+    } else if (mirroring.up()) {
+      endMirror();
+    } else if (point.settled() && point.booksAgree()) {
+      state = State.DRAINED;
+      job.drained(this);
+    } else {
+      // A write to the destination is still under way: its range must wait.
+      restTimer = scheduler.schedule(AFTER_FAILURE.dividedBy(5), this::sendLogged);
+    }
+  }
+
+  /** Sends what the point has logged soon, and flushes what was mirrored now and then. */
+  private void watchMirrored(int look) {
+    restTimer =
+        scheduler.schedule(
+            options.restInterval().dividedBy(MIRROR_LOOKS),
+            () -> {
+              restTimer = null;
+              if (state != State.MIRRORED) {
+                return;
+              }
+              boolean due = point.dirtyBytes() > 0 || look >= MIRROR_LOOKS && !point.booksAgree();
+              if (due && point.attached() && !job.paused()) {
+                sendLogged();
+              } else {
+                watchMirrored(look + 1);
+              }
+            });
+  }
+
+  private void sendLogged() {
+    cancelRest();
+    if (state == State.MIRRORED) {
+      state = State.COPYING;
+      pump.restart();
+    }
+  }
+
+  /** The guest stands still: from the end of the mirror on the log has all that is missing. */
+  private void endMirror() {
+    if (endingMirror) {
+      return;
+    }
+    endingMirror = true;
+    mirroring.end(well -> {
+      endingMirror = false;
+      if ((!well || !covered) && !point.hasDefect(WriteOrderingPoint.Defect.DEAD_MIRROR_COVERS)) {
+        uncover();
+      } else {
+        sendLogged();
+      }
+    });
+  }
+
+  private void mirrorDied(String reason) {
+    job.mirrorDied(this, reason);
+    if (!point.hasDefect(WriteOrderingPoint.Defect.DEAD_MIRROR_COVERS)) {
+      uncover();
+    }
+  }
+
+  /** No mirror any more, and the guest writes, or has: the next pass has what was noted. */
+  private void uncover() {
+    covered = false;
+    if (state == State.MIRRORED) {
+      cancelRest();
+      state = State.ENDING;
+      finishPass();
+    }
   }
 
   private void askForThrottle() {
@@ -381,8 +521,10 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
                 return;
               }
               forecast.left((dirty == null ? 0 : dirty) + point.dirtyBytes());
-              if ((forecast.left() > 0 || draining) && point.attached() && !job.paused()) {
-                beginPass();
+              if ((forecast.left() > 0 || draining || mirrorIsDue())
+                  && point.attached()
+                  && !job.paused()) {
+                nextPass();
               } else {
                 rest(interval);
               }
@@ -403,16 +545,45 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
     draining = true;
     sentInDrain.clear();
     if (state == State.RESTING && point.attached()) {
-      beginPass();
+      nextPass();
+    } else if (state == State.MIRRORED) {
+      cancelRest();
+      endMirror();
     }
+  }
+
+  /** Brings a mirror up where one is to be had, so that nothing is left when the guest pauses. */
+  void prepareSwitch() {
+    preparing = true;
+    if (state == State.RESTING && mirrorIsDue()) {
+      nextPass();
+    }
+  }
+
+  boolean prepared() {
+    return readyToSwitch()
+        && link.connected()
+        && state != State.COPYING
+        && (state == State.MIRRORED || !mirroring.mayCome());
   }
 
   void resumeCopying() {
     draining = false;
     passIsFrozen = false; // the guest writes again: what this pass took is not the last set
+    boolean mirrorEnded = covered && !mirroring.up();
+    if (mirrorEnded) {
+      covered = false; // it writes past us
+    }
     if (state == State.DRAINED) {
-      state = State.RESTING;
-      lookAgain(options.restInterval());
+      if (pass != null) {
+        state = State.ENDING;
+        finishPass();
+      } else {
+        state = State.RESTING;
+        lookAgain(options.restInterval());
+      }
+    } else if (mirrorEnded && !endingMirror) {
+      uncover();
     }
   }
 
@@ -429,6 +600,7 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
     boolean stopped = state == State.STOPPED;
     state = State.STOPPED;
     cancelRest();
+    mirroring.stop();
     CompletableFuture<Void> closed = link.close();
     SourceDisk.Pass running = pass;
     pass = null;
@@ -477,7 +649,7 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
 
   long leftNow() {
     return switch (state) {
-      case COPYING, ENDING -> Math.max(point.dirtyBytes(), 0);
+      case COPYING, ENDING, MIRRORED -> Math.max(point.dirtyBytes(), 0);
       case OPENING, BEGINNING, RESTING, DRAINED, STOPPED -> forecast.left();
     };
   }
@@ -497,6 +669,7 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
         counters.dirtyRate,
         counters.bottleneck(options.depth()),
         counters.waits(),
+        mirroring.snapshot(),
         counters.passes());
   }
 

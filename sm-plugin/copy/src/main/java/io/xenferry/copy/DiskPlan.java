@@ -12,15 +12,32 @@ import java.util.Optional;
  * @param log the durable dirty log, of the source's size; stays the caller's to close and delete
  * @param guestDisk the disk that guest's writes pass through the write-ordering point to, where
  *     they do; empty where the hypervisor writes the source itself
+ * @param strategy what becomes of the guest's writes where the hypervisor writes the source itself
  */
 public record DiskPlan(
     SourceDisk source,
     DestinationOpener opener,
     boolean knownZero,
     DirtyLog log,
-    Optional<BlockBackend> guestDisk) {
+    Optional<BlockBackend> guestDisk,
+    Strategy strategy) {
 
+  /** Without a mirror. */
+  public DiskPlan(
+      SourceDisk source,
+      DestinationOpener opener,
+      boolean knownZero,
+      DirtyLog log,
+      Optional<BlockBackend> guestDisk) {
+    this(source, opener, knownZero, log, guestDisk, Strategy.LOG_DIRTY);
+  }
+
+  /** Without a mirror, and a source that the hypervisor writes or nobody. */
   public DiskPlan(SourceDisk source, DestinationOpener opener, boolean knownZero, DirtyLog log) {
     this(source, opener, knownZero, log, Optional.empty());
+  }
+
+  public DiskPlan withStrategy(Strategy value) {
+    return new DiskPlan(source, opener, knownZero, log, guestDisk, value);
   }
 }

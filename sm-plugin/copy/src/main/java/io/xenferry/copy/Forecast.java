@@ -58,11 +58,16 @@ final class Forecast {
     return Duration.ofNanos((long) (Math.min(seconds, 1e6) * 1e9) + counters.flushNanos);
   }
 
+  /** Whether passes get no shorter. */
+  boolean diverges() {
+    return counters.passCount() >= 3
+        && left > SHRINKS * counters.dirtyOfPassBefore(0)
+        && counters.dirtyOfPassBefore(0) > SHRINKS * counters.dirtyOfPassBefore(1);
+  }
+
   /** How many bytes a second the guest should write at most; empty while passes get shorter. */
   OptionalLong throttle(long now) {
-    if (counters.passCount() >= 3
-        && left > SHRINKS * counters.dirtyOfPassBefore(0)
-        && counters.dirtyOfPassBefore(0) > SHRINKS * counters.dirtyOfPassBefore(1)) {
+    if (diverges()) {
       return OptionalLong.of(Math.max(SLOWEST_GUEST, counters.rate(now) >> ++throttles));
     }
     return OptionalLong.empty();

@@ -67,10 +67,16 @@ public final class WriteOrderingPoint {
   /**
    * @param mirrorDeadline after which a mirrored write is answered without the destination
    * @param fenceDeadline after which a write without an answer makes the destination count as lost
+   * @param relayDeadline after which a mirror that gives no sign of life, because this process has
+   *     stopped, is cut off from outside
    */
-  public record Timing(Duration mirrorDeadline, Duration fenceDeadline) {
-    /** 250 ms is well below what guests take for a hang; 10 s is within iSCSI's usual time-outs. */
-    public static final Timing DEFAULT = new Timing(Duration.ofMillis(250), Duration.ofSeconds(10));
+  public record Timing(Duration mirrorDeadline, Duration fenceDeadline, Duration relayDeadline) {
+    /**
+     * 250 ms is well below what guests take for a hang; 10 s is within iSCSI's usual time-outs; 2 s
+     * is more than any pause of a garbage collector, and less than a guest's patience.
+     */
+    public static final Timing DEFAULT =
+        new Timing(Duration.ofMillis(250), Duration.ofSeconds(10), Duration.ofSeconds(2));
   }
 
   /** Ways to be wrong, for tests that must be able to fail. */
@@ -83,7 +89,9 @@ public final class WriteOrderingPoint {
     REPLAYED_AFTER_LOSS,
     NOT_FENCED,
     ZEROES_ALWAYS_SKIPPED,
-    UNFLUSHED_FORGOTTEN
+    UNFLUSHED_FORGOTTEN,
+    DEAD_MIRROR_COVERS,
+    SINK_STAYS_OPEN
   }
 
   /** A flush may have gigabytes to bring to a slow disk: so many times a write's deadline. */

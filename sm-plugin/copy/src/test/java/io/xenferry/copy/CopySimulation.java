@@ -44,6 +44,12 @@ final class CopySimulation {
   private int guestInFlight;
   private int life;
   private double lastProgress;
+  private final Strategy strategy;
+
+  /** Whether the disk was last drained beneath a mirror; mirrors that died. */
+  boolean mirroredToTheEnd;
+
+  int mirrorsDied;
   String story = "";
 
   CopySimulation(long seed, Set<Defect> defects) {
@@ -70,7 +76,11 @@ final class CopySimulation {
       random.nextBytes(target.content);
       target.flushed();
     }
-    noted = random.nextInt(3) == 0;
+    noted = random.nextBoolean();
+    strategy =
+        noted
+            ? List.of(Strategy.LOG_DIRTY, Strategy.MIRROR, Strategy.AUTO).get(random.nextInt(3))
+            : Strategy.LOG_DIRTY;
     notedDisk = new NotedDisk(source, scheduler, map);
     guestView = source.connect();
     options =
@@ -87,9 +97,10 @@ final class CopySimulation {
             random.nextInt(4) == 0 ? 1 << 20 : 0,
             true,
             random.nextBoolean() ? CopyOptions.Verify.EVERYTHING : CopyOptions.Verify.LAST_SET,
-            new WriteOrderingPoint.Timing(Duration.ofMillis(2), Duration.ofMillis(20)));
+            new WriteOrderingPoint.Timing(
+                Duration.ofMillis(2), Duration.ofMillis(20), Duration.ofMillis(8)));
     log = newLog();
-    story = "\n" + (noted ? "noted" : "passing") + (knownZero ? ", zero," : ",");
+    story = "\n" + (noted ? "noted " + strategy : "passing") + (knownZero ? ", zero," : ",");
   }
 
   private MemoryDirtyLog newLog() {
@@ -123,6 +134,17 @@ final class CopySimulation {
       scheduler.runFor(Duration.ofMillis(random.nextInt(30)));
     }
     faults = random.nextBoolean();
+    if (random.nextInt(3) > 0) {
+      CompletableFuture<Void> prepared = job.prepareSwitch();
+      scheduler.runFor(Duration.ofMillis(20));
+      faults = false;
+      if (!scheduler.runUntil(prepared::isDone, Duration.ofSeconds(120))) {
+        throw new AssertionError("does not get ready for the switch" + story + job.snapshot());
+      }
+      prepared.join();
+      faults = random.nextBoolean();
+    }
+    boolean mirrored = noted && notedDisk.mirrored();
     freeze();
     CompletableFuture<CopySnapshot> drain = job.drain();
     scheduler.runFor(Duration.ofMillis(50));
@@ -132,6 +154,11 @@ final class CopySimulation {
     }
     drain.join();
     assertSame("drained");
+    if (noted && notedDisk.mirrored()) {
+      throw new AssertionError("drained beneath a mirror" + story);
+    }
+    mirroredToTheEnd = mirrored;
+    mirrorsDied = job.snapshot().disks().getFirst().mirror().fallbacks();
     if (!Arrays.equals(head(target.durable()), source.content)) {
       throw new AssertionError("drained, and not durable" + story);
     }
@@ -190,12 +217,17 @@ final class CopySimulation {
         };
     DiskPlan plan =
         new DiskPlan(
-            disk, opener, knownZero, log, noted ? Optional.empty() : Optional.of(guestView));
+            disk,
+            opener,
+            knownZero,
+            log,
+            noted ? Optional.empty() : Optional.of(guestView),
+            strategy);
     CopyListener listener =
         new CopyListener() {
           @Override
           public void onConverged(Duration predicted, boolean fits) {
-            if (random.nextBoolean()) {
+            if (!noted && random.nextBoolean()) {
               point().policy(Policy.MIRROR);
             }
           }
@@ -208,7 +240,7 @@ final class CopySimulation {
     CopyEngine engine = new CopyEngine(BLOCK * 4, BLOCK * 4 * 6);
     job = engine.start(List.of(plan), options, process, listener);
     point().defects = defects.isEmpty() ? Set.of() : EnumSet.copyOf(defects);
-    if (random.nextBoolean()) {
+    if (!noted && random.nextBoolean()) {
       point().policy(Policy.MIRROR);
     }
     lastProgress = 0;
@@ -222,6 +254,7 @@ final class CopySimulation {
   private void crash() {
     story += " crash@" + scheduler.nanoTime() / 1000;
     process.kill();
+    notedDisk.breakMirror();
     guestRuns = false;
     log = log.afterCrash();
     begun = log.begun();
@@ -260,20 +293,20 @@ final class CopySimulation {
     if (random.nextInt(4) > 0) {
       random.nextBytes(bytes);
     }
-    if (noted) {
-      notedDisk.write(offset, bytes);
-    } else if (guestInFlight < 4) {
+    if (guestInFlight < 4) {
       int at = offset;
       SimulatedScheduler.Process issuer = process;
       WriteOrderingPoint to = point();
       guestInFlight++;
       long asked = scheduler.nanoTime();
       CompletableFuture<Void> answer =
-          switch (random.nextInt(8)) {
-            case 0 -> to.guestZero(at, length);
-            case 1 -> to.guestTrim(at, length);
-            default -> to.guestWrite(at, ByteBuffer.wrap(bytes));
-          };
+          noted
+              ? notedDisk.write(offset, bytes)
+              : switch (random.nextInt(8)) {
+                case 0 -> to.guestZero(at, length);
+                case 1 -> to.guestTrim(at, length);
+                default -> to.guestWrite(at, ByteBuffer.wrap(bytes));
+              };
       answer.whenComplete((done, failure) -> {
         if (issuer == process) {
           guestInFlight--;
@@ -315,7 +348,12 @@ final class CopySimulation {
                       random.nextBoolean() ? BlockException.Kind.IO : BlockException.Kind.BUSY;
                 }
               }
-              default -> {}
+              default -> {
+                if (notedDisk.mirrored()) {
+                  story += " yank@" + scheduler.nanoTime() / 1000;
+                  notedDisk.breakMirror();
+                }
+              }
             }
           }
           fault();

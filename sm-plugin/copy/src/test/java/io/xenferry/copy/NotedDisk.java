@@ -3,11 +3,15 @@ package io.xenferry.copy;
 import io.xenferry.block.BlockBackend;
 import io.xenferry.block.Range;
 import io.xenferry.time.SimulatedScheduler;
+import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.BitSet;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.CompletableFuture;
+import org.jspecify.annotations.Nullable;
 
 /** A disk whose hypervisor notes the guest's writes itself, as QEMU does with dirty bitmaps. */
 final class NotedDisk implements SourceDisk {
@@ -18,6 +22,7 @@ final class NotedDisk implements SourceDisk {
   private BitSet handedOut = new BitSet();
   private boolean first = true;
   private int number;
+  private @Nullable NotedMirror mirror;
 
   NotedDisk(SimulatedDisk disk, SimulatedScheduler scheduler, BlockMap map) {
     this.disk = disk;
@@ -36,10 +41,148 @@ final class NotedDisk implements SourceDisk {
     handedOut = new BitSet();
   }
 
-  /** A guest's write, at once. */
-  void write(int offset, byte[] bytes) {
+  /**
+   * A guest's write: at once to the disk, then to the mirror if there is one, whose death answers
+   * it. As in QEMU, writes to the same bytes are not mirrored at the same time: the second is left
+   * out here.
+   */
+  CompletableFuture<Void> write(int offset, byte[] bytes) {
+    NotedMirror to = mirror;
+    Range range = new Range(offset, bytes.length);
+    if (to != null && to.waiting.keySet().stream().anyMatch(other -> overlap(other, range))) {
+      return CompletableFuture.completedFuture(null);
+    }
     noted.set(map.blockOf(offset), map.blockFrom(offset + bytes.length));
     System.arraycopy(bytes, 0, disk.content, offset, bytes.length);
+    return to == null ? CompletableFuture.completedFuture(null) : to.handOver(range, bytes);
+  }
+
+  private static boolean overlap(Range a, Range b) {
+    return a.offset() < b.end() && b.offset() < a.end();
+  }
+
+  /** The connection of a mirror breaks: its target's process died, or somebody yanked it. */
+  void breakMirror() {
+    NotedMirror current = mirror;
+    if (current != null) {
+      current.die("broken");
+    }
+  }
+
+  boolean mirrored() {
+    return mirror != null;
+  }
+
+  @Override
+  public CompletableFuture<Mirror> mirror(BlockBackend sink, Duration patience) {
+    CompletableFuture<Mirror> result = new CompletableFuture<>();
+    scheduler.schedule(
+        Duration.ofNanos(scheduler.random().nextInt(300_000)),
+        () -> {
+          if (scheduler.random().nextInt(10) == 0) {
+            result.completeExceptionally(new IllegalStateException("no mirror to be had"));
+            return;
+          }
+          if (mirror != null) {
+            throw new AssertionError("mirrored twice");
+          }
+          NotedMirror fresh = new NotedMirror(sink);
+          mirror = fresh;
+          result.complete(fresh);
+        });
+    return result;
+  }
+
+  private final class NotedMirror implements Mirror {
+    private final BlockBackend sink;
+    private final CompletableFuture<Void> ended = new CompletableFuture<>();
+    final Map<Range, CompletableFuture<Void>> waiting = new LinkedHashMap<>();
+    private @Nullable CompletableFuture<Void> ending;
+    private boolean dead;
+
+    NotedMirror(BlockBackend sink) {
+      this.sink = sink;
+    }
+
+    CompletableFuture<Void> handOver(Range range, byte[] bytes) {
+      CompletableFuture<Void> answer = new CompletableFuture<>();
+      waiting.put(range, answer);
+      // On its way it may outlive the mirror.
+      int delay = scheduler.random().nextInt(8) == 0 ? 3_000_000 : 200_000;
+      scheduler.schedule(
+          Duration.ofNanos(scheduler.random().nextInt(delay)),
+          () ->
+              sink.write(range.offset(), ByteBuffer.wrap(bytes))
+                  .whenComplete((done, failure) -> {
+                    if (failure != null) {
+                      die("a write failed: " + failure);
+                    }
+                    answered(range);
+                  }));
+      return answer;
+    }
+
+    private void answered(Range range) {
+      CompletableFuture<Void> answer = waiting.remove(range);
+      if (answer != null) {
+        answer.complete(null);
+      }
+      endWhenAllIsAnswered();
+    }
+
+    private void endWhenAllIsAnswered() {
+      CompletableFuture<Void> asked = ending;
+      if (asked != null && waiting.isEmpty() && !dead) {
+        mirror = null;
+        dead = true;
+        asked.complete(null);
+        ended.complete(null);
+      }
+    }
+
+    void die(String reason) {
+      if (dead) {
+        return;
+      }
+      dead = true;
+      mirror = null;
+      waiting.values().forEach(answer -> answer.complete(null));
+      waiting.clear();
+      scheduler.schedule(
+          Duration.ofNanos(scheduler.random().nextInt(300_000)),
+          () -> {
+            ended.completeExceptionally(new IllegalStateException(reason));
+            if (ending != null) {
+              ending.completeExceptionally(new IllegalStateException(reason));
+            }
+          });
+    }
+
+    @Override
+    public CompletableFuture<Void> ended() {
+      return ended;
+    }
+
+    @Override
+    public CompletableFuture<Void> end() {
+      CompletableFuture<Void> result = new CompletableFuture<>();
+      ending = result;
+      scheduler.schedule(
+          Duration.ofNanos(scheduler.random().nextInt(100_000)),
+          () -> {
+            if (dead) {
+              result.completeExceptionally(new IllegalStateException("it died"));
+            } else {
+              endWhenAllIsAnswered();
+            }
+          });
+      return result;
+    }
+
+    @Override
+    public void abort(String reason) {
+      die(reason);
+    }
   }
 
   @Override
