@@ -9,11 +9,14 @@ import io.xenferry.guest.Verifier;
 import io.xenferry.guest.ledger.FillPattern;
 import io.xenferry.model.Value;
 import java.io.IOException;
-import java.io.InputStream;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
-import java.net.Socket;
-import java.net.SocketTimeoutException;
+import java.net.SocketAddress;
+import java.net.UnixDomainSocketAddress;
+import java.nio.ByteBuffer;
+import java.nio.channels.AsynchronousCloseException;
+import java.nio.channels.Channels;
+import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
@@ -26,16 +29,25 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.Set;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.EnabledOnOs;
 import org.junit.jupiter.api.condition.OS;
 
-/** Junk and slow clients on every port there is while a VM moves, which must not notice. */
+/**
+ * Junk and slow clients on every port and Unix socket there is while a VM moves, which must not
+ * notice.
+ */
 @EnabledOnOs(OS.LINUX)
 class HostileWorldTest {
   private static final Duration LONG = Duration.ofSeconds(60);
   private static final long SIZE = 8 << 20;
   private static final long SEED = 20_240_907;
+
+  /** Who come to each Unix socket at once and say nothing; with the others fewer than may come. */
+  private static final int CROWD = 150;
 
   private static final String[] STARTS = {
     "",
@@ -101,29 +113,39 @@ class HostileWorldTest {
       // TLS and plain HTTP of two servers, and the destination's iSCSI target.
       assertThat(ports).hasSizeGreaterThanOrEqualTo(5);
       assertThat(ports).extracting(InetSocketAddress::getPort).contains(there.server.port());
-      List<Socket> slow = new ArrayList<>();
+      List<SocketAddress> doors = new ArrayList<>(ports);
+      for (TestServer server : List.of(here, there)) {
+        doors.add(UnixDomainSocketAddress.of(server.directory.resolve("socket")));
+      }
+      List<Visitor> slow = new ArrayList<>();
       try {
-        for (InetSocketAddress port : ports) {
+        for (SocketAddress door : doors) {
           for (String start : STARTS) {
-            Socket s = connect(port);
-            s.getOutputStream().write(start.getBytes(StandardCharsets.ISO_8859_1));
-            slow.add(s);
+            slow.add(Visitor.at(door).says(start.getBytes(StandardCharsets.ISO_8859_1)));
+          }
+        }
+        for (SocketAddress door : doors) {
+          if (door instanceof UnixDomainSocketAddress) {
+            for (int i = 0; i < CROWD; i++) {
+              slow.add(Visitor.at(door));
+            }
           }
         }
         Random random = new Random(SEED);
-        for (InetSocketAddress port : ports) {
-          for (int i = 0; i < 25; i++) {
+        for (SocketAddress port : doors) {
+          for (int i = 0; i < 24; i++) {
             throwJunk(port, random, i);
           }
         }
         await().atMost(LONG).until(() -> !source.text("task.get_status", task).equals("pending"));
         assertThat(source.call("task.get_error_info", task)).isEqualTo(TestServer.value(List.of()));
-        for (Socket s : slow) {
-          assertThat(endedByServer(s)).as("%s", s).isTrue();
+        for (Visitor v : slow) {
+          assertThat(v.isSentAway(LONG)).as("%s", v).isTrue();
         }
+        assertThat(login(here)).contains("200 OK", "Success");
       } finally {
-        for (Socket s : slow) {
-          s.close();
+        for (Visitor v : slow) {
+          v.close();
         }
       }
 
@@ -197,47 +219,88 @@ class HostileWorldTest {
     return address.isAnyLocalAddress() ? InetAddress.getLoopbackAddress() : address;
   }
 
-  private static Socket connect(InetSocketAddress port) throws IOException {
-    Socket s = new Socket();
-    s.connect(port, 20_000);
-    return s;
-  }
-
-  private static void throwJunk(InetSocketAddress port, Random random, int kind) throws Exception {
-    try (Socket s = connect(port)) {
-      byte[] junk = new byte[random.nextInt(4000) + 1];
-      random.nextBytes(junk);
-      switch (kind % 5) {
-        case 0 -> {}
-        case 1 -> System.arraycopy(STARTS[7].getBytes(StandardCharsets.ISO_8859_1), 0, junk, 0, 1);
-        case 2 -> junk = ("GET /" + "a".repeat(20_000) + " HTTP/1.1\r\n\r\n").getBytes();
-        case 3 -> junk = "POST /cli HTTP/1.0\r\ncontent-length: 99999999\r\n\r\nx".getBytes();
-        case 4 ->
-            junk = ("PUT /v1/incoming/../../x HTTP/1.1\r\n" + "A: b\r\n".repeat(3000)).getBytes();
-        default -> throw new IllegalStateException();
-      }
-      s.getOutputStream().write(junk);
-      s.shutdownOutput();
-      s.setSoTimeout(20_000);
-      s.getInputStream().readNBytes(1 << 20);
-    } catch (SocketTimeoutException e) {
-      throw new AssertionError("seed " + SEED + ": " + port + " keeps a client that is done", e);
-    } catch (IOException reset) {
-      // As good an answer to junk as any.
-      assertThat(reset).isNotNull();
+  /** Whom the server of this machine's own users lets in all the same. */
+  private static String login(TestServer server) throws Exception {
+    String body = WireRulesTest.call("session.login_with_password", "", "");
+    try (Visitor v =
+        Visitor.at(UnixDomainSocketAddress.of(server.directory.resolve("socket")))
+            .says(
+                ("POST / HTTP/1.0\r\nContent-Length: " + body.length() + "\r\n\r\n" + body)
+                    .getBytes(StandardCharsets.US_ASCII))) {
+      return new String(
+          Channels.newInputStream(v.channel()).readAllBytes(), StandardCharsets.UTF_8);
     }
   }
 
-  private static boolean endedByServer(Socket s) throws IOException {
-    s.setSoTimeout((int) LONG.toMillis());
-    try {
-      InputStream in = s.getInputStream();
-      in.readAllBytes();
-      return true;
-    } catch (SocketTimeoutException e) {
-      return false;
-    } catch (IOException reset) {
-      return true;
+  private static void throwJunk(SocketAddress port, Random random, int kind) throws Exception {
+    byte[] junk = new byte[random.nextInt(4000) + 1];
+    random.nextBytes(junk);
+    switch (kind % 6) {
+      case 0 -> {}
+      case 1 -> System.arraycopy(STARTS[7].getBytes(StandardCharsets.ISO_8859_1), 0, junk, 0, 1);
+      case 2 -> junk = ("GET /" + "a".repeat(20_000) + " HTTP/1.1\r\n\r\n").getBytes();
+      case 3 -> junk = "POST /cli HTTP/1.0\r\ncontent-length: 99999999\r\n\r\nx".getBytes();
+      case 4 ->
+          junk = ("PUT /v1/incoming/../../x HTTP/1.1\r\n" + "A: b\r\n".repeat(3000)).getBytes();
+      case 5 ->
+          junk =
+              ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 400000\r\n\r\n"
+                      + "<a>".repeat(100_000))
+                  .getBytes();
+      default -> throw new IllegalStateException();
+    }
+    try (Visitor v = Visitor.at(port)) {
+      try {
+        v.says(junk);
+        v.channel().shutdownOutput();
+      } catch (IOException reset) {
+        return; // as good an answer to junk as any
+      }
+      assertThat(v.isSentAway(Duration.ofSeconds(20)))
+          .as("seed %s: %s keeps a client that is done", SEED, port)
+          .isTrue();
+    }
+  }
+
+  /** Somebody on a connection, of either kind. */
+  private record Visitor(SocketAddress door, SocketChannel channel) implements AutoCloseable {
+    static Visitor at(SocketAddress door) throws IOException {
+      return new Visitor(door, SocketChannel.open(door));
+    }
+
+    Visitor says(byte[] bytes) throws IOException {
+      ByteBuffer left = ByteBuffer.wrap(bytes);
+      while (left.hasRemaining()) {
+        channel.write(left);
+      }
+      return this;
+    }
+
+    /** Whether the server ends the connection, whatever it says before. */
+    boolean isSentAway(Duration patience) throws Exception {
+      CompletableFuture<Boolean> ended = new CompletableFuture<>();
+      Thread.ofVirtual()
+          .start(() -> {
+            try {
+              ByteBuffer any = ByteBuffer.allocate(64 * 1024);
+              while (channel.read(any.clear()) >= 0) {}
+              ended.complete(true);
+            } catch (AsynchronousCloseException stillThere) {
+              ended.complete(false);
+            } catch (IOException reset) {
+              ended.complete(true);
+            }
+          });
+      try {
+        return ended.get(patience.toMillis(), TimeUnit.MILLISECONDS);
+      } catch (TimeoutException e) {
+        return false;
+      }
+    }
+
+    @Override
+    public void close() throws IOException {
+      channel.close();
     }
   }
 }

@@ -150,6 +150,8 @@ class ServerMainTest {
                 System.getProperty("java.class.path"),
                 ServerMain.class.getName(),
                 "--state-dir=" + directory,
+                // A killed server leaves its tgtd to the next one; here no next one need come.
+                "--target=embedded",
                 "--port=0"));
     command.addAll(List.of(options));
     return new ProcessBuilder(command)
