@@ -64,7 +64,7 @@ abstract class MirrorContract {
 
               @Override
               public List<String> command(GuestSpec spec, GuestDirectory directory, Mode mode)
-                  throws HypervisorException {
+                  throws HypervisorException, InterruptedException {
                 List<String> command = new ArrayList<>(launcher.command(spec, directory, mode));
                 command.addAll(monitor(directory.sockets().resolve("test.sock")));
                 return command;

@@ -10,17 +10,15 @@ import io.xenferry.copy.SourceDisk;
 import io.xenferry.qemu.GuestDirectory;
 import io.xenferry.qemu.GuestLauncher;
 import io.xenferry.qemu.QemuLauncher;
+import io.xenferry.qemu.QemuProvider;
 import io.xenferry.qemu.qmp.QmpClient;
 import io.xenferry.spi.Guest;
 import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.HypervisorException;
-import java.io.File;
 import java.nio.ByteBuffer;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -36,11 +34,7 @@ class QemuHypervisorTest extends HypervisorContract {
 
   /** QEMU as it is on the path; where there is none the test is skipped, or fails. */
   static GuestLauncher installed() {
-    Optional<Path> qemu =
-        Arrays.stream(System.getenv().getOrDefault("PATH", "").split(File.pathSeparator))
-            .map(directory -> Path.of(directory, "qemu-system-x86_64"))
-            .filter(Files::isExecutable)
-            .findFirst();
+    Optional<Path> qemu = QemuProvider.program();
     if ("true".equals(System.getenv("XENFERRY_REQUIRE_TOOLS"))) {
       assertThat(qemu).as("qemu-system-x86_64 on the path").isPresent();
     }
@@ -58,15 +52,11 @@ class QemuHypervisorTest extends HypervisorContract {
 
       @Override
       public List<String> command(GuestSpec spec, GuestDirectory directory, Mode mode)
-          throws HypervisorException {
+          throws HypervisorException, InterruptedException {
         List<String> command = new ArrayList<>(launcher.command(spec, directory, mode));
         // Without an operating system nobody obeys ACPI; the slot's own power switch needs nobody.
         command.add("-global");
         command.add("ICH9-LPC.acpi-pci-hotplug-with-bridge-support=" + acpi);
-        for (String id : List.of("xvdb", "vif3")) {
-          command.add("-device");
-          command.add("pcie-root-port,id=port-" + id + ",chassis=" + (command.size() & 0xff));
-        }
         command.add("-qmp");
         command.add("unix:" + directory.sockets().resolve("test.sock") + ",server=on,wait=off");
         return command;

@@ -1,9 +1,5 @@
 package io.xenferry.qemu;
 
-import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.ObjectMapper;
-import com.fasterxml.jackson.databind.node.ArrayNode;
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.HypervisorException;
 import io.xenferry.spi.HypervisorException.Kind;
@@ -15,11 +11,6 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermissions;
-import java.util.ArrayList;
-import java.util.LinkedHashMap;
-import java.util.List;
-import java.util.Map;
-import java.util.UUID;
 import java.util.stream.Stream;
 
 /**
@@ -35,8 +26,6 @@ import java.util.stream.Stream;
 public record GuestDirectory(Path path, Path sockets) {
   /** Bytes. The kernel takes 107 and the end of the string; the JDK wants one more to spare. */
   static final int SOCKET_PATH_LIMIT = 106;
-
-  private static final ObjectMapper JSON = new ObjectMapper();
 
   public Path specFile() {
     return path.resolve("spec.json");
@@ -61,6 +50,17 @@ public record GuestDirectory(Path path, Path sockets) {
   /** Where this server takes the mirrored writes of a disk. */
   Path mirrorSocket(String device) {
     return sockets.resolve("m-" + device + ".sock");
+  }
+
+  /**
+   * @param port from 0, the console
+   */
+  public Path serialSocket(int port) {
+    return sockets.resolve(port == 0 ? "serial.sock" : "serial" + port + ".sock");
+  }
+
+  public Path vncSocket() {
+    return sockets.resolve("vnc.sock");
   }
 
   public Path nbdSocket() {
@@ -107,7 +107,7 @@ public record GuestDirectory(Path path, Path sockets) {
             StandardOpenOption.CREATE,
             StandardOpenOption.TRUNCATE_EXISTING,
             StandardOpenOption.WRITE)) {
-      ByteBuffer text = ByteBuffer.wrap(JSON.writeValueAsBytes(json(spec)));
+      ByteBuffer text = ByteBuffer.wrap(SpecFile.write(spec));
       while (text.hasRemaining()) {
         file.write(text);
       }
@@ -131,72 +131,6 @@ public record GuestDirectory(Path path, Path sockets) {
   }
 
   GuestSpec readSpec() throws IOException {
-    return spec(JSON.readTree(specFile().toFile()));
-  }
-
-  private static ObjectNode json(GuestSpec spec) {
-    ObjectNode root = JSON.createObjectNode();
-    root.put("vm", spec.vm().toString());
-    root.put("name", spec.name());
-    root.put("memory", spec.memoryBytes());
-    root.put("vcpus", spec.vcpus());
-    ArrayNode disks = root.putArray("disks");
-    for (GuestSpec.Disk disk : spec.disks()) {
-      disks
-          .addObject()
-          .put("device", disk.device())
-          .put("node", GuestLauncher.nodeName(disk.device()))
-          .put("vdi", disk.vdi().toString())
-          .put("file", disk.file().toString())
-          .put("format", disk.format())
-          .put("readOnly", disk.readOnly());
-    }
-    ArrayNode nics = root.putArray("nics");
-    for (GuestSpec.Nic nic : spec.nics()) {
-      nics.addObject()
-          .put("device", nic.device())
-          .put("mac", nic.mac())
-          .put("bridge", nic.bridge());
-    }
-    ObjectNode platform = root.putObject("platform");
-    spec.platform().forEach(platform::put);
-    return root;
-  }
-
-  private static GuestSpec spec(JsonNode root) throws IOException {
-    try {
-      List<GuestSpec.Disk> disks = new ArrayList<>();
-      for (JsonNode disk : root.path("disks")) {
-        disks.add(
-            new GuestSpec.Disk(
-                disk.path("device").asText(),
-                UUID.fromString(disk.path("vdi").asText()),
-                Path.of(disk.path("file").asText()),
-                disk.path("format").asText(),
-                disk.path("readOnly").asBoolean()));
-      }
-      List<GuestSpec.Nic> nics = new ArrayList<>();
-      for (JsonNode nic : root.path("nics")) {
-        nics.add(
-            new GuestSpec.Nic(
-                nic.path("device").asText(),
-                nic.path("mac").asText(),
-                nic.path("bridge").asText()));
-      }
-      Map<String, String> platform = new LinkedHashMap<>();
-      root.path("platform")
-          .properties()
-          .forEach(entry -> platform.put(entry.getKey(), entry.getValue().asText()));
-      return new GuestSpec(
-          UUID.fromString(root.path("vm").asText()),
-          root.path("name").asText(),
-          root.path("memory").asLong(),
-          root.path("vcpus").asInt(),
-          List.copyOf(disks),
-          List.copyOf(nics),
-          Map.copyOf(platform));
-    } catch (IllegalArgumentException e) {
-      throw new IOException("not a guest's spec", e);
-    }
+    return SpecFile.read(specFile());
   }
 }

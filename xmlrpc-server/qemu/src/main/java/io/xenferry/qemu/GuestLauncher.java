@@ -3,6 +3,7 @@ package io.xenferry.qemu;
 import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.HypervisorException;
 import java.util.List;
+import java.util.Map;
 
 /**
  * The command line of a guest's process: the only place where hypervisors that speak QMP differ.
@@ -30,16 +31,20 @@ public interface GuestLauncher {
    * @throws HypervisorException REFUSED when the spec asks for what this hypervisor cannot give
    */
   List<String> command(GuestSpec spec, GuestDirectory directory, Mode mode)
-      throws HypervisorException;
+      throws HypervisorException, InterruptedException;
+
+  /** See {@link io.xenferry.spi.Hypervisor#newMachine}. */
+  default Map<String, String> newMachine() throws HypervisorException, InterruptedException {
+    return Map.of();
+  }
+
+  /** Completes what the process cannot do for itself, once it answers. */
+  default void started(GuestSpec spec, GuestDirectory directory)
+      throws HypervisorException, InterruptedException {}
 
   /** The block node of a disk, by which every QMP command names it. QEMU allows 31 characters. */
   static String nodeName(String device) {
     return "disk-" + device;
-  }
-
-  /** The slot that is kept for a disk or a network card, by the name of the device there. */
-  static String portName(String id) {
-    return "port-" + id;
   }
 
   /** A network card, by the VIF's device number. */

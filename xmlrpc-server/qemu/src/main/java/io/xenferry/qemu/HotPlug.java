@@ -10,7 +10,6 @@ import java.io.IOException;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashSet;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -95,7 +94,7 @@ final class HotPlug implements Hardware {
       write(with(disks, spec.nics()));
       try {
         monitor.execute("blockdev-add", QemuDevices.blockNode(disk));
-        monitor.execute("device_add", onPort(QemuDevices.disk(disk)));
+        monitor.execute("device_add", QemuDevices.disk(disk));
       } catch (HypervisorException e) {
         if (e.kind() == Kind.REFUSED) {
           closeDisk(disk.device());
@@ -105,12 +104,6 @@ final class HotPlug implements Hardware {
     } finally {
       lock.unlock();
     }
-  }
-
-  private static Map<String, Object> onPort(Map<String, Object> device) {
-    Map<String, Object> placed = new LinkedHashMap<>(device);
-    placed.put("bus", GuestLauncher.portName(String.valueOf(device.get("id"))));
-    return placed;
   }
 
   @Override
@@ -137,8 +130,9 @@ final class HotPlug implements Hardware {
       nics.add(nic);
       write(with(spec.disks(), nics));
       try {
-        monitor.execute("netdev_add", QemuDevices.netdev(nic));
-        monitor.execute("device_add", onPort(QemuDevices.nic(nic)));
+        monitor.execute("netdev_add", NicBackend.arguments(nic, directory));
+        monitor.execute("device_add", QemuDevices.nic(nic));
+        NicBackend.connect(nic, directory);
       } catch (HypervisorException e) {
         if (e.kind() == Kind.REFUSED) {
           closeNic(nic.device());
@@ -265,14 +259,7 @@ final class HotPlug implements Hardware {
   }
 
   private GuestSpec with(List<GuestSpec.Disk> disks, List<GuestSpec.Nic> nics) {
-    return new GuestSpec(
-        spec.vm(),
-        spec.name(),
-        spec.memoryBytes(),
-        spec.vcpus(),
-        List.copyOf(disks),
-        List.copyOf(nics),
-        spec.platform());
+    return spec.with(disks, spec.drives(), nics);
   }
 
   private void write(GuestSpec next) throws HypervisorException {

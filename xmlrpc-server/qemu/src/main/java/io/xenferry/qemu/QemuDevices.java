@@ -3,8 +3,11 @@ package io.xenferry.qemu;
 import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.HypervisorException;
 import io.xenferry.spi.HypervisorException.Kind;
+import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 
 /**
  * A guest's devices in QEMU's words, the same on the command line and over QMP: what is plugged
@@ -12,52 +15,86 @@ import java.util.Map;
  * equal to the last property.
  */
 final class QemuDevices {
+  private static final Pattern MAC = Pattern.compile("([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}");
+
   private QemuDevices() {}
+
+  /** As the value of an option; nothing in it may hold a comma. */
+  static String option(Map<String, Object> arguments) {
+    return arguments.entrySet().stream()
+        .map(e ->
+            e.getKey().equals("driver") || e.getKey().equals("type")
+                ? "" + e.getValue()
+                : e.getKey() + "=" + word(e.getValue()))
+        .collect(Collectors.joining(","));
+  }
+
+  private static Object word(Object value) {
+    return value instanceof Boolean on ? (on ? "on" : "off") : value;
+  }
 
   /** Arguments of {@code blockdev-add}. */
   static Map<String, Object> blockNode(GuestSpec.Disk disk) throws HypervisorException {
-    if (!disk.format().equals("raw")) {
+    return blockNode(disk.device(), disk.file(), disk.format(), disk.readOnly());
+  }
+
+  static Map<String, Object> blockNode(String device, GuestSpec.Medium medium)
+      throws HypervisorException {
+    return blockNode(device, medium.file(), medium.format(), true);
+  }
+
+  private static Map<String, Object> blockNode(
+      String device, Path image, String format, boolean readOnly) throws HypervisorException {
+    if (!format.equals("raw")) {
       throw new HypervisorException(
-          Kind.REFUSED, disk.device() + ": format " + disk.format() + " is not supported");
+          Kind.REFUSED, device + ": format " + format + " is not supported");
     }
     Map<String, Object> file = new LinkedHashMap<>();
     file.put("driver", "file");
-    file.put("filename", disk.file().toString());
+    file.put("filename", image.toString());
     // Not "auto": the locks are how this driver sees that a guest has its disks.
     file.put("locking", "on");
     Map<String, Object> node = new LinkedHashMap<>();
     node.put("driver", "raw");
-    node.put("node-name", GuestLauncher.nodeName(disk.device()));
-    node.put("read-only", disk.readOnly());
+    node.put("node-name", GuestLauncher.nodeName(device));
+    node.put("read-only", readOnly);
     node.put("discard", "unmap");
     node.put("file", file);
     return node;
   }
 
-  /** Arguments of {@code device_add}, without the bus. */
-  static Map<String, Object> disk(GuestSpec.Disk disk) {
+  /** Arguments of {@code device_add}. */
+  static Map<String, Object> disk(GuestSpec.Disk disk) throws HypervisorException {
     Map<String, Object> device = new LinkedHashMap<>();
     device.put("driver", "virtio-blk-pci");
     device.put("id", disk.device());
+    device.put("bus", MachineLayout.diskPort(disk.device()));
     device.put("serial", disk.vdi().toString().replace("-", "").substring(0, 20));
     device.put("drive", GuestLauncher.nodeName(disk.device()));
     return device;
   }
 
-  /** Arguments of {@code netdev_add}: a network that leads nowhere. */
-  static Map<String, Object> netdev(GuestSpec.Nic nic) {
-    Map<String, Object> netdev = new LinkedHashMap<>();
-    netdev.put("type", "user");
-    netdev.put("id", GuestLauncher.netdevName(nic.device()));
-    netdev.put("restrict", true);
-    return netdev;
+  /** Arguments of {@code device_add} for a CD drive, which only the command line can take. */
+  static Map<String, Object> drive(GuestSpec.CdDrive drive) throws HypervisorException {
+    Map<String, Object> device = new LinkedHashMap<>();
+    device.put("driver", "ide-cd");
+    device.put("id", drive.device());
+    device.put("bus", MachineLayout.sataBus(drive.device()));
+    if (drive.medium().isPresent()) {
+      device.put("drive", GuestLauncher.nodeName(drive.device()));
+    }
+    return device;
   }
 
-  /** Arguments of {@code device_add}, without the bus. */
-  static Map<String, Object> nic(GuestSpec.Nic nic) {
+  /** Arguments of {@code device_add}. */
+  static Map<String, Object> nic(GuestSpec.Nic nic) throws HypervisorException {
+    if (!MAC.matcher(nic.mac()).matches()) {
+      throw new HypervisorException(Kind.REFUSED, nic.mac() + " is no MAC address");
+    }
     Map<String, Object> device = new LinkedHashMap<>();
     device.put("driver", "virtio-net-pci");
     device.put("id", GuestLauncher.nicName(nic.device()));
+    device.put("bus", MachineLayout.nicPort(nic.device()));
     device.put("netdev", GuestLauncher.netdevName(nic.device()));
     device.put("mac", nic.mac());
     return device;

@@ -61,6 +61,11 @@ public final class QemuHypervisor implements Hypervisor {
   }
 
   @Override
+  public Map<String, String> newMachine() throws HypervisorException, InterruptedException {
+    return launcher.newMachine();
+  }
+
+  @Override
   public Guest start(GuestSpec spec, boolean paused)
       throws HypervisorException, InterruptedException {
     return launch(spec, paused ? GuestLauncher.Mode.PAUSED : GuestLauncher.Mode.RUNNING);
@@ -90,6 +95,7 @@ public final class QemuHypervisor implements Hypervisor {
     }
     try {
       guest.settle(mode == GuestLauncher.Mode.INCOMING);
+      launcher.started(spec, directory);
       return guest;
     } catch (HypervisorException e) {
       guest.destroy();

@@ -3,24 +3,50 @@ package io.xenferry.qemu;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.xenferry.spi.GuestSpec;
+import io.xenferry.spi.GuestSpec.Boot;
+import io.xenferry.spi.GuestSpec.BootDevice;
+import io.xenferry.spi.GuestSpec.Machine;
 import io.xenferry.spi.HypervisorException;
+import io.xenferry.spi.HypervisorException.Kind;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.regex.Pattern;
 
 /**
- * Starts {@code qemu-system-*} (tried with 7.2). Disks are virtio, in the spec's order; {@code
- * platform:xenferry:accel} chooses the accelerator (default {@code kvm:tcg}). Network cards are not
- * yet given to the guest.
+ * Starts {@code qemu-system-x86_64} (tried with 7.2) as a q35 machine whose devices are where
+ * {@link MachineLayout} says. Disks and network cards are virtio, CD drives SATA.
  */
 public final class QemuLauncher implements GuestLauncher {
   private static final ObjectMapper JSON = new ObjectMapper();
 
+  private static final Pattern TYPE = Pattern.compile("(pc-)?q35(-\\d+(\\.\\d+)+)?");
+  private static final Pattern CPU =
+      Pattern.compile("[A-Za-z0-9_.-]+(,[+-]?[A-Za-z0-9_.-]+(=(on|off))?)*");
+  private static final Pattern ACCELERATORS = Pattern.compile("[a-z]+(:[a-z]+)*");
+  private static final int SERIAL_PORTS = 4;
+
+  /**
+   * What every x86-64 processor since 2009 has (level 2 of the x86-64 psABI), of no vendor, and
+   * what TCG has as well: a guest may move between any two hosts. {@code enforce} fails the start
+   * on one that lacks a feature, where QEMU would leave it out and say nothing to the guest.
+   */
+  static final String CPU_MODEL =
+      "qemu64,+cx16,+lahf-lm,+popcnt,+pni,+sse4.1,+sse4.2,+ssse3,-svm,enforce";
+
+  /** Nothing of what a guest that has broken out would want. */
+  private static final String SANDBOX =
+      "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
+
   private final Path program;
+  private final Accelerator accelerator;
+  private final MachineTypes types;
 
   public QemuLauncher(Path program) {
     this.program = program;
+    this.accelerator = new Accelerator(program);
+    this.types = new MachineTypes(program);
   }
 
   @Override
@@ -29,31 +55,25 @@ public final class QemuLauncher implements GuestLauncher {
   }
 
   @Override
+  public Map<String, String> newMachine() throws HypervisorException, InterruptedException {
+    return Map.of(
+        Machine.TYPE_KEY, types.newest(),
+        Machine.CPU_KEY, CPU_MODEL,
+        Machine.LAYOUT_KEY, Integer.toString(MachineLayout.NUMBER));
+  }
+
+  @Override
   public List<String> command(GuestSpec spec, GuestDirectory directory, Mode mode)
-      throws HypervisorException {
+      throws HypervisorException, InterruptedException {
     List<String> command = new ArrayList<>();
     command.add(program.toString());
-    // A comma ends an option's value unless doubled.
-    add(command, "-name", "guest=" + spec.name().replace(",", ",,"));
-    add(command, "-uuid", spec.vm().toString());
-    add(command, "-pidfile", directory.pidFile().toString());
-    add(command, "-qmp", "unix:" + doubled(directory.qmpSocket()) + ",server=on,wait=off");
-    add(command, "-qmp", "unix:" + doubled(directory.watchdogSocket()) + ",server=on,wait=off");
-    command.add("-no-user-config");
-    command.add("-nodefaults");
-    // The process stays after the guest has shut down, so that the server sees it and not a crash.
-    command.add("-no-shutdown");
-    add(command, "-display", "none");
-    add(command, "-machine", "q35");
-    for (String accel : spec.platform().getOrDefault("xenferry:accel", "kvm:tcg").split(":")) {
-      add(command, "-accel", accel);
-    }
-    add(command, "-m", "size=" + (spec.memoryBytes() >> 10) + "k");
-    add(command, "-smp", Integer.toString(spec.vcpus()));
-    for (GuestSpec.Disk disk : spec.disks()) {
-      add(command, "-blockdev", json(QemuDevices.blockNode(disk)));
-      add(command, "-device", json(QemuDevices.disk(disk)));
-    }
+    process(command, spec, directory);
+    machine(command, spec);
+    MachineLayout.rootPorts().forEach(port -> add(command, "-device", port));
+    disks(command, spec);
+    drives(command, spec);
+    nics(command, spec, directory);
+    rest(command, spec, directory);
     switch (mode) {
       case RUNNING -> {}
       case PAUSED -> command.add("-S");
@@ -65,20 +85,194 @@ public final class QemuLauncher implements GuestLauncher {
     return command;
   }
 
+  @Override
+  public void started(GuestSpec spec, GuestDirectory directory)
+      throws HypervisorException, InterruptedException {
+    for (GuestSpec.Nic nic : spec.nics()) {
+      NicBackend.connect(nic, directory);
+    }
+  }
+
+  private static void process(List<String> command, GuestSpec spec, GuestDirectory directory) {
+    add(command, "-name", "guest=" + doubled(spec.name()));
+    add(command, "-uuid", spec.vm().toString());
+    add(command, "-pidfile", directory.pidFile().toString());
+    add(command, "-qmp", socket("unix:", directory.qmpSocket()));
+    add(command, "-qmp", socket("unix:", directory.watchdogSocket()));
+    command.add("-no-user-config");
+    command.add("-nodefaults");
+    // The process stays after the guest has shut down, so that the server sees it and not a crash.
+    command.add("-no-shutdown");
+    add(command, "-action", "panic=pause");
+    add(command, "-display", "none");
+    add(command, "-sandbox", SANDBOX);
+  }
+
+  private void machine(List<String> command, GuestSpec spec)
+      throws HypervisorException, InterruptedException {
+    Machine machine = spec.machine();
+    String type = machine.type().isEmpty() ? types.newest() : machine.type();
+    check(Machine.TYPE_KEY, type, TYPE);
+    if (machine.layout() != MachineLayout.NUMBER) {
+      throw new HypervisorException(
+          Kind.REFUSED, "platform:" + Machine.LAYOUT_KEY + ": no layout " + machine.layout());
+    }
+    if (spec.boot() instanceof Boot.Uefi uefi) {
+      firmware(command, uefi);
+      type += ",pflash0=firmware-code,pflash1=firmware-variables";
+    }
+    add(command, "-machine", type);
+    String accelerators =
+        machine.accelerator().isEmpty() ? accelerator.best() : machine.accelerator();
+    check(Machine.ACCELERATOR_KEY, accelerators, ACCELERATORS);
+    for (String name : accelerators.split(":")) {
+      add(command, "-accel", name);
+    }
+    String cpu = machine.cpu().isEmpty() ? CPU_MODEL : machine.cpu();
+    check(Machine.CPU_KEY, cpu, CPU);
+    add(command, "-cpu", cpu);
+    add(command, "-m", "size=" + (spec.memory().maximum() >> 10) + "k");
+    GuestSpec.Vcpus vcpus = spec.vcpus();
+    add(
+        command,
+        "-smp",
+        "cpus=%d,maxcpus=%d,sockets=%d,cores=%d,threads=1"
+            .formatted(
+                vcpus.present(),
+                vcpus.maximum(),
+                vcpus.maximum() / vcpus.coresPerSocket(),
+                vcpus.coresPerSocket()));
+    if (spec.boot() instanceof Boot.Kernel kernel) {
+      add(command, "-kernel", kernel.kernel().toString());
+      kernel.ramdisk().ifPresent(path -> add(command, "-initrd", path.toString()));
+      add(command, "-append", kernel.arguments());
+    } else {
+      add(command, "-boot", "strict=on");
+    }
+  }
+
+  private static void firmware(List<String> command, Boot.Uefi uefi) throws HypervisorException {
+    add(
+        command,
+        "-blockdev",
+        json(
+            Map.of(
+                "driver",
+                "file",
+                "node-name",
+                "firmware-code",
+                "read-only",
+                true,
+                "filename",
+                uefi.code().toString())));
+    add(
+        command,
+        "-blockdev",
+        json(
+            Map.of(
+                "driver", "file",
+                "node-name", "firmware-variables",
+                "filename", uefi.variables().toString())));
+  }
+
+  private static void disks(List<String> command, GuestSpec spec) throws HypervisorException {
+    int index = firstIndex(spec.boot(), BootDevice.DISK);
+    for (GuestSpec.Disk disk : spec.disks()) {
+      add(command, "-blockdev", json(QemuDevices.blockNode(disk)));
+      add(command, "-device", booting(QemuDevices.disk(disk), index < 0 ? index : index++));
+    }
+  }
+
+  private static void drives(List<String> command, GuestSpec spec) throws HypervisorException {
+    int index = firstIndex(spec.boot(), BootDevice.CD);
+    for (GuestSpec.CdDrive drive : spec.drives()) {
+      if (drive.medium().isPresent()) {
+        add(
+            command,
+            "-blockdev",
+            json(QemuDevices.blockNode(drive.device(), drive.medium().get())));
+      }
+      add(command, "-device", booting(QemuDevices.drive(drive), index < 0 ? index : index++));
+    }
+  }
+
+  private static void nics(List<String> command, GuestSpec spec, GuestDirectory directory)
+      throws HypervisorException {
+    int index = firstIndex(spec.boot(), BootDevice.NETWORK);
+    for (GuestSpec.Nic nic : spec.nics()) {
+      add(command, "-netdev", QemuDevices.option(NicBackend.arguments(nic, directory)));
+      add(command, "-device", booting(QemuDevices.nic(nic), index < 0 ? index : index++));
+    }
+  }
+
+  private static String booting(Map<String, Object> device, int index) {
+    return QemuDevices.option(device) + (index < 0 ? "" : ",bootindex=" + index);
+  }
+
+  /** The boot index of the first device of a kind, some way behind that of the kind before. */
+  private static int firstIndex(Boot boot, BootDevice kind) {
+    List<BootDevice> order =
+        switch (boot) {
+          case Boot.Bios bios -> bios.order();
+          case Boot.Uefi uefi -> uefi.order();
+          case Boot.Kernel kernel -> List.of();
+        };
+    int place = order.indexOf(kind);
+    return place < 0 ? -1 : 1 + place * GuestSpec.DISK_SLOTS;
+  }
+
+  private static void rest(List<String> command, GuestSpec spec, GuestDirectory directory)
+      throws HypervisorException {
+    add(command, "-device", "VGA,id=vga," + MachineLayout.VGA);
+    add(command, "-vnc", "unix:" + doubled(directory.vncSocket().toString()));
+    int ports = spec.machine().serialPorts();
+    if (ports < 1 || ports > SERIAL_PORTS) {
+      throw new HypervisorException(
+          Kind.REFUSED,
+          "platform:" + Machine.SERIAL_PORTS_KEY + " is not between 1 and " + SERIAL_PORTS);
+    }
+    for (int port = 0; port < ports; port++) {
+      String id = "serial" + port;
+      add(
+          command,
+          "-chardev",
+          "socket,id=" + id + "," + socket("path=", directory.serialSocket(port)));
+      add(command, "-serial", "chardev:" + id);
+    }
+    add(
+        command,
+        "-device",
+        "virtio-balloon-pci,id=balloon,deflate-on-oom=on," + MachineLayout.BALLOON);
+    add(command, "-object", "rng-random,id=random,filename=/dev/urandom");
+    add(command, "-device", "virtio-rng-pci,id=rng,rng=random," + MachineLayout.RNG);
+    add(command, "-device", "pvpanic,id=panic");
+  }
+
+  private static void check(String key, String value, Pattern pattern) throws HypervisorException {
+    if (!pattern.matcher(value).matches()) {
+      throw new HypervisorException(Kind.REFUSED, "platform:" + key + " is not valid: " + value);
+    }
+  }
+
   private static void add(List<String> command, String option, String value) {
     command.add(option);
     command.add(value);
   }
 
-  private static String doubled(Path path) {
-    return path.toString().replace(",", ",,");
+  /** A comma ends an option's value unless doubled. */
+  private static String doubled(String value) {
+    return value.replace(",", ",,");
   }
 
-  private static String json(Map<String, Object> options) {
+  private static String socket(String prefix, Path path) {
+    return prefix + doubled(path.toString()) + ",server=on,wait=off";
+  }
+
+  private static String json(Map<String, Object> node) throws HypervisorException {
     try {
-      return JSON.writeValueAsString(options);
+      return JSON.writeValueAsString(node);
     } catch (JsonProcessingException e) {
-      throw new IllegalArgumentException(options.toString(), e);
+      throw new HypervisorException(Kind.REFUSED, "not to be written as JSON: " + node, e);
     }
   }
 }

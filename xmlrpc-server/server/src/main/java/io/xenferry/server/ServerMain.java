@@ -18,6 +18,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.time.Clock;
+import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -67,8 +68,15 @@ public final class ServerMain implements Callable<Integer> {
 
   @Option(
       names = "--hypervisor",
-      description = "What guests run on: ${DEFAULT-VALUE} unless given.")
+      description = "What guests run on: qemu or simulated (default: ${DEFAULT-VALUE}).")
   private String hypervisor = ToolstackConfig.defaults().hypervisor();
+
+  @Option(
+      names = "--boot-dir",
+      description =
+          "Directory in which the kernels of VMs may lie (PV_kernel, PV_ramdisk), beside boot in"
+              + " the state directory; repeatable (default: /boot).")
+  private List<Path> bootDirectories = ToolstackConfig.defaults().bootDirectories();
 
   @Option(
       names = "--target",
@@ -134,7 +142,11 @@ public final class ServerMain implements Callable<Integer> {
                     port,
                     httpPort == null ? OptionalInt.empty() : OptionalInt.of(httpPort),
                     Optional.ofNullable(unixSocket)))
-            .with(ToolstackConfig.defaults().withHypervisor(hypervisor).withTargets(targets()))
+            .with(
+                ToolstackConfig.defaults()
+                    .withHypervisor(hypervisor)
+                    .withTargets(targets())
+                    .withBootDirectories(bootDirectories))
             .with(RemoteServersConfig.defaults().withStrictTrust(strictTrust));
     XenFerryServer.prepare(stateDirectory);
     Path ready = stateDirectory.resolve("ready");

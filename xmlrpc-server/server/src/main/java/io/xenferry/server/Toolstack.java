@@ -29,6 +29,7 @@ import io.xenferry.server.storage.DiskCopies;
 import io.xenferry.server.storage.HostStorage;
 import io.xenferry.server.storage.StorageMessages;
 import io.xenferry.server.storage.StorageRoutes;
+import io.xenferry.server.vm.BootFiles;
 import io.xenferry.server.vm.DeviceGuard;
 import io.xenferry.server.vm.VmAdmission;
 import io.xenferry.server.vm.VmCloneMessages;
@@ -41,6 +42,7 @@ import java.net.InetAddress;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.ServiceLoader;
 import java.util.function.UnaryOperator;
@@ -59,6 +61,10 @@ final class Toolstack implements AutoCloseable {
   /** Where distributions install it. */
   private static final List<Path> TGTD =
       List.of(Path.of("/usr/sbin/tgtd"), Path.of("/usr/bin/tgtd"), Path.of("/sbin/tgtd"));
+
+  /** Where distributions install OVMF. */
+  private static final List<Path> FIRMWARE =
+      List.of(Path.of("/usr/share/OVMF"), Path.of("/usr/share/edk2/x64"));
 
   private static final Path BOOT_ID = Path.of("/proc/sys/kernel/random/boot_id");
 
@@ -112,6 +118,7 @@ final class Toolstack implements AutoCloseable {
             gate,
             storage,
             admission,
+            bootFiles(toolstack, state),
             host,
             vm -> ledger.unended(vm).stream().anyMatch(row -> !settledHere(row)));
     migrations =
@@ -163,6 +170,12 @@ final class Toolstack implements AutoCloseable {
     }
     return new EmbeddedTargetService(
         EmbeddedTargetService.Settings.at(state.resolve("targets"), address), journal);
+  }
+
+  private static BootFiles bootFiles(ToolstackConfig toolstack, Path state) {
+    List<Path> kernels = new ArrayList<>(List.of(state.resolve("boot")));
+    kernels.addAll(toolstack.bootDirectories());
+    return new BootFiles(kernels, FIRMWARE, state.resolve("firmware"));
   }
 
   private static Hypervisor hypervisor(String name, Path runDirectory) throws IOException {

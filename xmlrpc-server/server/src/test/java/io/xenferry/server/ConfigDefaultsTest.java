@@ -9,6 +9,7 @@ import io.xenferry.server.config.RemoteServersConfig;
 import io.xenferry.server.config.SessionConfig;
 import io.xenferry.server.config.ToolstackConfig;
 import java.time.Duration;
+import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import org.junit.jupiter.api.Test;
@@ -40,7 +41,11 @@ class ConfigDefaultsTest {
     assertThat(ToolstackConfig.defaults())
         .isEqualTo(
             new ToolstackConfig(
-                "simulated", ToolstackConfig.Targets.AUTO, Duration.ofMillis(300), 67_108_864));
+                "simulated",
+                ToolstackConfig.Targets.AUTO,
+                Duration.ofMillis(300),
+                List.of(java.nio.file.Path.of("/boot")),
+                67_108_864));
     assertThat(RemoteServersConfig.defaults())
         .isEqualTo(
             new RemoteServersConfig(

@@ -3,26 +3,149 @@ package io.xenferry.spi;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.UUID;
 
 /**
- * What a hypervisor needs to build a guest.
+ * What a hypervisor needs to build a guest. The same spec gives the same machine on every host:
+ * nothing of it that the guest can see is left to the hypervisor's choice.
  *
  * @param vm the VM's uuid, by which the guest is found again
  * @param name for people: process titles, logs
- * @param memoryBytes guest memory
- * @param vcpus 1 or more
  * @param disks in the order of their device numbers
+ * @param drives CD drives, with a medium or empty, in the order of their device numbers
  * @param platform the VM's platform map, for what has no field of its own
  */
 public record GuestSpec(
     UUID vm,
     String name,
-    long memoryBytes,
-    int vcpus,
+    Machine machine,
+    Memory memory,
+    Vcpus vcpus,
+    Boot boot,
     List<Disk> disks,
+    List<CdDrive> drives,
     List<Nic> nics,
     Map<String, String> platform) {
+
+  /** Of {@link #slot}: XenServer's limit for guests that it fully virtualises is the same. */
+  public static final int DISK_SLOTS = 16;
+
+  /** VIFs of a guest, numbered from 0. */
+  public static final int NIC_SLOTS = 8;
+
+  /** The same guest with other devices. */
+  public GuestSpec with(List<Disk> disks, List<CdDrive> drives, List<Nic> nics) {
+    return new GuestSpec(
+        vm,
+        name,
+        machine,
+        memory,
+        vcpus,
+        boot,
+        List.copyOf(disks),
+        List.copyOf(drives),
+        List.copyOf(nics),
+        platform);
+  }
+
+  /** A guest that boots from its first disk by BIOS, all of its memory and processors present. */
+  public GuestSpec(
+      UUID vm,
+      String name,
+      long memoryBytes,
+      int vcpus,
+      List<Disk> disks,
+      List<Nic> nics,
+      Map<String, String> platform) {
+    this(
+        vm,
+        name,
+        Machine.of(platform),
+        new Memory(memoryBytes, memoryBytes),
+        new Vcpus(vcpus, vcpus, 1),
+        new Boot.Bios(List.of(BootDevice.DISK)),
+        disks,
+        List.of(),
+        nics,
+        platform);
+  }
+
+  /**
+   * What of the machine is decided when the VM first starts, and kept with the VM from then on.
+   *
+   * @param type a versioned machine type; empty for the hypervisor's own choice
+   * @param cpu a processor model with its features; empty likewise
+   * @param layout number of the scheme by which devices have their addresses
+   * @param accelerator empty for what works on this host; the guest does not see it
+   * @param serialPorts 1 to 4; the first is the console
+   */
+  public record Machine(String type, String cpu, int layout, String accelerator, int serialPorts) {
+    public static final String TYPE_KEY = "xenferry:machine";
+    public static final String CPU_KEY = "xenferry:cpu";
+    public static final String LAYOUT_KEY = "xenferry:layout";
+    public static final String ACCELERATOR_KEY = "xenferry:accel";
+    public static final String SERIAL_PORTS_KEY = "xenferry:serial-ports";
+
+    /**
+     * From a VM's platform map.
+     *
+     * @throws IllegalArgumentException when a number is none, naming the key
+     */
+    public static Machine of(Map<String, String> platform) {
+      return new Machine(
+          platform.getOrDefault(TYPE_KEY, ""),
+          platform.getOrDefault(CPU_KEY, ""),
+          number(platform, LAYOUT_KEY),
+          platform.getOrDefault(ACCELERATOR_KEY, ""),
+          number(platform, SERIAL_PORTS_KEY));
+    }
+
+    private static int number(Map<String, String> platform, String key) {
+      String text = platform.getOrDefault(key, "1");
+      try {
+        return Integer.parseInt(text);
+      } catch (NumberFormatException e) {
+        throw new IllegalArgumentException("platform:" + key + " is no number: " + text, e);
+      }
+    }
+  }
+
+  /**
+   * Bytes.
+   *
+   * @param maximum what the machine has
+   * @param target what the guest shall use of it, by the balloon
+   */
+  public record Memory(long maximum, long target) {}
+
+  /**
+   * @param present 1 or more
+   * @param maximum up to which processors can be added while the guest runs
+   * @param coresPerSocket a divisor of the maximum
+   */
+  public record Vcpus(int present, int maximum, int coresPerSocket) {}
+
+  /** What the firmware tries. */
+  public enum BootDevice {
+    DISK,
+    CD,
+    NETWORK
+  }
+
+  /** How the guest begins. */
+  public sealed interface Boot {
+    record Bios(List<BootDevice> order) implements Boot {}
+
+    /**
+     * @param code the firmware itself
+     * @param variables the VM's own file of variables, as large as the firmware wants it; there
+     */
+    record Uefi(List<BootDevice> order, Path code, Path variables) implements Boot {}
+
+    /** The kernel is loaded from this host's files. */
+    record Kernel(Path kernel, Optional<Path> ramdisk, String arguments) implements Boot {}
+  }
 
   /**
    * @param device the VBD's device, {@code xvda}; unique in the guest
@@ -30,11 +153,63 @@ public record GuestSpec(
    * @param file image file
    * @param format {@code raw}
    */
-  public record Disk(String device, UUID vdi, Path file, String format, boolean readOnly) {}
+  public record Disk(String device, UUID vdi, Path file, String format, boolean readOnly) {
+
+    /** Of {@link #DISK_SLOTS}. */
+    public int slot() {
+      return GuestSpec.slot(device);
+    }
+  }
+
+  /**
+   * @param device the VBD's device; unique among disks and drives
+   */
+  public record CdDrive(String device, Optional<Medium> medium) {}
+
+  /** What lies in a CD drive; read only. */
+  public record Medium(UUID vdi, Path file, String format) {}
 
   /**
    * @param device the VIF's device number
-   * @param bridge name of the network's bridge on this host
+   * @param bridge name of the network's bridge on this host, whether there is one or not
    */
-  public record Nic(String device, String mac, String bridge) {}
+  public record Nic(String device, String mac, String bridge, Backend backend) {
+    /** Connected to nothing. */
+    public Nic(String device, String mac, String bridge) {
+      this(device, mac, bridge, new Backend.Isolated());
+    }
+  }
+
+  /** What a network card is connected to on this host; the guest does not see it. */
+  public sealed interface Backend {
+    /** A network of its own that leads nowhere. */
+    record Isolated() implements Backend {}
+
+    /** A network of its own behind address translation by the hypervisor's process. */
+    record User() implements Backend {}
+
+    /** An interface that somebody has made. */
+    record Tap(String name) implements Backend {}
+
+    /** A bridge of this host; the hypervisor makes the interface and removes it. */
+    record Bridge(String name) implements Backend {}
+  }
+
+  /**
+   * The number of a device by its name: 0 for {@code xvda}, {@code sda}, {@code hda}.
+   *
+   * @throws IllegalArgumentException when the name is none of these, or the number is not below
+   *     {@link #DISK_SLOTS}
+   */
+  public static int slot(String device) {
+    int prefix = device.startsWith("xvd") ? 3 : device.matches("[sh]d.*") ? 2 : device.length();
+    if (device.length() == prefix + 1) {
+      int slot = device.charAt(prefix) - 'a';
+      if (slot >= 0 && slot < DISK_SLOTS) {
+        return slot;
+      }
+    }
+    throw new IllegalArgumentException(
+        "device " + device + " is none of the " + DISK_SLOTS + " that a guest can have");
+  }
 }

@@ -1,6 +1,7 @@
 package io.xenferry.spi;
 
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.UUID;
 
@@ -14,6 +15,15 @@ public interface Hypervisor extends AutoCloseable {
 
   /** For example {@code qemu}, {@code simulated}. */
   String name();
+
+  /**
+   * What a VM is to keep in its platform map from its first start on, so that every host builds the
+   * same machine for it: machine type, processor, device addresses. Empty where nothing depends on
+   * it.
+   */
+  default Map<String, String> newMachine() throws HypervisorException, InterruptedException {
+    return Map.of();
+  }
 
   /** Starts a guest, running or paused before its first instruction. */
   Guest start(GuestSpec spec, boolean paused) throws HypervisorException, InterruptedException;

@@ -1,6 +1,8 @@
 package io.xenferry.server.config;
 
+import java.nio.file.Path;
 import java.time.Duration;
+import java.util.List;
 
 /**
  * What VMs run on and how they move.
@@ -8,10 +10,16 @@ import java.time.Duration;
  * @param hypervisor name of a hypervisor that is on the class path
  * @param targets which iSCSI target service exports the disks of VMs that arrive
  * @param downtime how long a guest may stand still for a move: TCP connections and users bear it
+ * @param bootDirectories where the kernels of VMs may lie, beside {@code boot} in the state
+ *     directory
  * @param copyMemory bytes for the buffers of all copies together: eight disks at full depth
  */
 public record ToolstackConfig(
-    String hypervisor, Targets targets, Duration downtime, long copyMemory) {
+    String hypervisor,
+    Targets targets,
+    Duration downtime,
+    List<Path> bootDirectories,
+    long copyMemory) {
 
   /** Implementations of the target service. */
   public enum Targets {
@@ -22,14 +30,19 @@ public record ToolstackConfig(
   }
 
   public static ToolstackConfig defaults() {
-    return new ToolstackConfig("simulated", Targets.AUTO, Duration.ofMillis(300), 64L << 20);
+    return new ToolstackConfig(
+        "simulated", Targets.AUTO, Duration.ofMillis(300), List.of(Path.of("/boot")), 64L << 20);
   }
 
   public ToolstackConfig withHypervisor(String name) {
-    return new ToolstackConfig(name, targets, downtime, copyMemory);
+    return new ToolstackConfig(name, targets, downtime, bootDirectories, copyMemory);
+  }
+
+  public ToolstackConfig withBootDirectories(List<Path> directories) {
+    return new ToolstackConfig(hypervisor, targets, downtime, List.copyOf(directories), copyMemory);
   }
 
   public ToolstackConfig withTargets(Targets chosen) {
-    return new ToolstackConfig(hypervisor, chosen, downtime, copyMemory);
+    return new ToolstackConfig(hypervisor, chosen, downtime, bootDirectories, copyMemory);
   }
 }

@@ -194,6 +194,9 @@ public final class MigrationMessages {
     List<Plan.Disk> disks(Snapshot db) throws XenApiException {
       List<Plan.Disk> disks = new java.util.ArrayList<>();
       for (var disk : io.xenferry.server.vm.GuestSpecs.disks(db, vm)) {
+        if (disk.cd()) { // arrives as an empty drive
+          continue;
+        }
         String sr = vdis.get(disk.vdi().opaque());
         if (sr == null) {
           throw new XenApiException("VDI_NOT_IN_MAP", disk.vdi().opaque());

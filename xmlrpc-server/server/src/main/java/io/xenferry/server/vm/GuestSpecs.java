@@ -7,17 +7,37 @@ import io.xenferry.model.VDI;
 import io.xenferry.model.VIF;
 import io.xenferry.model.VM;
 import io.xenferry.model.VbdMode;
+import io.xenferry.model.VbdType;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.spi.GuestSpec;
+import io.xenferry.spi.GuestSpec.Backend;
+import io.xenferry.spi.GuestSpec.Boot;
+import io.xenferry.spi.GuestSpec.BootDevice;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
 import java.util.UUID;
 
-/** What the hypervisor is told of a VM, from its records. */
+/**
+ * What the hypervisor is told of a VM, from its records. docs/qemu.md tells users which fields and
+ * keys mean what.
+ */
 public final class GuestSpecs {
+  /** In a network's other_config: {@code user}, or {@code tap:NAME}. */
+  static final String BACKEND_KEY = "xenferry:backend";
+
+  private static final String CORES_KEY = "cores-per-socket";
+
+  /** The published server's default. */
+  private static final String BOOT_ORDER = "cd";
+
+  private static final Path INTERFACES = Path.of("/sys/class/net");
+
   private GuestSpecs() {}
 
   /** Where the image of a disk is. */
@@ -26,8 +46,12 @@ public final class GuestSpecs {
     Path of(Ref<VDI> vdi, boolean writable) throws XenApiException;
   }
 
-  /** One disk of a VM: a VBD that is not empty. */
-  public record VmDisk(Ref<VBD> vbd, Ref<VDI> vdi, String device, boolean writable) {}
+  /**
+   * One disk of a VM, or what lies in a CD drive: a VBD that is not empty.
+   *
+   * @param cd whether it is the latter
+   */
+  public record VmDisk(Ref<VBD> vbd, Ref<VDI> vdi, String device, boolean writable, boolean cd) {}
 
   /** The VM's disks in the order of their device numbers; empty drives are left out. */
   public static List<VmDisk> disks(Snapshot db, Ref<VM> vm) throws XenApiException {
@@ -38,8 +62,9 @@ public final class GuestSpecs {
             new VmDisk(
                 vbd,
                 db.get(vbd, VBD.VDI),
-                device(db.get(vbd, VBD.DEVICE), db.get(vbd, VBD.USERDEVICE)),
-                db.get(vbd, VBD.MODE) == VbdMode.RW));
+                device(db, vbd),
+                db.get(vbd, VBD.MODE) == VbdMode.RW,
+                db.get(vbd, VBD.TYPE) == VbdType.CD));
       }
     }
     disks.sort(
@@ -47,34 +72,154 @@ public final class GuestSpecs {
     return disks;
   }
 
-  public static GuestSpec of(Snapshot db, Ref<VM> vm, Images images) throws XenApiException {
+  /**
+   * @throws XenApiException INVALID_VALUE for a field that no machine can be built from,
+   *     BOOTLOADER_FAILED when its kernel or firmware is not there
+   */
+  public static GuestSpec of(Snapshot db, Ref<VM> vm, Images images, BootFiles bootFiles)
+      throws XenApiException {
     List<GuestSpec.Disk> disks = new ArrayList<>();
+    List<GuestSpec.CdDrive> drives = new ArrayList<>();
     for (VmDisk disk : disks(db, vm)) {
-      disks.add(
-          new GuestSpec.Disk(
-              disk.device(),
-              UUID.fromString(db.get(disk.vdi(), VDI.UUID)),
-              images.of(disk.vdi(), disk.writable()),
-              "raw",
-              !disk.writable()));
+      UUID vdi = UUID.fromString(db.get(disk.vdi(), VDI.UUID));
+      Path image = images.of(disk.vdi(), disk.writable());
+      if (disk.cd()) {
+        drives.add(
+            new GuestSpec.CdDrive(
+                disk.device(), Optional.of(new GuestSpec.Medium(vdi, image, "raw"))));
+      } else {
+        disks.add(new GuestSpec.Disk(disk.device(), vdi, image, "raw", !disk.writable()));
+      }
     }
-    List<GuestSpec.Nic> nics = new ArrayList<>();
-    for (Ref<VIF> vif : db.get(vm, VM.VIFS)) {
-      nics.add(
-          new GuestSpec.Nic(
-              db.get(vif, VIF.DEVICE),
-              db.get(vif, VIF.MAC),
-              db.get(db.get(vif, VIF.NETWORK), Network.BRIDGE)));
+    for (Ref<VBD> vbd : db.get(vm, VM.VBDS)) {
+      if (db.get(vbd, VBD.TYPE) == VbdType.CD && db.get(vbd, VBD.EMPTY)) {
+        drives.add(new GuestSpec.CdDrive(device(db, vbd), Optional.empty()));
+      }
     }
-    nics.sort(Comparator.comparing(GuestSpec.Nic::device));
+    drives.sort(Comparator.comparing(GuestSpec.CdDrive::device));
+    Map<String, String> platform = db.get(vm, VM.PLATFORM);
     return new GuestSpec(
         UUID.fromString(db.get(vm, VM.UUID)),
         db.get(vm, VM.NAME_LABEL),
-        db.get(vm, VM.MEMORY_STATIC_MAX),
-        Math.toIntExact(Math.max(1, db.get(vm, VM.VCPUS_AT_STARTUP))),
+        machine(platform),
+        memory(db, vm),
+        vcpus(db, vm, platform),
+        boot(db, vm, bootFiles),
         disks,
-        nics,
-        db.get(vm, VM.PLATFORM));
+        drives,
+        nics(db, vm),
+        platform);
+  }
+
+  private static GuestSpec.Machine machine(Map<String, String> platform) throws XenApiException {
+    try {
+      return GuestSpec.Machine.of(platform);
+    } catch (IllegalArgumentException e) {
+      throw new XenApiException("INVALID_VALUE", "platform", String.valueOf(e.getMessage()))
+          .withCause(e);
+    }
+  }
+
+  private static GuestSpec.Memory memory(Snapshot db, Ref<VM> vm) throws XenApiException {
+    long maximum = db.get(vm, VM.MEMORY_STATIC_MAX);
+    long dynamic = db.get(vm, VM.MEMORY_DYNAMIC_MAX);
+    return new GuestSpec.Memory(maximum, dynamic > 0 ? Math.min(dynamic, maximum) : maximum);
+  }
+
+  private static GuestSpec.Vcpus vcpus(Snapshot db, Ref<VM> vm, Map<String, String> platform)
+      throws XenApiException {
+    int present = Math.toIntExact(Math.max(1, db.get(vm, VM.VCPUS_AT_STARTUP)));
+    int maximum = Math.toIntExact(Math.max(present, db.get(vm, VM.VCPUS_MAX)));
+    String text = platform.getOrDefault(CORES_KEY, "1");
+    int cores = text.matches("[0-9]{1,4}") ? Integer.parseInt(text) : 0;
+    if (cores < 1 || maximum % cores != 0) {
+      throw new XenApiException(
+          "INVALID_VALUE", "platform:" + CORES_KEY, text + " does not divide " + maximum);
+    }
+    return new GuestSpec.Vcpus(present, maximum, cores);
+  }
+
+  /**
+   * A VM with a boot policy starts with firmware. One without, as those that were paravirtualised,
+   * starts with its kernel if it names one, and by BIOS if not: there is no boot loader here that
+   * looks into a disk.
+   */
+  private static Boot boot(Snapshot db, Ref<VM> vm, BootFiles files) throws XenApiException {
+    Map<String, String> params = db.get(vm, VM.HVM_BOOT_PARAMS);
+    String kernel = db.get(vm, VM.PV_KERNEL);
+    if (db.get(vm, VM.HVM_BOOT_POLICY).isEmpty() && !kernel.isEmpty()) {
+      String ramdisk = db.get(vm, VM.PV_RAMDISK);
+      return new Boot.Kernel(
+          files.file(vm.opaque(), kernel),
+          ramdisk.isEmpty() ? Optional.empty() : Optional.of(files.file(vm.opaque(), ramdisk)),
+          db.get(vm, VM.PV_ARGS));
+    }
+    List<BootDevice> order = order(params.getOrDefault("order", BOOT_ORDER));
+    String firmware = params.getOrDefault("firmware", "bios");
+    return switch (firmware) {
+      case "bios" -> new Boot.Bios(order);
+      case "uefi" -> files.uefi(UUID.fromString(db.get(vm, VM.UUID)), order);
+      default -> throw new XenApiException("INVALID_VALUE", "HVM_boot_params:firmware", firmware);
+    };
+  }
+
+  /** {@code c} disks, {@code d} CD drives, {@code n} network; what is not named is not tried. */
+  private static List<BootDevice> order(String letters) throws XenApiException {
+    List<BootDevice> order = new ArrayList<>();
+    for (char letter : letters.toCharArray()) {
+      BootDevice device =
+          switch (letter) {
+            case 'c' -> BootDevice.DISK;
+            case 'd' -> BootDevice.CD;
+            case 'n' -> BootDevice.NETWORK;
+            default -> throw new XenApiException("INVALID_VALUE", "HVM_boot_params:order", letters);
+          };
+      if (!order.contains(device)) {
+        order.add(device);
+      }
+    }
+    return List.copyOf(order);
+  }
+
+  private static List<GuestSpec.Nic> nics(Snapshot db, Ref<VM> vm) throws XenApiException {
+    List<GuestSpec.Nic> nics = new ArrayList<>();
+    for (Ref<VIF> vif : db.get(vm, VM.VIFS)) {
+      nics.add(nic(db, vif));
+    }
+    nics.sort(Comparator.comparing(GuestSpec.Nic::device));
+    return nics;
+  }
+
+  /** What the hypervisor is told of one network card. */
+  static GuestSpec.Nic nic(Snapshot db, Ref<VIF> vif) throws XenApiException {
+    Ref<Network> network = db.get(vif, VIF.NETWORK);
+    String bridge = db.get(network, Network.BRIDGE);
+    return new GuestSpec.Nic(
+        db.get(vif, VIF.DEVICE),
+        db.get(vif, VIF.MAC),
+        bridge,
+        backend(db.get(network, Network.OTHER_CONFIG).getOrDefault(BACKEND_KEY, ""), bridge));
+  }
+
+  /** As the network's other_config says; else its bridge, where this host has it. */
+  private static Backend backend(String wanted, String bridge) throws XenApiException {
+    if (wanted.equals("user")) {
+      return new Backend.User();
+    }
+    if (wanted.startsWith("tap:")) {
+      return new Backend.Tap(wanted.substring("tap:".length()));
+    }
+    if (!wanted.isEmpty()) {
+      throw new XenApiException("INVALID_VALUE", "other_config:" + BACKEND_KEY, wanted);
+    }
+    boolean there =
+        bridge.matches("[A-Za-z0-9_.-]{1,15}")
+            && Files.isDirectory(INTERFACES.resolve(bridge).resolve("bridge"));
+    return there ? new Backend.Bridge(bridge) : new Backend.Isolated();
+  }
+
+  private static String device(Snapshot db, Ref<VBD> vbd) throws XenApiException {
+    return device(db.get(vbd, VBD.DEVICE), db.get(vbd, VBD.USERDEVICE));
   }
 
   /** {@code xvda} for user device 0, and so on; a device that the record names is kept. */

@@ -21,6 +21,7 @@ import io.xenferry.spi.Hypervisor;
 import io.xenferry.spi.HypervisorException;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -46,6 +47,7 @@ public final class VmLifecycle {
   private final Gate gate;
   private final VmDisks disks;
   private final VmAdmission admission;
+  private final BootFiles bootFiles;
   private final Ref<Host> host;
   private final Predicate<UUID> migrating;
 
@@ -59,6 +61,7 @@ public final class VmLifecycle {
       Gate gate,
       VmDisks disks,
       VmAdmission admission,
+      BootFiles bootFiles,
       Ref<Host> host,
       Predicate<UUID> migrating) {
     this.database = database;
@@ -66,6 +69,7 @@ public final class VmLifecycle {
     this.gate = gate;
     this.disks = disks;
     this.admission = admission;
+    this.bootFiles = bootFiles;
     this.host = host;
     this.migrating = migrating;
   }
@@ -74,8 +78,9 @@ public final class VmLifecycle {
     try (var operation = admission.begin(vm, VmOperations.START, task);
         Gate.Permit permit = gate.enter(uuid(vm), Operation.START)) {
       List<VmDisk> attached = new ArrayList<>();
-      Snapshot db = database.snapshot();
       try {
+        chooseMachine(vm);
+        Snapshot db = database.snapshot();
         for (VmDisk disk : GuestSpecs.disks(db, vm)) {
           attached.add(disk);
           disks.attach(disk.vdi(), uuid(vm), disk.writable());
@@ -83,7 +88,8 @@ public final class VmLifecycle {
         }
         Guest guest =
             hypervisor.start(
-                GuestSpecs.of(db, vm, (vdi, writable) -> disks.attach(vdi, uuid(vm), writable)),
+                GuestSpecs.of(
+                    db, vm, (vdi, writable) -> disks.attach(vdi, uuid(vm), writable), bootFiles),
                 paused);
         recordBooted(vm);
         recordRunning(vm, paused ? VmPowerState.PAUSED : VmPowerState.RUNNING);
@@ -275,6 +281,19 @@ public final class VmLifecycle {
         });
   }
 
+  /** Keeps with the VM, from its first start on, what its machine is; what is set stays. */
+  private void chooseMachine(Ref<VM> vm)
+      throws XenApiException, HypervisorException, InterruptedException {
+    Map<String, String> machine = hypervisor.newMachine();
+    if (!database.snapshot().get(vm, VM.PLATFORM).keySet().containsAll(machine.keySet())) {
+      database.change(tx -> {
+        Map<String, String> platform = new LinkedHashMap<>(machine);
+        platform.putAll(tx.get(vm, VM.PLATFORM));
+        tx.set(vm, VM.PLATFORM, platform);
+      });
+    }
+  }
+
   /** What the guest finds when it looks at its processor; a move must not change it. */
   private void recordBooted(Ref<VM> vm) throws XenApiException {
     database.change(tx -> {
@@ -376,7 +395,7 @@ public final class VmLifecycle {
   public GuestSpec spec(Ref<VM> vm) throws XenApiException {
     UUID uuid = uuid(vm);
     return GuestSpecs.of(
-        database.snapshot(), vm, (vdi, writable) -> disks.attach(vdi, uuid, writable));
+        database.snapshot(), vm, (vdi, writable) -> disks.attach(vdi, uuid, writable), bootFiles);
   }
 
   private Guest guest(Ref<VM> vm)
