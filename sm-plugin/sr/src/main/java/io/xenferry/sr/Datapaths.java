@@ -44,9 +44,12 @@ final class Datapaths {
   /** Tells a back end that was just attached what guests of before a restart still have open. */
   void resume(StorageRepository repository) {
     for (StorageState.Stored s : state.datapaths()) {
-      if (s.sr().equals(repository.sr()) && s.state().isActivated()) {
+      if (s.sr().equals(repository.sr()) && s.state().isAttached()) {
         try {
-          repository.activate(s.vdi(), s.state().isWritable());
+          repository.attachVdi(s.vdi(), s.state().isWritable());
+          if (s.state().isActivated()) {
+            repository.activate(s.vdi(), s.state().isWritable());
+          }
         } catch (SmapiException e) {
           LOG.warn(
               "SR {}: VDI {} was in use and is not to be had: {}", s.sr(), s.vdi(), e.toString());

@@ -83,7 +83,21 @@ public final class StorageMux implements AutoCloseable {
     }
     StorageRepository repository = drivers.ofType(type).attach(sr, deviceConfig);
     datapaths.resume(repository);
+    resumeExports(repository);
     attached.put(sr, repository);
+  }
+
+  /** Tells a back end that was just attached which of its VDIs targets serve already. */
+  private void resumeExports(StorageRepository repository) {
+    try {
+      for (VdiInfo vdi : repository.scan()) {
+        if (isExported(repository.sr(), vdi.vdi())) {
+          repository.beginExport(vdi.vdi());
+        }
+      }
+    } catch (SmapiException e) {
+      LOG.warn("SR {}: what was exported is not to be had: {}", repository.sr(), e.toString());
+    }
   }
 
   /** Detaches an SR that nobody uses (16); detaching what is not attached does nothing. */
@@ -262,10 +276,15 @@ public final class StorageMux implements AutoCloseable {
           }
           VdiInfo info = repository.stat(vdi);
           Path image =
-              repository.path(vdi).orElseThrow(() -> SmapiException.unimplemented("VDI.get_url"));
+              repository
+                  .beginExport(vdi)
+                  .orElseThrow(() -> SmapiException.unimplemented("VDI.get_url"));
           try {
             return exporter.open(image, info.virtualSize(), tag(sr, vdi));
           } catch (IOException e) {
+            if (!isExported(sr, vdi)) {
+              repository.endExport(vdi);
+            }
             throw SmapiException.failure(SmError.VDI_UNAVAILABLE, "cannot export " + vdi + ": " + e)
                 .withCause(e);
           }
@@ -277,12 +296,16 @@ public final class StorageMux implements AutoCloseable {
    * failure it counts as open, and the call may be repeated.
    */
   public void closeUrl(String sr, String vdi) throws SmapiException {
+    Optional<StorageRepository> repository = Optional.ofNullable(attached.get(sr));
     uses.locked(
         sr,
         vdi,
         use -> {
           try {
             exporter.close(tag(sr, vdi));
+            if (repository.isPresent()) {
+              repository.get().endExport(vdi);
+            }
             return use;
           } catch (IOException e) {
             throw SmapiException.failure(SmError.VDI_UNAVAILABLE, "cannot close the export: " + e)

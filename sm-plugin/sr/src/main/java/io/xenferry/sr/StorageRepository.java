@@ -44,11 +44,44 @@ public interface StorageRepository {
 
   VdiInfo stat(String vdi) throws SmapiException;
 
-  /** A copy of a VDI that nobody writes, as it is now. Names and sm_config as in {@code wanted}. */
+  /**
+   * A copy of a VDI that nobody writes, as it is now. Names and sm_config as in {@code wanted}.
+   * Disks that can share what they have in common do.
+   */
   VdiInfo snapshot(VdiInfo wanted, Progress progress) throws SmapiException;
 
   /** A copy like {@link #snapshot}, but a disk in its own right. */
   VdiInfo copyOf(VdiInfo wanted, Progress progress) throws SmapiException;
+
+  /**
+   * Begins a snapshot of a VDI that a guest has open: the guest is to go on with another image.
+   *
+   * @throws SmapiException VDI_IN_USE, or Unimplemented where disks cannot share
+   */
+  default LiveSnapshot beginSnapshot(VdiInfo wanted) throws SmapiException {
+    throw SmapiException.unimplemented("VDI.snapshot");
+  }
+
+  /**
+   * Makes a VDI what its snapshot is.
+   *
+   * @throws SmapiException Unimplemented where disks cannot share
+   */
+  default void revert(String vdi, String snapshot) throws SmapiException {
+    throw SmapiException.unimplemented("VDI.revert");
+  }
+
+  /** A snapshot that waits for its guest. One of its methods is to be called, once. */
+  interface LiveSnapshot {
+    /** The image that the guest is to go on with, qcow2; the one it has is to be below. */
+    Path file();
+
+    /** The guest writes to the new image: the old one is the snapshot. */
+    VdiInfo commit() throws SmapiException;
+
+    /** The guest still writes to the old image, for certain. */
+    void abandon();
+  }
 
   /**
    * Grows a VDI.
@@ -79,8 +112,19 @@ public interface StorageRepository {
   /** The VDI as a block backend, for copies and targets within this process. */
   BlockBackend open(String vdi, boolean writable) throws SmapiException;
 
-  /** The raw file or device that a target could serve. */
+  /** The file of the VDI's image, whatever its format. */
   Optional<Path> path(String vdi) throws SmapiException;
+
+  /**
+   * A raw file or device that a target can serve; empty if there is none. It is there until {@link
+   * #endExport}, also after a restart.
+   */
+  default Optional<Path> beginExport(String vdi) throws SmapiException {
+    return path(vdi);
+  }
+
+  /** No target serves the VDI any more: afterwards its image is closed. Idempotent. */
+  default void endExport(String vdi) throws SmapiException {}
 
   /** A change of a record. */
   @FunctionalInterface

@@ -38,6 +38,12 @@ public record VdiInfo(
   /** Names in sm_config the migration that made the VDI, so that orphans can be found. */
   public static final String SM_CONFIG_MIGRATION = "xenferry-migration";
 
+  /** In sm_config: the format that is asked for, and that a disk has. */
+  public static final String SM_CONFIG_FORMAT = "image-format";
+
+  /** In sm_config, shown only: the image below the disk's own. */
+  public static final String SM_CONFIG_PARENT = "image-parent";
+
   public VdiInfo {
     smConfig = Map.copyOf(smConfig);
   }

@@ -5,6 +5,7 @@ import java.time.format.DateTimeParseException;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
 
 /** The record of a VDI as a driver stores it; sizes are not in it, the volume knows them. */
@@ -14,6 +15,10 @@ final class VdiRecords {
   static final String CREATING = "creating";
   static final String DESTROYING = "destroying";
   private static final String SM_CONFIG = "sm_config:";
+
+  /** The volume knows them. */
+  private static final Set<String> SHOWN =
+      Set.of(VdiInfo.SM_CONFIG_FORMAT, VdiInfo.SM_CONFIG_PARENT);
 
   private VdiRecords() {}
 
@@ -31,12 +36,25 @@ final class VdiRecords {
     record.put("snapshot_of", info.snapshotOf());
     record.put("read_only", String.valueOf(info.readOnly()));
     record.put("sharable", String.valueOf(info.sharable()));
-    info.smConfig().forEach((k, v) -> record.put(SM_CONFIG + k, v));
+    info.smConfig()
+        .forEach((k, v) -> {
+          if (!SHOWN.contains(k)) {
+            record.put(SM_CONFIG + k, v);
+          }
+        });
     return record;
   }
 
-  static VdiInfo read(String key, Map<String, String> record, long size, long allocated) {
-    Map<String, String> smConfig = new TreeMap<>();
+  /**
+   * @param shown keys of sm_config that the volume knows
+   */
+  static VdiInfo read(
+      String key,
+      Map<String, String> record,
+      long size,
+      long allocated,
+      Map<String, String> shown) {
+    Map<String, String> smConfig = new TreeMap<>(shown);
     record.forEach((k, v) -> {
       if (k.startsWith(SM_CONFIG)) {
         smConfig.put(k.substring(SM_CONFIG.length()), v);

@@ -84,7 +84,9 @@ final class VolumeBooks {
 
   VdiInfo info(String vdi) throws IOException {
     Map<String, String> record = records.getOrDefault(vdi, Map.of());
-    return VdiRecords.read(vdi, record, store.size(vdi), store.allocated(vdi));
+    Map<String, String> shown =
+        store.chains().isPresent() ? store.chains().get().describe(vdi) : Map.of();
+    return VdiRecords.read(vdi, record, store.size(vdi), store.allocated(vdi), shown);
   }
 
   /** Writes the record of a VDI that is whole. */
@@ -98,12 +100,18 @@ final class VolumeBooks {
     records.put(info.vdi(), record);
   }
 
+  /** Makes the volume of a record that was begun. */
+  @FunctionalInterface
+  interface Maker {
+    void make(String key) throws IOException;
+  }
+
   /**
    * Makes the record, marked unfinished, then the volume.
    *
    * @return its location
    */
-  String begin(VdiInfo wanted, long size) throws SmapiException, IOException {
+  String begin(VdiInfo wanted, Maker maker) throws SmapiException, IOException {
     String key = wanted.uuid().orElseGet(() -> UUID.randomUUID().toString());
     requireUuid(key);
     if (knows(key) || store.exists(key)) {
@@ -111,7 +119,7 @@ final class VolumeBooks {
     }
     put(wanted.edit().vdi(key).uuid(key).done(), VdiRecords.CREATING);
     try {
-      store.create(key, size);
+      maker.make(key);
     } catch (IOException e) {
       discard(key);
       throw e;

@@ -2,6 +2,7 @@ package io.xenferry.sr;
 
 import io.xenferry.block.BlockBackend;
 import io.xenferry.block.BlockException;
+import io.xenferry.block.ForwardingBackend;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Instant;
@@ -14,6 +15,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.locks.ReentrantLock;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -36,19 +38,61 @@ public final class VolumeRepository implements StorageRepository {
   private final VolumeBooks books;
   private final ReentrantLock lock = new ReentrantLock();
   private final Set<String> copying = new HashSet<>();
+  private final Set<String> attached = new HashSet<>();
   private final Set<String> active = new HashSet<>();
   private final Set<String> written = new HashSet<>();
+  private final Set<String> exported = new HashSet<>();
+  private final Map<String, Integer> open = new HashMap<>();
+  private final Optional<Layering> layering;
+
+  /** What there is where volumes may rest on others. */
+  private record Layering(VolumeChains chains, ChainMerging merging) {}
 
   private VolumeRepository(String sr, VolumeStore store, VolumeBooks books) {
     this.sr = sr;
     this.store = store;
     this.books = books;
+    this.layering =
+        store
+            .chains()
+            .map(chains -> new Layering(chains, new ChainMerging(sr, chains, this::isUsed, lock)));
+  }
+
+  private boolean isBusy(String vdi) {
+    return copying.contains(vdi)
+        || attached.contains(vdi)
+        || active.contains(vdi)
+        || open.containsKey(vdi);
+  }
+
+  private boolean isUsed(String vdi) {
+    return exported.contains(vdi) || isBusy(vdi);
+  }
+
+  private void wakeMerging() {
+    layering.ifPresent(l -> l.merging().wake());
+  }
+
+  /** Nobody merges what the VDI rests on once this returns; the lock is given up meanwhile. */
+  private void requireStill(String vdi) throws SmapiException, IOException {
+    books.require(vdi);
+    if (layering.isPresent()) {
+      layering.get().merging().giveWay(vdi);
+      books.require(vdi);
+    }
   }
 
   /** Reads the books and repairs them. */
   public static VolumeRepository open(String sr, VolumeStore store) throws SmapiException {
     try {
-      return new VolumeRepository(sr, store, VolumeBooks.open(sr, store));
+      VolumeRepository repository = new VolumeRepository(sr, store, VolumeBooks.open(sr, store));
+      repository.locked(
+          SmError.METADATA,
+          () -> {
+            repository.wakeMerging();
+            return sr;
+          });
+      return repository;
     } catch (IOException e) {
       store.close();
       throw SmapiException.failure(SmError.METADATA, sr + ": " + e).withCause(e);
@@ -122,14 +166,25 @@ public final class VolumeRepository implements StorageRepository {
         SmError.SR_IN_USE,
         () -> {
           refuseIfBusy();
+          stopMerging();
           store.close();
           return sr;
         });
   }
 
+  private void stopMerging() {
+    layering.ifPresent(l -> l.merging().stop());
+  }
+
   @Override
   public void release() {
-    store.close();
+    lock.lock();
+    try {
+      stopMerging();
+      store.close();
+    } finally {
+      lock.unlock();
+    }
   }
 
   @Override
@@ -142,20 +197,22 @@ public final class VolumeRepository implements StorageRepository {
             throw SmapiException.failure(
                 SmError.SR_NOT_EMPTY, "the SR still holds " + books.size() + " VDIs");
           }
+          stopMerging();
           store.destroy();
           return sr;
         });
   }
 
   private void refuseIfBusy() throws SmapiException {
-    if (!copying.isEmpty() || !active.isEmpty()) {
+    if (!copying.isEmpty() || !active.isEmpty() || !open.isEmpty()) {
       throw SmapiException.failure(SmError.SR_IN_USE, "VDIs of the SR are in use");
     }
   }
 
   @Override
   public VdiInfo create(VdiInfo wanted) throws SmapiException {
-    return locked(SmError.VDI_CREATE, () -> books.finish(begin(wanted), wanted));
+    VdiInfo complete = store.complete(wanted);
+    return locked(SmError.VDI_CREATE, () -> books.finish(begin(complete), complete));
   }
 
   private String begin(VdiInfo wanted) throws SmapiException, IOException {
@@ -164,7 +221,7 @@ public final class VolumeRepository implements StorageRepository {
       throw SmapiException.failure(
           SmError.SR_NO_SPACE, size + " bytes are more than the SR could ever hold");
     }
-    return books.begin(wanted, size);
+    return books.begin(wanted, key -> store.create(key, wanted, size));
   }
 
   @Override
@@ -172,11 +229,13 @@ public final class VolumeRepository implements StorageRepository {
     locked(
         SmError.VDI_DELETE,
         () -> {
-          books.require(vdi);
-          if (copying.contains(vdi) || active.contains(vdi)) {
+          requireStill(vdi);
+          if (isBusy(vdi)) {
             throw SmapiException.failure(SmError.VDI_IN_USE, "the VDI is in use");
           }
+          exported.remove(vdi);
           books.destroy(vdi);
+          wakeMerging();
           return vdi;
         });
   }
@@ -204,6 +263,10 @@ public final class VolumeRepository implements StorageRepository {
   private VdiInfo duplicate(VdiInfo wanted, boolean snapshot, SmError otherwise, Progress progress)
       throws SmapiException {
     String from = wanted.vdi();
+    Optional<VdiInfo> layered = layered(wanted, snapshot, otherwise);
+    if (layered.isPresent()) {
+      return layered.get();
+    }
     VdiInfo[] source = new VdiInfo[1];
     String key =
         locked(
@@ -221,6 +284,9 @@ public final class VolumeRepository implements StorageRepository {
                     "a copy needs " + source[0].physicalUtilisation() + " bytes");
               }
               VdiInfo request = copyRequest(source[0], wanted, snapshot);
+              if (request.smConfig().containsKey(VdiInfo.SM_CONFIG_FORMAT)) {
+                request = store.complete(request);
+              }
               source[0] = request;
               String made = begin(request);
               copying.add(from);
@@ -252,6 +318,145 @@ public final class VolumeRepository implements StorageRepository {
     return locked(otherwise, () -> books.finish(key, source[0]));
   }
 
+  /** The copy that shares what it has in common; empty where that cannot be. */
+  private Optional<VdiInfo> layered(VdiInfo wanted, boolean snapshot, SmError otherwise)
+      throws SmapiException {
+    String from = wanted.vdi();
+    if (layering.isEmpty()) {
+      return Optional.empty();
+    }
+    VolumeChains chains = layering.get().chains();
+    return locked(
+        otherwise,
+        () -> {
+          requireStill(from);
+          if (!chains.isLayered(from)) {
+            return Optional.empty();
+          }
+          if (written.contains(from) || copying.contains(from)) {
+            throw SmapiException.failure(
+                SmError.VDI_IN_USE, "a VM writes the disk, or it is being copied");
+          }
+          VdiInfo source = books.info(from);
+          VdiInfo request = copyRequest(source, wanted, snapshot);
+          String key = books.begin(request, made -> {});
+          try {
+            if (source.isASnapshot() || !chains.isWritable(from)) {
+              chains.branch(key, from);
+            } else {
+              VolumeChains.Layer layer = chains.begin(from);
+              try {
+                chains.commit(layer, Optional.of(key));
+              } catch (IOException e) {
+                chains.abandon(layer);
+                throw e;
+              }
+              if (!snapshot) {
+                chains.branch(key, key);
+              }
+            }
+          } catch (IOException e) {
+            books.discard(key);
+            throw e;
+          }
+          return Optional.of(books.finish(key, request));
+        });
+  }
+
+  @Override
+  public LiveSnapshot beginSnapshot(VdiInfo wanted) throws SmapiException {
+    String from = wanted.vdi();
+    VolumeChains chains =
+        layering.orElseThrow(() -> SmapiException.unimplemented("VDI.snapshot")).chains();
+    return locked(
+        SmError.VDI_SNAPSHOT,
+        () -> {
+          requireStill(from);
+          if (copying.contains(from) || open.containsKey(from) || !chains.isWritable(from)) {
+            throw SmapiException.failure(SmError.VDI_IN_USE, "the disk is being copied");
+          }
+          VdiInfo source = books.info(from);
+          VdiInfo request = copyRequest(source, wanted, true);
+          String key = books.begin(request, made -> {});
+          try {
+            VolumeChains.Layer layer = chains.begin(from);
+            copying.add(from);
+            return new Pending(chains, layer, key, request);
+          } catch (IOException e) {
+            books.discard(key);
+            throw e;
+          }
+        });
+  }
+
+  /** A snapshot of a disk that a guest has open. */
+  private final class Pending implements LiveSnapshot {
+    private final VolumeChains chains;
+    private final VolumeChains.Layer layer;
+    private final String snapshot;
+    private final VdiInfo request;
+
+    Pending(VolumeChains chains, VolumeChains.Layer layer, String snapshot, VdiInfo request) {
+      this.chains = chains;
+      this.layer = layer;
+      this.snapshot = snapshot;
+      this.request = request;
+    }
+
+    @Override
+    public Path file() {
+      return layer.file();
+    }
+
+    @Override
+    public VdiInfo commit() throws SmapiException {
+      return locked(
+          SmError.VDI_SNAPSHOT,
+          () -> {
+            copying.remove(layer.key());
+            chains.commit(layer, Optional.of(snapshot));
+            books.save(
+                books.info(layer.key()).edit().contentId(UUID.randomUUID().toString()).done());
+            return books.finish(snapshot, request);
+          });
+    }
+
+    @Override
+    public void abandon() {
+      lock.lock();
+      try {
+        copying.remove(layer.key());
+        chains.abandon(layer);
+        books.discard(snapshot);
+      } finally {
+        lock.unlock();
+      }
+    }
+  }
+
+  @Override
+  public void revert(String vdi, String snapshot) throws SmapiException {
+    VolumeChains chains =
+        layering.orElseThrow(() -> SmapiException.unimplemented("VDI.revert")).chains();
+    locked(
+        SmError.VDI_SNAPSHOT,
+        () -> {
+          requireStill(vdi);
+          requireStill(snapshot);
+          if (!chains.isLayered(vdi) || !chains.isLayered(snapshot)) {
+            throw SmapiException.unimplemented("VDI.revert");
+          }
+          if (isBusy(vdi) || copying.contains(snapshot)) {
+            throw SmapiException.failure(SmError.VDI_IN_USE, "the disk is in use");
+          }
+          chains.branch(vdi, snapshot);
+          String content = books.info(snapshot).contentId();
+          books.save(books.info(vdi).edit().contentId(content).done());
+          wakeMerging();
+          return vdi;
+        });
+  }
+
   private static VdiInfo copyRequest(VdiInfo source, VdiInfo wanted, boolean snapshot) {
     VdiInfo plain = VdiInfo.request(wanted.nameLabel(), source.virtualSize());
     VdiInfo.Edit copy = plain.edit().nameDescription(wanted.nameDescription());
@@ -264,14 +469,18 @@ public final class VolumeRepository implements StorageRepository {
     return locked(
         SmError.VDI_RESIZE,
         () -> {
-          books.require(vdi);
+          requireStill(vdi);
           long size = rounded(newSize);
           long now = store.size(vdi);
           if (size < now) {
             throw SmapiException.failure(SmError.VDI_SIZE, "a VDI cannot become smaller");
           }
-          if (active.contains(vdi) || copying.contains(vdi)) {
+          if (isBusy(vdi)) {
             throw SmapiException.failure(SmError.VDI_IN_USE, "resize is for disks not in use");
+          }
+          if (!isWritable(vdi)) {
+            throw SmapiException.failure(
+                SmError.VDI_SIZE, "other disks rest on this one: it cannot change");
           }
           if (size > store.space().total()) {
             throw SmapiException.failure(SmError.SR_NO_SPACE, "larger than the SR");
@@ -295,6 +504,7 @@ public final class VolumeRepository implements StorageRepository {
           if (!store.exists(location)) {
             throw SmapiException.vdiDoesNotExist(sr, location);
           }
+          store.size(location); // fails for what cannot be taken
           VdiInfo known =
               books.knows(location)
                   ? books.info(location)
@@ -329,10 +539,11 @@ public final class VolumeRepository implements StorageRepository {
     return locked(
         SmError.VDI_UNAVAILABLE,
         () -> {
-          books.require(vdi);
-          if (writable && books.info(vdi).readOnly()) {
+          requireStill(vdi);
+          if (writable && (books.info(vdi).readOnly() || !isWritable(vdi))) {
             throw SmapiException.failure(SmError.VDI_UNAVAILABLE, "the VDI is read-only");
           }
+          attached.add(vdi);
           Optional<Path> path = store.path(vdi);
           if (path.isEmpty()) {
             return List.of();
@@ -352,6 +563,9 @@ public final class VolumeRepository implements StorageRepository {
           if (writable && copying.contains(vdi)) {
             throw SmapiException.failure(SmError.VDI_IN_USE, "the VDI is being copied");
           }
+          // Whoever lets a domain have it has seen that no target serves it any more.
+          store.endView(vdi);
+          exported.remove(vdi);
           if (writable) {
             // Whoever writes makes it differ from all that had the same content.
             books.save(books.info(vdi).edit().contentId(UUID.randomUUID().toString()).done());
@@ -373,21 +587,104 @@ public final class VolumeRepository implements StorageRepository {
         });
   }
 
+  private boolean isWritable(String vdi) {
+    return layering.isEmpty() || layering.get().chains().isWritable(vdi);
+  }
+
   @Override
   public void detachVdi(String vdi) throws SmapiException {
-    stat(vdi);
+    locked(
+        SmError.VDI_UNAVAILABLE,
+        () -> {
+          attached.remove(vdi);
+          wakeMerging();
+          books.require(vdi);
+          return vdi;
+        });
   }
 
   @Override
   public BlockBackend open(String vdi, boolean writable) throws SmapiException {
-    stat(vdi);
+    locked(
+        SmError.VDI_UNAVAILABLE,
+        () -> {
+          requireStill(vdi);
+          if (!exported.contains(vdi)) {
+            store.endView(vdi); // left by another server
+          }
+          open.merge(vdi, 1, Integer::sum);
+          return vdi;
+        });
+    boolean opened = false;
     try {
-      return store.open(vdi, writable);
+      BlockBackend backend = store.open(vdi, writable);
+      opened = true;
+      return new OpenVolume(backend, vdi);
     } catch (BlockException e) {
       throw e.kind() == BlockException.Kind.ACCESS
           ? SmapiException.failure(SmError.VDI_IN_USE, String.valueOf(e.getMessage())).withCause(e)
           : translated(SmError.VDI_UNAVAILABLE, e);
+    } finally {
+      if (!opened) {
+        closed(vdi);
+      }
     }
+  }
+
+  private void closed(String vdi) {
+    lock.lock();
+    try {
+      open.computeIfPresent(vdi, (key, count) -> count > 1 ? count - 1 : null);
+      wakeMerging();
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  /** A volume that is read or written from here. */
+  private final class OpenVolume extends ForwardingBackend {
+    private final String vdi;
+    private final AtomicBoolean closed = new AtomicBoolean();
+
+    OpenVolume(BlockBackend backend, String vdi) {
+      super(backend);
+      this.vdi = vdi;
+    }
+
+    @Override
+    public void close() {
+      super.close();
+      if (closed.compareAndSet(false, true)) {
+        closed(vdi);
+      }
+    }
+  }
+
+  @Override
+  public Optional<Path> beginExport(String vdi) throws SmapiException {
+    return locked(
+        SmError.VDI_UNAVAILABLE,
+        () -> {
+          requireStill(vdi);
+          if (open.containsKey(vdi) || copying.contains(vdi)) {
+            throw SmapiException.failure(SmError.VDI_IN_USE, "the VDI is in use");
+          }
+          Optional<Path> view = store.beginView(vdi);
+          exported.add(vdi);
+          return view;
+        });
+  }
+
+  @Override
+  public void endExport(String vdi) throws SmapiException {
+    locked(
+        SmError.VDI_UNAVAILABLE,
+        () -> {
+          store.endView(vdi);
+          exported.remove(vdi);
+          wakeMerging();
+          return vdi;
+        });
   }
 
   @Override

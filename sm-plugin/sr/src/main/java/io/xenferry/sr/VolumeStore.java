@@ -21,8 +21,17 @@ public interface VolumeStore {
 
   void deleteRecord(String key) throws IOException;
 
-  /** Makes a volume of zeroes. */
-  void create(String key, long size) throws IOException;
+  /** What is asked for, with what the store adds to its sm_config. */
+  default VdiInfo complete(VdiInfo wanted) throws SmapiException {
+    return wanted;
+  }
+
+  /**
+   * Makes a volume of zeroes.
+   *
+   * @param wanted as {@link #complete} has it
+   */
+  void create(String key, VdiInfo wanted, long size) throws IOException;
 
   /** Deletes a volume if it is there. */
   void delete(String key) throws IOException;
@@ -39,6 +48,19 @@ public interface VolumeStore {
   BlockBackend open(String key, boolean writable) throws BlockException;
 
   Optional<Path> path(String key);
+
+  /** A raw view of the volume, until it is ended. */
+  default Optional<Path> beginView(String key) throws IOException {
+    return path(key);
+  }
+
+  /** Ends the view if there is one, perhaps of another server's; nothing has it open then. */
+  default void endView(String key) throws IOException {}
+
+  /** What can be done with volumes that rest on others; empty where each stands alone. */
+  default Optional<VolumeChains> chains() {
+    return Optional.empty();
+  }
 
   /** Total and free bytes. */
   Space space() throws IOException;

@@ -33,7 +33,13 @@ final class QemuDevices {
     return value instanceof Boolean on ? (on ? "on" : "off") : value;
   }
 
-  /** Arguments of {@code blockdev-add}. */
+  /** The object that every qcow2 disk's topmost node names; it throttles nothing. */
+  static final String FILTER_GROUP = "disks";
+
+  /**
+   * Arguments of {@code blockdev-add}. A qcow2 disk has a filter on top, which keeps the disk's
+   * name while images come and go beneath it.
+   */
   static Map<String, Object> blockNode(GuestSpec.Disk disk) throws HypervisorException {
     return blockNode(disk.device(), disk.file(), disk.format(), disk.readOnly());
   }
@@ -45,7 +51,7 @@ final class QemuDevices {
 
   private static Map<String, Object> blockNode(
       String device, Path image, String format, boolean readOnly) throws HypervisorException {
-    if (!format.equals("raw")) {
+    if (!format.equals("raw") && !format.equals("qcow2")) {
       throw new HypervisorException(
           Kind.REFUSED, device + ": format " + format + " is not supported");
     }
@@ -54,12 +60,21 @@ final class QemuDevices {
     file.put("filename", image.toString());
     // Not "auto": the locks are how this driver sees that a guest has its disks.
     file.put("locking", "on");
-    Map<String, Object> node = new LinkedHashMap<>();
-    node.put("driver", "raw");
+    Map<String, Object> layer = new LinkedHashMap<>();
+    layer.put("driver", format);
+    layer.put("read-only", readOnly);
+    layer.put("discard", "unmap");
+    layer.put("file", file);
+    Map<String, Object> node = layer;
+    if (format.equals("qcow2")) {
+      node = new LinkedHashMap<>();
+      node.put("driver", "throttle");
+      node.put("throttle-group", FILTER_GROUP);
+      node.put("read-only", readOnly);
+      node.put("discard", "unmap");
+      node.put("file", layer);
+    }
     node.put("node-name", GuestLauncher.nodeName(device));
-    node.put("read-only", readOnly);
-    node.put("discard", "unmap");
-    node.put("file", file);
     return node;
   }
 

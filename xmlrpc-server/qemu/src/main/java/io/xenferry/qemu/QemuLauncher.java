@@ -70,6 +70,7 @@ public final class QemuLauncher implements GuestLauncher {
     process(command, spec, directory);
     machine(command, spec);
     MachineLayout.rootPorts().forEach(port -> add(command, "-device", port));
+    add(command, "-object", "throttle-group,id=" + QemuDevices.FILTER_GROUP);
     disks(command, spec);
     drives(command, spec);
     nics(command, spec, directory);

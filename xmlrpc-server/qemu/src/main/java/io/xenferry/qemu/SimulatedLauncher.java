@@ -1,6 +1,7 @@
 package io.xenferry.qemu;
 
 import io.xenferry.spi.GuestSpec;
+import io.xenferry.spi.HypervisorException;
 import java.io.File;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -49,7 +50,15 @@ public final class SimulatedLauncher implements GuestLauncher {
   }
 
   @Override
-  public List<String> command(GuestSpec spec, GuestDirectory directory, Mode mode) {
+  public List<String> command(GuestSpec spec, GuestDirectory directory, Mode mode)
+      throws HypervisorException {
+    for (GuestSpec.Disk disk : spec.disks()) {
+      if (!disk.format().equals("raw")) {
+        throw new HypervisorException(
+            HypervisorException.Kind.REFUSED,
+            disk.device() + " is " + disk.format() + ": simulated guests have raw disks only");
+      }
+    }
     List<String> command = new ArrayList<>();
     command.add(java.toString());
     // Quick to start and small; a guest writes some thousand records a second at most.

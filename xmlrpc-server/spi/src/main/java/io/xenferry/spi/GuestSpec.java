@@ -151,7 +151,7 @@ public record GuestSpec(
    * @param device the VBD's device, {@code xvda}; unique in the guest
    * @param vdi uuid of the VDI behind it
    * @param file image file
-   * @param format {@code raw}
+   * @param format {@code raw} or {@code qcow2}
    */
   public record Disk(String device, UUID vdi, Path file, String format, boolean readOnly) {
 

@@ -22,8 +22,9 @@ import java.util.Map;
 import java.util.Optional;
 
 /**
- * The SR type {@code file}: {@code device-config:location} is a local directory with one sparse raw
- * file for each VDI. Snapshots and clones are full copies of disks that no VM writes.
+ * The SR type {@code file}: {@code device-config:location} is a local directory with sparse raw
+ * files or qcow2 images. Snapshots and clones of qcow2 disks share what they have in common; those
+ * of raw ones are full copies.
  */
 public final class FileSrDriver implements SrDriver {
   private static final String LOCATION = "location";
@@ -64,13 +65,17 @@ public final class FileSrDriver implements SrDriver {
     return new QueryResult(
         type(),
         "Local directory",
-        "Sparse raw files in a local directory",
+        "Sparse raw files and qcow2 images in a local directory",
         "XenFerry",
         "Apache-2.0",
         "1.0",
         "2.0",
         FEATURES,
-        Map.of(LOCATION, "absolute path of a local directory"));
+        Map.of(
+            LOCATION,
+            "absolute path of a local directory",
+            ImageFormat.KEY,
+            "of disks for which none is asked: raw, the default, or qcow2"));
   }
 
   @Override
@@ -82,6 +87,7 @@ public final class FileSrDriver implements SrDriver {
       long physicalSize)
       throws SmapiException {
     Path directory = location(deviceConfig);
+    format(deviceConfig);
     boolean made = prepare(directory);
     try {
       AtomicFile.write(
@@ -149,7 +155,7 @@ public final class FileSrDriver implements SrDriver {
             directory + (owner == null ? " holds no SR" : " holds another SR, " + owner));
       }
       FileVolumes volumes =
-          FileVolumes.open(directory)
+          FileVolumes.open(directory, format(deviceConfig))
               .orElseThrow(() ->
                   SmapiException.failure(SmError.SR_IN_USE, directory + " is attached elsewhere"));
       return VolumeRepository.open(sr, volumes);
@@ -181,6 +187,14 @@ public final class FileSrDriver implements SrDriver {
     } catch (IOException e) {
       throw SmapiException.failure(SmError.SR_UNAVAILABLE, directory + ": " + e).withCause(e);
     }
+  }
+
+  private static ImageFormat format(Map<String, String> deviceConfig) throws SmapiException {
+    String word = deviceConfig.getOrDefault(ImageFormat.KEY, ImageFormat.RAW.word());
+    return ImageFormat.of(word)
+        .orElseThrow(() ->
+            SmapiException.failure(
+                SmError.SR_UNAVAILABLE, "image-format is raw or qcow2, not '" + word + "'"));
   }
 
   private static Path location(Map<String, String> deviceConfig) throws SmapiException {

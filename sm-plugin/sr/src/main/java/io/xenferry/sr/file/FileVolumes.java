@@ -4,6 +4,10 @@ import io.xenferry.block.BlockBackend;
 import io.xenferry.block.BlockException;
 import io.xenferry.block.FileBackend;
 import io.xenferry.sr.AtomicFile;
+import io.xenferry.sr.SmError;
+import io.xenferry.sr.SmapiException;
+import io.xenferry.sr.VdiInfo;
+import io.xenferry.sr.VolumeChains;
 import io.xenferry.sr.VolumeStore;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
@@ -26,28 +30,45 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Volumes as files {@code KEY.raw}, records as {@code KEY.vdi}, the SR's own as {@code sr.meta}. A
+ * Volumes as files {@code KEY.raw} or {@code KEY.qcow2}, records as {@code KEY.vdi}, the SR's own
+ * as {@code sr.meta}; which image a volume is on that was snapshot says the {@link ImageTree}. A
  * lock file keeps a second process off.
  */
 final class FileVolumes implements VolumeStore {
   private static final Logger LOG = LoggerFactory.getLogger(FileVolumes.class);
   static final String SR_RECORD = "sr.meta";
   private static final String LOCK = ".lock";
-  private static final String IMAGE = ".raw";
   private static final String RECORD = ".vdi";
 
   private final Path directory;
   private final FileChannel lockChannel;
   private final FileLock lock;
+  private final ImageFormat standard;
+  private final ImageTree tree;
+  private final LayeredImages layers;
+  private final RawViews views;
 
-  private FileVolumes(Path directory, FileChannel lockChannel, FileLock lock) {
+  private FileVolumes(
+      Path directory,
+      ImageFormat standard,
+      FileChannel lockChannel,
+      FileLock lock,
+      ImageTree tree) {
     this.directory = directory;
+    this.standard = standard;
+    this.tree = tree;
+    this.layers = new LayeredImages(tree);
+    this.views = new RawViews(directory);
     this.lockChannel = lockChannel;
     this.lock = lock;
   }
 
-  /** Empty when another process, or this one, has it already. */
-  static Optional<FileVolumes> open(Path directory) throws IOException {
+  /**
+   * Empty when another process, or this one, has it already.
+   *
+   * @param standard the format of volumes for which none is asked
+   */
+  static Optional<FileVolumes> open(Path directory, ImageFormat standard) throws IOException {
     FileChannel channel =
         FileChannel.open(
             directory.resolve(LOCK), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
@@ -61,7 +82,16 @@ final class FileVolumes implements VolumeStore {
         channel.close();
       }
     }
-    return lock == null ? Optional.empty() : Optional.of(new FileVolumes(directory, channel, lock));
+    if (lock == null) {
+      return Optional.empty();
+    }
+    try {
+      ImageTree tree = ImageTree.open(directory);
+      return Optional.of(new FileVolumes(directory, standard, channel, lock, tree));
+    } catch (IOException | RuntimeException e) {
+      channel.close();
+      throw e;
+    }
   }
 
   @Override
@@ -99,35 +129,78 @@ final class FileVolumes implements VolumeStore {
   }
 
   @Override
-  public void create(String key, long size) throws IOException {
-    try (FileBackend image = FileBackend.create(image(key), size)) {
-      wait(image.flush());
+  public VdiInfo complete(VdiInfo wanted) throws SmapiException {
+    String asked = wanted.smConfig().getOrDefault(ImageFormat.KEY, standard.word());
+    if (ImageFormat.of(asked).isEmpty()) {
+      throw SmapiException.failure(
+          SmError.VDI_CREATE, "image-format is raw or qcow2, not '" + asked + "'");
+    }
+    return wanted.withSmConfig(ImageFormat.KEY, asked);
+  }
+
+  @Override
+  public void create(String key, VdiInfo wanted, long size) throws IOException {
+    ImageFormat format =
+        ImageFormat.of(wanted.smConfig().getOrDefault(ImageFormat.KEY, "")).orElse(ImageFormat.RAW);
+    if (tree.isImage(key)) {
+      throw new IOException("an image " + key + " is there already");
+    }
+    switch (format) {
+      case RAW -> {
+        try (FileBackend image = FileBackend.create(plain(key, format), size)) {
+          wait(image.flush());
+        }
+      }
+      case QCOW2 -> QemuImg.create(plain(key, format), size);
     }
     AtomicFile.syncDirectory(directory);
+  }
+
+  /** Where the image of a volume is that was never snapshot. */
+  private Path plain(String key, ImageFormat format) {
+    return directory.resolve(key + format.suffix());
+  }
+
+  private Path image(String key) {
+    return tree.file(tree.imageOf(key));
   }
 
   @Override
   public void delete(String key) throws IOException {
-    Files.deleteIfExists(image(key));
-    AtomicFile.syncDirectory(directory);
+    views.close(key);
+    if (tree.holds(key)) {
+      tree.forget(key);
+    } else if (!tree.isImage(key)) { // else it is another volume's by now
+      Files.deleteIfExists(plain(key, ImageFormat.RAW));
+      Files.deleteIfExists(plain(key, ImageFormat.QCOW2));
+      AtomicFile.syncDirectory(directory);
+    }
   }
 
   @Override
   public boolean exists(String key) {
-    return Files.isRegularFile(image(key));
+    return (tree.holds(key) || !tree.isImage(key)) && Files.isRegularFile(image(key));
   }
 
   @Override
   public long size(String key) throws IOException {
-    return Files.size(image(key));
+    return tree.size(tree.imageOf(key));
   }
 
   @Override
   public void grow(String key, long size) throws IOException {
+    if (format(key) == ImageFormat.QCOW2) {
+      QemuImg.grow(image(key), size);
+      return;
+    }
     try (java.io.RandomAccessFile file = new java.io.RandomAccessFile(image(key).toFile(), "rw")) {
       file.setLength(size);
       file.getChannel().force(true);
     }
+  }
+
+  private ImageFormat format(String key) {
+    return tree.format(tree.imageOf(key));
   }
 
   @Override
@@ -137,13 +210,40 @@ final class FileVolumes implements VolumeStore {
 
   @Override
   public BlockBackend open(String key, boolean writable) throws BlockException {
-    return FileBackend.open(
-        image(key), writable ? FileBackend.Mode.READ_WRITE : FileBackend.Mode.READ_ONLY);
+    if (writable && !layers.isWritable(key)) {
+      throw new BlockException(
+          BlockException.Kind.READ_ONLY, key + " is what other disks rest on: it cannot change");
+    }
+    return switch (format(key)) {
+      case RAW ->
+          FileBackend.open(
+              image(key), writable ? FileBackend.Mode.READ_WRITE : FileBackend.Mode.READ_ONLY);
+      case QCOW2 -> NbdImage.open(image(key), ImageFormat.QCOW2, writable);
+    };
   }
 
   @Override
   public Optional<Path> path(String key) {
     return Optional.of(image(key));
+  }
+
+  @Override
+  public Optional<Path> beginView(String key) throws IOException {
+    return Optional.of(
+        switch (format(key)) {
+          case RAW -> image(key);
+          case QCOW2 -> views.open(key, image(key));
+        });
+  }
+
+  @Override
+  public void endView(String key) throws IOException {
+    views.close(key);
+  }
+
+  @Override
+  public Optional<VolumeChains> chains() {
+    return Optional.of(layers);
   }
 
   @Override
@@ -176,6 +276,7 @@ final class FileVolumes implements VolumeStore {
   @Override
   public void destroy() throws IOException {
     Files.deleteIfExists(directory.resolve(SR_RECORD));
+    Files.deleteIfExists(directory.resolve(ImageTree.FILE));
     Files.deleteIfExists(directory.resolve(LOCK));
     close();
     try {
@@ -183,10 +284,6 @@ final class FileVolumes implements VolumeStore {
     } catch (NoSuchFileException | java.nio.file.DirectoryNotEmptyException e) {
       LOG.info("{} holds other files and stays", directory);
     }
-  }
-
-  private Path image(String key) {
-    return directory.resolve(key + IMAGE);
   }
 
   private static <T> T wait(java.util.concurrent.CompletableFuture<T> request) throws IOException {

@@ -5,6 +5,7 @@ import io.xenferry.block.BlockException;
 import io.xenferry.block.BlockException.Kind;
 import io.xenferry.block.ForwardingBackend;
 import io.xenferry.block.MemoryBackend;
+import io.xenferry.sr.VdiInfo;
 import io.xenferry.sr.VolumeStore;
 import java.io.FileNotFoundException;
 import java.io.IOException;
@@ -63,7 +64,7 @@ public final class MemoryVolumes implements VolumeStore {
   }
 
   @Override
-  public void create(String key, long size) throws IOException {
+  public void create(String key, VdiInfo wanted, long size) throws IOException {
     step("create");
     volumes.put(key, new MemoryBackend(key, size));
   }

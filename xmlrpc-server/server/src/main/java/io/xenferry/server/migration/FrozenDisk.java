@@ -1,12 +1,9 @@
 package io.xenferry.server.migration;
 
 import io.xenferry.block.BlockBackend;
-import io.xenferry.block.BlockException;
 import io.xenferry.block.Extent;
-import io.xenferry.block.FileBackend;
 import io.xenferry.block.Range;
 import io.xenferry.copy.SourceDisk;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
@@ -24,9 +21,10 @@ final class FrozenDisk implements SourceDisk {
 
   /**
    * @param name by which the copy job calls it
+   * @param content is closed with it
    */
-  static FrozenDisk open(String name, Path image) throws BlockException {
-    return new FrozenDisk(name, FileBackend.open(image, FileBackend.Mode.READ_ONLY));
+  static FrozenDisk of(String name, BlockBackend content) {
+    return new FrozenDisk(name, content);
   }
 
   @Override

@@ -96,7 +96,7 @@ public final class MigrationService implements AutoCloseable {
         new SourceCopies(
             parts.engine(),
             parts.hypervisor(),
-            parts.storage()::image,
+            disks::open,
             dirtyLogs,
             CopyOptions.DEFAULT.withDowntimeBudget(downtime),
             IscsiOptions.defaults());

@@ -1,5 +1,6 @@
 package io.xenferry.server.migration;
 
+import io.xenferry.block.BlockBackend;
 import io.xenferry.copy.BlockMap;
 import io.xenferry.copy.CopyEngine;
 import io.xenferry.copy.CopyListener;
@@ -63,10 +64,10 @@ final class SourceCopies implements SourcePorts.Copies {
             }
           });
 
-  /** Where the image of a VM's disk is on this host; blocking. */
+  /** Opens a disk that no guest has for reading; blocking. */
   @FunctionalInterface
   interface Images {
-    Path of(UUID vdi) throws Exception;
+    BlockBackend open(UUID vdi) throws Exception;
   }
 
   /**
@@ -118,7 +119,7 @@ final class SourceCopies implements SourcePorts.Copies {
         SourceDisk source =
             guest.isPresent()
                 ? guest.get().source(disk.device())
-                : FrozenDisk.open(disk.device(), images.of(disk.vdi()));
+                : FrozenDisk.of(disk.device(), images.open(disk.vdi()));
         DirtyLog dirty;
         try {
           Path file = logFile(migration, disk);

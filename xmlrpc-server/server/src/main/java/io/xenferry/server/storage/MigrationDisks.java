@@ -1,5 +1,6 @@
 package io.xenferry.server.storage;
 
+import io.xenferry.block.BlockBackend;
 import io.xenferry.model.XenApiException;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -59,6 +60,13 @@ public interface MigrationDisks {
 
   /** Destroys a disk, whoever made it. */
   void destroy(UUID vdi) throws XenApiException;
+
+  /**
+   * Opens a disk that no guest has for reading.
+   *
+   * @throws XenApiException UUID_INVALID, SR_NOT_ATTACHED, VDI_IN_USE
+   */
+  BlockBackend open(UUID vdi) throws XenApiException;
 
   /**
    * The image of a disk.

@@ -1,5 +1,6 @@
 package io.xenferry.server.storage;
 
+import io.xenferry.block.BlockBackend;
 import io.xenferry.model.Ref;
 import io.xenferry.model.SR;
 import io.xenferry.model.VDI;
@@ -148,6 +149,13 @@ final class TaggedDisks implements MigrationDisks {
   @Override
   public void closeExportsIf(Predicate<String> orphaned) throws IOException {
     exporter.closeIf(orphaned);
+  }
+
+  @Override
+  public BlockBackend open(UUID vdi) throws XenApiException {
+    HostStorage.Place place = storage.get(vdi);
+    return HostStorage.driver(
+        () -> storage.mux().repository(place.sr()).open(place.location(), false));
   }
 
   @Override

@@ -86,9 +86,9 @@ public final class GuestSpecs {
       if (disk.cd()) {
         drives.add(
             new GuestSpec.CdDrive(
-                disk.device(), Optional.of(new GuestSpec.Medium(vdi, image, "raw"))));
+                disk.device(), Optional.of(new GuestSpec.Medium(vdi, image, format(image)))));
       } else {
-        disks.add(new GuestSpec.Disk(disk.device(), vdi, image, "raw", !disk.writable()));
+        disks.add(new GuestSpec.Disk(disk.device(), vdi, image, format(image), !disk.writable()));
       }
     }
     for (Ref<VBD> vbd : db.get(vm, VM.VBDS)) {
@@ -220,6 +220,11 @@ public final class GuestSpecs {
 
   private static String device(Snapshot db, Ref<VBD> vbd) throws XenApiException {
     return device(db.get(vbd, VBD.DEVICE), db.get(vbd, VBD.USERDEVICE));
+  }
+
+  /** The SR driver names its files by their format. */
+  static String format(Path image) {
+    return image.toString().endsWith(".qcow2") ? "qcow2" : "raw";
   }
 
   /** {@code xvda} for user device 0, and so on; a device that the record names is kept. */

@@ -1,0 +1,73 @@
+package io.xenferry.sr;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.function.Predicate;
+
+/**
+ * What a store can do whose volumes may rest on others: a volume is an image, which shows those
+ * below it where it holds nothing itself. Images that have others above them do not change. Called
+ * under the repository's lock unless it is said otherwise.
+ */
+public interface VolumeChains {
+
+  /** Whether the volume can have others on top of it while nobody uses it. */
+  boolean isLayered(String key) throws IOException;
+
+  /** Whether nobody else sees the volume's own image, so that it may be written. */
+  boolean isWritable(String key);
+
+  /**
+   * Makes an empty image on top of a volume's; nothing uses it yet. From now on a crash ends with
+   * the volume on the new image, unless somebody is found to write the old one.
+   */
+  Layer begin(String key) throws IOException;
+
+  /**
+   * The volume is on the new image from now on, for good.
+   *
+   * @param other has the old image, which is fixed now; empty for none
+   */
+  void commit(Layer layer, Optional<String> other) throws IOException;
+
+  /** Takes back what {@link #begin} made; the volume is on its old image. */
+  void abandon(Layer layer);
+
+  /** Puts a volume on a new image of its own that shows what another one is now. */
+  void branch(String key, String shown) throws IOException;
+
+  /** What of a volume is not in the other one's image: whole clusters, in order. */
+  List<io.xenferry.block.Range> changes(String key, Optional<String> since) throws IOException;
+
+  /** Something to merge that no volume in use rests on; it is under way then. */
+  Optional<Merge> beginMerge(Predicate<String> used) throws IOException;
+
+  /**
+   * An image that holds a volume's newest writes, and the one below it.
+   *
+   * @param before was the volume's image
+   */
+  record Layer(String key, String before, String after, Path file) {}
+
+  /** Two images that become one. */
+  interface Merge {
+    /** The volumes that must not be used meanwhile. */
+    Set<String> volumes();
+
+    /** Moves the bytes; long, without the lock. It may be given up and done again. */
+    void run() throws IOException;
+
+    /** Makes {@link #run} fail soon. Any thread. */
+    void cancel();
+
+    /** After {@link #run}: the lower image is both from now on. */
+    void finish() throws IOException;
+  }
+
+  /** What clients are shown of a volume's place, as keys of sm_config. */
+  Map<String, String> describe(String key) throws IOException;
+}

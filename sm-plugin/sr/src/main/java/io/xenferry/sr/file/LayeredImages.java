@@ -1,0 +1,143 @@
+package io.xenferry.sr.file;
+
+import io.xenferry.block.Range;
+import io.xenferry.sr.VdiInfo;
+import io.xenferry.sr.VolumeChains;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.function.Predicate;
+
+/** The chains of qcow2 images of an SR. */
+final class LayeredImages implements VolumeChains {
+  private final ImageTree tree;
+
+  LayeredImages(ImageTree tree) {
+    this.tree = tree;
+  }
+
+  @Override
+  public boolean isLayered(String key) {
+    return tree.format(tree.imageOf(key)) == ImageFormat.QCOW2;
+  }
+
+  @Override
+  public boolean isWritable(String key) {
+    return !tree.holds(key)
+        || tree.volumesOf(tree.imageOf(key)).size() == 1 && tree.above(tree.imageOf(key)).isEmpty();
+  }
+
+  @Override
+  public Layer begin(String key) throws IOException {
+    tree.adopt(key);
+    String before = tree.imageOf(key);
+    String after = tree.grow(before, Optional.of(key));
+    return new Layer(key, before, after, tree.file(after));
+  }
+
+  @Override
+  public void commit(Layer layer, Optional<String> other) throws IOException {
+    Map<String, String> images = new TreeMap<>(Map.of(layer.key(), layer.after()));
+    other.ifPresent(key -> images.put(key, layer.before()));
+    tree.assign(images);
+  }
+
+  @Override
+  public void abandon(Layer layer) {
+    tree.discard(layer.after());
+  }
+
+  @Override
+  public void branch(String key, String shown) throws IOException {
+    tree.adopt(shown);
+    Optional<String> before = tree.holds(key) ? Optional.of(tree.imageOf(key)) : Optional.empty();
+    String image = tree.grow(tree.imageOf(shown), Optional.empty());
+    try {
+      tree.assign(Map.of(key, image));
+    } catch (IOException e) {
+      tree.discard(image);
+      throw e;
+    }
+    if (before.isPresent()) {
+      tree.prune(before.get());
+    }
+  }
+
+  @Override
+  public List<Range> changes(String key, Optional<String> since) throws IOException {
+    List<Range> ranges = new ArrayList<>();
+    return ranges;
+  }
+
+  @Override
+  public Optional<Merge> beginMerge(Predicate<String> used) throws IOException {
+    for (String lower : tree.images()) {
+      if (!tree.isReady(lower) || !tree.volumesOf(lower).isEmpty()) {
+        continue;
+      }
+      Set<String> above = tree.above(lower);
+      if (above.isEmpty()) {
+        tree.prune(lower);
+      } else if (above.size() == 1) {
+        String upper = above.iterator().next();
+        Set<String> volumes = tree.volumesOn(upper);
+        if (tree.isReady(upper) && volumes.stream().noneMatch(used)) {
+          return Optional.of(new Commit(upper, volumes));
+        }
+      }
+    }
+    return Optional.empty();
+  }
+
+  /** Writes the upper image's own clusters into the lower one, which nobody else shows. */
+  private final class Commit implements Merge {
+    private final String upper;
+    private final Set<String> volumes;
+    private final Path lower;
+    private final QemuImg.Running work;
+
+    Commit(String upper, Set<String> volumes) {
+      this.upper = upper;
+      this.volumes = volumes;
+      this.lower = tree.file(tree.below(upper).orElseThrow());
+      this.work = QemuImg.commit(tree.file(upper));
+    }
+
+    @Override
+    public Set<String> volumes() {
+      return volumes;
+    }
+
+    @Override
+    public void run() throws IOException {
+      work.run();
+      QemuImg.sync(lower);
+    }
+
+    @Override
+    public void cancel() {
+      work.cancel();
+    }
+
+    @Override
+    public void finish() throws IOException {
+      tree.merged(upper);
+    }
+  }
+
+  @Override
+  public Map<String, String> describe(String key) throws IOException {
+    Map<String, String> shown = new TreeMap<>();
+    String image = tree.imageOf(key);
+    if (tree.format(image) == ImageFormat.QCOW2) {
+      shown.put(VdiInfo.SM_CONFIG_FORMAT, ImageFormat.QCOW2.word());
+    }
+    tree.below(image).ifPresent(lower -> shown.put(VdiInfo.SM_CONFIG_PARENT, lower));
+    return shown;
+  }
+}

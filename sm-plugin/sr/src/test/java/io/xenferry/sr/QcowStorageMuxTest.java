@@ -1,0 +1,102 @@
+package io.xenferry.sr;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.xenferry.block.ExternalTools;
+import io.xenferry.block.FileBackend;
+import io.xenferry.block.MemoryBackend;
+import io.xenferry.sr.file.FileSrDriver;
+import java.nio.ByteBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Assumptions;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+/** The same on qcow2 images, which targets are shown as raw files. */
+class QcowStorageMuxTest extends StorageMuxContract {
+  private final FileSrDriver driver = new FileSrDriver();
+
+  @BeforeAll
+  static void tools() {
+    ExternalTools.require("qemu-img", "qemu-nbd", "qemu-storage-daemon");
+  }
+
+  @AfterEach
+  void endViews() throws Exception {
+    mux.closeUrl(sr, vdi);
+    mux.close();
+  }
+
+  @Override
+  protected SrDriver driver() {
+    return driver;
+  }
+
+  @Override
+  protected Map<String, String> deviceConfig() {
+    return Map.of("location", dir.resolve("sr").toString(), "image-format", "qcow2");
+  }
+
+  @Override
+  protected Map<String, String> otherConfig() {
+    return Map.of("location", dir.resolve("sr2").toString(), "image-format", "qcow2");
+  }
+
+  static void requireFuse() {
+    if (!"true".equals(System.getenv("XENFERRY_REQUIRE_TOOLS"))) {
+      Assumptions.assumeTrue(Files.exists(Path.of("/dev/fuse")), "no /dev/fuse");
+    }
+  }
+
+  @Test
+  void aTargetIsShownARawFile() throws Exception {
+    requireFuse();
+    mux.getUrl(sr, vdi);
+    Path view = dir.resolve("sr").resolve(vdi + ".view");
+    assertThat(Files.size(view)).isEqualTo(8L << 20);
+    try (FileBackend disk = FileBackend.open(view, FileBackend.Mode.READ_WRITE)) {
+      disk.write(65536, ByteBuffer.wrap(new byte[] {1, 2, 3})).get(20, TimeUnit.SECONDS);
+      disk.zero(1 << 20, 1 << 20).get(20, TimeUnit.SECONDS);
+      disk.flush().get(20, TimeUnit.SECONDS);
+    }
+    assertThat(mux.repository(sr).stat(vdi).physicalUtilisation()).isLessThan(1 << 20);
+    assertInUse(() -> mux.resize(sr, vdi, 16L << 20));
+
+    mux.close();
+    restart();
+
+    assertThat(Files.size(view)).isEqualTo(8L << 20);
+    assertInUse(() -> mux.copy(sr, vdi, new MemoryBackend("to", 8L << 20), Progress.NONE));
+    mux.closeUrl(sr, vdi);
+    assertThat(view).doesNotExist();
+    assertThat(SrDriverContract.read(mux.repository(sr), vdi, 65536, 3)).containsExactly(1, 2, 3);
+  }
+
+  /** Killed, it leaves a mount without anybody behind. */
+  @Test
+  void aViewWhoseDaemonDiedIsCleanedUp() throws Exception {
+    requireFuse();
+    mux.getUrl(sr, vdi);
+    Path pid = dir.resolve("sr").resolve(vdi + ".view.pid");
+    ProcessHandle daemon =
+        ProcessHandle.of(Long.parseLong(Files.readString(pid).strip())).orElseThrow();
+    daemon.destroyForcibly();
+    daemon.onExit().get(20, TimeUnit.SECONDS);
+    mux.closeUrl(sr, vdi);
+    assertThat(dir.resolve("sr").resolve(vdi + ".view")).doesNotExist();
+    mux.destroyVdi(sr, vdi);
+    vdi = mux.repository(sr).create(VdiInfo.request("disk", 1 << 20)).vdi();
+  }
+
+  @Test
+  void aDomainIsToldOfTheImage() throws Exception {
+    assertThat(mux.attachVdi("dp", sr, vdi, "1", false))
+        .contains(new Implementation.File(dir.resolve("sr").resolve(vdi + ".qcow2").toString()));
+    assertThat(smapi.call("VDI.stat", args("sr", sr, "vdi", vdi)).toString()).contains("qcow2");
+    assertThat(driver.query().configuration()).containsKey("image-format");
+  }
+}
