@@ -13,6 +13,8 @@ import java.util.stream.Collectors;
  * hang-qmp=COMMAND  the command is never answered, nor any after it
  * refuse-unplug     the guest answers that it does not let a device go
  * ignore-unplug     the guest does not answer when it is to let a device go
+ * panic             the guest panics a second after it has begun to run
+ * halt              the guest shuts itself down a second after it has begun to run
  * stall-memory      the memory stream stops after its first pass
  * die=POINT         the process kills itself at one of: running, stopped (at the switch, standing
  *                   still), pre-switchover, device (told to go on), sent, incoming (a stream has

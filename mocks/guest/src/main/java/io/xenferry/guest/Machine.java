@@ -5,8 +5,10 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.ThreadLocalRandom;
+import java.util.concurrent.TimeUnit;
 
 /**
  * The guest proper: its run state, disks, memory and work. Its methods change the run state one
@@ -105,7 +107,16 @@ final class Machine {
     state = RunState.RUNNING;
     gate.open();
     tell("RESUME", QmpServer.object());
+    if (faults.has("panic")) {
+      soon(this::panic);
+    } else if (faults.has("halt")) {
+      soon(this::powerDown);
+    }
     faults.dieAt("running");
+  }
+
+  private static void soon(Runnable fate) {
+    CompletableFuture.delayedExecutor(1, TimeUnit.SECONDS).execute(fate);
   }
 
   /**
@@ -163,6 +174,13 @@ final class Machine {
     workload.ifPresent(work -> work.leave(disk));
   }
 
+  synchronized void panic() {
+    if (state == RunState.RUNNING) {
+      tell("GUEST_PANICKED", QmpServer.object().put("action", "pause"));
+      stop(RunState.PANICKED);
+    }
+  }
+
   synchronized void powerDown() {
     if (stop(RunState.SHUTDOWN)) {
       tell("POWERDOWN", QmpServer.object());
@@ -170,7 +188,10 @@ final class Machine {
     }
   }
 
-  void reset() {
+  synchronized void reset() {
+    if (state == RunState.SHUTDOWN || state == RunState.PANICKED) {
+      state = RunState.PAUSED;
+    }
     tell("RESET", QmpServer.object().put("guest", false).put("reason", "host-qmp-system-reset"));
   }
 

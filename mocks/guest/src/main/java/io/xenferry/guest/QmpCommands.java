@@ -169,7 +169,7 @@ final class QmpCommands implements QmpServer.Commands {
       case RUNNING -> {}
       case INMIGRATE, FINISH_MIGRATE -> throw new QmpError("Migration is not finalized yet");
       case SHUTDOWN -> throw new QmpError("Resetting the Virtual Machine is required");
-      case PRELAUNCH, PAUSED, POSTMIGRATE -> {
+      case PRELAUNCH, PAUSED, POSTMIGRATE, PANICKED -> {
         if (incoming != null && machine.faults.has("refuse-activate")) {
           throw new QmpError("fault: disks refused");
         }
@@ -239,7 +239,7 @@ final class QmpCommands implements QmpServer.Commands {
     switch (machine.state()) {
       case INMIGRATE -> throw new QmpError("Guest is waiting for an incoming migration");
       case POSTMIGRATE, FINISH_MIGRATE -> throw new QmpError("Can't migrate the vm that was sent");
-      case RUNNING, PAUSED, PRELAUNCH, SHUTDOWN -> {}
+      case RUNNING, PAUSED, PRELAUNCH, SHUTDOWN, PANICKED -> {}
     }
     try {
       Outgoing next = new Outgoing(machine, migration, socket);

@@ -10,9 +10,10 @@ enum RunState {
   INMIGRATE,
   FINISH_MIGRATE,
   POSTMIGRATE,
-  SHUTDOWN;
+  SHUTDOWN,
+  PANICKED;
 
   String qmp() {
-    return name().toLowerCase(Locale.ROOT).replace('_', '-');
+    return this == PANICKED ? "guest-panicked" : name().toLowerCase(Locale.ROOT).replace('_', '-');
   }
 }

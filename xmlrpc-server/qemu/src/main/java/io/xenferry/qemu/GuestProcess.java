@@ -112,8 +112,11 @@ final class GuestProcess {
       String line = Files.readString(PROC.resolve(pid + "/stat"), StandardCharsets.ISO_8859_1);
       // The second field is the name in parentheses, which may itself hold any character.
       String[] fields = line.substring(line.lastIndexOf(')') + 2).split(" ");
-      return Optional.of(new Stat(fields[0].equals("Z") || fields[0].equals("X"), fields[19]));
-    } catch (IOException | IndexOutOfBoundsException e) {
+      // The first thread may be a zombie while others still run, and hold the image's locks.
+      boolean dead =
+          fields[0].equals("X") || (fields[0].equals("Z") && Integer.parseInt(fields[17]) <= 1);
+      return Optional.of(new Stat(dead, fields[19]));
+    } catch (IOException | IndexOutOfBoundsException | NumberFormatException e) {
       return Optional.empty();
     }
   }

@@ -62,11 +62,13 @@ final class HotPlug implements Hardware {
       for (GuestSpec.Disk disk : spec.disks()) {
         if (!present.contains(disk.device())) {
           closeDisk(disk.device());
+          tell(new Release(Release.Kind.DISK, disk.device()));
         }
       }
       for (GuestSpec.Nic nic : spec.nics()) {
         if (!present.contains(GuestLauncher.nicName(nic.device()))) {
           closeNic(nic.device());
+          tell(new Release(Release.Kind.NIC, nic.device()));
         }
       }
     } finally {

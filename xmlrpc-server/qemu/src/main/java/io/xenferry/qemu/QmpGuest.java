@@ -112,14 +112,9 @@ final class QmpGuest implements Guest {
         case "finish-migrate" -> State.PRE_SWITCHOVER;
         case "postmigrate" -> memory.status().equals("completed") ? State.SENT : State.PAUSED;
         case "shutdown" -> State.SHUTDOWN;
+        case "guest-panicked" -> State.CRASHED;
         case "paused", "prelaunch" -> received() ? State.RECEIVED : State.PAUSED;
-        case "io-error",
-            "watchdog",
-            "debug",
-            "guest-panicked",
-            "internal-error",
-            "save-vm",
-            "restore-vm" ->
+        case "io-error", "watchdog", "debug", "internal-error", "save-vm", "restore-vm" ->
             State.PAUSED;
         default -> throw new HypervisorException(Kind.PROTOCOL, "unknown run state " + run);
       };
@@ -149,7 +144,7 @@ final class QmpGuest implements Guest {
       }
       case RECEIVED, SENT -> checkNobodyElseWrites();
       case PAUSED -> {}
-      case INCOMING, PRE_SWITCHOVER, SHUTDOWN ->
+      case INCOMING, PRE_SWITCHOVER, SHUTDOWN, CRASHED ->
           throw new HypervisorException(Kind.REFUSED, "a guest that is " + before + " cannot run");
       case GONE -> throw new HypervisorException(Kind.GONE, "the guest's process is gone");
     }
@@ -170,8 +165,28 @@ final class QmpGuest implements Guest {
   }
 
   @Override
-  public void reset() throws HypervisorException, InterruptedException {
+  public void restart() throws HypervisorException, InterruptedException {
+    State state = state();
+    switch (state) {
+      case RUNNING, PAUSED, SHUTDOWN, CRASHED -> {}
+      case INCOMING, RECEIVED, PRE_SWITCHOVER, SENT ->
+          throw new HypervisorException(Kind.REFUSED, "a guest that is " + state + " stays so");
+      case GONE -> throw new HypervisorException(Kind.GONE, "the guest's process is gone");
+    }
     monitor.execute("system_reset");
+    // The reset is done after the answer; only then has a guest left "shutdown".
+    long end = System.nanoTime() + END_DEADLINE.toNanos();
+    while (state() != State.RUNNING) {
+      if (System.nanoTime() - end > 0) {
+        throw new HypervisorException(
+            Kind.TIMEOUT, "the guest does not run again within " + END_DEADLINE);
+      }
+      Thread.sleep(10);
+      switch (state()) {
+        case PAUSED, CRASHED -> monitor.execute("cont");
+        default -> {}
+      }
+    }
   }
 
   @Override
@@ -330,7 +345,15 @@ final class QmpGuest implements Guest {
 
   private void event(QmpEvent event) {
     switch (event.name()) {
-      case "STOP", "RESUME", "SHUTDOWN", "MIGRATION", "SUSPEND", "WAKEUP" -> tellState();
+      case "STOP",
+          "RESUME",
+          "RESET",
+          "GUEST_PANICKED",
+          "SHUTDOWN",
+          "MIGRATION",
+          "SUSPEND",
+          "WAKEUP" ->
+          tellState();
       default -> {}
     }
   }

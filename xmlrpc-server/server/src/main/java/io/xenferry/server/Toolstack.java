@@ -31,8 +31,10 @@ import io.xenferry.server.storage.StorageMessages;
 import io.xenferry.server.storage.StorageRoutes;
 import io.xenferry.server.vm.BootFiles;
 import io.xenferry.server.vm.DeviceGuard;
+import io.xenferry.server.vm.DeviceMessages;
 import io.xenferry.server.vm.VmAdmission;
 import io.xenferry.server.vm.VmCloneMessages;
+import io.xenferry.server.vm.VmDevices;
 import io.xenferry.server.vm.VmLifecycle;
 import io.xenferry.server.vm.VmLifecycleMessages;
 import io.xenferry.spi.Hypervisor;
@@ -74,6 +76,7 @@ final class Toolstack implements AutoCloseable {
   private final HostStorage storage;
   private final StorageRoutes storageRoutes;
   private final VmLifecycle lifecycle;
+  private final VmDevices devices;
   private final MigrationService migrations;
 
   /**
@@ -121,6 +124,8 @@ final class Toolstack implements AutoCloseable {
             bootFiles(toolstack, state),
             host,
             vm -> ledger.unended(vm).stream().anyMatch(row -> !settledHere(row)));
+    devices = new VmDevices(database, hypervisor, storage, allowed::refresh);
+    lifecycle.watch().alsoFor(devices::watch);
     migrations =
         new MigrationService(
             new MigrationService.Parts(
@@ -145,6 +150,7 @@ final class Toolstack implements AutoCloseable {
     DiskCopies copies = new DiskCopies(database, storage);
     new StorageMessages(storage, copies).register(registry);
     new VmLifecycleMessages(lifecycle, gate, admission).register(registry);
+    new DeviceMessages(devices).register(registry);
     new VmCloneMessages(copies, admission).register(registry);
     migrations.register(registry);
     new DeviceGuard(gate).register(registry);
@@ -205,6 +211,7 @@ final class Toolstack implements AutoCloseable {
   void recover() throws IOException, XenApiException, InterruptedException {
     storage.attachAll();
     storage.closeExportsExcept(migrations.openExports());
+    devices.forgetOperations();
     lifecycle.reconcile();
     migrations.recover();
   }

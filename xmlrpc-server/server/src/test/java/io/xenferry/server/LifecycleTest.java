@@ -94,6 +94,68 @@ class LifecycleTest {
     root.call("VM.hard_shutdown", vm);
   }
 
+  private static void awaitState(String vm, String wanted) {
+    await().atMost(Duration.ofSeconds(60)).until(() -> state(vm).equals(wanted));
+  }
+
+  private static long processId(String vm) throws Exception {
+    Path guest =
+        server.directory.resolve("guests").resolve(root.text("VM.get_uuid", vm)).resolve("pid");
+    return Long.parseLong(Files.readString(guest).strip());
+  }
+
+  @Test
+  void aRebootKeepsTheProcess() throws Exception {
+    String vm = vm("same", server.directory.resolve("same"));
+    root.call("VM.start", vm, false, false);
+    long before = processId(vm);
+    root.call("VM.clean_reboot", vm);
+    root.call("VM.pause", vm);
+    root.call("VM.hard_reboot", vm);
+    assertThat(state(vm)).isEqualTo("Running");
+    assertThat(processId(vm)).isEqualTo(before);
+    root.call("VM.hard_shutdown", vm);
+  }
+
+  @Test
+  void aGuestThatDiesIsHalted() throws Exception {
+    String vm = vm("dies", server.directory.resolve("dies"));
+    root.call("VM.set_actions_after_crash", vm, "destroy");
+    root.call("VM.start", vm, false, false);
+    ProcessHandle.of(processId(vm)).orElseThrow().destroyForcibly();
+    awaitState(vm, "Halted");
+    root.call("VM.start", vm, false, false);
+    root.call("VM.hard_shutdown", vm);
+  }
+
+  @Test
+  void aGuestThatDiesIsStartedAgainOnce() throws Exception {
+    String vm = vm("again", server.directory.resolve("again"));
+    root.call("VM.set_actions_after_crash", vm, "restart");
+    root.call("VM.start", vm, false, false);
+    long first = processId(vm);
+    ProcessHandle.of(first).orElseThrow().destroyForcibly();
+    await()
+        .atMost(Duration.ofSeconds(60))
+        .ignoreExceptions()
+        .until(() -> state(vm).equals("Running") && processId(vm) != first);
+    ProcessHandle.of(processId(vm)).orElseThrow().destroyForcibly();
+    awaitState(vm, "Halted");
+  }
+
+  @Test
+  void aGuestThatPanicsIsKeptWhenItIsToBe() throws Exception {
+    String vm = root.vm("panics", Map.of("xenferry:fault", "panic"));
+    root.call("VM.set_actions_after_crash", vm, "preserve");
+    root.call("VM.start", vm, false, false);
+    awaitState(vm, "Paused");
+    assertThat(ProcessHandle.of(processId(vm))).isPresent();
+    root.call("VM.hard_shutdown", vm);
+    root.call("VM.set_actions_after_crash", vm, "destroy");
+    root.call("VM.start", vm, false, false);
+    awaitState(vm, "Halted");
+  }
+
   @Test
   void aVmInDoubtIsNotDestroyed() throws Exception {
     String vm = vm("doubtful", server.directory.resolve("doubtful"));

@@ -306,7 +306,12 @@ class RecordsTest {
     root.call("VM.set_actions_after_softreboot", vm, "soft_reboot");
     root.call("VM.set_actions_after_crash", vm, "destroy");
     assertThat(root.text("VM.get_actions_after_crash", vm)).isEqualTo("destroy");
-    assertCode("NOT_IMPLEMENTED", () -> root.call("VM.set_actions_after_crash", vm, "restart"));
+    root.call("VM.set_actions_after_crash", vm, "restart");
+    assertThat(root.text("VM.get_actions_after_crash", vm)).isEqualTo("restart");
+    assertCode(
+        "NOT_IMPLEMENTED",
+        () -> root.call("VM.set_actions_after_crash", vm, "coredump_and_restart"));
+    assertCode("NOT_IMPLEMENTED", () -> root.call("VM.set_actions_after_reboot", vm, "destroy"));
     assertCode("INVALID_VALUE", () -> root.call("VM.set_actions_after_crash", vm, "explode"));
     assertCode(
         "HANDLE_INVALID",

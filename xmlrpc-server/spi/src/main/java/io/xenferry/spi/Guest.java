@@ -36,6 +36,8 @@ public interface Guest {
     SENT,
     /** The guest has shut itself down; its process still exists. */
     SHUTDOWN,
+    /** The guest has panicked and stands still; its process still exists. */
+    CRASHED,
     /** The process is gone. */
     GONE
   }
@@ -53,7 +55,8 @@ public interface Guest {
   /** Asks the guest to shut down; it may refuse to. */
   void shutdown() throws HypervisorException, InterruptedException;
 
-  void reset() throws HypervisorException, InterruptedException;
+  /** Resets the guest and lets it run, from RUNNING, PAUSED, SHUTDOWN or CRASHED. */
+  void restart() throws HypervisorException, InterruptedException;
 
   /** Ends the process, and returns when it is gone. Idempotent. */
   void destroy() throws HypervisorException, InterruptedException;

@@ -90,16 +90,36 @@ public final class AllowedOperations {
   }
 
   private void refreshDevice(Transaction tx, Row vm, Row device) throws XenApiException {
-    boolean running = schema.text(vm, "power_state").equals("Running");
+    set(tx, device, deviceOperations(vm, device));
+  }
+
+  private List<String> deviceOperations(Row vm, Row device) {
+    if (!schema.textMap(vm, "current_operations").isEmpty()
+        || !schema.textMap(device, "current_operations").isEmpty()) {
+      return List.of();
+    }
+    String state = schema.text(vm, "power_state");
+    boolean there = state.equals("Running") || state.equals("Paused");
     boolean attached = schema.bool(device, "currently_attached");
+    boolean cd = device.className().equals("VBD") && schema.text(device, "type").equals("CD");
     List<String> operations = new ArrayList<>();
     if (!attached) {
       operations.add("attach");
     }
-    if (running && implemented(device.className() + ".plug")) {
-      operations.add(attached ? "unplug" : "plug");
+    if (cd && (state.equals("Halted") || (there && attached))) {
+      operations.add(schema.bool(device, "empty") ? "insert" : "eject");
+    } else if (!cd && there && !attached) {
+      operations.add("plug");
+    } else if (!cd && state.equals("Running") && attached) {
+      // A guest that stands still cannot let go.
+      operations.add("unplug");
+      operations.add("unplug_force");
     }
-    set(tx, device, operations);
+    return operations.stream()
+        .filter(o -> o.equals("attach") || implemented(device.className() + "." + o))
+        // A VIF's unplugging by force is no operation of its own.
+        .filter(o -> device.className().equals("VBD") || !o.equals("unplug_force"))
+        .toList();
   }
 
   private boolean implemented(String wireName) {

@@ -13,6 +13,7 @@ import io.xenferry.server.schema.Schema;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.stream.IntStream;
 
 /** VMs as far as they are records: everything here needs a halted one. */
@@ -20,13 +21,13 @@ final class VmRecordMessages {
   private static final String TEST = "RecordsTest.haltedVmsAreRecords";
   private static final String ACTIONS_TEST = "RecordsTest.whatAGuestsEndLeadsToIsFixed";
 
-  /** By field: the one thing that this server does when a guest does that by itself. */
-  private static final Map<String, String> WHAT_HAPPENS =
+  /** By field: what this server does when a guest does that by itself. */
+  private static final Map<String, Set<String>> WHAT_HAPPENS =
       Map.of(
-          "actions_after_shutdown", "destroy",
-          "actions_after_reboot", "restart",
-          "actions_after_softreboot", "soft_reboot",
-          "actions_after_crash", "destroy");
+          "actions_after_shutdown", Set.of("destroy", "restart"),
+          "actions_after_reboot", Set.of("restart"),
+          "actions_after_softreboot", Set.of("soft_reboot"),
+          "actions_after_crash", Set.of("destroy", "restart", "preserve"));
 
   private final AllowedOperations allowed;
   private final Schema schema = new Schema();
@@ -85,7 +86,7 @@ final class VmRecordMessages {
         TEST);
     r.implement("VM.set_VCPUs_max", c -> setVcpus(c, "VCPUs_max"), TEST);
     r.implement("VM.set_VCPUs_at_startup", c -> setVcpus(c, "VCPUs_at_startup"), TEST);
-    for (Map.Entry<String, String> e : WHAT_HAPPENS.entrySet()) {
+    for (Map.Entry<String, Set<String>> e : WHAT_HAPPENS.entrySet()) {
       r.implement(
           "VM.set_" + e.getKey(), c -> setAction(c, e.getKey(), e.getValue()), ACTIONS_TEST);
     }
@@ -160,8 +161,8 @@ final class VmRecordMessages {
   }
 
   /** What does not happen is not stored as if it did. */
-  private Value setAction(Call c, String field, String only) throws XenApiException {
-    if (!c.text(1).equals(only)) {
+  private Value setAction(Call c, String field, Set<String> possible) throws XenApiException {
+    if (!possible.contains(c.text(1))) {
       throw new XenApiException("NOT_IMPLEMENTED", c.message().wireName() + " to " + c.text(1));
     }
     c.server()

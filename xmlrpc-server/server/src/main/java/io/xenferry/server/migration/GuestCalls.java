@@ -35,7 +35,12 @@ final class GuestCalls {
 
   GuestState observe(UUID vm) throws HypervisorException, InterruptedException {
     Optional<Guest> guest = find(vm);
-    return guest.isEmpty() ? GuestState.GONE : GuestState.valueOf(guest.get().state().name());
+    return guest.isEmpty() ? GuestState.GONE : seen(guest.get().state());
+  }
+
+  /** For a move, one that has crashed has ended. */
+  static GuestState seen(Guest.State state) {
+    return state == Guest.State.CRASHED ? GuestState.SHUTDOWN : GuestState.valueOf(state.name());
   }
 
   /**
@@ -60,7 +65,7 @@ final class GuestCalls {
     long end = System.nanoTime() + deadline.toNanos();
     while (true) {
       hope.check();
-      GuestState state = GuestState.valueOf(guest.state().name());
+      GuestState state = seen(guest.state());
       if (wanted.contains(state)) {
         return state;
       }

@@ -129,7 +129,7 @@ public final class MigrationService implements AutoCloseable {
             parts.admission(),
             parts.tasks(),
             answers,
-            parts.lifecycle()::stayed);
+            parts.lifecycle().watch()::stayed);
     migrations =
         new Migrations(parts.database(), coordinator, parts.admission(), answers, tasks, port);
     peerRoutes = new PeerRoutes(coordinator.endpoint(), id -> incoming(parts, id));

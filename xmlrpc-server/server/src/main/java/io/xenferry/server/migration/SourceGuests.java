@@ -83,7 +83,7 @@ final class SourceGuests implements SourcePorts.Guests {
   }
 
   private static void tell(CompletableFuture<GuestState> ended, Guest.State state) {
-    GuestState seen = GuestState.valueOf(state.name());
+    GuestState seen = GuestCalls.seen(state);
     if (seen.ended()) {
       ended.complete(seen);
     }

@@ -38,9 +38,12 @@ public final class DeviceGuard {
             "VBD.destroy",
             "VBD.eject",
             "VBD.insert",
+            "VBD.plug",
             "VBD.set_mode",
             "VBD.set_type",
-            "VBD.set_userdevice")) {
+            "VBD.set_userdevice",
+            "VBD.unplug",
+            "VBD.unplug_force")) {
       registry.guard(message, call -> enter(call, (db, vms) -> vms.add(db.get(vbd(call), VBD.VM))));
     }
     registry.guard(
@@ -61,8 +64,10 @@ public final class DeviceGuard {
     registry.guard(
         "VIF.create",
         call -> enter(call, (db, vms) -> this.<VM>named(call, "VM").ifPresent(vms::add)));
-    registry.guard(
-        "VIF.destroy", call -> enter(call, (db, vms) -> vms.add(db.get(call.<VIF>ref(0), VIF.VM))));
+    for (String message : List.of("VIF.destroy", "VIF.plug", "VIF.unplug", "VIF.unplug_force")) {
+      registry.guard(
+          message, call -> enter(call, (db, vms) -> vms.add(db.get(call.<VIF>ref(0), VIF.VM))));
+    }
   }
 
   private static Ref<VBD> vbd(Call call) {

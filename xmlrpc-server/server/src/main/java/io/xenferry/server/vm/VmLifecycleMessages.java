@@ -46,11 +46,11 @@ public final class VmLifecycleMessages {
         TEST + "aVmStartsAndStops");
     r.implement(
         "VM.clean_reboot",
-        c -> done(() -> lifecycle.reboot(c.ref(0), true, task(c))),
+        c -> done(() -> lifecycle.cleanReboot(c.ref(0), task(c))),
         TEST + "aVmReboots");
     r.implement(
         "VM.hard_reboot",
-        c -> done(() -> lifecycle.reboot(c.ref(0), false, task(c))),
+        c -> done(() -> lifecycle.hardReboot(c.ref(0), task(c))),
         TEST + "aVmReboots");
   }
 

@@ -264,7 +264,7 @@ class SourceGuestsTest {
     }
 
     @Override
-    public void reset() {
+    public void restart() {
       throw new UnsupportedOperationException();
     }
 

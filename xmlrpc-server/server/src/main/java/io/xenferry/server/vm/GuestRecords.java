@@ -1,0 +1,145 @@
+package io.xenferry.server.vm;
+
+import io.xenferry.model.Host;
+import io.xenferry.model.Ref;
+import io.xenferry.model.VBD;
+import io.xenferry.model.VIF;
+import io.xenferry.model.VM;
+import io.xenferry.model.VmPowerState;
+import io.xenferry.model.XenApiException;
+import io.xenferry.model.db.ObjectDatabase;
+import io.xenferry.model.db.Row;
+import io.xenferry.model.db.Snapshot;
+import io.xenferry.model.db.Transaction;
+import io.xenferry.server.vm.GuestSpecs.VmDisk;
+import io.xenferry.spi.GuestSpec;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.UUID;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/** What the records say of guests: whether and where they run, and what they have. */
+public final class GuestRecords {
+  private static final Logger log = LoggerFactory.getLogger(GuestRecords.class);
+
+  private final ObjectDatabase database;
+  private final VmDisks disks;
+  private final VmAdmission admission;
+  private final Ref<Host> host;
+
+  /**
+   * @param host this one
+   */
+  public GuestRecords(
+      ObjectDatabase database, VmDisks disks, VmAdmission admission, Ref<Host> host) {
+    this.database = database;
+    this.disks = disks;
+    this.admission = admission;
+    this.host = host;
+  }
+
+  /** What the guest finds when it looks at its processor; a move must not change it. */
+  void booted(Ref<VM> vm) throws XenApiException {
+    database.change(tx -> {
+      String vendor = tx.get(host, Host.CPU_INFO).getOrDefault(VmRecords.CPU_VENDOR, "");
+      tx.set(vm, VM.LAST_BOOT_CPU_FLAGS, Map.of(VmRecords.CPU_VENDOR, vendor));
+    });
+  }
+
+  /** Records that the guest is up, here, with the devices that it has. */
+  void running(Ref<VM> vm, VmPowerState state, GuestSpec spec) throws XenApiException {
+    database.change(tx -> {
+      tx.set(vm, VM.POWER_STATE, state);
+      tx.set(vm, VM.RESIDENT_ON, host);
+      tx.set(vm, VM.DOMID, nextDomid(tx));
+      attached(tx, vm, spec);
+      admission.refresh(tx, vm);
+    });
+  }
+
+  private static long nextDomid(Transaction tx) throws XenApiException {
+    long highest = 0;
+    for (Row row : tx.rows("VM")) {
+      highest = Math.max(highest, tx.get(new Ref<VM>(row.ref()), VM.DOMID));
+    }
+    return highest + 1;
+  }
+
+  private static void attached(Transaction tx, Ref<VM> vm, GuestSpec spec) throws XenApiException {
+    Set<String> there = new HashSet<>();
+    spec.disks().forEach(disk -> there.add(disk.device()));
+    spec.drives().forEach(drive -> there.add(drive.device()));
+    for (Ref<VBD> vbd : tx.get(vm, VM.VBDS)) {
+      String device = GuestSpecs.device(tx.get(vbd, VBD.DEVICE), tx.get(vbd, VBD.USERDEVICE));
+      tx.set(vbd, VBD.DEVICE, device);
+      tx.set(vbd, VBD.CURRENTLY_ATTACHED, there.contains(device));
+    }
+    Set<String> cards = new HashSet<>();
+    spec.nics().forEach(nic -> cards.add(nic.device()));
+    for (Ref<VIF> vif : tx.get(vm, VM.VIFS)) {
+      tx.set(vif, VIF.CURRENTLY_ATTACHED, cards.contains(tx.get(vif, VIF.DEVICE)));
+    }
+  }
+
+  /**
+   * Brings what is recorded as attached in step with what the guest has, when a server died in the
+   * midst of a change: the disks that it does not have are given back.
+   */
+  void align(Ref<VM> vm, GuestSpec spec) throws XenApiException {
+    Snapshot before = database.snapshot();
+    database.change(tx -> {
+      attached(tx, vm, spec);
+      admission.refresh(tx, vm);
+    });
+    Snapshot after = database.snapshot();
+    for (VmDisk disk : GuestSpecs.disks(before, vm)) {
+      if (before.get(disk.vbd(), VBD.CURRENTLY_ATTACHED)
+          && !after.get(disk.vbd(), VBD.CURRENTLY_ATTACHED)) {
+        giveBack(vm, List.of(disk));
+      }
+    }
+  }
+
+  void state(Ref<VM> vm, VmPowerState state) throws XenApiException {
+    database.change(tx -> {
+      tx.set(vm, VM.POWER_STATE, state);
+      admission.refresh(tx, vm);
+    });
+  }
+
+  /**
+   * Records that no guest is here, and gives the disks back.
+   *
+   * @param state HALTED or SUSPENDED
+   */
+  void gone(Ref<VM> vm, VmPowerState state) throws XenApiException {
+    giveBack(vm, GuestSpecs.disks(database.snapshot(), vm));
+    database.change(tx -> {
+      tx.set(vm, VM.POWER_STATE, state);
+      tx.set(vm, VM.RESIDENT_ON, Ref.nullRef());
+      tx.set(vm, VM.DOMID, -1L);
+      for (Ref<VBD> vbd : tx.get(vm, VM.VBDS)) {
+        tx.set(vbd, VBD.CURRENTLY_ATTACHED, false);
+      }
+      for (Ref<VIF> vif : tx.get(vm, VM.VIFS)) {
+        tx.set(vif, VIF.CURRENTLY_ATTACHED, false);
+      }
+      admission.refresh(tx, vm);
+    });
+  }
+
+  /** Lets other VMs have disks that the guest does not use any more. */
+  void giveBack(Ref<VM> vm, List<VmDisk> attached) throws XenApiException {
+    UUID uuid = UUID.fromString(database.snapshot().get(vm, VM.UUID));
+    for (VmDisk disk : attached) {
+      try {
+        disks.detach(disk.vdi(), uuid);
+      } catch (XenApiException e) {
+        log.warn("disk {} of {} could not be given back", disk.vdi(), vm, e);
+      }
+    }
+  }
+}

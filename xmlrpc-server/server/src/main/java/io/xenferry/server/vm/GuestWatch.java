@@ -1,0 +1,245 @@
+package io.xenferry.server.vm;
+
+import io.xenferry.migration.ledger.LedgerException;
+import io.xenferry.model.Ref;
+import io.xenferry.model.VM;
+import io.xenferry.model.VmPowerState;
+import io.xenferry.model.XenApiException;
+import io.xenferry.model.db.ObjectDatabase;
+import io.xenferry.model.db.Row;
+import io.xenferry.model.db.Snapshot;
+import io.xenferry.spi.Guest;
+import io.xenferry.spi.Hypervisor;
+import io.xenferry.spi.HypervisorException;
+import java.time.Duration;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.UUID;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.Consumer;
+import java.util.function.Predicate;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Follows what guests do by themselves and keeps the records in step. A guest that ends is dealt
+ * with as its VM's actions say, unless an operation on the VM is under way, which then sees it, or
+ * its ownership is not settled.
+ */
+public final class GuestWatch {
+  private static final Logger log = LoggerFactory.getLogger(GuestWatch.class);
+
+  private static final Duration OPERATION_LOOK = Duration.ofMillis(200);
+
+  private final ObjectDatabase database;
+  private final Hypervisor hypervisor;
+  private final GuestRecords records;
+  private final Predicate<UUID> migrating;
+  private final AfterEnd afterEnd;
+  private final Map<UUID, Guest> watched = new ConcurrentHashMap<>();
+  private final List<Consumer<Guest>> followers = new CopyOnWriteArrayList<>();
+  private final ReentrantLock ending = new ReentrantLock();
+
+  /**
+   * @param migrating whether the ledger has an unended row of a VM; its guest is then the
+   *     coordinator's alone
+   */
+  GuestWatch(
+      ObjectDatabase database,
+      Hypervisor hypervisor,
+      GuestRecords records,
+      Predicate<UUID> migrating,
+      AfterEnd afterEnd) {
+    this.database = database;
+    this.hypervisor = hypervisor;
+    this.records = records;
+    this.migrating = migrating;
+    this.afterEnd = afterEnd;
+  }
+
+  /** Calls somebody once for each guest that is followed from now on. */
+  public void alsoFor(Consumer<Guest> follower) {
+    followers.add(follower);
+  }
+
+  /** After a start of the server: finds the guests, and brings every VM's record up to date. */
+  void reconcileAll() throws HypervisorException, InterruptedException {
+    for (Guest guest : hypervisor.guests()) {
+      follow(guest);
+    }
+    for (Row row : database.snapshot().rows("VM")) {
+      reconcile(new Ref<>(row.ref()), AfterEnd.Seen.LATER);
+    }
+  }
+
+  /**
+   * Brings the record of a VM up to date with its guest. One whose ownership the ledger has not
+   * settled is left alone.
+   */
+  public void reconcile(Ref<VM> vm) {
+    reconcile(vm, AfterEnd.Seen.AT_ONCE);
+  }
+
+  private void reconcile(Ref<VM> vm, AfterEnd.Seen seen) {
+    try {
+      Snapshot db = database.snapshot();
+      if (db.row("VM", vm.opaque()).isEmpty()
+          || db.get(vm, VM.IS_CONTROL_DOMAIN)
+          || db.get(vm, VM.IS_A_TEMPLATE)
+          || migrating.test(uuid(vm))) {
+        return;
+      }
+      Optional<Guest> guest = hypervisor.find(uuid(vm));
+      Guest.State state = guest.isPresent() ? guest.get().state() : Guest.State.GONE;
+      switch (state) {
+        case RUNNING -> seenThere(vm, guest.orElseThrow(), VmPowerState.RUNNING);
+        case PAUSED, PRE_SWITCHOVER, SENT, RECEIVED ->
+            seenThere(vm, guest.orElseThrow(), VmPowerState.PAUSED);
+        case INCOMING -> log.info("the guest of {} still waits for a memory stream", vm);
+        case SHUTDOWN, CRASHED, GONE -> ended(vm, guest, state, seen);
+      }
+    } catch (XenApiException | HypervisorException e) {
+      log.warn("the record of {} could not be brought up to date", vm, e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  private void seenThere(Ref<VM> vm, Guest guest, VmPowerState seen) throws XenApiException {
+    switch (database.snapshot().get(vm, VM.POWER_STATE)) {
+      case HALTED, SUSPENDED -> records.running(vm, seen, guest.hardware().spec());
+      case RUNNING, PAUSED -> {
+        records.state(vm, seen);
+        records.align(vm, guest.hardware().spec());
+      }
+    }
+  }
+
+  /**
+   * A move has come to nothing and the VM is this host's: if its guest ended meanwhile, it is dealt
+   * with now. Its migration may still be telling the destination.
+   */
+  public void stayed(Ref<VM> vm) {
+    try {
+      if (database.snapshot().row("VM", vm.opaque()).isEmpty()) {
+        return;
+      }
+      Optional<Guest> guest = hypervisor.find(uuid(vm));
+      Guest.State state = guest.isPresent() ? guest.get().state() : Guest.State.GONE;
+      if (hasEnded(state)) {
+        halt(vm, guest);
+      }
+    } catch (XenApiException | HypervisorException e) {
+      log.warn("whether the guest of {} still runs is not known", vm, e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  static boolean hasEnded(Guest.State state) {
+    return switch (state) {
+      case SHUTDOWN, CRASHED, GONE -> true;
+      case RUNNING, PAUSED, INCOMING, RECEIVED, PRE_SWITCHOVER, SENT -> false;
+    };
+  }
+
+  private void ended(Ref<VM> vm, Optional<Guest> guest, Guest.State state, AfterEnd.Seen seen)
+      throws XenApiException, HypervisorException, InterruptedException {
+    AfterEnd.Then then;
+    // Two notices of one end must not lead to two restarts.
+    ending.lockInterruptibly();
+    try {
+      VmPowerState recorded = database.snapshot().get(vm, VM.POWER_STATE);
+      if (recorded != VmPowerState.RUNNING && recorded != VmPowerState.PAUSED) {
+        if (guest.isPresent()) {
+          guest.get().destroy();
+        }
+        return;
+      }
+      then = afterEnd.decide(vm, state, seen);
+      if (then == AfterEnd.Then.PRESERVE && state == Guest.State.CRASHED) {
+        records.state(vm, VmPowerState.PAUSED);
+        return;
+      }
+      halt(vm, guest);
+    } finally {
+      ending.unlock();
+    }
+    if (then == AfterEnd.Then.RESTART) {
+      afterEnd.restart(vm);
+    }
+  }
+
+  private void halt(Ref<VM> vm, Optional<Guest> guest)
+      throws XenApiException, HypervisorException, InterruptedException {
+    if (guest.isPresent()) {
+      guest.get().destroy();
+    }
+    VmPowerState recorded = database.snapshot().get(vm, VM.POWER_STATE);
+    if (recorded == VmPowerState.RUNNING || recorded == VmPowerState.PAUSED) {
+      records.gone(vm, VmPowerState.HALTED);
+    }
+  }
+
+  /** Follows what the guest does by itself; repeating it is no error. */
+  void follow(Guest guest) {
+    if (watched.put(guest.vm(), guest) == guest) {
+      return;
+    }
+    guest.onChange(state -> {
+      if (state == Guest.State.GONE) {
+        watched.remove(guest.vm(), guest);
+      }
+      if (hasEnded(state)) {
+        Thread.ofVirtual().name("guest of " + guest.vm() + " ended").start(() -> look(guest.vm()));
+      }
+    });
+    followers.forEach(follower -> follower.accept(guest));
+  }
+
+  private void look(UUID uuid) {
+    Optional<Row> row = database.snapshot().byUuid("VM", uuid.toString());
+    if (row.isEmpty()) {
+      return;
+    }
+    Ref<VM> vm = new Ref<>(row.get().ref());
+    try {
+      // Whoever does something with the VM sees the end, too, and may have wanted it.
+      while (!database.snapshot().get(vm, VM.CURRENT_OPERATIONS).isEmpty()) {
+        Thread.sleep(OPERATION_LOOK);
+      }
+      reconcile(vm);
+    } catch (XenApiException e) {
+      log.debug("{} is gone", vm, e);
+    } catch (LedgerException e) {
+      log.info("the end of {} is dealt with by the next server: {}", vm, e.getMessage());
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  /** A VM that has just become this host's: records whether its guest runs, and follows it. */
+  void arrived(Ref<VM> vm) throws XenApiException, HypervisorException, InterruptedException {
+    Optional<Guest> guest = hypervisor.find(uuid(vm));
+    Guest.State state = guest.isPresent() ? guest.get().state() : Guest.State.GONE;
+    if (hasEnded(state)) {
+      if (guest.isPresent()) {
+        guest.get().destroy();
+      }
+      records.gone(vm, VmPowerState.HALTED);
+    } else {
+      records.running(
+          vm,
+          state == Guest.State.RUNNING ? VmPowerState.RUNNING : VmPowerState.PAUSED,
+          guest.orElseThrow().hardware().spec());
+      follow(guest.orElseThrow());
+    }
+  }
+
+  private UUID uuid(Ref<VM> vm) throws XenApiException {
+    return UUID.fromString(database.snapshot().get(vm, VM.UUID));
+  }
+}
