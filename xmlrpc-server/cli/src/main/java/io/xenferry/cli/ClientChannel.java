@@ -105,6 +105,16 @@ final class ClientChannel {
         : Optional.empty();
   }
 
+  /**
+   * Lets the client's terminal talk to a path of this server.
+   *
+   * @return whether the client did; it says so when the user ends it
+   */
+  boolean connect(String path) throws IOException {
+    send(new Message.HttpConnect(path));
+    return response(deadlines.transfer());
+  }
+
   /** Waits for OK or Failed, and passes over heartbeats. */
   private boolean response(Duration deadline) throws IOException {
     while (true) {

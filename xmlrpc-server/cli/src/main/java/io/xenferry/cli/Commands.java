@@ -41,6 +41,9 @@ final class Commands {
     StorageCommands.register(built);
     DeviceCommands.register(built);
     VmCommands.register(built);
+    DriveCommands.register(built);
+    TuningCommands.register(built);
+    built.put("console", ConsoleCommand::run);
     VmInstall.register(built);
     built.put("vm-migrate", VmMigrate::run);
     built.put("event-wait", EventWait::run);

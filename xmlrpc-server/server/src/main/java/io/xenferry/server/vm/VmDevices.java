@@ -144,9 +144,7 @@ public final class VmDevices {
       if (database.snapshot().get(vif, VIF.CURRENTLY_ATTACHED)) {
         throw new XenApiException("DEVICE_ALREADY_ATTACHED", vif.opaque());
       }
-      guest(vm, uuid(db, vm))
-          .hardware()
-          .attach(GuestSpecs.nic(db, vif));
+      guest(vm, uuid(db, vm)).hardware().attach(GuestSpecs.nic(db, vif));
       database.change(tx -> tx.set(vif, VIF.CURRENTLY_ATTACHED, true));
     } catch (HypervisorException | InterruptedException e) {
       throw failed(e, "VIF", vif, vm, "DEVICE_ATTACH_TIMEOUT");
