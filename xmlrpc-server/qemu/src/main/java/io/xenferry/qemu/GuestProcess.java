@@ -95,14 +95,21 @@ final class GuestProcess {
   }
 
   void awaitEnd(Duration deadline) throws HypervisorException, InterruptedException {
+    if (!endsWithin(deadline)) {
+      throw new HypervisorException(
+          Kind.TIMEOUT, "process " + pid + " did not end within " + deadline);
+    }
+  }
+
+  boolean endsWithin(Duration deadline) throws InterruptedException {
     long end = System.nanoTime() + deadline.toNanos();
     while (alive()) {
       if (System.nanoTime() - end > 0) {
-        throw new HypervisorException(
-            Kind.TIMEOUT, "process " + pid + " did not end within " + deadline);
+        return false;
       }
       Thread.sleep(POLL);
     }
+    return true;
   }
 
   private record Stat(boolean dead, String startTime) {}

@@ -29,6 +29,8 @@ final class QmpGuest implements Guest {
 
   private static final Duration END_DEADLINE = Duration.ofSeconds(10);
 
+  private static final Duration CLOSING = Duration.ofSeconds(2);
+
   /** How often a process is looked at whose monitor says nothing. */
   private static final Duration WATCH = Duration.ofMillis(250);
 
@@ -119,7 +121,8 @@ final class QmpGuest implements Guest {
         default -> throw new HypervisorException(Kind.PROTOCOL, "unknown run state " + run);
       };
     } catch (HypervisorException e) {
-      if (e.kind() == Kind.GONE && !process.alive()) {
+      // A process that ends closes its monitor first and is gone a little later.
+      if (e.kind() == Kind.GONE && process.endsWithin(CLOSING)) {
         return State.GONE;
       }
       throw e;
