@@ -107,6 +107,59 @@ class VmMigrateTest {
         .contains("VDI d1 -> SR large\nVDI d2 -> SR small\n");
   }
 
+  /** Every option of the published command, and the server's own, where the call has it. */
+  @Test
+  void everyOptionGoesWhereItBelongs() throws IOException {
+    here.add("VGPU", "g");
+    there.add("GPU_group", "gg");
+    there.add("network", "fast", "name_label", "fast", "bridge", "xenbr7");
+    there.add("host", "h3", "name_label", "three", "hostname", "three.example");
+    assertThat(
+            terminal
+                .xe(
+                    with(
+                        "host-name=three.example",
+                        "remote-network=xenbr7",
+                        "vdi:d1=large",
+                        "vdi:d2=small",
+                        "vif:i=fast",
+                        "vgpu:g=gg",
+                        "image-format:d1=raw",
+                        "compress=true",
+                        "force=true",
+                        "live=true",
+                        "strategy=log-dirty",
+                        "bandwidth=1000000",
+                        "keep-source=true",
+                        "verify=true"))
+                .err())
+        .isEmpty();
+    String options =
+        "compress: true; force: true; live: true; copy: false; strategy: log-dirty;"
+            + " bandwidth: 1000000; keep-source: true; verify: true";
+    assertThat(there.changes())
+        .containsExactly(
+            "host.migrate_receive(OpaqueRef:host-h3, OpaqueRef:network-fast, " + options + ")");
+    assertThat(here.changes())
+        .containsExactly(
+            "VM.migrate_send(OpaqueRef:VM-v, session_id: token, true, "
+                + "OpaqueRef:VDI-d1: OpaqueRef:SR-large; OpaqueRef:VDI-d2: OpaqueRef:SR-small, "
+                + "OpaqueRef:VIF-i: OpaqueRef:network-fast, "
+                + options
+                + ", OpaqueRef:VGPU-g: OpaqueRef:GPU_group-gg, OpaqueRef:VDI-d1: raw)");
+  }
+
+  @Test
+  void whatTheDestinationDoesNotHaveIsNamed() throws IOException {
+    assertThat(terminal.xe(with("host-uuid=none")).err()).contains("'none'");
+    assertThat(terminal.xe(with("remote-network=none")).err()).contains("'none'");
+    assertThat(terminal.xe(with("vdi:none=small")).status()).isEqualTo(1);
+    assertThat(terminal.xe(with("vdi:d1=none")).status()).isEqualTo(1);
+    assertThat(terminal.xe(with("colour=red")).err()).contains("'colour'");
+    assertThat(here.changes()).isEmpty();
+    assertThat(there.changes()).isEmpty();
+  }
+
   @Test
   void aCopyPrintsTheNewUuidAndAFingerprintIsHandedOn() throws IOException {
     assertThat(terminal.xe(with("copy=true", "remote-fingerprint=aa:bb", "--minimal")).out())
@@ -130,6 +183,8 @@ class VmMigrateTest {
   void insideThePoolItIsOneCall() throws IOException {
     assertThat(terminal.xe("vm-migrate", "vm=web").err())
         .isEqualTo("Error: No destination host specified\n");
+    assertThat(terminal.xe("vm-migrate", "vm=web", "host=one", "copy=true").err())
+        .contains("'copy'");
     assertThat(terminal.xe("vm-migrate", "vm=web", "host=one", "--live").status()).isZero();
     assertThat(here.changes())
         .containsExactly(

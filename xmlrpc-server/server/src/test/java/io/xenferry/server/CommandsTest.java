@@ -1,0 +1,190 @@
+package io.xenferry.server;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.xenferry.xe.client.Xe;
+import java.io.ByteArrayInputStream;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+/** Commands of xe from its client to what they do: nothing in between is a fake. */
+class CommandsTest {
+  private static TestServer server;
+  private static TestServer.Calls root;
+
+  @BeforeAll
+  static void start() throws Exception {
+    server = TestServer.start();
+    root = server.calls();
+  }
+
+  @AfterAll
+  static void stop() throws Exception {
+    server.close();
+  }
+
+  private record Result(String out, String err, int status) {}
+
+  private static Result run(String input, String... words) throws IOException {
+    List<String> args = new ArrayList<>(List.of(words));
+    args.addAll(List.of("-s", "localhost", "--nossl", "-p", "" + server.httpPort()));
+    args.addAll(List.of("-u", "root", "-pw", server.password));
+    ByteArrayOutputStream out = new ByteArrayOutputStream();
+    ByteArrayOutputStream err = new ByteArrayOutputStream();
+    int status =
+        new Xe(Map.of(), new ByteArrayInputStream(input.getBytes(StandardCharsets.UTF_8)), out, err)
+            .run(args);
+    return new Result(
+        out.toString(StandardCharsets.UTF_8), err.toString(StandardCharsets.UTF_8), status);
+  }
+
+  /** What a command prints that must not fail, without the line's end. */
+  private static String xe(String... words) throws IOException {
+    Result result = run("", words);
+    assertThat(result.err()).as(String.join(" ", words)).isEmpty();
+    assertThat(result.status()).as(String.join(" ", words)).isZero();
+    return result.out().strip();
+  }
+
+  private static String refused(String... words) throws IOException {
+    Result result = run("", words);
+    assertThat(result.status()).as(String.join(" ", words)).isEqualTo(1);
+    assertThat(result.out()).as(String.join(" ", words)).isEmpty();
+    return result.err();
+  }
+
+  private static String sr(String name) throws IOException {
+    return xe(
+        "sr-create",
+        "name-label=" + name,
+        "type=file",
+        "device-config:location=" + server.directory.resolve(name));
+  }
+
+  @Test
+  void storageIsMadePluggedScannedAndDestroyed() throws Exception {
+    String host = xe("host-list", "--minimal");
+    String sr = sr("commands");
+    assertThat(xe("sr-list", "name-label=commands", "--minimal")).isEqualTo(sr);
+    String pbd = xe("pbd-list", "sr-uuid=" + sr, "--minimal");
+    xe("pbd-unplug", "uuid=" + pbd);
+    assertThat(xe("pbd-param-get", "uuid=" + pbd, "param-name=currently-attached"))
+        .isEqualTo("false");
+    assertThat(refused("sr-scan", "uuid=" + sr)).isNotEmpty();
+    xe("pbd-destroy", "uuid=" + pbd);
+    Path location = server.directory.resolve("commands");
+    pbd =
+        xe(
+            "pbd-create",
+            "host-uuid=" + host,
+            "sr-uuid=" + sr,
+            "device-config:location=" + location);
+    xe("pbd-plug", "uuid=" + pbd);
+    assertThat(xe("pbd-list", "params=currently-attached", "uuid=" + pbd, "--minimal"))
+        .isEqualTo("true");
+    xe("sr-scan", "uuid=" + sr);
+
+    String vdi = xe("vdi-create", "sr-uuid=" + sr, "name-label=d", "virtual-size=4MiB");
+    xe("vdi-resize", "uuid=" + vdi, "disk-size=8MiB");
+    assertThat(xe("vdi-param-get", "uuid=" + vdi, "param-name=virtual-size")).isEqualTo("8388608");
+    assertThat(refused("vdi-resize", "uuid=" + vdi, "disk-size=1MiB")).contains("8388608");
+    assertThat(refused("vdi-create", "sr-uuid=" + sr, "name-label=d", "virtual-size=-4"))
+        .contains("'-4'");
+    assertThat(refused("sr-destroy", "uuid=" + sr)).isNotEmpty();
+    xe("vdi-destroy", "uuid=" + vdi);
+    xe("sr-destroy", "uuid=" + sr);
+    assertThat(xe("sr-list", "uuid=" + sr)).isEmpty();
+    assertThat(refused("sr-create", "name-label=x", "type=file", "device-config:location=/none/x"))
+        .contains("/none does not exist");
+  }
+
+  @Test
+  void aVmGetsItsDevicesRunsAndGoes() throws Exception {
+    String sr = sr("devices");
+    String vdi = xe("vdi-create", "sr-uuid=" + sr, "name-label=d", "virtual-size=1MiB");
+    String iso = xe("vdi-create", "sr-uuid=" + sr, "name-label=cd", "virtual-size=1MiB");
+    String vm = xe("vm-create", "name-label=made");
+    String vbd = xe("vbd-create", "vm-uuid=" + vm, "device=0", "vdi-uuid=" + vdi);
+    String cd = xe("vbd-create", "vm-uuid=" + vm, "device=3", "type=CD", "mode=RO");
+    xe("vbd-insert", "uuid=" + cd, "vdi-uuid=" + iso);
+    assertThat(xe("vbd-list", "uuid=" + cd, "params=vdi-uuid", "--minimal")).isEqualTo(iso);
+    xe("vbd-eject", "uuid=" + cd);
+    assertThat(xe("vbd-list", "uuid=" + cd, "params=empty", "--minimal")).isEqualTo("true");
+    xe("vbd-destroy", "uuid=" + cd);
+
+    String network = xe("network-create", "name-label=first");
+    String other = xe("network-create", "name-label=second");
+    String vif = xe("vif-create", "vm-uuid=" + vm, "device=0", "network-uuid=" + network);
+    xe("vif-move", "uuid=" + vif, "network-uuid=" + other);
+    assertThat(xe("vif-list", "vm-uuid=" + vm, "params=network-uuid", "--minimal"))
+        .isEqualTo(other);
+
+    xe("vm-start", "uuid=" + vm);
+    assertThat(xe("vm-list", "name-label=made", "params=power-state", "--minimal"))
+        .isEqualTo("running");
+    xe("event-wait", "class=vm", "uuid=" + vm, "power-state=running");
+    assertThat(refused("vdi-destroy", "uuid=" + vdi)).contains("vdi: " + vdi + " (d)");
+    assertThat(refused("vm-destroy", "uuid=" + vm)).contains("actual: running");
+    xe("vm-shutdown", "uuid=" + vm, "--force");
+    xe("vm-start", "uuid=" + vm);
+    xe("vm-shutdown", "uuid=" + vm);
+    xe("event-wait", "class=vm", "uuid=" + vm, "power-state=/=running");
+    xe("vif-destroy", "uuid=" + vif);
+    xe("vbd-destroy", "uuid=" + vbd);
+    xe("vm-destroy", "uuid=" + vm);
+    assertThat(xe("vm-list", "uuid=" + vm)).isEmpty();
+    xe("vdi-destroy", "uuid=" + vdi);
+    xe("vdi-destroy", "uuid=" + iso);
+    xe("network-destroy", "uuid=" + network);
+    xe("sr-destroy", "uuid=" + sr);
+  }
+
+  @Test
+  void aVmIsInstalledChangedAndUninstalledOnlyWithAYes() throws Exception {
+    String sr = sr("install");
+    String vm =
+        xe(
+            "vm-install",
+            "new-name-label=installed",
+            "template-name-label=Other install media",
+            "sr-uuid=" + sr);
+    xe("vm-param-set", "uuid=" + vm, "name-description=words", "other-config:a=b");
+    assertThat(xe("vm-param-get", "uuid=" + vm, "param-name=name-description")).isEqualTo("words");
+    xe("vm-param-add", "uuid=" + vm, "param-name=tags", "param-key=t");
+    assertThat(xe("vm-list", "tags:contains=t", "--minimal")).isEqualTo(vm);
+    xe("vm-param-remove", "uuid=" + vm, "param-name=tags", "param-key=t");
+    xe("vm-param-clear", "uuid=" + vm, "param-name=other-config");
+    assertThat(xe("vm-param-get", "uuid=" + vm, "param-name=other-config")).isEmpty();
+    assertThat(run("no\n", "vm-uninstall", "uuid=" + vm).status()).isZero();
+    assertThat(xe("vm-list", "uuid=" + vm, "--minimal")).isEqualTo(vm);
+    assertThat(run("YES\n", "vm-uninstall", "uuid=" + vm).status()).isZero();
+    assertThat(xe("vm-list", "uuid=" + vm)).isEmpty();
+    assertThat(refused("sr-forget", "uuid=" + sr)).contains("sr: " + sr + " (install)");
+    xe("pbd-unplug", "uuid=" + xe("pbd-list", "sr-uuid=" + sr, "--minimal"));
+    xe("sr-forget", "uuid=" + sr);
+    assertThat(xe("sr-list", "uuid=" + sr)).isEmpty();
+  }
+
+  @Test
+  void tasksHostsPoolsAndHelp() throws Exception {
+    String task = root.text("task.get_uuid", root.text("task.create", "mine", ""));
+    assertThat(xe("task-list", "name-label=mine", "--minimal")).isEqualTo(task);
+    xe("task-cancel", "uuid=" + task);
+    assertThat(xe("task-list", "uuid=" + task, "params=status", "--minimal"))
+        .isEqualTo("cancelled");
+    assertThat(refused("task-cancel", "uuid=none")).contains("uuid: none");
+    assertThat(xe("pool-list", "params=master", "--minimal"))
+        .isEqualTo(xe("host-list", "--minimal"));
+    assertThat(xe("migration-list")).isEmpty();
+    assertThat(xe("help")).contains("vm-migrate");
+    assertThat(xe("help", "vm-migrate")).contains("remote-master", "destination-sr-uuid");
+  }
+}
