@@ -133,6 +133,17 @@ class CommandsTest {
     xe("event-wait", "class=vm", "uuid=" + vm, "power-state=running");
     assertThat(refused("vdi-destroy", "uuid=" + vdi)).contains("vdi: " + vdi + " (d)");
     assertThat(refused("vm-destroy", "uuid=" + vm)).contains("actual: running");
+    for (String device : List.of("vbd", "vif")) {
+      String it = "uuid=" + (device.equals("vbd") ? vbd : vif);
+      assertThat(xe(device + "-list", it, "params=currently-attached", "--minimal"))
+          .isEqualTo("true");
+      xe(device + "-unplug", it);
+      assertThat(xe(device + "-list", it, "params=currently-attached", "--minimal"))
+          .isEqualTo("false");
+      xe(device + "-plug", it);
+      assertThat(xe(device + "-list", it, "params=currently-attached", "--minimal"))
+          .isEqualTo("true");
+    }
     xe("vm-shutdown", "uuid=" + vm, "--force");
     xe("vm-start", "uuid=" + vm);
     xe("vm-shutdown", "uuid=" + vm);
