@@ -202,6 +202,13 @@ public final class SmapiV2 {
     calls.put(
         "VDI.resize",
         a -> Value.of(mux.resize(a.text("sr"), a.text("vdi"), a.number("new_size", 0))));
+    calls.put(
+        "VDI.revert",
+        a -> {
+          Smapi.Args snapshot = a.struct("snapshot_info");
+          mux.revert(a.text("sr"), snapshot.text("snapshot_of"), snapshot.text("vdi"));
+          return Value.VOID;
+        });
     calls.put("VDI.get_url", a -> Value.of(mux.getUrl(a.text("sr"), a.text("vdi"))));
     calls.put("VDI.copy", this::copy);
     calls.put("VDI.close_url", a -> done(() -> mux.closeUrl(a.text("sr"), a.text("vdi"))));

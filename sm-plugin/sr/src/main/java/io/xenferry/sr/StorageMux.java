@@ -326,6 +326,33 @@ public final class StorageMux implements AutoCloseable {
     return copying(sr, wanted.vdi(), () -> repository.snapshot(wanted, progress));
   }
 
+  /** Begins a snapshot of a VDI that a guest has open; {@link StorageRepository#beginSnapshot}. */
+  public StorageRepository.LiveSnapshot beginSnapshot(String sr, VdiInfo wanted)
+      throws SmapiException {
+    StorageRepository repository = repository(sr);
+    return uses.locked(
+        sr,
+        wanted.vdi(),
+        use -> {
+          if (use.isCopied() || isExported(sr, wanted.vdi())) {
+            throw SmapiException.failure(
+                SmError.VDI_IN_USE, "the VDI is being copied, or another host writes it");
+          }
+          return repository.beginSnapshot(wanted);
+        });
+  }
+
+  /** Makes a VDI that nobody uses what its snapshot is; {@link StorageRepository#revert}. */
+  public void revert(String sr, String vdi, String snapshot) throws SmapiException {
+    exclusively(
+        sr,
+        vdi,
+        repository -> {
+          repository.revert(vdi, snapshot);
+          return vdi;
+        });
+  }
+
   /** The same as a disk in its own right; {@link StorageRepository#copyOf}. */
   public VdiInfo copyOf(String sr, VdiInfo wanted, Progress progress) throws SmapiException {
     StorageRepository repository = repository(sr);

@@ -73,6 +73,9 @@ public interface StorageRepository {
 
   /** A snapshot that waits for its guest. One of its methods is to be called, once. */
   interface LiveSnapshot {
+    /** The image that the guest has. */
+    Path below();
+
     /** The image that the guest is to go on with, qcow2; the one it has is to be below. */
     Path file();
 

@@ -51,7 +51,7 @@ public interface VolumeChains {
    *
    * @param before was the volume's image
    */
-  record Layer(String key, String before, String after, Path file) {}
+  record Layer(String key, String before, String after, Path below, Path file) {}
 
   /** Two images that become one. */
   interface Merge {

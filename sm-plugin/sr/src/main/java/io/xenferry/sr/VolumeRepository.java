@@ -372,6 +372,10 @@ public final class VolumeRepository implements StorageRepository {
         SmError.VDI_SNAPSHOT,
         () -> {
           requireStill(from);
+          if (!chains.isLayered(from)) {
+            throw SmapiException.failure(
+                SmError.VDI_IN_USE, "a VM writes the disk: only qcow2 disks can be snapshot then");
+          }
           if (copying.contains(from) || open.containsKey(from) || !chains.isWritable(from)) {
             throw SmapiException.failure(SmError.VDI_IN_USE, "the disk is being copied");
           }
@@ -401,6 +405,11 @@ public final class VolumeRepository implements StorageRepository {
       this.layer = layer;
       this.snapshot = snapshot;
       this.request = request;
+    }
+
+    @Override
+    public Path below() {
+      return layer.below();
     }
 
     @Override

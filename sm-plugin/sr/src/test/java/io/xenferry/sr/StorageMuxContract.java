@@ -338,7 +338,6 @@ abstract class StorageMuxContract {
     for (String call :
         List.of(
             "VDI.compose",
-            "VDI.revert",
             "VDI.enable_cbt",
             "VDI.disable_cbt",
             "VDI.data_destroy",

@@ -45,6 +45,7 @@ final class Commands {
     TuningCommands.register(built);
     built.put("console", ConsoleCommand::run);
     VmInstall.register(built);
+    SnapshotCommands.register(built);
     built.put("vm-migrate", VmMigrate::run);
     built.put("event-wait", EventWait::run);
     MigrationCommands.register(built);

@@ -18,10 +18,21 @@ final class VmUninstall {
   private record Doomed(Set<String> vms, Set<String> disks, List<String> lines) {}
 
   static void run(Run run) throws XenApiException, CliException, IOException {
-    boolean force = run.arguments().flag("force");
     Doomed doomed = new Doomed(new LinkedHashSet<>(), new LinkedHashSet<>(), new ArrayList<>());
     VmCommands.each(run, false, false, vm -> collect(run, doomed, vm));
-    if (!force) {
+    destroy(run, doomed);
+  }
+
+  /** One VM, which may be a snapshot. */
+  static void of(Run run, String vm) throws XenApiException, CliException, IOException {
+    Doomed doomed = new Doomed(new LinkedHashSet<>(), new LinkedHashSet<>(), new ArrayList<>());
+    add(run, doomed, vm, run.calls().record("VM", vm));
+    destroy(run, doomed);
+  }
+
+  private static void destroy(Run run, Doomed doomed)
+      throws XenApiException, CliException, IOException {
+    if (!run.arguments().flag("force")) {
       run.client().print("The following items are about to be destroyed");
       for (String line : doomed.lines()) {
         run.client().print(line);

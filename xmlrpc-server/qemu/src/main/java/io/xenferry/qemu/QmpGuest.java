@@ -41,6 +41,7 @@ final class QmpGuest implements Guest {
   private final Monitor monitor;
   private final MemorySender memory;
   private final NbdExports exports;
+  private final DiskImages images;
   private final HotPlug hardware;
   private final Watchdog watchdog;
   private final Runnable onGone;
@@ -66,6 +67,7 @@ final class QmpGuest implements Guest {
     this.monitor = new Monitor(process, directory, this::tellState);
     this.memory = new MemorySender(monitor);
     this.exports = new NbdExports(monitor, directory.nbdSocket());
+    this.images = new DiskImages(monitor);
     this.hardware = new HotPlug(spec, directory, monitor, releaseDeadline);
     this.watchdog = new Watchdog(directory.watchdogSocket(), directory.logFile());
     monitor.listen(this::event);
@@ -236,6 +238,21 @@ final class QmpGuest implements Guest {
             BlockMirror.clear(monitor, device);
           }
         });
+  }
+
+  @Override
+  public void changeImages(List<NextImage> next) throws HypervisorException, InterruptedException {
+    images.change(next);
+  }
+
+  @Override
+  public Path image(String device) throws HypervisorException, InterruptedException {
+    return images.of(device);
+  }
+
+  @Override
+  public void resize(String device, long bytes) throws HypervisorException, InterruptedException {
+    images.resize(device, bytes);
   }
 
   @Override

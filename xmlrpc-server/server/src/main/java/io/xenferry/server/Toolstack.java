@@ -27,16 +27,19 @@ import io.xenferry.server.messages.AllowedOperations;
 import io.xenferry.server.migration.MigrationService;
 import io.xenferry.server.storage.DiskCopies;
 import io.xenferry.server.storage.HostStorage;
+import io.xenferry.server.storage.LayeredDisks;
 import io.xenferry.server.storage.StorageMessages;
 import io.xenferry.server.storage.StorageRoutes;
 import io.xenferry.server.vm.BootFiles;
 import io.xenferry.server.vm.DeviceGuard;
 import io.xenferry.server.vm.DeviceMessages;
+import io.xenferry.server.vm.SnapshotDisks;
 import io.xenferry.server.vm.VmAdmission;
 import io.xenferry.server.vm.VmCloneMessages;
 import io.xenferry.server.vm.VmDevices;
 import io.xenferry.server.vm.VmLifecycle;
 import io.xenferry.server.vm.VmLifecycleMessages;
+import io.xenferry.server.vm.VmSnapshotMessages;
 import io.xenferry.spi.Hypervisor;
 import io.xenferry.spi.HypervisorProvider;
 import java.io.IOException;
@@ -152,6 +155,9 @@ final class Toolstack implements AutoCloseable {
     new VmLifecycleMessages(lifecycle, gate, admission).register(registry);
     new DeviceMessages(devices).register(registry);
     new VmCloneMessages(copies, admission).register(registry);
+    SnapshotDisks snapshots =
+        new SnapshotDisks(database, hypervisor, copies, new LayeredDisks(database, storage));
+    new VmSnapshotMessages(copies, snapshots, lifecycle, admission, gate).register(registry);
     migrations.register(registry);
     new DeviceGuard(gate).register(registry);
   }

@@ -70,6 +70,41 @@ public interface Guest {
   SourceDisk source(String device) throws HypervisorException, InterruptedException;
 
   /**
+   * A disk's image, and the one that is to be on top of it.
+   *
+   * @param next qcow2, empty, and names {@code now} as the one below it
+   */
+  record NextImage(String device, Path now, Path next) {}
+
+  /**
+   * Lets disks go on with other images, all at the same instant of the guest.
+   *
+   * @throws HypervisorException REFUSED when nothing has changed; else that is unknown, and {@link
+   *     #image} tells
+   */
+  default void changeImages(List<NextImage> images)
+      throws HypervisorException, InterruptedException {
+    throw new HypervisorException(
+        HypervisorException.Kind.REFUSED, "this hypervisor takes no snapshots of running guests");
+  }
+
+  /** The image that a disk writes now. */
+  default Path image(String device) throws HypervisorException, InterruptedException {
+    throw new HypervisorException(
+        HypervisorException.Kind.REFUSED, "this hypervisor does not tell its guests' images");
+  }
+
+  /**
+   * Makes a disk larger, and tells the guest.
+   *
+   * @param bytes not less than it has
+   */
+  default void resize(String device, long bytes) throws HypervisorException, InterruptedException {
+    throw new HypervisorException(
+        HypervisorException.Kind.REFUSED, "this hypervisor's guests have disks of one size");
+  }
+
+  /**
    * Slows the guest's writes, so that a copy converges.
    *
    * @param bytesPerSecond for all disks together; 0 lifts the limit

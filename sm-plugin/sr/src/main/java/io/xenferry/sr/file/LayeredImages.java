@@ -37,7 +37,7 @@ final class LayeredImages implements VolumeChains {
     tree.adopt(key);
     String before = tree.imageOf(key);
     String after = tree.grow(before, Optional.of(key));
-    return new Layer(key, before, after, tree.file(after));
+    return new Layer(key, before, after, tree.file(before), tree.file(after));
   }
 
   @Override

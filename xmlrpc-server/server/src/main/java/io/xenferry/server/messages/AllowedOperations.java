@@ -31,8 +31,7 @@ public final class AllowedOperations {
                   "export",
                   "destroy",
                   "migrate_send",
-                  "snapshot",
-                  "revert"),
+                  "snapshot"),
           "Running",
               List.of(
                   "pause",
@@ -69,6 +68,9 @@ public final class AllowedOperations {
     if (schema.bool(vm, "is_control_domain")
         || !schema.textMap(vm, "current_operations").isEmpty()) {
       return List.of();
+    }
+    if (schema.bool(vm, "is_a_snapshot")) {
+      return known(List.of("clone", "copy", "export", "destroy", "revert"), vm);
     }
     if (schema.bool(vm, "is_a_template")) {
       return known(List.of("clone", "copy", "provision", "export", "destroy"), vm);

@@ -296,7 +296,12 @@ public final class HostStorage implements VmDisks, AutoCloseable {
     fields.put("managed", Value.of(true));
     fields.put(
         "allowed_operations",
-        Value.ofTexts(List.of("clone", "copy", "resize", "destroy", "forget")));
+        Value.ofTexts(List.of("snapshot", "clone", "copy", "resize", "destroy", "forget")));
+    for (Ref<VDI> other : info.snapshotOf().isEmpty() ? List.<Ref<VDI>>of() : tx.get(sr, SR.VDIS)) {
+      if (tx.get(other, VDI.LOCATION).equals(info.snapshotOf())) {
+        fields.put("snapshot_of", Value.of(other));
+      }
+    }
     return new Ref<>(tx.create("VDI", fields));
   }
 

@@ -234,6 +234,7 @@ public final class StorageMessages {
             .edit()
             .nameDescription(text(record, "name_description"))
             .type(text(record, "type"))
+            .smConfig(smConfig(record))
             .done();
     Ref<VDI> vdi = storage.createVdi(sr, wanted);
     c.server()
@@ -252,6 +253,20 @@ public final class StorageMessages {
           }
         });
     return Value.of(vdi);
+  }
+
+  /** What the client gives, but for the keys by which this server knows its own. */
+  private static Map<String, String> smConfig(Map<String, Value> record) {
+    Map<String, String> config = new LinkedHashMap<>();
+    if (record.get("sm_config") instanceof Value.Struct s) {
+      s.members()
+          .forEach((k, v) -> {
+            if (!k.startsWith("xenferry-") && v instanceof Value.Text(String text)) {
+              config.put(k, text);
+            }
+          });
+    }
+    return config;
   }
 
   private static String text(Map<String, Value> record, String name) {

@@ -58,7 +58,8 @@ public final class DeviceGuard {
                     addUsers(db, vdi.get(), vms);
                   }
                 }));
-    for (String message : List.of("VDI.resize", "VDI.forget")) {
+    for (String message :
+        List.of("VDI.resize", "VDI.resize_online", "VDI.snapshot", "VDI.forget")) {
       registry.guard(message, call -> enter(call, (db, vms) -> addUsers(db, call.ref(0), vms)));
     }
     registry.guard(

@@ -150,7 +150,9 @@ public final class VmAdmission {
             other.getKey());
       }
     }
-    if (db.get(vm, VM.IS_A_SNAPSHOT) && !OF_TEMPLATES.contains(operation)) {
+    if (db.get(vm, VM.IS_A_SNAPSHOT)
+        && !OF_TEMPLATES.contains(operation)
+        && operation != VmOperations.REVERT) {
       throw new XenApiException("VM_IS_SNAPSHOT", vm.opaque(), operation.wire());
     }
     if (db.get(vm, VM.IS_A_TEMPLATE)

@@ -29,8 +29,14 @@ public final class VmRecords {
     tx.set(vm, VM.METRICS, new Ref<VMMetrics>(metrics));
   }
 
-  /** Removes the VM with its VBDs, VIFs and metrics; its disks stay. */
+  /**
+   * Removes the VM with its VBDs, VIFs and metrics; its disks stay. What was made of a snapshot
+   * that goes is a child of the snapshot before.
+   */
   public static void delete(Transaction tx, Ref<VM> vm) throws XenApiException {
+    for (Ref<VM> child : java.util.List.copyOf(tx.get(vm, VM.CHILDREN))) {
+      tx.set(child, VM.PARENT, tx.get(vm, VM.PARENT));
+    }
     for (Ref<VBD> vbd : tx.get(vm, VM.VBDS)) {
       tx.delete("VBD", vbd.opaque());
     }

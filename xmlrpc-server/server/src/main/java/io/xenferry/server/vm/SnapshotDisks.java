@@ -1,0 +1,215 @@
+package io.xenferry.server.vm;
+
+import io.xenferry.model.Ref;
+import io.xenferry.model.VBD;
+import io.xenferry.model.VDI;
+import io.xenferry.model.VM;
+import io.xenferry.model.VmPowerState;
+import io.xenferry.model.XenApiException;
+import io.xenferry.model.db.ObjectDatabase;
+import io.xenferry.model.db.Snapshot;
+import io.xenferry.server.vm.GuestSpecs.VmDisk;
+import io.xenferry.spi.Guest;
+import io.xenferry.spi.Hypervisor;
+import io.xenferry.spi.HypervisorException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.UUID;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/** Snapshots of disks, whether a guest writes them or not: guests are told to change images. */
+public final class SnapshotDisks {
+  private static final Logger log = LoggerFactory.getLogger(SnapshotDisks.class);
+
+  private final ObjectDatabase database;
+  private final Hypervisor hypervisor;
+  private final DiskMaker maker;
+  private final DiskSnapshots snapshots;
+
+  public SnapshotDisks(
+      ObjectDatabase database, Hypervisor hypervisor, DiskMaker maker, DiskSnapshots snapshots) {
+    this.database = database;
+    this.hypervisor = hypervisor;
+    this.maker = maker;
+    this.snapshots = snapshots;
+  }
+
+  /** A disk that a guest writes. */
+  private record Written(Ref<VBD> vbd, VmDisk disk, DiskSnapshots.Live snapshot) {}
+
+  /**
+   * Takes snapshots of a VM's disks, all or none.
+   *
+   * @param vbds of the VM, with disks
+   */
+  public Map<Ref<VBD>, Ref<VDI>> take(Ref<VM> vm, List<Ref<VBD>> vbds) throws XenApiException {
+    Map<Ref<VBD>, Ref<VDI>> taken = new LinkedHashMap<>();
+    boolean done = false;
+    try {
+      Snapshot db = database.snapshot();
+      List<VmDisk> written = new ArrayList<>();
+      for (VmDisk disk : GuestSpecs.disks(db, vm)) {
+        if (vbds.contains(disk.vbd())) {
+          if (isWritten(db, disk.vbd())) {
+            written.add(disk);
+          } else {
+            taken.put(disk.vbd(), snapshots.snapshot(disk.vdi()));
+          }
+        }
+      }
+      if (!written.isEmpty()) {
+        takeOfGuest(vm, written, taken);
+      }
+      done = true;
+      return taken;
+    } finally {
+      if (!done) {
+        taken.values().forEach(this::takeBack);
+      }
+    }
+  }
+
+  private void takeBack(Ref<VDI> vdi) {
+    try {
+      maker.destroy(vdi);
+    } catch (XenApiException e) {
+      log.warn("disk {} of a snapshot that could not be made is left", vdi, e);
+    }
+  }
+
+  /** Takes a snapshot of one disk. */
+  public Ref<VDI> take(Ref<VDI> disk) throws XenApiException {
+    Optional<Ref<VBD>> writer = writer(disk);
+    if (writer.isEmpty()) {
+      return snapshots.snapshot(disk);
+    }
+    Ref<VM> vm = database.snapshot().get(writer.get(), VBD.VM);
+    return take(vm, List.of(writer.get())).values().iterator().next();
+  }
+
+  private Optional<Ref<VBD>> writer(Ref<VDI> disk) throws XenApiException {
+    Snapshot db = database.snapshot();
+    for (Ref<VBD> vbd : db.get(disk, VDI.VBDS)) {
+      if (isWritten(db, vbd)) {
+        return Optional.of(vbd);
+      }
+    }
+    return Optional.empty();
+  }
+
+  private static boolean isWritten(Snapshot db, Ref<VBD> vbd) throws XenApiException {
+    VmPowerState state = db.get(db.get(vbd, VBD.VM), VM.POWER_STATE);
+    return db.get(vbd, VBD.CURRENTLY_ATTACHED)
+        && db.get(vbd, VBD.MODE) == io.xenferry.model.VbdMode.RW
+        && (state == VmPowerState.RUNNING || state == VmPowerState.PAUSED);
+  }
+
+  private Guest guest(Ref<VM> vm) throws XenApiException {
+    UUID uuid = UUID.fromString(database.snapshot().get(vm, VM.UUID));
+    try {
+      return hypervisor
+          .find(uuid)
+          .orElseThrow(
+              () -> new XenApiException("INTERNAL_ERROR", "the guest of VM " + uuid + " is gone"));
+    } catch (HypervisorException e) {
+      throw new XenApiException("INTERNAL_ERROR", String.valueOf(e.getMessage())).withCause(e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new XenApiException("TASK_CANCELLED", vm.opaque()).withCause(e);
+    }
+  }
+
+  private void takeOfGuest(Ref<VM> vm, List<VmDisk> disks, Map<Ref<VBD>, Ref<VDI>> taken)
+      throws XenApiException {
+    Guest guest = guest(vm);
+    List<Written> begun = new ArrayList<>();
+    boolean asked = false;
+    try {
+      for (VmDisk disk : disks) {
+        begun.add(new Written(disk.vbd(), disk, snapshots.begin(disk.vdi())));
+      }
+      asked = true;
+      guest.changeImages(
+          begun.stream()
+              .map(w ->
+                  new Guest.NextImage(w.disk().device(), w.snapshot().now(), w.snapshot().next()))
+              .toList());
+    } catch (HypervisorException | InterruptedException e) {
+      boolean refused =
+          e instanceof HypervisorException h && h.kind() == HypervisorException.Kind.REFUSED;
+      for (Written disk : begun) {
+        settle(guest, disk, refused, taken);
+      }
+      if (e instanceof InterruptedException) {
+        Thread.currentThread().interrupt();
+      }
+      throw new XenApiException(
+              "OPERATION_NOT_ALLOWED", "the guest takes no snapshot: " + e.getMessage())
+          .withCause(e);
+    } finally {
+      if (!asked) {
+        begun.forEach(disk -> disk.snapshot().abandon());
+      }
+    }
+    for (Written disk : begun) {
+      taken.put(disk.vbd(), disk.snapshot().commit());
+    }
+  }
+
+  /** Finds out which image a disk is on; one of which that cannot be known stays locked. */
+  private static void settle(
+      Guest guest, Written disk, boolean refused, Map<Ref<VBD>, Ref<VDI>> taken)
+      throws XenApiException {
+    if (refused) {
+      disk.snapshot().abandon();
+      return;
+    }
+    try {
+      Path now = guest.image(disk.disk().device());
+      if (now.equals(disk.snapshot().next())) {
+        taken.put(disk.vbd(), disk.snapshot().commit());
+      } else {
+        disk.snapshot().abandon();
+      }
+    } catch (HypervisorException e) {
+      log.error(
+          "whether disk {} of the guest went on with {} is not known: it stays locked until this"
+              + " server starts again",
+          disk.disk().device(),
+          disk.snapshot().next(),
+          e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      log.error("disk {} stays locked until this server starts again", disk.disk().device(), e);
+    }
+  }
+
+  /** Makes a disk larger, under a guest if one has it. */
+  public void resize(Ref<VDI> disk, long bytes) throws XenApiException {
+    Optional<Ref<VBD>> writer = writer(disk);
+    if (writer.isEmpty()) {
+      snapshots.resize(disk, bytes);
+      return;
+    }
+    Snapshot db = database.snapshot();
+    Guest guest = guest(db.get(writer.get(), VBD.VM));
+    String device =
+        GuestSpecs.device(db.get(writer.get(), VBD.DEVICE), db.get(writer.get(), VBD.USERDEVICE));
+    try {
+      guest.resize(device, Math.ceilDiv(bytes, 512) * 512);
+    } catch (HypervisorException e) {
+      throw new XenApiException(
+              "OPERATION_NOT_ALLOWED", "the guest's disk cannot grow now: " + e.getMessage())
+          .withCause(e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new XenApiException("TASK_CANCELLED", disk.opaque()).withCause(e);
+    }
+    snapshots.resized(disk);
+  }
+}

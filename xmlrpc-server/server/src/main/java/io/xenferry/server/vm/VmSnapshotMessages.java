@@ -1,0 +1,314 @@
+package io.xenferry.server.vm;
+
+import io.xenferry.migration.gate.Gate;
+import io.xenferry.migration.gate.Operation;
+import io.xenferry.model.DataModel;
+import io.xenferry.model.FieldDef;
+import io.xenferry.model.Ref;
+import io.xenferry.model.VBD;
+import io.xenferry.model.VDI;
+import io.xenferry.model.VIF;
+import io.xenferry.model.VM;
+import io.xenferry.model.Value;
+import io.xenferry.model.VbdType;
+import io.xenferry.model.VmOperations;
+import io.xenferry.model.VmPowerState;
+import io.xenferry.model.XenApiException;
+import io.xenferry.model.db.Row;
+import io.xenferry.model.db.Snapshot;
+import io.xenferry.model.db.Transaction;
+import io.xenferry.server.call.Call;
+import io.xenferry.server.call.Registry;
+import io.xenferry.server.task.Task;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.UUID;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Snapshots of VMs, and back to them. Of a running VM all disks are taken at one instant of the
+ * guest. Records are written in one transaction after the disks are there, so that neither a
+ * snapshot nor a VM is ever seen with half its disks; a server that dies in between leaves disks
+ * that no VM has.
+ */
+public final class VmSnapshotMessages {
+  private static final Logger log = LoggerFactory.getLogger(VmSnapshotMessages.class);
+  private static final String TEST = "SnapshotTest.";
+
+  /** What a VM keeps when it goes back. */
+  private static final Set<String> KEPT =
+      Set.of(
+          "uuid",
+          "name_label",
+          "name_description",
+          "tags",
+          "is_a_template",
+          "is_default_template",
+          "blocked_operations",
+          "affinity",
+          "appliance");
+
+  private final DiskMaker disks;
+  private final SnapshotDisks snapshots;
+  private final VmLifecycle lifecycle;
+  private final VmAdmission admission;
+  private final Gate gate;
+
+  public VmSnapshotMessages(
+      DiskMaker disks,
+      SnapshotDisks snapshots,
+      VmLifecycle lifecycle,
+      VmAdmission admission,
+      Gate gate) {
+    this.disks = disks;
+    this.snapshots = snapshots;
+    this.lifecycle = lifecycle;
+    this.admission = admission;
+    this.gate = gate;
+  }
+
+  public void register(Registry r) {
+    r.implement("VM.snapshot", this::snapshot, TEST + "aHaltedVmIsSnapshotAndGoesBack");
+    r.implement("VM.revert", this::revert, TEST + "aHaltedVmIsSnapshotAndGoesBack");
+    r.implement("VDI.snapshot", this::snapshotDisk, TEST + "aDiskIsSnapshotByItself");
+    r.implement("VDI.resize_online", this::resizeOnline, TEST + "aDiskGrowsOnline");
+  }
+
+  private static String task(Call c) {
+    return c.task().map(Task::ref).orElseGet(() -> Ref.random().opaque());
+  }
+
+  // ---- taking one
+
+  private Value snapshot(Call c) throws XenApiException {
+    Ref<VM> vm = c.ref(0);
+    Set<String> ignored = Set.copyOf(c.texts(2));
+    try (var running = admission.begin(vm, VmOperations.SNAPSHOT, task(c));
+        Gate.Permit permit = gate.enter(uuid(c, vm), Operation.CHANGE_DEVICE)) {
+      Snapshot db = c.server().db().snapshot();
+      List<Ref<VBD>> vbds = new ArrayList<>();
+      for (Ref<VBD> vbd : disksOf(db, vm)) {
+        if (!ignored.contains(db.get(vbd, VBD.VDI).opaque())) {
+          vbds.add(vbd);
+        }
+      }
+      Map<Ref<VBD>, Ref<VDI>> taken = snapshots.take(vm, vbds);
+      boolean done = false;
+      try {
+        Value made = c.server().db().write(tx -> Value.of(record(tx, vm, c.arg(1), taken)));
+        done = true;
+        return made;
+      } finally {
+        if (!done) {
+          taken.values().forEach(this::takeBack);
+        }
+      }
+    }
+  }
+
+  private void takeBack(Ref<VDI> vdi) {
+    try {
+      disks.destroy(vdi);
+    } catch (XenApiException e) {
+      log.warn("disk {} of a snapshot that could not be made is left", vdi, e);
+    }
+  }
+
+  private static UUID uuid(Call c, Ref<VM> vm) throws XenApiException {
+    return UUID.fromString(c.server().db().snapshot().get(vm, VM.UUID));
+  }
+
+  /** The VBDs of disks, not those of CDs and empty drives. */
+  private static List<Ref<VBD>> disksOf(Snapshot db, Ref<VM> vm) throws XenApiException {
+    List<Ref<VBD>> found = new ArrayList<>();
+    for (Ref<VBD> vbd : db.get(vm, VM.VBDS)) {
+      if (db.get(vbd, VBD.TYPE) == VbdType.DISK
+          && !db.get(vbd, VBD.EMPTY)
+          && !db.get(vbd, VBD.VDI).isNull()) {
+        found.add(vbd);
+      }
+    }
+    return found;
+  }
+
+  private Ref<VM> record(Transaction tx, Ref<VM> vm, Value name, Map<Ref<VBD>, Ref<VDI>> taken)
+      throws XenApiException {
+    Map<String, Value> f = settable(tx, "VM", vm);
+    f.put("name_label", name);
+    f.put("is_a_template", Value.of(true));
+    f.put("is_a_snapshot", Value.of(true));
+    f.put("snapshot_of", Value.of(vm));
+    f.put("snapshot_time", Value.of(Instant.now()));
+    VmPowerState state = tx.get(vm, VM.POWER_STATE);
+    f.put(
+        "snapshot_info",
+        Value.ofTexts(
+            Map.of(
+                "power-state-at-snapshot",
+                state.wire(),
+                "disk-snapshot-type",
+                state == VmPowerState.HALTED ? "" : "crash_consistent")));
+    f.put("power_state", Value.of(VmPowerState.HALTED.wire()));
+    f.put("domid", Value.of(-1L));
+    f.put("blocked_operations", Value.Struct.of(Map.of()));
+    f.put("parent", Value.of(tx.get(vm, VM.PARENT)));
+    Ref<VM> snapshot = new Ref<>(tx.create("VM", f));
+    VmRecords.addMetrics(tx, snapshot);
+    for (Ref<VBD> vbd : tx.get(vm, VM.VBDS)) {
+      boolean disk = tx.get(vbd, VBD.TYPE) == VbdType.DISK && !tx.get(vbd, VBD.EMPTY);
+      if (!disk || taken.containsKey(vbd)) {
+        copyVbd(tx, vbd, snapshot, disk ? taken.get(vbd) : tx.get(vbd, VBD.VDI));
+      }
+    }
+    copyVifs(tx, vm, snapshot);
+    tx.set(vm, VM.PARENT, snapshot);
+    admission.refresh(tx, snapshot);
+    return snapshot;
+  }
+
+  private static void copyVbd(
+      Transaction tx, Ref<VBD> vbd, Ref<VM> to, @org.jspecify.annotations.Nullable Ref<VDI> vdi)
+      throws XenApiException {
+    Map<String, Value> v = settable(tx, "VBD", vbd);
+    v.put("VM", Value.of(to));
+    v.put("VDI", Value.of(vdi == null ? Ref.nullRef() : vdi));
+    v.put("currently_attached", Value.of(false));
+    v.put("device", Value.of(tx.get(vbd, VBD.DEVICE)));
+    tx.create("VBD", v);
+  }
+
+  /** With their addresses: it is one VM, and only one of the two runs. */
+  private static void copyVifs(Transaction tx, Ref<VM> from, Ref<VM> to) throws XenApiException {
+    for (Ref<VIF> vif : tx.get(from, VM.VIFS)) {
+      Map<String, Value> v = settable(tx, "VIF", vif);
+      v.put("VM", Value.of(to));
+      v.put("currently_attached", Value.of(false));
+      tx.create("VIF", v);
+    }
+  }
+
+  private static Map<String, Value> settable(Transaction tx, String className, Ref<?> ref)
+      throws XenApiException {
+    Row row =
+        tx.row(className, ref.opaque())
+            .orElseThrow(() -> new XenApiException("HANDLE_INVALID", className, ref.opaque()));
+    Map<String, Value> fields = new LinkedHashMap<>();
+    for (FieldDef d : DataModel.classDef(className).constructorFields()) {
+      fields.put(d.name(), row.get(d));
+    }
+    return fields;
+  }
+
+  // ---- going back
+
+  /**
+   * The disks of the snapshot are cloned, and the VM has the clones from one instant on. Disks that
+   * it has got since the snapshot are no longer its own, and stay where they are.
+   */
+  private Value revert(Call c) throws XenApiException {
+    Ref<VM> snapshot = c.ref(0);
+    Snapshot db = c.server().db().snapshot();
+    if (!db.get(snapshot, VM.IS_A_SNAPSHOT)) {
+      throw new XenApiException("OPERATION_NOT_ALLOWED", "the VM is no snapshot");
+    }
+    Ref<VM> vm = db.get(snapshot, VM.SNAPSHOT_OF);
+    if (db.row("VM", vm.opaque()).isEmpty()) {
+      throw new XenApiException("VM_REVERT_FAILED", vm.opaque(), snapshot.opaque());
+    }
+    if (db.get(vm, VM.POWER_STATE) != VmPowerState.HALTED) {
+      lifecycle.hardShutdown(vm, task(c));
+    }
+    try (var one = admission.begin(snapshot, VmOperations.REVERT, task(c));
+        var other = admission.begin(vm, VmOperations.REVERTING, task(c));
+        Gate.Permit permit = gate.enter(uuid(c, vm), Operation.CHANGE_DEVICE)) {
+      List<Ref<VDI>> replaced = revert(c, vm, snapshot);
+      for (Ref<VDI> old : replaced) {
+        takeBack(old);
+      }
+    }
+    return Value.VOID;
+  }
+
+  private List<Ref<VDI>> revert(Call c, Ref<VM> vm, Ref<VM> snapshot) throws XenApiException {
+    Snapshot db = c.server().db().snapshot();
+    Map<Ref<VBD>, Ref<VDI>> clones = new LinkedHashMap<>();
+    boolean done = false;
+    try {
+      for (Ref<VBD> vbd : disksOf(db, snapshot)) {
+        Ref<VDI> disk = db.get(vbd, VBD.VDI);
+        clones.put(vbd, disks.copy(disk, db.get(disk, VDI.SR)));
+      }
+      List<Ref<VDI>> replaced = new ArrayList<>();
+      c.server().db().change(tx -> goBack(tx, vm, snapshot, clones, replaced));
+      done = true;
+      return replaced;
+    } finally {
+      if (!done) {
+        clones.values().forEach(this::takeBack);
+      }
+    }
+  }
+
+  private void goBack(
+      Transaction tx,
+      Ref<VM> vm,
+      Ref<VM> snapshot,
+      Map<Ref<VBD>, Ref<VDI>> clones,
+      List<Ref<VDI>> replaced)
+      throws XenApiException {
+    List<Ref<VDI>> had = new ArrayList<>();
+    for (Ref<VBD> vbd : List.copyOf(tx.get(vm, VM.VBDS))) {
+      if (tx.get(vbd, VBD.TYPE) == VbdType.DISK && !tx.get(vbd, VBD.EMPTY)) {
+        had.add(tx.get(vbd, VBD.VDI));
+      }
+      tx.delete("VBD", vbd.opaque());
+    }
+    for (Ref<VIF> vif : List.copyOf(tx.get(vm, VM.VIFS))) {
+      tx.delete("VIF", vif.opaque());
+    }
+    for (Map.Entry<String, Value> e : settable(tx, "VM", snapshot).entrySet()) {
+      if (!KEPT.contains(e.getKey())) {
+        tx.set("VM", vm.opaque(), DataModel.field("VM", e.getKey()).orElseThrow(), e.getValue());
+      }
+    }
+    for (Ref<VBD> vbd : tx.get(snapshot, VM.VBDS)) {
+      Ref<VDI> clone = clones.get(vbd);
+      copyVbd(tx, vbd, vm, clone == null ? tx.get(vbd, VBD.VDI) : clone);
+      if (clone != null) {
+        Ref<VDI> original = tx.get(tx.get(vbd, VBD.VDI), VDI.SNAPSHOT_OF);
+        if (had.contains(original)) {
+          for (Ref<VDI> sibling : List.copyOf(tx.get(original, VDI.SNAPSHOTS))) {
+            tx.set(sibling, VDI.SNAPSHOT_OF, clone);
+          }
+          tx.set(clone, VDI.OTHER_CONFIG, tx.get(original, VDI.OTHER_CONFIG));
+          replaced.add(original);
+        }
+      }
+    }
+    copyVifs(tx, snapshot, vm);
+    tx.set(vm, VM.PARENT, snapshot);
+    admission.refresh(tx, vm);
+  }
+
+  // ---- disks by themselves
+
+  private Value snapshotDisk(Call c) throws XenApiException {
+    return Value.of(snapshots.take(c.<VDI>ref(0)));
+  }
+
+  private Value resizeOnline(Call c) throws XenApiException {
+    Ref<VDI> vdi = c.ref(0);
+    long now = c.server().db().snapshot().get(vdi, VDI.VIRTUAL_SIZE);
+    if (c.integer(1) < now) {
+      throw new XenApiException(
+          "INVALID_VALUE", "size", c.integer(1) + " is less than the disk's " + now);
+    }
+    snapshots.resize(vdi, c.integer(1));
+    return Value.VOID;
+  }
+}

@@ -1,0 +1,237 @@
+package io.xenferry.server;
+
+import static io.xenferry.server.SessionTest.assertCode;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.xenferry.block.ExternalTools;
+import io.xenferry.model.Value;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+/** Snapshots of disks and VMs on qcow2 images; those of running VMs with QEMU. */
+class SnapshotTest {
+  private static final long SIZE = 8 << 20;
+
+  private static TestServer server;
+  private static TestServer.Calls root;
+  private static Path directory;
+  private static Path plain;
+  private static String sr;
+  private static String rawSr;
+
+  @BeforeAll
+  static void start() throws Exception {
+    ExternalTools.require("qemu-img", "qemu-nbd", "qemu-io", "qemu-system-x86_64");
+    server =
+        TestServer.startAt(
+            "127.0.0.1", config -> config.with(config.toolstack().withHypervisor("qemu")));
+    root = server.calls();
+    directory = server.directory.resolve("qcow2");
+    plain = server.directory.resolve("raw");
+    sr =
+        root.text(
+            "SR.create",
+            root.only("host"),
+            Map.of("location", directory.toString(), "image-format", "qcow2"),
+            0,
+            "layers",
+            "",
+            "file",
+            "user",
+            false,
+            Map.of());
+    rawSr = root.sr(plain);
+  }
+
+  @AfterAll
+  static void stop() throws Exception {
+    if (server != null) {
+      server.close();
+    }
+  }
+
+  private static String vm(String name, int disks) throws Exception {
+    String vm = root.vm(name, Map.of());
+    for (int i = 0; i < disks; i++) {
+      String vdi = root.vdi(sr, name + i, SIZE);
+      root.vbd(vm, vdi, i);
+      put(vdi, 10 * (i + 1));
+    }
+    root.text(
+        "VIF.create",
+        RecordsTest.required(
+            "VIF", Map.of("VM", vm, "network", root.only("network"), "device", "0")));
+    return vm;
+  }
+
+  private static List<String> disks(String vm) throws Exception {
+    return TestServer.texts(root.call("VM.get_VBDs", vm)).stream()
+        .sorted(java.util.Comparator.comparing(SnapshotTest::device))
+        .map(vbd -> text("VBD.get_VDI", vbd))
+        .toList();
+  }
+
+  private static String device(String vbd) {
+    return text("VBD.get_userdevice", vbd);
+  }
+
+  private static String text(String method, String ref) {
+    try {
+      return root.text(method, ref);
+    } catch (Exception e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  private static Path leaf(String vdi) throws Exception {
+    String uuid = root.text("VDI.get_uuid", vdi);
+    Path tree = directory.resolve("images.meta");
+    if (Files.exists(tree)) {
+      for (String line : Files.readAllLines(tree)) {
+        if (line.startsWith("vdi." + uuid + "=")) {
+          uuid = line.substring(line.indexOf('=') + 1);
+        }
+      }
+    }
+    return directory.resolve(uuid + ".qcow2");
+  }
+
+  /** Fills the first block of a disk that nobody uses. */
+  private static void put(String vdi, int value) throws Exception {
+    ExternalTools.run(
+        "qemu-io", "-f", "qcow2", "-c", "write -P " + value + " 0 64k", leaf(vdi).toString());
+  }
+
+  /** What the first block of a disk is filled with. */
+  private static int at(String vdi) throws Exception {
+    String copy = root.text("VDI.copy", vdi, rawSr, "OpaqueRef:NULL", "OpaqueRef:NULL");
+    byte[] content = Files.readAllBytes(plain.resolve(root.text("VDI.get_uuid", copy) + ".raw"));
+    root.call("VDI.destroy", copy);
+    assertThat(content[4711]).isEqualTo(content[0]);
+    return content[0];
+  }
+
+  private static void snapshotKnowsItsVm(String snapshot, String vm) throws Exception {
+    Map<String, Value> record = root.record("VM", snapshot);
+    assertThat(record.get("is_a_snapshot")).isEqualTo(Value.of(true));
+    assertThat(record.get("is_a_template")).isEqualTo(Value.of(true));
+    assertThat(record.get("snapshot_of")).isEqualTo(Value.of(vm));
+    assertThat(TestServer.texts(root.call("VM.get_snapshots", vm))).contains(snapshot);
+    assertThat(((Value.Time) record.get("snapshot_time")).instant().getEpochSecond()).isPositive();
+    assertThat(root.text("VM.get_parent", vm)).isEqualTo(snapshot);
+    String vif = TestServer.texts(root.call("VM.get_VIFs", vm)).getFirst();
+    String copy = TestServer.texts(root.call("VM.get_VIFs", snapshot)).getFirst();
+    assertThat(root.text("VIF.get_MAC", copy)).isEqualTo(root.text("VIF.get_MAC", vif));
+  }
+
+  @Test
+  void aHaltedVmIsSnapshotAndGoesBack() throws Exception {
+    String vm = vm("halted", 2);
+    String first = root.text("VM.snapshot", vm, "one", List.of());
+    snapshotKnowsItsVm(first, vm);
+    List<String> before = disks(vm);
+    for (int i = 0; i < 2; i++) {
+      assertThat(root.text("VDI.get_snapshot_of", disks(first).get(i))).isEqualTo(before.get(i));
+      put(before.get(i), 77);
+    }
+    root.call("VM.set_VCPUs_max", vm, 3);
+    String extra = root.vdi(sr, "extra", SIZE);
+    root.vbd(vm, extra, 2);
+    String second = root.text("VM.snapshot", vm, "two", List.of(extra));
+    assertThat(disks(second)).hasSize(2);
+    assertThat(root.text("VM.get_parent", second)).isEqualTo(first);
+    assertCode("VM_IS_SNAPSHOT", () -> root.call("VM.start", first, false, false));
+    assertCode("OPERATION_NOT_ALLOWED", () -> root.call("VM.revert", vm));
+
+    root.call("VM.revert", first);
+
+    assertThat(at(disks(vm).get(0))).isEqualTo(10);
+    assertThat(at(disks(vm).get(1))).isEqualTo(20);
+    assertThat(root.text("VM.get_VCPUs_max", vm)).isEqualTo("1");
+    assertThat(root.text("VM.get_name_label", vm)).isEqualTo("halted");
+    assertThat(root.text("VM.get_parent", vm)).isEqualTo(first);
+    // What it has got since then is no longer its own, and not gone.
+    assertThat(disks(vm)).hasSize(2).doesNotContain(extra);
+    assertThat(TestServer.texts(root.call("VDI.get_VBDs", extra))).isEmpty();
+    for (int i = 0; i < 2; i++) {
+      assertThat(root.all("VDI")).doesNotContain(before.get(i));
+      assertThat(root.text("VDI.get_snapshot_of", disks(second).get(i)))
+          .isEqualTo(disks(vm).get(i));
+    }
+    root.call("VM.revert", second);
+    assertThat(at(disks(vm).get(0))).isEqualTo(77);
+    root.call("VM.destroy", first);
+    assertThat(root.text("VM.get_parent", second)).isEqualTo("OpaqueRef:NULL");
+  }
+
+  @Test
+  void aRunningVmIsSnapshotWhileItGoesOn() throws Exception {
+    String vm = vm("running", 2);
+    root.call("VM.start", vm, false, false);
+    List<String> disks = disks(vm);
+    Path image = leaf(disks.get(0));
+
+    String first = root.text("VM.snapshot", vm, "one", List.of());
+    root.call("VDI.resize_online", disks.get(0), 2 * SIZE);
+    String second = root.text("VM.snapshot", vm, "two", List.of());
+
+    assertThat(root.text("VM.get_power_state", vm)).isEqualTo("Running");
+    snapshotKnowsItsVm(second, vm);
+    assertThat(root.record("VM", first).get("snapshot_info").toString())
+        .contains("Running", "crash_consistent");
+    assertThat(leaf(disks.get(0))).isNotEqualTo(image);
+    assertThat(root.text("VDI.get_virtual_size", disks.get(0))).isEqualTo("" + (2 * SIZE));
+    assertThat(root.text("VDI.get_virtual_size", disks(first).get(0))).isEqualTo("" + SIZE);
+    assertThat(root.text("VDI.get_virtual_size", disks(second).get(0))).isEqualTo("" + (2 * SIZE));
+    // A snapshot can be read while the VM writes.
+    assertThat(at(disks(first).get(1))).isEqualTo(20);
+
+    root.call("VM.revert", first);
+
+    assertThat(root.text("VM.get_power_state", vm)).isEqualTo("Halted");
+    assertThat(root.text("VDI.get_virtual_size", disks(vm).get(0))).isEqualTo("" + SIZE);
+    assertThat(at(disks(vm).get(0))).isEqualTo(10);
+    assertThat(root.text("VM.get_uuid", vm)).isNotEmpty();
+    root.call("VM.start", vm, false, false);
+    root.call("VM.hard_shutdown", vm);
+  }
+
+  @Test
+  void aDiskIsSnapshotByItself() throws Exception {
+    String vdi = root.vdi(sr, "lonely", SIZE);
+    put(vdi, 5);
+    String snapshot = root.text("VDI.snapshot", vdi, Map.of());
+    put(vdi, 6);
+    String clone = root.text("VDI.clone", snapshot, Map.of());
+    put(clone, 7);
+    assertThat(List.of(at(snapshot), at(vdi), at(clone))).containsExactly(5, 6, 7);
+    assertThat(root.text("VDI.get_snapshot_of", snapshot)).isEqualTo(vdi);
+    assertThat(TestServer.texts(root.call("VDI.get_snapshots", vdi))).containsExactly(snapshot);
+    root.call("VDI.destroy", vdi);
+    root.call("SR.scan", sr);
+    assertThat(List.of(at(snapshot), at(clone))).containsExactly(5, 7);
+    String raw = root.vdi(rawSr, "raw", SIZE);
+    String copied = root.text("VDI.snapshot", raw, Map.of());
+    assertThat(root.record("VDI", copied).get("is_a_snapshot")).isEqualTo(Value.of(true));
+    root.call("VDI.destroy", copied);
+    root.call("VDI.destroy", raw);
+  }
+
+  @Test
+  void aDiskGrowsOnline() throws Exception {
+    String vm = vm("growing", 1);
+    String vdi = disks(vm).getFirst();
+    root.call("VDI.resize_online", vdi, SIZE + 512);
+    root.call("VM.start", vm, false, false);
+    root.call("VDI.resize_online", vdi, 4 * SIZE);
+    assertCode("INVALID_VALUE", () -> root.call("VDI.resize_online", vdi, SIZE));
+    assertThat(root.text("VDI.get_virtual_size", vdi)).isEqualTo("" + (4 * SIZE));
+    root.call("VM.hard_shutdown", vm);
+    assertThat(at(vdi)).isEqualTo(10);
+  }
+}
