@@ -27,6 +27,7 @@ final class ClosingTable {
           disk.path("passes").size());
     }
     row("memory", Demo.bytes(status.path("memory-sent").asDouble()));
+    row("transport", status.path("transport").asText());
     row("total time", String.format(Locale.ROOT, "%.1f s", seconds));
     row("rate", Demo.bytes(sent / seconds) + "/s");
     row("downtime", String.format(Locale.ROOT, "%.0f ms", status.path("downtime-ms").asDouble()));

@@ -23,6 +23,7 @@ final class Demo {
   private final PrintStream out;
   private final List<DiskSize> sizes;
   private final long rate;
+  private final String transport;
   private final boolean corrupt;
   private final Display display;
 
@@ -32,11 +33,18 @@ final class Demo {
    */
   record DiskSize(long bytes, int percent) {}
 
-  Demo(Laboratory lab, PrintStream out, List<DiskSize> sizes, long rate, boolean corrupt) {
+  Demo(
+      Laboratory lab,
+      PrintStream out,
+      List<DiskSize> sizes,
+      long rate,
+      String transport,
+      boolean corrupt) {
     this.lab = lab;
     this.out = out;
     this.sizes = sizes;
     this.rate = rate;
+    this.transport = transport;
     this.corrupt = corrupt;
     this.display = new Display(out, System.console() != null);
   }
@@ -145,11 +153,13 @@ final class Demo {
                 "live=true"));
     vm.vdis().forEach(vdi -> arguments.add("vdi:" + vdi + "=" + sr));
     arguments.add("vif:" + vm.vif() + "=" + network);
+    arguments.add("transport=" + transport);
     out.println();
     out.printf(
         "xe -s %s -p %d -u root -pw … \\%n     vm-migrate uuid=%s \\%n     remote-master=%s"
-            + " remote-username=root remote-password=… \\%n     vdi:…=… vif:…=… live=true%n",
-        from.address(), from.port(), vm.uuid(), to.hostAndPort());
+            + " remote-username=root remote-password=… \\%n     vdi:…=… vif:…=… live=true"
+            + " transport=%s%n",
+        from.address(), from.port(), vm.uuid(), to.hostAndPort(), transport);
     out.println();
     long start = System.nanoTime();
     AtomicReference<JsonNode> last = new AtomicReference<>();

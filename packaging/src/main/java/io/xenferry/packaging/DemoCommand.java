@@ -36,6 +36,17 @@ public final class DemoCommand implements Callable<Integer> {
     embedded
   }
 
+  /** Transports to choose from. */
+  enum DiskTransport {
+    iscsi,
+    nbds
+  }
+
+  @Option(
+      names = "--transport",
+      description = "How the disks travel: iscsi, or nbds: NBD over TLS (default: iscsi).")
+  private DiskTransport transport = DiskTransport.iscsi;
+
   @Option(
       names = "--target",
       description = "iSCSI target service: tgtd, embedded, or auto: tgtd where installed.")
@@ -109,7 +120,7 @@ public final class DemoCommand implements Callable<Integer> {
     int status = 1;
     boolean known = false;
     try {
-      status = new Demo(lab, out, sizes, rate, corrupt).run();
+      status = new Demo(lab, out, sizes, rate, transport.name(), corrupt).run();
       known = status == 0 || corrupt;
     } finally {
       forget(stop);

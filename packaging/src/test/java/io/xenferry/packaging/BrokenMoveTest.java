@@ -12,6 +12,8 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** What goes wrong in the middle of a move leaves the VM at one side, whole, and nothing behind. */
 @Timeout(300)
@@ -41,11 +43,12 @@ class BrokenMoveTest {
     return moves.lab().beta();
   }
 
-  @Test
+  @ParameterizedTest
+  @ValueSource(strings = {"iscsi", "nbds"})
   @Tag("slow")
-  void aDestinationThatIsKilledLeavesTheVmAtTheSource() throws Exception {
-    Xe.Running xe = moves.move(alpha(), SLOWLY);
-    moves.awaitPhase(alpha(), "copying");
+  void aDestinationThatIsKilledLeavesTheVmAtTheSource(String transport) throws Exception {
+    Xe.Running xe = moves.move(alpha(), SLOWLY, "transport=" + transport);
+    moves.awaitSent(alpha());
     beta().kill();
     assertThat(moves.powerState(alpha())).contains("Running");
     moves.assertWrites();

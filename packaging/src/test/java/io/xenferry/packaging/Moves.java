@@ -350,6 +350,7 @@ final class Moves implements AutoCloseable {
   void assertNoExports(Site site) throws Exception {
     Path state = site.stateDirectory();
     assertThat(entries(state.resolve("exports"), "")).as("exports of " + site.name()).isEmpty();
+    assertThat(entries(state.resolve("nbds"), "")).as("exports of " + site.name()).isEmpty();
     assertThat(entries(state.resolve("dirty"), "")).as("dirty logs of " + site.name()).isEmpty();
     Path note = state.resolve("tgtd").resolve("tgtd.properties");
     if (Files.exists(note)) {

@@ -18,6 +18,7 @@ class ProcessesTest {
               Moves.QUIET,
               List.of(new Demo.DiskSize(32 << 20, 40), new Demo.DiskSize(16 << 20, 40)),
               1 << 20,
+              "iscsi",
               corrupt)
           .run();
     }

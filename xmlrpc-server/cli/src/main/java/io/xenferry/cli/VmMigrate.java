@@ -31,7 +31,7 @@ final class VmMigrate {
 
   /** Options that go into the call's options as they are. */
   private static final List<String> PASSED_ON =
-      List.of("strategy", "max-downtime", "bandwidth", "keep-source", "verify");
+      List.of("strategy", "max-downtime", "bandwidth", "transport", "keep-source", "verify");
 
   /**
    * API version and originator of the login at the destination, as the published command has them.

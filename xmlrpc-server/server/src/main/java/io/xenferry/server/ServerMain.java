@@ -86,6 +86,13 @@ public final class ServerMain implements Callable<Integer> {
   private String target = "auto";
 
   @Option(
+      names = "--nbds-port",
+      description =
+          "Port at which disks that arrive over NBD with TLS are offered; 0 leaves it to the"
+              + " system (default: ${DEFAULT-VALUE}).")
+  private int nbdsPort;
+
+  @Option(
       names = "--strict-trust",
       description =
           "Refuse other servers whose certificate is not known, unless remote-fingerprint= names"
@@ -146,7 +153,8 @@ public final class ServerMain implements Callable<Integer> {
                 ToolstackConfig.defaults()
                     .withHypervisor(hypervisor)
                     .withTargets(targets())
-                    .withBootDirectories(bootDirectories))
+                    .withBootDirectories(bootDirectories)
+                    .withNbdsPort(nbdsPort))
             .with(RemoteServersConfig.defaults().withStrictTrust(strictTrust));
     XenFerryServer.prepare(stateDirectory);
     Path ready = stateDirectory.resolve("ready");

@@ -57,7 +57,7 @@ import java.util.function.UnaryOperator;
  * put together in one place, in the order of dependence.
  *
  * <pre>
- *  Ledger ── Gate ──┬── HostStorage (SR drivers, iSCSI targets)
+ *  Ledger ── Gate ──┬── HostStorage (SR drivers, exports)
  *                   ├── VmLifecycle (hypervisor)
  *                   └── MigrationService (coordinator and its ports)
  * </pre>
@@ -114,7 +114,14 @@ final class Toolstack implements AutoCloseable {
     InetAddress address = InetAddress.getByName(config.listen().address());
     targets = targets(toolstack.targets(), state, address);
     hypervisor = hypervisor(toolstack.hypervisor(), state.resolve("guests"));
-    storage = new HostStorage(database, targets, gate, host, state.resolve("datapaths.json"));
+    storage =
+        new HostStorage(
+            database,
+            targets,
+            new HostStorage.Nbds(address, toolstack.nbdsPort(), state.resolve("nbds"), certificate),
+            gate,
+            host,
+            state.resolve("datapaths.json"));
     storageRoutes = new StorageRoutes(storage, context.sessions(), config.limits());
     VmAdmission admission = new VmAdmission(database, allowed::refresh);
     lifecycle =
@@ -149,7 +156,7 @@ final class Toolstack implements AutoCloseable {
             hostUuid,
             config.listen().address(),
             port,
-            certificate.fingerprint().hex());
+            certificate);
     DiskCopies copies = new DiskCopies(database, storage);
     new StorageMessages(storage, copies).register(registry);
     new VmLifecycleMessages(lifecycle, gate, admission).register(registry);
@@ -216,7 +223,7 @@ final class Toolstack implements AutoCloseable {
   /** Takes up what a server before this one has left: storage, guests, migrations. */
   void recover() throws IOException, XenApiException, InterruptedException {
     storage.attachAll();
-    storage.closeExportsExcept(migrations.openExports());
+    storage.takeUpExports(migrations.openExports());
     devices.forgetOperations();
     lifecycle.reconcile();
     migrations.recover();

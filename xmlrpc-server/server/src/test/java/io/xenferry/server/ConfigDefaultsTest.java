@@ -43,6 +43,7 @@ class ConfigDefaultsTest {
             new ToolstackConfig(
                 "simulated",
                 ToolstackConfig.Targets.AUTO,
+                0,
                 Duration.ofMillis(300),
                 List.of(java.nio.file.Path.of("/boot")),
                 67_108_864));

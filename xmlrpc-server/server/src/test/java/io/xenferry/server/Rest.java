@@ -11,6 +11,23 @@ import java.util.Base64;
 final class Rest {
   private Rest() {}
 
+  /** What root sees. */
+  static String get(TestServer server, String path) throws Exception {
+    String basic =
+        Base64.getEncoder()
+            .encodeToString(("root:" + server.password).getBytes(StandardCharsets.UTF_8));
+    try (HttpClient client = HttpClient.newHttpClient()) {
+      return client
+          .send(
+              HttpRequest.newBuilder(
+                      URI.create("http://" + server.address + ":" + server.httpPort() + path))
+                  .header("Authorization", "Basic " + basic)
+                  .build(),
+              HttpResponse.BodyHandlers.ofString())
+          .body();
+    }
+  }
+
   /**
    * @param user and password, with a colon between
    * @return the status

@@ -9,6 +9,7 @@ import java.util.List;
  *
  * @param hypervisor name of a hypervisor that is on the class path
  * @param targets which iSCSI target service exports the disks of VMs that arrive
+ * @param nbdsPort where disks that arrive over NBD with TLS are offered; 0 leaves it to the system
  * @param downtime how long a guest may stand still for a move: TCP connections and users bear it
  * @param bootDirectories where the kernels of VMs may lie, beside {@code boot} in the state
  *     directory
@@ -17,6 +18,7 @@ import java.util.List;
 public record ToolstackConfig(
     String hypervisor,
     Targets targets,
+    int nbdsPort,
     Duration downtime,
     List<Path> bootDirectories,
     long copyMemory) {
@@ -31,18 +33,23 @@ public record ToolstackConfig(
 
   public static ToolstackConfig defaults() {
     return new ToolstackConfig(
-        "simulated", Targets.AUTO, Duration.ofMillis(300), List.of(Path.of("/boot")), 64L << 20);
+        "simulated", Targets.AUTO, 0, Duration.ofMillis(300), List.of(Path.of("/boot")), 64L << 20);
   }
 
   public ToolstackConfig withHypervisor(String name) {
-    return new ToolstackConfig(name, targets, downtime, bootDirectories, copyMemory);
+    return new ToolstackConfig(name, targets, nbdsPort, downtime, bootDirectories, copyMemory);
   }
 
   public ToolstackConfig withBootDirectories(List<Path> directories) {
-    return new ToolstackConfig(hypervisor, targets, downtime, List.copyOf(directories), copyMemory);
+    return new ToolstackConfig(
+        hypervisor, targets, nbdsPort, downtime, List.copyOf(directories), copyMemory);
   }
 
   public ToolstackConfig withTargets(Targets chosen) {
-    return new ToolstackConfig(hypervisor, chosen, downtime, bootDirectories, copyMemory);
+    return new ToolstackConfig(hypervisor, chosen, nbdsPort, downtime, bootDirectories, copyMemory);
+  }
+
+  public ToolstackConfig withNbdsPort(int port) {
+    return new ToolstackConfig(hypervisor, targets, port, downtime, bootDirectories, copyMemory);
   }
 }

@@ -2,6 +2,7 @@ package io.xenferry.server.http;
 
 import io.xenferry.sr.AtomicFile;
 import io.xenferry.wire.Fingerprint;
+import io.xenferry.wire.Trust;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.channels.FileChannel;
@@ -16,6 +17,8 @@ import java.security.cert.X509Certificate;
 import java.util.Base64;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import javax.net.ssl.KeyManagerFactory;
+import javax.net.ssl.SSLContext;
 
 /**
  * The server's own certificate: RSA, self-signed, made at the first start. RSA since {@code xe}'s
@@ -101,6 +104,17 @@ public final class Certificate {
 
   public Fingerprint fingerprint() {
     return Fingerprint.of(certificate);
+  }
+
+  /** A context that shows this certificate, to peers of that trust. */
+  public SSLContext context(Trust trust) {
+    try {
+      KeyManagerFactory keys = KeyManagerFactory.getInstance("PKIX");
+      keys.init(store, PASSWORD.toCharArray());
+      return trust.context(keys.getKeyManagers());
+    } catch (GeneralSecurityException e) {
+      throw new IllegalStateException("the server's key cannot be used", e);
+    }
   }
 
   /** As host.get_server_certificate answers it. */

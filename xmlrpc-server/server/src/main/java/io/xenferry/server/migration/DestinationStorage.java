@@ -8,6 +8,7 @@ import io.xenferry.migration.state.Plan;
 import io.xenferry.model.XenApiException;
 import io.xenferry.server.storage.MigrationDisks;
 import io.xenferry.server.storage.MigrationDisks.ExportName;
+import io.xenferry.server.storage.Transport;
 import java.nio.channels.FileChannel;
 import java.nio.file.StandardOpenOption;
 import java.util.LinkedHashMap;
@@ -15,13 +16,40 @@ import java.util.List;
 import java.util.Map;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
+import java.util.function.Function;
 
 /** The disks that arrive at this host, and their exports. */
 final class DestinationStorage implements DestinationPorts.Storage {
   private final MigrationDisks disks;
+  private final Function<MigrationId, Arriving> arriving;
 
-  DestinationStorage(MigrationDisks disks) {
+  /**
+   * What was agreed with the source.
+   *
+   * @param fingerprint SHA-256 of the source's certificate, lower-case hex; empty if it has none
+   */
+  record Arriving(Plan plan, String fingerprint) {}
+
+  DestinationStorage(MigrationDisks disks, Function<MigrationId, Arriving> arriving) {
     this.disks = disks;
+    this.arriving = arriving;
+  }
+
+  /** What the plan chose, or a refusal in words: the source may be newer than this server. */
+  private static Transport transport(Plan plan) {
+    return Transport.chosen(plan.options())
+        .orElseThrow(() ->
+            DiskCarriers.failed(
+                plan,
+                "the destination does not know transport " + plan.options().get(Transport.OPTION)));
+  }
+
+  /** Who alone may open the export. */
+  private static String client(Transport transport, MigrationId migration, Arriving agreed) {
+    return switch (transport) {
+      case ISCSI -> initiator(migration);
+      case NBDS -> agreed.fingerprint();
+    };
   }
 
   /** The name by which the source logs in; nobody else may. */
@@ -38,6 +66,7 @@ final class DestinationStorage implements DestinationPorts.Storage {
     return run(
         "check storage for " + plan.vm(),
         () -> {
+          transport(plan);
           Map<String, Long> bytes = new LinkedHashMap<>();
           plan.disks().forEach(d -> bytes.merge(d.sr(), d.size(), Long::sum));
           disks.checkSpace(bytes);
@@ -60,12 +89,18 @@ final class DestinationStorage implements DestinationPorts.Storage {
     return Effects.call(
         "export " + export.vdi(),
         () -> {
+          Arriving agreed = arriving.apply(migration);
+          Transport transport = transport(agreed.plan());
           try {
             String url =
                 disks.export(
                     export.vdi(),
+                    transport,
                     new ExportName(
-                        export.name(), export.account(), export.secret(), initiator(migration)));
+                        export.name(),
+                        export.account(),
+                        export.secret(),
+                        client(transport, migration, agreed)));
             return new DiskTarget(disk.vdi(), export.vdi(), url, disk.size());
           } catch (XenApiException e) {
             throw translated(e);

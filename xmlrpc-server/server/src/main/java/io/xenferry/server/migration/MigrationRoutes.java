@@ -171,9 +171,13 @@ final class MigrationRoutes {
   }
 
   private ObjectNode json(MigrationStatus status) {
-    return MigrationJson.of(
-        status,
-        status.role() == Role.SOURCE ? copies.snapshot(status.migration()) : Optional.empty());
+    boolean source = status.role() == Role.SOURCE;
+    ObjectNode json =
+        MigrationJson.of(status, source ? copies.snapshot(status.migration()) : Optional.empty());
+    if (source) {
+      copies.transport(status.migration()).ifPresent(t -> json.put("transport", t.word()));
+    }
+    return json;
   }
 
   /** Sends the present state first, then each change. */

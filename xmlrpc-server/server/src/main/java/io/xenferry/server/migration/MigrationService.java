@@ -5,6 +5,7 @@ import io.xenferry.copy.CopyOptions;
 import io.xenferry.iscsi.initiator.IscsiOptions;
 import io.xenferry.migration.Coordinator;
 import io.xenferry.migration.gate.Gate;
+import io.xenferry.migration.json.StrictJson;
 import io.xenferry.migration.ledger.JournalEntry;
 import io.xenferry.migration.ledger.Ledger;
 import io.xenferry.migration.peer.HttpPeerTransport;
@@ -13,6 +14,7 @@ import io.xenferry.migration.ports.DestinationPorts;
 import io.xenferry.migration.ports.SourcePorts;
 import io.xenferry.migration.state.Deadlines;
 import io.xenferry.migration.state.MigrationId;
+import io.xenferry.migration.state.Plan;
 import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.SecureRandomness;
 import io.xenferry.model.Host;
@@ -21,6 +23,7 @@ import io.xenferry.model.VM;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.server.call.Registry;
+import io.xenferry.server.http.Certificate;
 import io.xenferry.server.http.Router;
 import io.xenferry.server.session.Sessions;
 import io.xenferry.server.storage.HostStorage;
@@ -77,7 +80,7 @@ public final class MigrationService implements AutoCloseable {
    * @param dirtyLogs directory of the durable dirty logs
    * @param boot names this boot of the host
    * @param address and port: how peers reach this server unless a token says otherwise
-   * @param fingerprint SHA-256 of its certificate, lower-case hex
+   * @param certificate of this server, for peers and for the destination's disks
    */
   public MigrationService(
       Parts parts,
@@ -88,7 +91,7 @@ public final class MigrationService implements AutoCloseable {
       String hostUuid,
       String address,
       int port,
-      String fingerprint) {
+      Certificate certificate) {
     this.ledger = parts.ledger();
     MigrationDisks disks = parts.storage().migrationDisks();
     orphans = new Orphans(ledger, parts.database(), disks, parts.hypervisor());
@@ -99,10 +102,19 @@ public final class MigrationService implements AutoCloseable {
             disks::open,
             dirtyLogs,
             CopyOptions.DEFAULT.withDowntimeBudget(downtime),
-            IscsiOptions.defaults());
+            DiskCarriers.of(IscsiOptions.defaults(), certificate));
     SourceGuests guests = new SourceGuests(parts.hypervisor(), downtime, new MemoryStreams());
     SourceObjects objects = new SourceObjects(parts.database(), parts.storage(), disks);
-    DestinationStorage storage = new DestinationStorage(disks);
+    DestinationStorage storage =
+        new DestinationStorage(
+            disks,
+            id ->
+                ledger
+                    .find(id, Role.DESTINATION)
+                    .map(row ->
+                        new DestinationStorage.Arriving(
+                            StrictJson.read(row.plan(), Plan.class), row.peerFingerprint()))
+                    .orElseThrow(() -> new IllegalStateException("no row of " + id)));
     DestinationMetadata metadata =
         new DestinationMetadata(
             parts.database(), parts.lifecycle(), disks, new Obstacles(parts.database(), host));
@@ -118,7 +130,7 @@ public final class MigrationService implements AutoCloseable {
             new Destination(storage, metadata, arriving),
             peers,
             hostUuid,
-            new PeerAddress("https://" + authority(address, port), fingerprint),
+            new PeerAddress("https://" + authority(address, port), certificate.fingerprint().hex()),
             boot);
     MoveAnswers answers = new MoveAnswers(parts.database(), host);
     tasks =

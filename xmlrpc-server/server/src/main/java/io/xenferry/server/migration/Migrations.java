@@ -3,6 +3,7 @@ package io.xenferry.server.migration;
 import io.xenferry.migration.Coordinator;
 import io.xenferry.migration.MoveRequest;
 import io.xenferry.migration.state.Plan;
+import io.xenferry.model.Pool;
 import io.xenferry.model.Ref;
 import io.xenferry.model.VIF;
 import io.xenferry.model.VM;
@@ -10,8 +11,10 @@ import io.xenferry.model.VmOperations;
 import io.xenferry.model.VmPowerState;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
+import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.server.migration.MigrationMessages.Request;
+import io.xenferry.server.storage.Transport;
 import io.xenferry.server.task.Task;
 import io.xenferry.server.vm.VmAdmission;
 import java.util.LinkedHashMap;
@@ -33,8 +36,12 @@ public final class Migrations {
           "strategy",
           "max-downtime",
           "bandwidth",
+          Transport.OPTION,
           "keep-source",
           "verify");
+
+  /** Before an option's name in the pool's other_config. */
+  private static final String DEFAULT = "xenferry:";
 
   private static final Set<String> STRATEGIES = Set.of("log-dirty", "auto");
 
@@ -133,7 +140,7 @@ public final class Migrations {
             request.disks(db),
             request.copy(),
             "true".equals(request.options().get("keep-source")),
-            request.options());
+            withDefaults(db, request.options()));
     return new MoveRequest(plan, VmDocument.of(db, vm, there, networks).text(), token);
   }
 
@@ -156,6 +163,23 @@ public final class Migrations {
     throw new XenApiException("NOT_IMPLEMENTED", "VM.migrate_send within one pool");
   }
 
+  /** What the client left open, as the pool's other_config has it. */
+  private static Map<String, String> withDefaults(Snapshot db, Map<String, String> options)
+      throws XenApiException {
+    Map<String, String> all = new LinkedHashMap<>(options);
+    for (Row pool : db.rows("pool")) {
+      String transport =
+          db.get(new Ref<Pool>(pool.ref()), Pool.OTHER_CONFIG).get(DEFAULT + Transport.OPTION);
+      if (transport != null && !options.containsKey(Transport.OPTION)) {
+        if (Transport.of(transport).isEmpty()) {
+          throw new XenApiException("INVALID_VALUE", DEFAULT + Transport.OPTION, transport);
+        }
+        all.put(Transport.OPTION, transport);
+      }
+    }
+    return all;
+  }
+
   private static void checkOptions(Request request) throws XenApiException {
     for (Map.Entry<String, String> option : request.options().entrySet()) {
       if (!OPTIONS.contains(option.getKey())) {
@@ -164,6 +188,7 @@ public final class Migrations {
       boolean valid =
           switch (option.getKey()) {
             case "strategy" -> STRATEGIES.contains(option.getValue());
+            case Transport.OPTION -> Transport.of(option.getValue()).isPresent();
             case "max-downtime", "bandwidth" -> option.getValue().matches("[1-9][0-9]{0,14}");
             case "keep-source", "verify", "copy", "live" ->
                 option.getValue().matches("(?i)true|false");

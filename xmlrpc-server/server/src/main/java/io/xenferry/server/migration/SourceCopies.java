@@ -6,12 +6,11 @@ import io.xenferry.copy.CopyEngine;
 import io.xenferry.copy.CopyListener;
 import io.xenferry.copy.CopyOptions;
 import io.xenferry.copy.CopySnapshot;
+import io.xenferry.copy.DestinationOpener;
 import io.xenferry.copy.DirtyLog;
 import io.xenferry.copy.DiskPlan;
 import io.xenferry.copy.FileDirtyLog;
 import io.xenferry.copy.SourceDisk;
-import io.xenferry.iscsi.IscsiUrl;
-import io.xenferry.iscsi.initiator.IscsiOptions;
 import io.xenferry.migration.ports.CopyJob;
 import io.xenferry.migration.ports.EngineCopyJob;
 import io.xenferry.migration.ports.SourcePorts;
@@ -19,6 +18,7 @@ import io.xenferry.migration.state.DiskProgress;
 import io.xenferry.migration.state.DiskTarget;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.Plan;
+import io.xenferry.server.storage.Transport;
 import io.xenferry.spi.Guest;
 import io.xenferry.spi.Hypervisor;
 import io.xenferry.spi.HypervisorException;
@@ -53,16 +53,20 @@ final class SourceCopies implements SourcePorts.Copies {
   private final Images images;
   private final Path logs;
   private final CopyOptions defaults;
-  private final IscsiOptions iscsi;
+  private final DiskCarriers carriers;
   private final Map<MigrationId, CompletableFuture<RunningCopy>> copies = new ConcurrentHashMap<>();
-  private final Map<MigrationId, CopySnapshot> ended =
-      Collections.synchronizedMap(
-          new LinkedHashMap<>() {
-            @Override
-            protected boolean removeEldestEntry(Map.Entry<MigrationId, CopySnapshot> eldest) {
-              return size() > REMEMBERED;
-            }
-          });
+  private final Map<MigrationId, CopySnapshot> ended = remembering();
+  private final Map<MigrationId, Transport> transports = remembering();
+
+  private static <V> Map<MigrationId, V> remembering() {
+    return Collections.synchronizedMap(
+        new LinkedHashMap<>() {
+          @Override
+          protected boolean removeEldestEntry(Map.Entry<MigrationId, V> eldest) {
+            return size() > REMEMBERED;
+          }
+        });
+  }
 
   /** Opens a disk that no guest has for reading; blocking. */
   @FunctionalInterface
@@ -79,18 +83,19 @@ final class SourceCopies implements SourcePorts.Copies {
       Images images,
       Path logs,
       CopyOptions defaults,
-      IscsiOptions iscsi) {
+      DiskCarriers carriers) {
     this.engine = engine;
     this.hypervisor = hypervisor;
     this.images = images;
     this.logs = logs;
     this.defaults = defaults;
-    this.iscsi = iscsi;
+    this.carriers = carriers;
   }
 
   @Override
   public CompletableFuture<CopyJob> start(
       MigrationId migration, Plan plan, List<DiskTarget> targets) {
+    Transport.chosen(plan.options()).ifPresent(chosen -> transports.put(migration, chosen));
     CompletableFuture<RunningCopy> copy =
         Effects.call("copy of " + migration, () -> open(migration, plan, targets));
     copies.put(migration, copy);
@@ -105,7 +110,6 @@ final class SourceCopies implements SourcePorts.Copies {
       throw new HypervisorException(
           HypervisorException.Kind.GONE, "the guest of VM " + plan.vm() + " is gone");
     }
-    IscsiOptions options = iscsi.withInitiatorName(DestinationStorage.initiator(migration));
     List<DiskPlan> plans = new ArrayList<>();
     RealScheduler scheduler = new RealScheduler("copy-" + migration);
     boolean begun = false;
@@ -116,6 +120,7 @@ final class SourceCopies implements SourcePorts.Copies {
                 .filter(t -> t.source().equals(disk.vdi()))
                 .findFirst()
                 .orElseThrow(() -> new IOException("no target for disk " + disk.vdi()));
+        DestinationOpener destination = carriers.opener(plan, target, migration);
         SourceDisk source =
             guest.isPresent()
                 ? guest.get().source(disk.device())
@@ -131,9 +136,7 @@ final class SourceCopies implements SourcePorts.Copies {
           source.close();
           throw e;
         }
-        plans.add(
-            new DiskPlan(
-                source, new IscsiDestination(IscsiUrl.parse(target.url()), options), true, dirty));
+        plans.add(new DiskPlan(source, destination, true, dirty));
       }
       RunningCopy copy = new RunningCopy(engine, optionsOf(plan), plan, plans, scheduler, guest);
       begun = true;
@@ -173,6 +176,11 @@ final class SourceCopies implements SourcePorts.Copies {
     return copy == null || copy.state() != Future.State.SUCCESS
         ? Optional.ofNullable(ended.get(migration))
         : Optional.of(copy.resultNow().snapshot());
+  }
+
+  /** By what the disks of a migration are carried, of those that this server runs or has run. */
+  Optional<Transport> transport(MigrationId migration) {
+    return Optional.ofNullable(transports.get(migration));
   }
 
   @Override

@@ -16,6 +16,7 @@ import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.model.db.Transaction;
+import io.xenferry.server.http.Certificate;
 import io.xenferry.server.vm.VmDisks;
 import io.xenferry.sr.DatapathState;
 import io.xenferry.sr.Implementation;
@@ -24,7 +25,9 @@ import io.xenferry.sr.SrDrivers;
 import io.xenferry.sr.SrInfo;
 import io.xenferry.sr.StorageMux;
 import io.xenferry.sr.VdiInfo;
+import io.xenferry.wire.Trust;
 import java.io.IOException;
+import java.net.InetAddress;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashSet;
@@ -46,32 +49,58 @@ public final class HostStorage implements VmDisks, AutoCloseable {
 
   private final ObjectDatabase database;
   private final StorageMux mux;
-  private final IscsiExporter exporter;
+  private final Exporters exporters;
+  private final NbdsExporter nbds;
   private final Ref<Host> host;
   private final Gate gate;
+
+  /**
+   * Where and as whom disks are offered over NBD with TLS.
+   *
+   * @param address to listen at
+   * @param port to listen at; 0 leaves the choice to the system
+   * @param directory where open exports are noted
+   */
+  public record Nbds(InetAddress address, int port, Path directory, Certificate certificate) {}
 
   /**
    * @param stateFile where the datapaths in use are noted, so that a restarted server knows them
    */
   public HostStorage(
-      ObjectDatabase database, TargetService targets, Gate gate, Ref<Host> host, Path stateFile)
+      ObjectDatabase database,
+      TargetService targets,
+      Nbds nbds,
+      Gate gate,
+      Ref<Host> host,
+      Path stateFile)
       throws IOException {
     this.database = database;
     this.gate = gate;
-    this.exporter = new IscsiExporter(targets);
-    this.mux = new StorageMux(SrDrivers.installed(), exporter, Optional.of(stateFile));
+    this.nbds =
+        new NbdsExporter(
+            new NbdsExporter.Settings(
+                nbds.directory(),
+                nbds.address(),
+                nbds.port(),
+                nbds.certificate().context(Trust.anyClient()),
+                nbds.certificate().fingerprint()));
+    this.exporters =
+        new Exporters(
+            Map.of(Transport.ISCSI, new IscsiExporter(targets), Transport.NBDS, this.nbds));
+    this.mux = new StorageMux(SrDrivers.installed(), exporters, Optional.of(stateFile));
     this.host = host;
   }
 
-  /** Lets go of the SRs for the next server; guests and exports stay as they are. */
+  /** Lets go of the SRs for the next server; guests and targets stay as they are. */
   @Override
   public void close() {
+    nbds.close();
     mux.close();
   }
 
   /** The same disks, as migrations see them. */
   public MigrationDisks migrationDisks() {
-    return new TaggedDisks(database, this, exporter);
+    return new TaggedDisks(database, this, exporters);
   }
 
   public StorageMux mux() {
@@ -126,9 +155,12 @@ public final class HostStorage implements VmDisks, AutoCloseable {
     }
   }
 
-  /** Closes exports that no migration knows to be open; before anything else runs. */
-  public void closeExportsExcept(Set<String> names) throws IOException {
-    exporter.closeIf(name -> !names.contains(name));
+  /**
+   * Re-opens exports that a migration knows to be open and closes all others; before anything else
+   * runs.
+   */
+  public void takeUpExports(Set<String> names) throws IOException {
+    exporters.takeUp(names::contains);
   }
 
   /** Makes an SR with its PBD on this host, attached. */

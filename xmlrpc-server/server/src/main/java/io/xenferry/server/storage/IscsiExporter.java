@@ -5,7 +5,6 @@ import io.xenferry.iscsi.target.Acl;
 import io.xenferry.iscsi.target.Export;
 import io.xenferry.iscsi.target.TargetService;
 import io.xenferry.server.storage.MigrationDisks.ExportName;
-import io.xenferry.sr.VdiExporter;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.security.SecureRandom;
@@ -20,7 +19,7 @@ import java.util.function.Predicate;
  * Exports images over iSCSI. A target's name holds the export's name, by which a migration knows
  * its own, and the VDI's location, by which it is found again after a restart.
  */
-final class IscsiExporter implements VdiExporter {
+final class IscsiExporter implements DiskExporter {
   private static final String PREFIX = "iqn.2026-01.io.xenferry:";
   private static final int LUN = 1;
 
@@ -32,8 +31,8 @@ final class IscsiExporter implements VdiExporter {
     this.targets = targets;
   }
 
-  /** The name and account for the next export with the tag. */
-  void agree(String tag, ExportName name) {
+  @Override
+  public void agree(String tag, ExportName name) {
     agreed.put(tag, name);
   }
 
@@ -91,8 +90,14 @@ final class IscsiExporter implements VdiExporter {
         .findFirst();
   }
 
-  /** Closes every export of ours whose name, an {@link ExportName}'s, is to be closed. */
-  void closeIf(Predicate<String> unwanted) throws IOException {
+  /** The target service has re-created by its own journal what was open. */
+  @Override
+  public void takeUp(Predicate<String> wanted) throws IOException {
+    closeIf(wanted.negate());
+  }
+
+  @Override
+  public void closeIf(Predicate<String> unwanted) throws IOException {
     for (Export export : targets.list()) {
       String rest = export.iqn().startsWith(PREFIX) ? export.iqn().substring(PREFIX.length()) : "";
       int colon = rest.lastIndexOf(':');

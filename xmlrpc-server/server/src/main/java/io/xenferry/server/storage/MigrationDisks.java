@@ -76,21 +76,22 @@ public interface MigrationDisks {
   Path image(UUID vdi) throws XenApiException;
 
   /**
-   * Offers a disk over iSCSI under the given name and account.
+   * Offers a disk under the given name and account.
    *
    * @return the URL with the account: a secret
    * @throws XenApiException VDI_IN_USE while a domain has it open
    */
-  String export(UUID vdi, ExportName export) throws XenApiException;
+  String export(UUID vdi, Transport transport, ExportName export) throws XenApiException;
 
   /** The fence: no session can change the disk any more when this returns. */
   void closeExport(UUID vdi) throws XenApiException;
 
   /**
-   * @param name for the target's name
+   * @param name for the target's name, and for ours where clients see another
    * @param account CHAP user
    * @param secret CHAP secret
-   * @param initiator name that alone may log in
+   * @param initiator who alone may log in: an iSCSI name, or for {@link Transport#NBDS} the SHA-256
+   *     of a certificate, which needs no account; empty for anybody
    */
   record ExportName(String name, String account, String secret, String initiator) {
     @Override

@@ -31,12 +31,12 @@ final class TaggedDisks implements MigrationDisks {
 
   private final ObjectDatabase database;
   private final HostStorage storage;
-  private final IscsiExporter exporter;
+  private final Exporters exporters;
 
-  TaggedDisks(ObjectDatabase database, HostStorage storage, IscsiExporter exporter) {
+  TaggedDisks(ObjectDatabase database, HostStorage storage, Exporters exporters) {
     this.database = database;
     this.storage = storage;
-    this.exporter = exporter;
+    this.exporters = exporters;
   }
 
   @Override
@@ -148,7 +148,7 @@ final class TaggedDisks implements MigrationDisks {
 
   @Override
   public void closeExportsIf(Predicate<String> orphaned) throws IOException {
-    exporter.closeIf(orphaned);
+    exporters.closeIf(orphaned);
   }
 
   @Override
@@ -181,9 +181,13 @@ final class TaggedDisks implements MigrationDisks {
   }
 
   @Override
-  public String export(UUID vdi, ExportName export) throws XenApiException {
+  public String export(UUID vdi, Transport transport, ExportName export) throws XenApiException {
     HostStorage.Place place = storage.get(vdi);
-    exporter.agree(place.sr() + "/" + place.location(), export);
+    try {
+      exporters.agree(place.sr() + "/" + place.location(), transport, export);
+    } catch (IOException e) {
+      throw new XenApiException("VDI_NOT_AVAILABLE", place.ref().opaque()).withCause(e);
+    }
     return HostStorage.driver(() -> storage.mux().getUrl(place.sr(), place.location()));
   }
 
