@@ -18,14 +18,16 @@ import java.util.Set;
  */
 final class DeviceCommands {
   private final Machine machine;
+  private final TuningCommands tuning;
   private final Map<String, GuestDisk> unused = new HashMap<>();
   private final Set<String> netdevs = new HashSet<>();
 
   /** By device id, the network device behind it. */
   private final Map<String, String> nics = new HashMap<>();
 
-  DeviceCommands(Machine machine) {
+  DeviceCommands(Machine machine, TuningCommands tuning) {
     this.machine = machine;
+    this.tuning = tuning;
     for (String nic : machine.settings.nics()) {
       netdevs.add("net" + nic);
       nics.put("vif" + nic, "net" + nic);
@@ -82,7 +84,7 @@ final class DeviceCommands {
   }
 
   private void close(String node) throws QmpError {
-    if (machine.disks.stream().anyMatch(d -> d.node().equals(node))) {
+    if (machine.disks.stream().anyMatch(d -> d.node().equals(node)) || tuning.uses(node)) {
       throw new QmpError("Node " + node + " is in use");
     }
     GuestDisk disk = unused.remove(node);
@@ -97,7 +99,8 @@ final class DeviceCommands {
     if (plugged().contains(id)) {
       throw new QmpError("Duplicate device ID '" + id + "'");
     }
-    if (!arguments.path("bus").asText().equals("port-" + id)) {
+    boolean cpu = arguments.path("driver").asText().equals("simulated-cpu");
+    if (!cpu && !arguments.path("bus").asText().equals("port-" + id)) {
       throw new QmpError("Bus '" + arguments.path("bus").asText() + "' not found");
     }
     switch (arguments.path("driver").asText()) {
@@ -108,6 +111,7 @@ final class DeviceCommands {
         }
         machine.plug(disk.plugged(id));
       }
+      case "simulated-cpu" -> tuning.addProcessor(arguments.path("socket-id").asInt(), id);
       case "virtio-net-pci" -> {
         if (!netdevs.contains(arguments.path("netdev").asText())) {
           throw new QmpError("Property 'virtio-net-device.netdev' can't find value");
@@ -133,7 +137,7 @@ final class DeviceCommands {
   }
 
   private void letGo(String id) throws QmpError {
-    if (nics.remove(id) == null) {
+    if (nics.remove(id) == null && !tuning.removeProcessor(id)) {
       GuestDisk disk =
           machine.disks.stream()
               .filter(d -> d.settings.device().equals(id))
@@ -150,6 +154,7 @@ final class DeviceCommands {
   private Set<String> plugged() {
     Set<String> all = new HashSet<>(nics.keySet());
     machine.disks.forEach(disk -> all.add(disk.settings.device()));
+    all.addAll(tuning.plugged());
     return all;
   }
 

@@ -12,6 +12,7 @@ import java.util.stream.Collectors;
  * refuse-cont       cont is refused
  * hang-qmp=COMMAND  the command is never answered, nor any after it
  * refuse-unplug     the guest answers that it does not let a device go
+ * lock-tray         the guest holds on to its CDs
  * ignore-unplug     the guest does not answer when it is to let a device go
  * panic             the guest panics a second after it has begun to run
  * halt              the guest shuts itself down a second after it has begun to run

@@ -31,6 +31,10 @@ record GuestSettings(
     String name,
     List<Disk> disks,
     List<String> nics,
+    Map<String, String> drives,
+    long memory,
+    int vcpus,
+    int maximumVcpus,
     Optional<Path> ledger,
     Map<String, String> platform) {
   private static final String PREFIX = "xenferry:";
@@ -53,6 +57,12 @@ record GuestSettings(
     }
     List<String> nics = new ArrayList<>();
     root.path("nics").forEach(nic -> nics.add(nic.path("device").asText()));
+    // By device, the node of the medium; none when empty.
+    Map<String, String> drives = new LinkedHashMap<>();
+    for (JsonNode drive : root.path("drives")) {
+      String device = drive.path("device").asText();
+      drives.put(device, drive.has("file") ? "disk-" + device : "");
+    }
     Map<String, String> platform = new LinkedHashMap<>();
     root.path("platform")
         .properties()
@@ -62,6 +72,10 @@ record GuestSettings(
         root.path("name").asText(),
         List.copyOf(disks),
         List.copyOf(nics),
+        Map.copyOf(drives),
+        root.path("memory").asLong(),
+        root.path("vcpus").asInt(1),
+        root.path("vcpusMaximum").asInt(1),
         Optional.ofNullable(platform.get(PREFIX + "ledger")).map(Path::of),
         Map.copyOf(platform));
   }

@@ -22,6 +22,7 @@ final class QmpCommands implements QmpServer.Commands {
   private final Machine machine;
   private final BitmapCommands bitmaps;
   private final ExportCommands exports;
+  private final TuningCommands tuning;
   private final DeviceCommands devices;
   private final MirrorCommands mirrors;
   private final MigrationSettings migration = new MigrationSettings();
@@ -32,7 +33,8 @@ final class QmpCommands implements QmpServer.Commands {
     this.machine = machine;
     this.bitmaps = new BitmapCommands(machine);
     this.exports = new ExportCommands(machine, bitmaps);
-    this.devices = new DeviceCommands(machine);
+    this.tuning = new TuningCommands(machine);
+    this.devices = new DeviceCommands(machine, tuning);
     this.mirrors = new MirrorCommands(machine, bitmaps);
   }
 
@@ -110,6 +112,14 @@ final class QmpCommands implements QmpServer.Commands {
           "block-export-del",
           "query-block-exports" ->
           exports.run(command, arguments);
+      case "blockdev-open-tray",
+          "blockdev-close-tray",
+          "blockdev-insert-medium",
+          "blockdev-remove-medium",
+          "query-hotpluggable-cpus",
+          "query-balloon",
+          "balloon" ->
+          tuning.run(command, arguments);
       case "netdev_add", "netdev_del", "device_add", "device_del", "qom-list" ->
           devices.run(command, arguments);
       default -> migrationCommand(command, arguments);

@@ -22,6 +22,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.UUID;
 import java.util.concurrent.CopyOnWriteArrayList;
 import org.junit.jupiter.api.AfterEach;
@@ -348,6 +349,47 @@ abstract class HypervisorContract {
     assertThat(guest.hardware().spec().nics()).isEmpty();
     guest.hardware().detachNic("3");
     guest.hardware().attach(nic);
+  }
+
+  @Test
+  void takesAndGivesACdMemoryAndProcessors() throws Exception {
+    GuestSpec spec =
+        spec("a")
+            .with(spec("a").disks(), List.of(new GuestSpec.CdDrive("xvdd", Optional.empty())), List.of())
+            .with(new GuestSpec.Vcpus(1, 3, 1), new GuestSpec.Memory(64 << 20, 64 << 20));
+    Guest guest = guests.host("s").start(spec, false);
+    GuestSpec.Medium medium =
+        new GuestSpec.Medium(UUID.randomUUID(), guests.disk("cd", 1 << 20), "raw");
+    guest.hardware().insert("xvdd", medium);
+    assertThat(guest.hardware().spec().drives().getFirst().medium()).contains(medium);
+    assertThatThrownBy(() -> guest.hardware().insert("xvdd", medium))
+        .isInstanceOf(HypervisorException.class)
+        .hasMessageContaining("not empty");
+    assertThatThrownBy(() -> guest.hardware().insert("xvda", medium))
+        .isInstanceOf(HypervisorException.class)
+        .hasMessageContaining("no CD drive");
+    guest.hardware().eject("xvdd");
+    guest.hardware().eject("xvdd");
+    assertThat(guest.hardware().spec().drives().getFirst().medium()).isEmpty();
+    guest.hardware().insert("xvdd", medium);
+
+    guest.hardware().setVcpus(3);
+    assertThat(guest.hardware().vcpus()).isEqualTo(3);
+    assertThat(guest.hardware().spec().vcpus().present()).isEqualTo(3);
+    assertThatThrownBy(() -> guest.hardware().setVcpus(4))
+        .isInstanceOf(HypervisorException.class);
+    assertThat(guest.hardware().memory()).isEqualTo(64 << 20);
+    guest.hardware().setMemoryTarget(32 << 20);
+    assertThat(guest.hardware().spec().memory().target()).isEqualTo(32 << 20);
+
+    // The copy has what was plugged.
+    GuestSpec now = guest.hardware().spec();
+    GuestSpec copy =
+        now.with(guests.spec(vm, Map.of(), guests.disk("b", SIZE)).disks(), now.drives(), List.of());
+    Guest destination = guests.host("d").startIncoming(copy);
+    toPreSwitchover(guest, destination.incomingSocket());
+    guest.finishMemory();
+    awaitState(destination, State.RECEIVED);
   }
 
   @Test

@@ -12,6 +12,7 @@ import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
@@ -36,6 +37,8 @@ final class HotPlug implements Hardware {
   private final Duration releaseDeadline;
   private final ReentrantLock lock = new ReentrantLock();
   private final List<Consumer<Release>> listeners = new CopyOnWriteArrayList<>();
+  private final CdTray tray;
+  private final Processors processors;
   private volatile GuestSpec spec;
 
   /**
@@ -45,6 +48,8 @@ final class HotPlug implements Hardware {
     this.spec = spec;
     this.directory = directory;
     this.monitor = monitor;
+    this.tray = new CdTray(monitor);
+    this.processors = new Processors(monitor);
     this.releaseDeadline = releaseDeadline;
     monitor.listen(this::event);
   }
@@ -156,6 +161,124 @@ final class HotPlug implements Hardware {
       } finally {
         lock.unlock();
       }
+    }
+  }
+
+  @Override
+  public void insert(String device, GuestSpec.Medium medium)
+      throws HypervisorException, InterruptedException {
+    lock.lockInterruptibly();
+    try {
+      if (drive(device).medium().isPresent()) {
+        throw new HypervisorException(Kind.REFUSED, "CD drive " + device + " is not empty");
+      }
+      write(withMedium(device, Optional.of(medium)));
+      try {
+        tray.insert(device, medium);
+      } catch (HypervisorException e) {
+        if (e.kind() == Kind.REFUSED) {
+          remove("blockdev-del", "node-name", GuestLauncher.nodeName(device));
+          write(withMedium(device, Optional.empty()));
+        }
+        throw e;
+      }
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  @Override
+  public void eject(String device) throws HypervisorException, InterruptedException {
+    lock.lockInterruptibly();
+    try {
+      if (drive(device).medium().isPresent()) {
+        tray.eject(device);
+        remove("blockdev-del", "node-name", GuestLauncher.nodeName(device));
+        write(withMedium(device, Optional.empty()));
+      }
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  private GuestSpec.CdDrive drive(String device) throws HypervisorException {
+    return spec.drives().stream()
+        .filter(drive -> drive.device().equals(device))
+        .findFirst()
+        .orElseThrow(() ->
+            new HypervisorException(Kind.REFUSED, "the guest has no CD drive " + device));
+  }
+
+  private GuestSpec withMedium(String device, Optional<GuestSpec.Medium> medium) {
+    return spec.with(
+        spec.disks(),
+        spec.drives().stream()
+            .map(drive ->
+                drive.device().equals(device) ? new GuestSpec.CdDrive(device, medium) : drive)
+            .toList(),
+        spec.nics());
+  }
+
+  @Override
+  public int vcpus() throws HypervisorException, InterruptedException {
+    return processors.present();
+  }
+
+  @Override
+  public void setVcpus(int count) throws HypervisorException, InterruptedException {
+    if (count < 1 || count > spec.vcpus().maximum()) {
+      throw new HypervisorException(
+          Kind.REFUSED, count + " processors are not within 1 and " + spec.vcpus().maximum());
+    }
+    lock.lockInterruptibly();
+    try {
+      while (processors.present() < count) {
+        processors.add();
+      }
+    } finally {
+      noteVcpus();
+      lock.unlock();
+    }
+    try {
+      while (processors.present() > count) {
+        // Without the lock: it waits for the guest.
+        release(processors.last());
+      }
+    } finally {
+      lock.lockInterruptibly();
+      try {
+        noteVcpus();
+      } finally {
+        lock.unlock();
+      }
+    }
+  }
+
+  private void noteVcpus() throws HypervisorException, InterruptedException {
+    GuestSpec.Vcpus now = spec.vcpus();
+    write(
+        spec.with(
+            new GuestSpec.Vcpus(processors.present(), now.maximum(), now.coresPerSocket()),
+            spec.memory()));
+  }
+
+  @Override
+  public long memory() throws HypervisorException, InterruptedException {
+    return monitor.execute("query-balloon").path("actual").asLong();
+  }
+
+  @Override
+  public void setMemoryTarget(long bytes) throws HypervisorException, InterruptedException {
+    if (bytes <= 0 || bytes > spec.memory().maximum()) {
+      throw new HypervisorException(
+          Kind.REFUSED, bytes + " bytes are not within 1 and " + spec.memory().maximum());
+    }
+    lock.lockInterruptibly();
+    try {
+      monitor.execute("balloon", Map.of("value", bytes));
+      write(spec.with(spec.vcpus(), new GuestSpec.Memory(spec.memory().maximum(), bytes)));
+    } finally {
+      lock.unlock();
     }
   }
 

@@ -17,6 +17,9 @@ import java.util.stream.Collectors;
 final class QemuDevices {
   private static final Pattern MAC = Pattern.compile("([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}");
 
+  /** Of each disk; more than a guest has processors do no harm. */
+  private static final int QUEUES = 4;
+
   private QemuDevices() {}
 
   /** As the value of an option; nothing in it may hold a comma. */
@@ -85,6 +88,9 @@ final class QemuDevices {
     device.put("id", disk.device());
     device.put("bus", MachineLayout.diskPort(disk.device()));
     device.put("serial", disk.vdi().toString().replace("-", "").substring(0, 20));
+    // QEMU would take the number of processors at the time, and a copy of a guest that has been
+    // given more since would differ.
+    device.put("num-queues", QUEUES);
     device.put("drive", GuestLauncher.nodeName(disk.device()));
     return device;
   }

@@ -15,6 +15,7 @@ import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.UUID;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.atomic.AtomicReference;
@@ -76,6 +77,16 @@ final class QmpGuest implements Guest {
 
   GuestProcess process() {
     return process;
+  }
+
+  @Override
+  public Optional<Path> console(Console kind) {
+    Path socket =
+        switch (kind) {
+          case TEXT -> directory.serialSocket(0);
+          case SCREEN -> directory.vncSocket();
+        };
+    return Files.exists(socket) ? Optional.of(socket) : Optional.empty();
   }
 
   @Override

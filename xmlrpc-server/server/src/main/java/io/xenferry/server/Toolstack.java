@@ -34,10 +34,12 @@ import io.xenferry.server.vm.BootFiles;
 import io.xenferry.server.vm.DeviceGuard;
 import io.xenferry.server.vm.DeviceMessages;
 import io.xenferry.server.vm.SnapshotDisks;
+import io.xenferry.server.vm.TuningMessages;
 import io.xenferry.server.vm.VmAdmission;
 import io.xenferry.server.vm.VmCloneMessages;
 import io.xenferry.server.vm.VmDevices;
 import io.xenferry.server.vm.VmLifecycle;
+import io.xenferry.server.vm.VmTuning;
 import io.xenferry.server.vm.VmLifecycleMessages;
 import io.xenferry.server.vm.VmSnapshotMessages;
 import io.xenferry.spi.Hypervisor;
@@ -161,6 +163,7 @@ final class Toolstack implements AutoCloseable {
     new StorageMessages(storage, copies).register(registry);
     new VmLifecycleMessages(lifecycle, gate, admission).register(registry);
     new DeviceMessages(devices).register(registry);
+    new TuningMessages(new VmTuning(database, hypervisor, gate, admission)).register(registry);
     new VmCloneMessages(copies, admission).register(registry);
     SnapshotDisks snapshots =
         new SnapshotDisks(database, hypervisor, copies, new LayeredDisks(database, storage));

@@ -165,6 +165,39 @@ class PlugTest {
   }
 
   @Test
+  void aCdIsInsertedAndEjected() throws Exception {
+    String vm = vm("cd", Map.of());
+    String cd = root.vdi(sr, "a cd", 1 << 20);
+    String drive =
+        root.text(
+            "VBD.create",
+            RecordsTest.required(
+                "VBD",
+                Map.of(
+                    "VM", vm, "userdevice", "3", "mode", "RO", "type", "CD", "empty", true,
+                    "bootable", false)));
+    String disk = TestServer.texts(root.call("VM.get_VBDs", vm)).getFirst();
+    assertCode("VBD_NOT_REMOVABLE_MEDIA", () -> root.call("VBD.eject", disk));
+    assertCode("VBD_IS_EMPTY", () -> root.call("VBD.eject", drive));
+    root.call("VBD.insert", drive, cd);
+    root.call("VBD.eject", drive);
+
+    root.call("VM.start", vm, false, false);
+    assertThat(attached("VBD", drive)).isTrue();
+    assertThat(allowed("VBD", drive)).containsExactly("insert");
+    root.call("VBD.insert", drive, cd);
+    assertThat(root.text("VBD.get_VDI", drive)).isEqualTo(cd);
+    assertThat(allowed("VBD", drive)).containsExactly("eject");
+    assertThat(Files.readString(spec(vm))).contains(root.text("VDI.get_uuid", cd));
+    assertCode("VBD_NOT_EMPTY", () -> root.call("VBD.insert", drive, cd));
+    assertCode("VBD_NOT_UNPLUGGABLE", () -> root.call("VBD.unplug", drive));
+    root.call("VBD.eject", drive);
+    assertThat(Files.readString(spec(vm))).doesNotContain(root.text("VDI.get_uuid", cd));
+    root.call("VDI.destroy", cd);
+    root.call("VM.hard_shutdown", vm);
+  }
+
+  @Test
   void aGuestThatShutsItselfDownIsHalted() throws Exception {
     String vm = vm("ends", Map.of("xenferry:fault", "halt"));
     root.call("VM.start", vm, false, false);

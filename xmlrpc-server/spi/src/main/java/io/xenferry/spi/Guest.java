@@ -4,6 +4,7 @@ import io.xenferry.copy.SourceDisk;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
+import java.util.Optional;
 import java.util.UUID;
 import java.util.function.Consumer;
 
@@ -62,6 +63,20 @@ public interface Guest {
   void destroy() throws HypervisorException, InterruptedException;
 
   List<String> devices();
+
+  /** A way to look at the guest and to type. */
+  enum Console {
+    /** The first serial port: bytes both ways. */
+    TEXT,
+    /** The screen, by RFB (RFC 6143) without authentication. */
+    SCREEN
+  }
+
+  /**
+   * The stream socket at which a console is served; whether more than one client at a time is, is
+   * the hypervisor's affair. Empty when the guest has no such console.
+   */
+  Optional<Path> console(Console kind);
 
   /** What can be given to the guest and taken from it. */
   Hardware hardware();

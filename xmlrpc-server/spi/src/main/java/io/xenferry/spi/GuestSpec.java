@@ -49,6 +49,12 @@ public record GuestSpec(
         platform);
   }
 
+  /** The same with other processors and another share of its memory. */
+  public GuestSpec with(Vcpus otherVcpus, Memory otherMemory) {
+    return new GuestSpec(
+        vm, name, machine, otherMemory, otherVcpus, boot, disks, drives, nics, platform);
+  }
+
   /** A guest that boots from its first disk by BIOS, all of its memory and processors present. */
   public GuestSpec(
       UUID vm,

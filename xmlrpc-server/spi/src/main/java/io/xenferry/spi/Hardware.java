@@ -32,6 +32,44 @@ public interface Hardware {
   /** Takes a network card away, and returns when it is gone. Does nothing when there is none. */
   void detachNic(String device) throws HypervisorException, InterruptedException;
 
+  /**
+   * Puts a medium into a CD drive.
+   *
+   * @throws HypervisorException REFUSED when there is no such drive, it is not empty, or the image
+   *     cannot be had
+   */
+  void insert(String device, GuestSpec.Medium medium)
+      throws HypervisorException, InterruptedException;
+
+  /**
+   * Takes the medium out of a CD drive. Does nothing when there is none.
+   *
+   * @throws HypervisorException REFUSED when the guest has locked the tray
+   */
+  void eject(String device) throws HypervisorException, InterruptedException;
+
+  /** Processors that the guest has now, used or not. */
+  int vcpus() throws HypervisorException, InterruptedException;
+
+  /**
+   * Adds or takes away processors. A guest must agree to the latter, and cannot lose those that it
+   * started with.
+   *
+   * @param count 1 to the spec's maximum
+   */
+  void setVcpus(int count) throws HypervisorException, InterruptedException;
+
+  /** Bytes of memory that the guest has, less what the balloon has taken. */
+  long memory() throws HypervisorException, InterruptedException;
+
+  /**
+   * Asks the guest to give memory back, or lets it have it again. Returns at once; a guest without a
+   * driver for the balloon does nothing, as {@link #memory} tells.
+   *
+   * @param bytes up to the spec's maximum
+   */
+  void setMemoryTarget(long bytes) throws HypervisorException, InterruptedException;
+
   /** Devices that the guest lets go by itself, or late; called on a thread of the driver's. */
   AutoCloseable onRelease(Consumer<Release> listener);
 

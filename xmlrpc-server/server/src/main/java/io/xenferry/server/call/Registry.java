@@ -2,6 +2,7 @@ package io.xenferry.server.call;
 
 import io.xenferry.model.DataModel;
 import io.xenferry.model.MessageDef;
+import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import io.xenferry.wire.Content;
 import java.util.Map;
@@ -127,6 +128,25 @@ public final class Registry {
       @Override
       void close();
     }
+  }
+
+  /** Something that may carry out a message in place of what is registered. */
+  @FunctionalInterface
+  public interface Special {
+    /**
+     * @return whether it did; if not, the message is carried out as registered
+     */
+    boolean done(Call call) throws XenApiException;
+  }
+
+  /** Lets a special case of a message that is implemented already be carried out otherwise. */
+  public void instead(String wireName, Special special) {
+    if (!(entries.get(wireName) instanceof Implemented(StreamHandler handler, String test))) {
+      throw new IllegalArgumentException(wireName + " is not implemented");
+    }
+    StreamHandler first =
+        call -> special.done(call) ? Content.of(Value.VOID) : handler.call(call);
+    entries.put(wireName, new Implemented(first, test));
   }
 
   /** Lets a guard decide on a message that is implemented already. */

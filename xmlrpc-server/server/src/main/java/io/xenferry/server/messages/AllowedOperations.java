@@ -41,9 +41,20 @@ public final class AllowedOperations {
                   "hard_reboot",
                   "suspend",
                   "checkpoint",
+                  "changing_VCPUs_live",
+                  "changing_dynamic_range",
+                  "awaiting_memory_live",
                   "pool_migrate"),
-          "Paused", List.of("unpause", "hard_shutdown", "hard_reboot"),
+          "Paused",
+              List.of("unpause", "hard_shutdown", "hard_reboot", "changing_dynamic_range"),
           "Suspended", List.of("resume", "resume_on", "hard_shutdown", "copy", "export"));
+
+  /** The message that does it, where it has another name than the operation. */
+  private static final Map<String, String> MESSAGES =
+      Map.of(
+          "changing_VCPUs_live", "set_VCPUs_number_live",
+          "changing_dynamic_range", "set_memory_dynamic_range",
+          "awaiting_memory_live", "wait_memory_target_live");
 
   private final Registry registry;
   private final Schema schema = new Schema();
@@ -87,7 +98,7 @@ public final class AllowedOperations {
     Map<String, String> blocked = schema.textMap(vm, "blocked_operations");
     return operations.stream()
         .filter(o -> !blocked.containsKey(o))
-        .filter(o -> implemented("VM." + o))
+        .filter(o -> implemented("VM." + MESSAGES.getOrDefault(o, o)))
         .toList();
   }
 

@@ -15,7 +15,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 
-/** Virtual block devices as records; plugging is the hypervisor's. */
+/** Virtual block devices as records; what concerns a guest is elsewhere. */
 final class VbdMessages {
   private static final String TEST = "RecordsTest.vbdsAreChecked";
 
@@ -32,8 +32,6 @@ final class VbdMessages {
   void register(Registry r) {
     r.implement("VBD.create", this::create, TEST);
     r.implement("VBD.destroy", this::destroy, TEST);
-    r.implement("VBD.insert", this::insert, TEST);
-    r.implement("VBD.eject", this::eject, TEST);
     r.implement("VBD.set_mode", c -> setDetached(c, "mode"), TEST);
     r.implement("VBD.set_userdevice", this::setUserdevice, TEST);
     r.implement("VBD.set_type", c -> setDetached(c, "type"), TEST);
@@ -122,50 +120,6 @@ final class VbdMessages {
           tx.delete("VBD", vbd.ref());
         });
     return Value.VOID;
-  }
-
-  /** Into an empty drive of a halted VM; a running guest's drives are the hypervisor's. */
-  private Value insert(Call c) throws XenApiException {
-    c.server()
-        .db()
-        .change(tx -> {
-          Row vbd = removable(tx, c.text(0));
-          if (!schema.bool(vbd, "empty")) {
-            throw new XenApiException("VBD_NOT_EMPTY", vbd.ref());
-          }
-          Row vdi = Schema.row(tx, "VDI", c.text(1));
-          schema.set(tx, "VBD", vbd.ref(), "VDI", Value.of(vdi.ref()));
-          schema.set(tx, "VBD", vbd.ref(), "empty", Value.of(false));
-        });
-    return Value.VOID;
-  }
-
-  private Value eject(Call c) throws XenApiException {
-    c.server()
-        .db()
-        .change(tx -> {
-          Row vbd = removable(tx, c.text(0));
-          if (schema.bool(vbd, "empty")) {
-            throw new XenApiException("VBD_IS_EMPTY", vbd.ref());
-          }
-          schema.set(tx, "VBD", vbd.ref(), "VDI", Value.of(Ref.nullRef()));
-          schema.set(tx, "VBD", vbd.ref(), "empty", Value.of(true));
-        });
-    return Value.VOID;
-  }
-
-  private Row removable(Transaction tx, String ref) throws XenApiException {
-    Row vbd = Schema.row(tx, "VBD", ref);
-    if (!schema.text(vbd, "type").equals("CD")) {
-      throw new XenApiException("VBD_NOT_REMOVABLE_MEDIA", vbd.ref());
-    }
-    requireDetached(vbd);
-    String state = schema.text(Schema.row(tx, "VM", schema.text(vbd, "VM")), "power_state");
-    if (!state.equals("Halted")) {
-      throw new XenApiException(
-          "VM_BAD_POWER_STATE", schema.text(vbd, "VM"), "halted", state.toLowerCase(Locale.ROOT));
-    }
-    return vbd;
   }
 
   private Value setDetached(Call c, String field) throws XenApiException {

@@ -27,6 +27,8 @@ public final class DeviceMessages {
         "VBD.unplug_force",
         c -> unplug(c, VbdOperations.UNPLUG_FORCE),
         TEST + "aDiskIsPluggedAndUnplugged");
+    r.implement("VBD.insert", this::insert, TEST + "aCdIsInsertedAndEjected");
+    r.implement("VBD.eject", this::eject, TEST + "aCdIsInsertedAndEjected");
     r.implement("VIF.plug", this::plugNic, TEST + "aNetworkCardIsPluggedAndUnplugged");
     r.implement("VIF.unplug", this::unplugNic, TEST + "aNetworkCardIsPluggedAndUnplugged");
     r.implement("VIF.unplug_force", this::unplugNic, TEST + "aNetworkCardIsPluggedAndUnplugged");
@@ -34,6 +36,16 @@ public final class DeviceMessages {
 
   private Value plug(Call c) throws XenApiException {
     devices.plug(c.ref(0), task(c));
+    return Value.VOID;
+  }
+
+  private Value insert(Call c) throws XenApiException {
+    devices.insert(c.ref(0), c.ref(1), task(c));
+    return Value.VOID;
+  }
+
+  private Value eject(Call c) throws XenApiException {
+    devices.eject(c.ref(0), task(c));
     return Value.VOID;
   }
 

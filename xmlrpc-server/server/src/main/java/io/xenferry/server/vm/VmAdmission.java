@@ -47,6 +47,11 @@ public final class VmAdmission {
               VmOperations.HARD_REBOOT, EnumSet.of(VmPowerState.RUNNING, VmPowerState.PAUSED)),
           Map.entry(
               VmOperations.MIGRATE_SEND, EnumSet.of(VmPowerState.HALTED, VmPowerState.RUNNING)),
+          Map.entry(VmOperations.CHANGING_VCPUS_LIVE, EnumSet.of(VmPowerState.RUNNING)),
+          Map.entry(VmOperations.AWAITING_MEMORY_LIVE, EnumSet.of(VmPowerState.RUNNING)),
+          Map.entry(
+              VmOperations.CHANGING_DYNAMIC_RANGE,
+              EnumSet.of(VmPowerState.RUNNING, VmPowerState.PAUSED)),
           Map.entry(VmOperations.DESTROY, EnumSet.of(VmPowerState.HALTED)),
           Map.entry(VmOperations.CLONE, EnumSet.of(VmPowerState.HALTED)),
           Map.entry(VmOperations.COPY, EnumSet.of(VmPowerState.HALTED)));

@@ -36,6 +36,9 @@ public final class VmDevices {
   private static final Set<VmPowerState> THERE =
       EnumSet.of(VmPowerState.RUNNING, VmPowerState.PAUSED);
 
+  private static final Set<VmPowerState> NOT_SUSPENDED =
+      EnumSet.of(VmPowerState.HALTED, VmPowerState.RUNNING, VmPowerState.PAUSED);
+
   /** A guest that stands still cannot agree to anything. */
   private static final Set<VmPowerState> ANSWERING = EnumSet.of(VmPowerState.RUNNING);
 
@@ -132,6 +135,87 @@ public final class VmDevices {
     Snapshot db = database.snapshot();
     disks.detach(db.get(vbd, VBD.VDI), uuid(db, db.get(vbd, VBD.VM)));
     database.change(tx -> tx.set(vbd, VBD.CURRENTLY_ATTACHED, false));
+  }
+
+  /**
+   * Puts a CD into an empty drive; into that of a halted VM for its next start.
+   *
+   * @throws XenApiException VBD_NOT_REMOVABLE_MEDIA, VBD_NOT_EMPTY, DEVICE_NOT_ATTACHED when the
+   *     guest started without the drive, what the SR driver or the hypervisor says
+   */
+  public void insert(Ref<VBD> vbd, Ref<VDI> vdi, String task) throws XenApiException {
+    Snapshot db = database.snapshot();
+    Ref<VM> vm = removable(db, vbd);
+    db.get(vdi, VDI.UUID);
+    try (var operation = operations.begin(vbd, VbdOperations.INSERT, task, NOT_SUSPENDED)) {
+      if (!database.snapshot().get(vbd, VBD.EMPTY)) {
+        throw new XenApiException("VBD_NOT_EMPTY", vbd.opaque());
+      }
+      UUID uuid = uuid(db, vm);
+      if (database.snapshot().get(vm, VM.POWER_STATE) != VmPowerState.HALTED) {
+        requireAttached(vbd);
+        try {
+          GuestSpec.Medium medium =
+              new GuestSpec.Medium(
+                  UUID.fromString(db.get(vdi, VDI.UUID)), disks.attach(vdi, uuid, false), "raw");
+          disks.activate(vdi, uuid);
+          guest(vm, uuid).hardware().insert(db.get(vbd, VBD.DEVICE), medium);
+        } catch (XenApiException | HypervisorException | InterruptedException e) {
+          disks.detach(vdi, uuid);
+          throw e;
+        }
+      }
+      database.change(tx -> {
+        tx.set(vbd, VBD.VDI, vdi);
+        tx.set(vbd, VBD.EMPTY, false);
+      });
+    } catch (HypervisorException | InterruptedException e) {
+      throw failed(e, "VBD", vbd, vm, "DEVICE_ATTACH_TIMEOUT");
+    }
+  }
+
+  /**
+   * @throws XenApiException VBD_NOT_REMOVABLE_MEDIA, VBD_IS_EMPTY, VBD_TRAY_LOCKED when the guest
+   *     holds on to it
+   */
+  public void eject(Ref<VBD> vbd, String task) throws XenApiException {
+    Snapshot db = database.snapshot();
+    Ref<VM> vm = removable(db, vbd);
+    try (var operation = operations.begin(vbd, VbdOperations.EJECT, task, NOT_SUSPENDED)) {
+      if (database.snapshot().get(vbd, VBD.EMPTY)) {
+        throw new XenApiException("VBD_IS_EMPTY", vbd.opaque());
+      }
+      if (database.snapshot().get(vm, VM.POWER_STATE) != VmPowerState.HALTED) {
+        requireAttached(vbd);
+        UUID uuid = uuid(db, vm);
+        guest(vm, uuid).hardware().eject(db.get(vbd, VBD.DEVICE));
+        disks.detach(db.get(vbd, VBD.VDI), uuid);
+      }
+      database.change(tx -> {
+        tx.set(vbd, VBD.VDI, Ref.nullRef());
+        tx.set(vbd, VBD.EMPTY, true);
+      });
+    } catch (HypervisorException e) {
+      if (e.kind() == HypervisorException.Kind.REFUSED) {
+        throw new XenApiException("VBD_TRAY_LOCKED", vbd.opaque()).withCause(e);
+      }
+      throw failed(e, "VBD", vbd, vm, "DEVICE_DETACH_TIMEOUT");
+    } catch (InterruptedException e) {
+      throw failed(e, "VBD", vbd, vm, "DEVICE_DETACH_TIMEOUT");
+    }
+  }
+
+  private static Ref<VM> removable(Snapshot db, Ref<VBD> vbd) throws XenApiException {
+    if (db.get(vbd, VBD.TYPE) != VbdType.CD) {
+      throw new XenApiException("VBD_NOT_REMOVABLE_MEDIA", vbd.opaque());
+    }
+    return db.get(vbd, VBD.VM);
+  }
+
+  private void requireAttached(Ref<VBD> vbd) throws XenApiException {
+    if (!database.snapshot().get(vbd, VBD.CURRENTLY_ATTACHED)) {
+      throw new XenApiException("DEVICE_NOT_ATTACHED", vbd.opaque());
+    }
   }
 
   /**

@@ -234,6 +234,11 @@ class SourceGuestsTest {
     }
 
     @Override
+    public java.util.Optional<java.nio.file.Path> console(Console kind) {
+      return java.util.Optional.empty();
+    }
+
+    @Override
     public io.xenferry.spi.Hardware hardware() {
       throw new UnsupportedOperationException();
     }
