@@ -42,7 +42,7 @@ public final class SimulatedGuest {
     for (int i = 0; i < arguments.length; i++) {
       switch (arguments[i]) {
         case "--paused", "--incoming" -> options.put(arguments[i], "");
-        case "--qmp", "--monitor", "--pidfile", "--spec" -> {
+        case "--qmp", "--monitor", "--pidfile", "--spec", "--serial" -> {
           if (i + 1 == arguments.length) {
             throw new IllegalArgumentException(arguments[i] + " needs a value");
           }
@@ -104,6 +104,9 @@ public final class SimulatedGuest {
       monitors.add(new QmpServer(path(options, MONITOR + i), commands));
     }
     machine.tellEventsTo((name, payload) -> monitors.forEach(m -> m.event(name, payload)));
+    if (options.containsKey("--serial")) {
+      new SerialPort(path(options, "--serial"), settings.name()).start();
+    }
     if (!incoming && !options.containsKey("--paused")) {
       machine.run();
     }

@@ -78,6 +78,7 @@ public final class SimulatedLauncher implements GuestLauncher {
     command.addAll(List.of("-cp", classPath, MAIN_CLASS));
     command.addAll(List.of("--qmp", directory.qmpSocket().toString()));
     command.addAll(List.of("--monitor", directory.watchdogSocket().toString()));
+    command.addAll(List.of("--serial", directory.serialSocket(0).toString()));
     command.addAll(List.of("--pidfile", directory.pidFile().toString()));
     command.addAll(List.of("--spec", directory.specFile().toString()));
     switch (mode) {

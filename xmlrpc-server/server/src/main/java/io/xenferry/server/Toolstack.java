@@ -19,6 +19,8 @@ import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Row;
 import io.xenferry.server.call.Registry;
 import io.xenferry.server.call.ServerContext;
+import io.xenferry.server.console.ConsoleRecords;
+import io.xenferry.server.console.ConsoleService;
 import io.xenferry.server.config.ServerConfig;
 import io.xenferry.server.config.ToolstackConfig;
 import io.xenferry.server.http.Certificate;
@@ -73,6 +75,8 @@ final class Toolstack implements AutoCloseable {
   private static final List<Path> FIRMWARE =
       List.of(Path.of("/usr/share/OVMF"), Path.of("/usr/share/edk2/x64"));
 
+  private static final int HTTPS = 443;
+
   private static final Path BOOT_ID = Path.of("/proc/sys/kernel/random/boot_id");
 
   private final Ledger ledger;
@@ -82,6 +86,7 @@ final class Toolstack implements AutoCloseable {
   private final StorageRoutes storageRoutes;
   private final VmLifecycle lifecycle;
   private final VmDevices devices;
+  private final ConsoleService consoles;
   private final MigrationService migrations;
 
   /**
@@ -138,6 +143,10 @@ final class Toolstack implements AutoCloseable {
             vm -> ledger.unended(vm).stream().anyMatch(row -> !settledHere(row)));
     devices = new VmDevices(database, hypervisor, storage, allowed::refresh);
     lifecycle.watch().alsoFor(devices::watch);
+    String authority = config.listen().address() + (port == HTTPS ? "" : ":" + port);
+    ConsoleRecords consoleRecords = new ConsoleRecords(database, "https://" + authority);
+    lifecycle.watch().alsoFor(consoleRecords::appear);
+    consoles = new ConsoleService(consoleRecords, hypervisor, context.sessions());
     migrations =
         new MigrationService(
             new MigrationService.Parts(
@@ -215,6 +224,11 @@ final class Toolstack implements AutoCloseable {
     migrations.mount(router);
   }
 
+  /** Whom CONNECT requests are for. */
+  ConsoleService consoles() {
+    return consoles;
+  }
+
   MigrationService migrations() {
     return migrations;
   }
@@ -234,6 +248,7 @@ final class Toolstack implements AutoCloseable {
 
   @Override
   public void close() {
+    consoles.close();
     try {
       migrations.close();
     } finally {

@@ -87,6 +87,7 @@ public final class XenFerryServer implements AutoCloseable {
     http.bind();
     toolstack = new Toolstack(config, context, registry, allowed, certificate, http.port(), ledger);
     toolstack.mount(http.router());
+    http.connectWith(toolstack.consoles());
     xe.set(
         new CliServer(
             dispatcher,

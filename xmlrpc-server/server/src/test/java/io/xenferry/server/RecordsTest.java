@@ -253,8 +253,6 @@ class RecordsTest {
     root.call("VM.update_allowed_operations", vm);
     root.call("VM.assert_operation_valid", vm, "start");
     assertCode("VM_BAD_POWER_STATE", () -> root.call("VM.assert_operation_valid", vm, "pause"));
-    assertCode("NOT_IMPLEMENTED", () -> root.call("VM.set_VCPUs_number_live", vm, 2));
-    assertCode("NOT_IMPLEMENTED", () -> root.call("VM.set_memory_target_live", vm, 2));
     root.call("VM.destroy", vm);
     root.call("VM.destroy", copy);
     String dom0 = root.text("host.get_control_domain", root.only("host"));

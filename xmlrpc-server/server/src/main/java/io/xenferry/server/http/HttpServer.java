@@ -5,6 +5,7 @@ import io.xenferry.server.config.LimitsConfig;
 import io.xenferry.server.config.ListenConfig;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.concurrent.atomic.AtomicReference;
 import org.eclipse.jetty.http.HttpHeader;
 import org.eclipse.jetty.http.HttpStatus;
 import org.eclipse.jetty.http.UriCompliance;
@@ -31,7 +32,8 @@ import org.jspecify.annotations.Nullable;
  * <pre>
  *  TLS port      ── SslConnectionFactory ─┐
  *  plain port    ─────────────────────────┼─ detector ─┬─ "POST /cli " ── CliConnections ── CliService
- *  Unix socket   ─────────────────────────┘            └─ HTTP/1.1 ── Router
+ *  Unix socket   ─────────────────────────┘            ├─ "CONNECT /" ── ConnectConnections ── ConnectService
+ *                                                      └─ HTTP/1.1 ── Router
  *                                                                       ├ POST /, /RPC2…  RpcHandler ── Dispatcher
  *                                                                       ├ OPTIONS /       preflight
  *                                                                       ├ GET /           page
@@ -47,6 +49,10 @@ public final class HttpServer implements AutoCloseable {
   private final ServerConnector tls;
   private final @Nullable ServerConnector plain;
   private final Router router = new Router();
+
+  /** Closes the connection until somebody else answers. */
+  private final AtomicReference<ConnectService> connects =
+      new AtomicReference<>((target, headers, stream, origin) -> {});
 
   public HttpServer(
       ListenConfig listen,
@@ -125,10 +131,15 @@ public final class HttpServer implements AutoCloseable {
     return secure;
   }
 
-  private static ConnectionFactory[] detecting(
+  private ConnectionFactory[] detecting(
       CliService cli, LimitsConfig limits, HttpConfiguration http) {
     return new ConnectionFactory[] {
-      new DetectorConnectionFactory(new CliConnections(cli, limits)),
+      new DetectorConnectionFactory(
+          new CliConnections(cli, limits),
+          new ConnectConnections(
+              (target, headers, stream, origin) ->
+                  connects.get().serve(target, headers, stream, origin),
+              limits)),
       new HttpConnectionFactory(http)
     };
   }
@@ -171,6 +182,11 @@ public final class HttpServer implements AutoCloseable {
         "<html><head><title>XenFerry</title></head><body><h1>XenFerry</h1><p>A XenAPI server."
             + " Clients post XML-RPC here.</p></body></html>");
     return true;
+  }
+
+  /** Who answers CONNECT requests that name a path, before the start. */
+  public void connectWith(ConnectService service) {
+    connects.set(service);
   }
 
   /** Where other parts add their routes, before the start. */

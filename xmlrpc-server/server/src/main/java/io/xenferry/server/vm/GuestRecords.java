@@ -11,6 +11,7 @@ import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.model.db.Transaction;
+import io.xenferry.server.console.ConsoleRecords;
 import io.xenferry.server.vm.GuestSpecs.VmDisk;
 import io.xenferry.spi.GuestSpec;
 import java.util.HashSet;
@@ -121,6 +122,7 @@ public final class GuestRecords {
       tx.set(vm, VM.POWER_STATE, state);
       tx.set(vm, VM.RESIDENT_ON, Ref.nullRef());
       tx.set(vm, VM.DOMID, -1L);
+      ConsoleRecords.disappear(tx, vm);
       for (Ref<VBD> vbd : tx.get(vm, VM.VBDS)) {
         tx.set(vbd, VBD.CURRENTLY_ATTACHED, false);
       }

@@ -1,0 +1,97 @@
+package io.xenferry.server.session;
+
+import io.xenferry.model.DataModel;
+import io.xenferry.model.HttpAction;
+import io.xenferry.model.XenApiException;
+import io.xenferry.server.call.Origin;
+import java.nio.charset.StandardCharsets;
+import java.util.Base64;
+import java.util.Optional;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/** Who may use the HTTP paths beside the calls: a session, or a user with a password. */
+public final class HttpAccess {
+  private static final Logger log = LoggerFactory.getLogger(HttpAccess.class);
+  private static final String BASIC = "Basic ";
+
+  private final Sessions sessions;
+
+  public HttpAccess(Sessions sessions) {
+    this.sessions = sessions;
+  }
+
+  /** What came of asking. */
+  public sealed interface Answer {}
+
+  /** A status with which to refuse: 401 or 403. */
+  public record Refused(int status) implements Answer {}
+
+  /** Whoever came over the Unix socket, which only the administrator can open. */
+  public record Local() implements Answer {}
+
+  /**
+   * A session.
+   *
+   * @param temporary whether it was opened for this request, to be closed with it
+   */
+  public record Admitted(Session session, boolean temporary) implements Answer {}
+
+  /**
+   * @param action of the data model, for example {@code get_rrd_updates}
+   * @param sessionId from the query or a cookie
+   * @param authorization the header
+   */
+  public Answer admit(
+      String action, Optional<String> sessionId, Optional<String> authorization, Origin origin) {
+    if (origin.trusted()) {
+      return new Local();
+    }
+    try {
+      if (sessionId.isPresent()) {
+        return judged(action, new Admitted(sessions.check(sessionId.get()), false));
+      }
+      if (authorization.isPresent() && authorization.get().startsWith(BASIC)) {
+        String[] words =
+            new String(
+                    Base64.getDecoder().decode(authorization.get().substring(BASIC.length()).strip()),
+                    StandardCharsets.UTF_8)
+                .split(":", 2);
+        if (words.length == 2) {
+          return judged(
+              action, new Admitted(sessions.login(words[0], words[1], origin.address()), true));
+        }
+      }
+    } catch (XenApiException | IllegalArgumentException e) {
+      log.debug("{} refused to {}", action, origin.address(), e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+    return new Refused(401);
+  }
+
+  private Answer judged(String action, Admitted admitted) {
+    HttpAction known =
+        DataModel.httpActions().stream()
+            .filter(a -> a.name().equals(action))
+            .findFirst()
+            .orElseThrow(() -> new IllegalArgumentException("no HTTP action " + action));
+    Session session = admitted.session();
+    if (session.superuser() || session.role().map(known.roles()::contains).orElse(false)) {
+      return admitted;
+    }
+    end(admitted);
+    return new Refused(403);
+  }
+
+  /** Closes what was opened for one request only. */
+  public void end(Answer answer) {
+    if (answer instanceof Admitted(Session session, boolean temporary) && temporary) {
+      try {
+        sessions.close(session.ref());
+      } catch (XenApiException e) {
+        log.warn("the session of a request could not be closed", e);
+      }
+    }
+  }
+}

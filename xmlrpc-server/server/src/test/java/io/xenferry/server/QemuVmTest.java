@@ -1,0 +1,108 @@
+package io.xenferry.server;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.awaitility.Awaitility.await;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.xenferry.model.XenApiException;
+import java.io.File;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+/** The verbs of a VM's life on QEMU, with guests that have no operating system. */
+class QemuVmTest {
+  private static TestServer server;
+  private static TestServer.Calls root;
+  private static String sr;
+
+  @BeforeAll
+  static void start() throws Exception {
+    boolean installed =
+        Arrays.stream(System.getenv().getOrDefault("PATH", "").split(File.pathSeparator))
+            .anyMatch(d -> Files.isExecutable(Path.of(d, "qemu-system-x86_64")));
+    if ("true".equals(System.getenv("XENFERRY_REQUIRE_TOOLS"))) {
+      assertThat(installed).as("qemu-system-x86_64 on the path").isTrue();
+    }
+    assumeTrue(installed, "qemu-system-x86_64 is not installed");
+    server =
+        TestServer.startAt(
+            "127.0.0.1", config -> config.with(config.toolstack().withHypervisor("qemu")));
+    root = server.calls();
+    sr = root.sr(server.directory.resolve("sr"));
+  }
+
+  @AfterAll
+  static void stop() throws Exception {
+    if (server != null) {
+      server.close();
+    }
+  }
+
+  private static String started(String name) throws XenApiException {
+    String vm = root.vm(name, Map.of("xenferry:accel", "tcg"));
+    root.vbd(vm, root.vdi(sr, name, 4 << 20), 0);
+    root.call("VM.start", vm, false, false);
+    return vm;
+  }
+
+  private static String state(String vm) throws XenApiException {
+    return root.text("VM.get_power_state", vm);
+  }
+
+  private static long processId(String vm) throws Exception {
+    Path guest =
+        server.directory.resolve("guests").resolve(root.text("VM.get_uuid", vm)).resolve("pid");
+    return Long.parseLong(Files.readString(guest).strip());
+  }
+
+  @Test
+  void itsConsolesAreShown() throws Exception {
+    String vm = started("consoles");
+    List<String> consoles = TestServer.texts(root.call("VM.get_consoles", vm));
+    assertThat(consoles).hasSize(2);
+    for (String console : consoles) {
+      String location = root.text("console.get_location", console);
+      try (Connect shown = Connect.to(server, location, root.session())) {
+        assertThat(shown.status).isEqualTo("200");
+        if (root.text("console.get_protocol", console).equals("rfb")) {
+          assertThat(shown.readUntil("RFB 003.")).endsWith("RFB 003.");
+        }
+      }
+    }
+    try (Connect screen =
+        new Connect(server, "/console?ref=" + vm + "&session_id=" + root.session())) {
+      assertThat(screen.readUntil("RFB 003.")).endsWith("RFB 003.");
+    }
+    root.call("VM.hard_shutdown", vm);
+  }
+
+  @Test
+  void itPausesRebootsAndStops() throws Exception {
+    String vm = started("verbs");
+    long process = processId(vm);
+    root.call("VM.pause", vm);
+    assertThat(state(vm)).isEqualTo("Paused");
+    root.call("VM.unpause", vm);
+    root.call("VM.hard_reboot", vm);
+    assertThat(state(vm)).isEqualTo("Running");
+    assertThat(processId(vm)).isEqualTo(process);
+    root.call("VM.hard_shutdown", vm);
+    assertThat(state(vm)).isEqualTo("Halted");
+    assertThat(ProcessHandle.of(process).filter(ProcessHandle::isAlive)).isEmpty();
+  }
+
+  @Test
+  void itIsHaltedWhenItsProcessDies() throws Exception {
+    String vm = started("dies");
+    root.call("VM.set_actions_after_crash", vm, "destroy");
+    ProcessHandle.of(processId(vm)).orElseThrow().destroyForcibly();
+    await().atMost(Duration.ofSeconds(60)).until(() -> state(vm).equals("Halted"));
+  }
+}
