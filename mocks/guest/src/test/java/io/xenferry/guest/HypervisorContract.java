@@ -355,7 +355,10 @@ abstract class HypervisorContract {
   void takesAndGivesACdMemoryAndProcessors() throws Exception {
     GuestSpec spec =
         spec("a")
-            .with(spec("a").disks(), List.of(new GuestSpec.CdDrive("xvdd", Optional.empty())), List.of())
+            .with(
+                spec("a").disks(),
+                List.of(new GuestSpec.CdDrive("xvdd", Optional.empty())),
+                List.of())
             .with(new GuestSpec.Vcpus(1, 3, 1), new GuestSpec.Memory(64 << 20, 64 << 20));
     Guest guest = guests.host("s").start(spec, false);
     GuestSpec.Medium medium =
@@ -376,8 +379,7 @@ abstract class HypervisorContract {
     guest.hardware().setVcpus(3);
     assertThat(guest.hardware().vcpus()).isEqualTo(3);
     assertThat(guest.hardware().spec().vcpus().present()).isEqualTo(3);
-    assertThatThrownBy(() -> guest.hardware().setVcpus(4))
-        .isInstanceOf(HypervisorException.class);
+    assertThatThrownBy(() -> guest.hardware().setVcpus(4)).isInstanceOf(HypervisorException.class);
     assertThat(guest.hardware().memory()).isEqualTo(64 << 20);
     guest.hardware().setMemoryTarget(32 << 20);
     assertThat(guest.hardware().spec().memory().target()).isEqualTo(32 << 20);
@@ -385,7 +387,8 @@ abstract class HypervisorContract {
     // The copy has what was plugged.
     GuestSpec now = guest.hardware().spec();
     GuestSpec copy =
-        now.with(guests.spec(vm, Map.of(), guests.disk("b", SIZE)).disks(), now.drives(), List.of());
+        now.with(
+            guests.spec(vm, Map.of(), guests.disk("b", SIZE)).disks(), now.drives(), List.of());
     Guest destination = guests.host("d").startIncoming(copy);
     toPreSwitchover(guest, destination.incomingSocket());
     guest.finishMemory();

@@ -205,8 +205,8 @@ final class HotPlug implements Hardware {
     return spec.drives().stream()
         .filter(drive -> drive.device().equals(device))
         .findFirst()
-        .orElseThrow(() ->
-            new HypervisorException(Kind.REFUSED, "the guest has no CD drive " + device));
+        .orElseThrow(
+            () -> new HypervisorException(Kind.REFUSED, "the guest has no CD drive " + device));
   }
 
   private GuestSpec withMedium(String device, Optional<GuestSpec.Medium> medium) {

@@ -174,8 +174,18 @@ class PlugTest {
             RecordsTest.required(
                 "VBD",
                 Map.of(
-                    "VM", vm, "userdevice", "3", "mode", "RO", "type", "CD", "empty", true,
-                    "bootable", false)));
+                    "VM",
+                    vm,
+                    "userdevice",
+                    "3",
+                    "mode",
+                    "RO",
+                    "type",
+                    "CD",
+                    "empty",
+                    true,
+                    "bootable",
+                    false)));
     String disk = TestServer.texts(root.call("VM.get_VBDs", vm)).getFirst();
     assertCode("VBD_NOT_REMOVABLE_MEDIA", () -> root.call("VBD.eject", disk));
     assertCode("VBD_IS_EMPTY", () -> root.call("VBD.eject", drive));

@@ -63,8 +63,8 @@ public interface Hardware {
   long memory() throws HypervisorException, InterruptedException;
 
   /**
-   * Asks the guest to give memory back, or lets it have it again. Returns at once; a guest without a
-   * driver for the balloon does nothing, as {@link #memory} tells.
+   * Asks the guest to give memory back, or lets it have it again. Returns at once; a guest without
+   * a driver for the balloon does nothing, as {@link #memory} tells.
    *
    * @param bytes up to the spec's maximum
    */

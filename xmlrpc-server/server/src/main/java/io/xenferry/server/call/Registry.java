@@ -144,8 +144,7 @@ public final class Registry {
     if (!(entries.get(wireName) instanceof Implemented(StreamHandler handler, String test))) {
       throw new IllegalArgumentException(wireName + " is not implemented");
     }
-    StreamHandler first =
-        call -> special.done(call) ? Content.of(Value.VOID) : handler.call(call);
+    StreamHandler first = call -> special.done(call) ? Content.of(Value.VOID) : handler.call(call);
     entries.put(wireName, new Implemented(first, test));
   }
 

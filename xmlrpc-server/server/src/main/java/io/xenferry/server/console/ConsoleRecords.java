@@ -51,8 +51,7 @@ public final class ConsoleRecords {
     }
   }
 
-  private void appear(Transaction tx, Ref<VM> vm, ConsoleProtocol protocol)
-      throws XenApiException {
+  private void appear(Transaction tx, Ref<VM> vm, ConsoleProtocol protocol) throws XenApiException {
     for (Ref<Console> known : tx.get(vm, VM.CONSOLES)) {
       if (tx.get(known, Console.PROTOCOL) == protocol) {
         tx.set(known, Console.LOCATION, location(tx.get(known, Console.UUID)));

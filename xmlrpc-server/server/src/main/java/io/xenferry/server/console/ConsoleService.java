@@ -127,7 +127,11 @@ public final class ConsoleService implements ConnectService, AutoCloseable {
     stream
         .output()
         .write(
-            ("HTTP/1.1 " + status + " " + reason + "\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            ("HTTP/1.1 "
+                    + status
+                    + " "
+                    + reason
+                    + "\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
                 .getBytes(StandardCharsets.ISO_8859_1));
     stream.output().flush();
   }

@@ -45,8 +45,7 @@ public final class AllowedOperations {
                   "changing_dynamic_range",
                   "awaiting_memory_live",
                   "pool_migrate"),
-          "Paused",
-              List.of("unpause", "hard_shutdown", "hard_reboot", "changing_dynamic_range"),
+          "Paused", List.of("unpause", "hard_shutdown", "hard_reboot", "changing_dynamic_range"),
           "Suspended", List.of("resume", "resume_on", "hard_shutdown", "copy", "export"));
 
   /** The message that does it, where it has another name than the operation. */

@@ -54,7 +54,8 @@ public final class HttpAccess {
       if (authorization.isPresent() && authorization.get().startsWith(BASIC)) {
         String[] words =
             new String(
-                    Base64.getDecoder().decode(authorization.get().substring(BASIC.length()).strip()),
+                    Base64.getDecoder()
+                        .decode(authorization.get().substring(BASIC.length()).strip()),
                     StandardCharsets.UTF_8)
                 .split(":", 2);
         if (words.length == 2) {

@@ -1,5 +1,7 @@
 package io.xenferry.server.vm;
 
+import io.xenferry.migration.gate.Gate;
+import io.xenferry.migration.gate.Operation;
 import io.xenferry.model.Ref;
 import io.xenferry.model.VM;
 import io.xenferry.model.VMMetrics;
@@ -8,8 +10,6 @@ import io.xenferry.model.VmPowerState;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Snapshot;
-import io.xenferry.migration.gate.Gate;
-import io.xenferry.migration.gate.Operation;
 import io.xenferry.spi.Guest;
 import io.xenferry.spi.Hypervisor;
 import io.xenferry.spi.HypervisorException;
@@ -136,8 +136,8 @@ public final class VmTuning {
       throws XenApiException, HypervisorException, InterruptedException {
     return hypervisor
         .find(uuid(db, vm))
-        .orElseThrow(() ->
-            new XenApiException("VM_BAD_POWER_STATE", vm.opaque(), "running", "halted"));
+        .orElseThrow(
+            () -> new XenApiException("VM_BAD_POWER_STATE", vm.opaque(), "running", "halted"));
   }
 
   private static UUID uuid(Snapshot db, Ref<VM> vm) throws XenApiException {
