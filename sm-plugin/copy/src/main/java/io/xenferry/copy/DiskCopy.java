@@ -220,7 +220,7 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
     boolean first = counters.passCount() == 0 && !resumed;
     CompletableFuture<Void> marked = point.addDirty(begun.ranges());
     if (first) {
-      if (!plan.knownZero()) {
+      if (!plan.knownZero() && plan.source().isWhole()) {
         CompletableFuture<Void> holes =
             point.addHoles(Range.gaps(begun.ranges(), point.map().size()));
         marked = marked.thenCompose(done -> holes);

@@ -22,6 +22,14 @@ public interface SourceDisk extends AutoCloseable {
   /** Bytes. */
   long size();
 
+  /**
+   * Whether what the first pass leaves out reads as zeroes. If not, it is about differences to what
+   * the destination has already, and leaves out what is equal.
+   */
+  default boolean isWhole() {
+    return true;
+  }
+
   /** Begins the next pass; the previous must have ended. */
   CompletableFuture<Pass> beginPass();
 

@@ -1,6 +1,7 @@
 package io.xenferry.sr;
 
 import io.xenferry.block.BlockBackend;
+import io.xenferry.block.Range;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
@@ -69,6 +70,29 @@ public interface StorageRepository {
    */
   default void revert(String vdi, String snapshot) throws SmapiException {
     throw SmapiException.unimplemented("VDI.revert");
+  }
+
+  /**
+   * Puts a VDI that is still empty on top of another: it shows that one where nothing is written to
+   * it.
+   */
+  default void layer(String vdi, String lower) throws SmapiException {
+    throw SmapiException.unimplemented("VDI.compose");
+  }
+
+  /** The VDIs on which a VDI rests, the nearest first. */
+  default List<String> below(String vdi) throws SmapiException {
+    return List.of();
+  }
+
+  /** How many images a VDI has above those of one on which it rests. */
+  default int layersAbove(String vdi, String lower) throws SmapiException {
+    throw SmapiException.unimplemented("VDI.compose");
+  }
+
+  /** What a VDI that nobody writes has above one on which it rests, zeroes included; in order. */
+  default List<Range> changesSince(String vdi, String lower) throws SmapiException {
+    throw SmapiException.unimplemented("VDI.list_changed_blocks");
   }
 
   /** A snapshot that waits for its guest. One of its methods is to be called, once. */

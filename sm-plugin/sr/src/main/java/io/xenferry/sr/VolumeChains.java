@@ -1,5 +1,6 @@
 package io.xenferry.sr;
 
+import io.xenferry.block.Range;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
@@ -37,11 +38,23 @@ public interface VolumeChains {
   /** Takes back what {@link #begin} made; the volume is on its old image. */
   void abandon(Layer layer);
 
-  /** Puts a volume on a new image of its own that shows what another one is now. */
-  void branch(String key, String shown) throws IOException;
+  /**
+   * Puts a volume on a new image of its own that shows what another one is now; the image it had
+   * goes.
+   */
+  void branch(String key, String shown, long size) throws IOException;
 
-  /** What of a volume is not in the other one's image: whole clusters, in order. */
-  List<io.xenferry.block.Range> changes(String key, Optional<String> since) throws IOException;
+  /** The volumes whose images are below a volume's, the nearest first. */
+  List<String> below(String key);
+
+  /** How many images a volume has above the other one's, on which it rests. */
+  int distance(String key, String lower) throws IOException;
+
+  /**
+   * What a volume that nobody writes has above the other one's image: whole clusters, in order,
+   * those that read as zeroes as well.
+   */
+  List<Range> changes(String key, String since) throws IOException;
 
   /** Something to merge that no volume in use rests on; it is under way then. */
   Optional<Merge> beginMerge(Predicate<String> used) throws IOException;

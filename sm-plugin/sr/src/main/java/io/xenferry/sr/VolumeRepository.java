@@ -3,6 +3,7 @@ package io.xenferry.sr;
 import io.xenferry.block.BlockBackend;
 import io.xenferry.block.BlockException;
 import io.xenferry.block.ForwardingBackend;
+import io.xenferry.block.Range;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Instant;
@@ -342,7 +343,7 @@ public final class VolumeRepository implements StorageRepository {
           String key = books.begin(request, made -> {});
           try {
             if (source.isASnapshot() || !chains.isWritable(from)) {
-              chains.branch(key, from);
+              chains.branch(key, from, source.virtualSize());
             } else {
               VolumeChains.Layer layer = chains.begin(from);
               try {
@@ -352,7 +353,7 @@ public final class VolumeRepository implements StorageRepository {
                 throw e;
               }
               if (!snapshot) {
-                chains.branch(key, key);
+                chains.branch(key, key, source.virtualSize());
               }
             }
           } catch (IOException e) {
@@ -458,11 +459,58 @@ public final class VolumeRepository implements StorageRepository {
           if (isBusy(vdi) || copying.contains(snapshot)) {
             throw SmapiException.failure(SmError.VDI_IN_USE, "the disk is in use");
           }
-          chains.branch(vdi, snapshot);
+          chains.branch(vdi, snapshot, store.size(snapshot));
           String content = books.info(snapshot).contentId();
           books.save(books.info(vdi).edit().contentId(content).done());
           wakeMerging();
           return vdi;
+        });
+  }
+
+  private VolumeChains chains(String call) throws SmapiException {
+    return layering.orElseThrow(() -> SmapiException.unimplemented(call)).chains();
+  }
+
+  @Override
+  public void layer(String vdi, String lower) throws SmapiException {
+    VolumeChains chains = chains("VDI.compose");
+    locked(
+        SmError.VDI_CREATE,
+        () -> {
+          requireStill(vdi);
+          requireStill(lower);
+          if (isBusy(vdi) || !chains.isWritable(vdi)) {
+            throw SmapiException.failure(SmError.VDI_IN_USE, "the disk is in use");
+          }
+          chains.branch(vdi, lower, store.size(vdi));
+          return vdi;
+        });
+  }
+
+  @Override
+  public List<String> below(String vdi) throws SmapiException {
+    return locked(
+        SmError.VDI_LOAD,
+        () -> {
+          books.require(vdi);
+          return layering.isEmpty() ? List.of() : layering.get().chains().below(vdi);
+        });
+  }
+
+  @Override
+  public int layersAbove(String vdi, String lower) throws SmapiException {
+    VolumeChains chains = chains("VDI.compose");
+    return locked(SmError.VDI_LOAD, () -> chains.distance(vdi, lower));
+  }
+
+  @Override
+  public List<Range> changesSince(String vdi, String lower) throws SmapiException {
+    VolumeChains chains = chains("VDI.list_changed_blocks");
+    return locked(
+        SmError.VDI_LOAD,
+        () -> {
+          requireStill(vdi);
+          return chains.changes(vdi, lower);
         });
   }
 

@@ -7,6 +7,7 @@ import io.xenferry.block.Range;
 import io.xenferry.copy.SourceDisk;
 import io.xenferry.nbd.NbdClient;
 import io.xenferry.nbd.NbdUri;
+import io.xenferry.nbd.StatusExtent;
 import io.xenferry.spi.HypervisorException;
 import io.xenferry.spi.HypervisorException.Kind;
 import java.time.Duration;
@@ -42,6 +43,8 @@ final class BitmapSource implements SourceDisk {
   /** As the disk's clusters in QEMU; finer ones cost memory, coarser ones copy more. */
   private static final int GRANULARITY = 64 << 10;
 
+  private static final String ALLOCATION_DEPTH = "qemu:allocation-depth";
+
   private final Monitor monitor;
   private final NbdExports exports;
   private final String name;
@@ -50,6 +53,9 @@ final class BitmapSource implements SourceDisk {
   private final Mirrors mirrors;
   private final ExecutorService thread;
   private final NbdClient.Options options = NbdClient.Options.DEFAULT;
+
+  /** Set before the first pass. */
+  private volatile int layers;
 
   // Owned by the thread.
   private int number;
@@ -155,6 +161,11 @@ final class BitmapSource implements SourceDisk {
   }
 
   @Override
+  public boolean isWhole() {
+    return layers == 0;
+  }
+
+  @Override
   public CompletableFuture<Pass> beginPass() {
     return run(this::begin);
   }
@@ -169,12 +180,34 @@ final class BitmapSource implements SourceDisk {
     return pass;
   }
 
+  /**
+   * The first pass is what so many of the topmost images hold, zeroes included; 0 is all of them.
+   * To be called before that pass.
+   */
+  BitmapSource withLayers(int count) {
+    layers = count;
+    return this;
+  }
+
   private BitmapPass beginAllocated() throws Exception {
     String id = exportId(-1);
-    exports.add(id, node, "");
-    NbdClient content = connectOrRemove(id, options);
+    exports.add(id, node, "", layers > 0);
+    NbdClient content =
+        connectOrRemove(id, layers > 0 ? options.withContexts(ALLOCATION_DEPTH) : options);
     try {
       List<Range> ranges = new ArrayList<>();
+      if (layers > 0) {
+        for (long at = 0; at < size; ) {
+          for (StatusExtent extent : get(content.status(ALLOCATION_DEPTH, at, size - at))) {
+            // The filter on top counts as well, but holds nothing; 0 is nowhere.
+            if (extent.flags() > 0 && extent.flags() <= layers + 1) {
+              add(ranges, extent.offset(), extent.length());
+            }
+            at = extent.end();
+          }
+        }
+        return new BitmapPass(id, -1, content, List.copyOf(ranges));
+      }
       for (long at = 0; at < size; ) {
         for (Extent extent : get(content.extents(at, size - at))) {
           if (!extent.zero()) {

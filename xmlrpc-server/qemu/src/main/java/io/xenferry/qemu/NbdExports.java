@@ -41,6 +41,16 @@ final class NbdExports {
    * @param bitmap disabled, to be shown as {@code qemu:dirty-bitmap:NAME}; empty for none
    */
   void add(String id, String node, String bitmap) throws HypervisorException, InterruptedException {
+    add(id, node, bitmap, false);
+  }
+
+  /**
+   * The same.
+   *
+   * @param depth whether it is to be told which image holds what, as {@code qemu:allocation-depth}
+   */
+  void add(String id, String node, String bitmap, boolean depth)
+      throws HypervisorException, InterruptedException {
     serve();
     Map<String, Object> export = new LinkedHashMap<>();
     export.put("type", "nbd");
@@ -48,6 +58,9 @@ final class NbdExports {
     export.put("node-name", node);
     export.put("name", id);
     export.put("writable", false);
+    if (depth) {
+      export.put("allocation-depth", true);
+    }
     if (!bitmap.isEmpty()) {
       export.put("bitmaps", List.of(bitmap));
     }

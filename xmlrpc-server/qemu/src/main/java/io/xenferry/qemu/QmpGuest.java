@@ -228,27 +228,34 @@ final class QmpGuest implements Guest {
 
   @Override
   public SourceDisk source(String device) throws HypervisorException, InterruptedException {
+    return source(device, 0);
+  }
+
+  @Override
+  public SourceDisk source(String device, int layers)
+      throws HypervisorException, InterruptedException {
     if (!devices().contains(device)) {
       throw new HypervisorException(Kind.REFUSED, "the guest has no disk " + device);
     }
     return BitmapSource.open(
-        monitor,
-        exports,
-        name,
-        GuestLauncher.nodeName(device),
-        new BitmapSource.Mirrors() {
-          @Override
-          public BlockMirror start(BlockBackend sink, Duration patience)
-              throws HypervisorException, InterruptedException {
-            return BlockMirror.start(
-                monitor, watchdog, directory.mirrorSocket(device), device, sink, patience);
-          }
+            monitor,
+            exports,
+            name,
+            GuestLauncher.nodeName(device),
+            new BitmapSource.Mirrors() {
+              @Override
+              public BlockMirror start(BlockBackend sink, Duration patience)
+                  throws HypervisorException, InterruptedException {
+                return BlockMirror.start(
+                    monitor, watchdog, directory.mirrorSocket(device), device, sink, patience);
+              }
 
-          @Override
-          public void clear() throws HypervisorException, InterruptedException {
-            BlockMirror.clear(monitor, device);
-          }
-        });
+              @Override
+              public void clear() throws HypervisorException, InterruptedException {
+                BlockMirror.clear(monitor, device);
+              }
+            })
+        .withLayers(layers);
   }
 
   @Override

@@ -85,6 +85,20 @@ public interface Guest {
   SourceDisk source(String device) throws HypervisorException, InterruptedException;
 
   /**
+   * The same, for a copy that has what lies below already.
+   *
+   * @param layers how many of the disk's topmost images the first pass is about; 0 for all
+   */
+  default SourceDisk source(String device, int layers)
+      throws HypervisorException, InterruptedException {
+    if (layers == 0) {
+      return source(device);
+    }
+    throw new HypervisorException(
+        HypervisorException.Kind.REFUSED, "this hypervisor's guests have no layered disks");
+  }
+
+  /**
    * A disk's image, and the one that is to be on top of it.
    *
    * @param next qcow2, empty, and names {@code now} as the one below it

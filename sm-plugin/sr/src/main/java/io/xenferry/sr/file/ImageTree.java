@@ -125,6 +125,11 @@ final class ImageTree {
     return entries.containsKey(VOLUME + volume);
   }
 
+  /** Whether the volume is the image of its own name, and not in here yet. */
+  boolean isPlain(String volume) {
+    return !holds(volume) && !isImage(volume) && Files.exists(file(volume));
+  }
+
   boolean isImage(String image) {
     return entries.containsKey(IMAGE + image);
   }
@@ -191,13 +196,13 @@ final class ImageTree {
    *
    * @param switching the volume that is to go on with it; empty if nobody writes meanwhile
    */
-  String grow(String lower, Optional<String> switching) throws IOException {
+  String grow(String lower, Optional<String> switching, long size) throws IOException {
     String image = UUID.randomUUID().toString();
     entries.put(IMAGE + image, MAKING);
     save();
     try {
       Path file = directory.resolve(image + ImageFormat.QCOW2.suffix());
-      QemuImg.createOn(file, file(lower), format(lower), size(lower));
+      QemuImg.createOn(file, file(lower), format(lower), size);
       AtomicFile.syncDirectory(directory);
       below.put(image, lower);
       if (switching.isPresent()) {

@@ -12,9 +12,16 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.Predicate;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /** The chains of qcow2 images of an SR. */
 final class LayeredImages implements VolumeChains {
+  /** An extent as {@code qemu-img map} prints it; depth 0 is the image itself. */
+  private static final Pattern EXTENT =
+      Pattern.compile(
+          "\\{ *\"start\": (\\d+), \"length\": (\\d+), \"depth\": (\\d+), \"present\": (true|false)");
+
   private final ImageTree tree;
 
   LayeredImages(ImageTree tree) {
@@ -36,7 +43,7 @@ final class LayeredImages implements VolumeChains {
   public Layer begin(String key) throws IOException {
     tree.adopt(key);
     String before = tree.imageOf(key);
-    String after = tree.grow(before, Optional.of(key));
+    String after = tree.grow(before, Optional.of(key), tree.size(before));
     return new Layer(key, before, after, tree.file(before), tree.file(after));
   }
 
@@ -53,10 +60,13 @@ final class LayeredImages implements VolumeChains {
   }
 
   @Override
-  public void branch(String key, String shown) throws IOException {
+  public void branch(String key, String shown, long size) throws IOException {
     tree.adopt(shown);
+    if (tree.isPlain(key)) {
+      tree.adopt(key); // its own image goes
+    }
     Optional<String> before = tree.holds(key) ? Optional.of(tree.imageOf(key)) : Optional.empty();
-    String image = tree.grow(tree.imageOf(shown), Optional.empty());
+    String image = tree.grow(tree.imageOf(shown), Optional.empty(), size);
     try {
       tree.assign(Map.of(key, image));
     } catch (IOException e) {
@@ -69,9 +79,52 @@ final class LayeredImages implements VolumeChains {
   }
 
   @Override
-  public List<Range> changes(String key, Optional<String> since) throws IOException {
+  public List<String> below(String key) {
+    List<String> volumes = new ArrayList<>();
+    for (Optional<String> at = tree.below(tree.imageOf(key));
+        at.isPresent();
+        at = tree.below(at.get())) {
+      volumes.addAll(tree.volumesOf(at.get()));
+    }
+    return volumes;
+  }
+
+  @Override
+  public int distance(String key, String lower) throws IOException {
+    int layers = 0;
+    String end = tree.imageOf(lower);
+    Optional<String> at = Optional.of(tree.imageOf(key));
+    while (at.isPresent() && !at.get().equals(end)) {
+      layers++;
+      at = tree.below(at.get());
+    }
+    if (at.isEmpty()) {
+      throw new IOException(key + " does not rest on " + lower);
+    }
+    return layers;
+  }
+
+  @Override
+  public List<Range> changes(String key, String since) throws IOException {
+    String image = tree.imageOf(key);
+    int layers = distance(key, since);
     List<Range> ranges = new ArrayList<>();
+    Matcher entry = EXTENT.matcher(QemuImg.map(tree.file(image), tree.format(image)));
+    while (entry.find()) {
+      if (Integer.parseInt(entry.group(3)) < layers && Boolean.parseBoolean(entry.group(4))) {
+        add(ranges, Long.parseLong(entry.group(1)), Long.parseLong(entry.group(2)));
+      }
+    }
     return ranges;
+  }
+
+  private static void add(List<Range> ranges, long offset, long length) {
+    if (!ranges.isEmpty() && ranges.getLast().end() == offset) {
+      Range last = ranges.removeLast();
+      ranges.add(new Range(last.offset(), last.length() + length));
+    } else {
+      ranges.add(new Range(offset, length));
+    }
   }
 
   @Override

@@ -76,14 +76,24 @@ final class RawViews {
     }
   }
 
-  private static List<String> command(Path image, Path view, Path pid) {
+  private static List<String> command(Path image, Path view, Path pid) throws IOException {
+    QcowHeader header = QcowHeader.read(image);
     return List.of(
         "qemu-storage-daemon",
+        // Whole clusters are written here, so that nothing is ever read from below; and what is
+        // below may be written by another daemon at the same time. But something must be there,
+        // lest what is discarded here be seen through afterwards.
+        "--blockdev",
+        "{\"driver\":\"null-co\",\"node-name\":\"below\",\"read-zeroes\":true,\"size\":"
+            + header.size()
+            + "}",
         "--blockdev",
         "{\"driver\":\"qcow2\",\"node-name\":\"disk\",\"discard\":\"unmap\",\"file\":{"
             + "\"driver\":\"file\",\"locking\":\"on\",\"filename\":"
             + quoted(image)
-            + "}}",
+            + "}"
+            + (header.backing().isPresent() ? ",\"backing\":\"below\"" : "")
+            + "}",
         "--export",
         "{\"type\":\"fuse\",\"id\":\"view\",\"node-name\":\"disk\",\"writable\":true,"
             + "\"mountpoint\":"

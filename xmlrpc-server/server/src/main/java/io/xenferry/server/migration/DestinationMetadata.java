@@ -19,9 +19,11 @@ import io.xenferry.server.vm.GuestSpecs;
 import io.xenferry.server.vm.MacAddress;
 import io.xenferry.server.vm.VmLifecycle;
 import io.xenferry.server.vm.VmRecords;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 
@@ -76,19 +78,87 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
         "import " + plan.vmAtDestination(),
         () -> {
           VmDocument document = parse(metadata);
-          database.change(tx -> {
-            if (tx.byUuid("VM", plan.vmAtDestination().toString()).isEmpty()) {
-              create(tx, migration, plan, document, vdis);
-            }
-          });
+          if (database.snapshot().byUuid("VM", plan.vmAtDestination().toString()).isPresent()) {
+            return;
+          }
+          Map<UUID, UUID> here = new LinkedHashMap<>();
+          for (int i = 0; i < plan.disks().size(); i++) {
+            here.put(plan.disks().get(i).vdi(), vdis.get(i));
+          }
+          Layers layers = Layers.of(plan);
+          for (UUID upper : layers.inOrder()) {
+            disks.layer(here.get(upper), here.get(layers.below(upper).orElseThrow()));
+          }
+          database.change(tx -> create(tx, migration, plan, document, here));
+          noteSnapshots(document, here);
         });
   }
 
   private static void create(
-      Transaction tx, MigrationId migration, Plan plan, VmDocument document, List<UUID> vdis)
+      Transaction tx, MigrationId migration, Plan plan, VmDocument document, Map<UUID, UUID> here)
       throws XenApiException {
-    Map<String, Value> vm = new LinkedHashMap<>(document.vm());
-    vm.put("uuid", Value.of(plan.vmAtDestination().toString()));
+    Ref<VM> ref = document.ref();
+    createVm(tx, migration, plan, ref, plan.vmAtDestination(), document.vm());
+    createDevices(tx, plan, ref, document, document.drives(), document.nics(), here);
+    Map<UUID, Ref<VM>> snapshots = new LinkedHashMap<>();
+    for (VmDocument.Taken taken : document.past().snapshots()) {
+      Ref<VM> snapshot = Ref.random();
+      createVm(tx, migration, plan, snapshot, taken.uuid(), taken.vm());
+      createDevices(tx, plan, snapshot, document, taken.drives(), taken.nics(), here);
+      tx.set(snapshot, VM.SNAPSHOT_OF, ref);
+      snapshots.put(taken.uuid(), snapshot);
+    }
+    for (VmDocument.Taken taken : document.past().snapshots()) {
+      setParent(tx, snapshots.get(taken.uuid()), taken.parent(), snapshots);
+    }
+    setParent(tx, ref, document.past().parent(), snapshots);
+    for (Map.Entry<UUID, UUID> origin : document.past().snapshotOf().entrySet()) {
+      Optional<Row> vdi = row(tx, here, origin.getKey());
+      Optional<Row> of = row(tx, here, origin.getValue());
+      if (vdi.isPresent() && of.isPresent()) {
+        tx.set(new Ref<VDI>(vdi.get().ref()), VDI.SNAPSHOT_OF, new Ref<VDI>(of.get().ref()));
+      }
+    }
+  }
+
+  private static Optional<Row> row(Transaction tx, Map<UUID, UUID> here, UUID vdi) {
+    UUID known = here.get(vdi);
+    return known == null ? Optional.empty() : tx.byUuid("VDI", known.toString());
+  }
+
+  private static void setParent(
+      Transaction tx, Ref<VM> vm, Optional<UUID> parent, Map<UUID, Ref<VM>> snapshots)
+      throws XenApiException {
+    Ref<VM> ref = parent.map(snapshots::get).orElse(null);
+    if (ref != null) {
+      tx.set(vm, VM.PARENT, ref);
+    }
+  }
+
+  /** The SR's own records, so that a later scan knows it as well. */
+  private void noteSnapshots(VmDocument document, Map<UUID, UUID> here) throws XenApiException {
+    Snapshot db = database.snapshot();
+    for (Map.Entry<UUID, UUID> origin : document.past().snapshotOf().entrySet()) {
+      UUID vdi = here.get(origin.getKey());
+      UUID of = here.get(origin.getValue());
+      Optional<Row> row =
+          vdi == null || of == null ? Optional.empty() : db.byUuid("VDI", vdi.toString());
+      if (row.isPresent()) {
+        disks.noteSnapshot(vdi, of, db.get(new Ref<VDI>(row.get().ref()), VDI.SNAPSHOT_TIME));
+      }
+    }
+  }
+
+  private static void createVm(
+      Transaction tx,
+      MigrationId migration,
+      Plan plan,
+      Ref<VM> ref,
+      UUID uuid,
+      Map<String, Value> fields)
+      throws XenApiException {
+    Map<String, Value> vm = new LinkedHashMap<>(fields);
+    vm.put("uuid", Value.of(uuid.toString()));
     vm.put("power_state", Value.of(VmPowerState.HALTED.wire()));
     vm.put("domid", Value.of(-1));
     Map<String, Value> config =
@@ -100,14 +170,20 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
       config.put("mac_seed", Value.of(UUID.randomUUID().toString()));
     }
     vm.put("other_config", Value.Struct.of(config));
-    Ref<VM> ref = document.ref();
     tx.create("VM", ref.opaque(), vm);
     VmRecords.addMetrics(tx, ref);
-    Map<UUID, UUID> here = new LinkedHashMap<>();
-    for (int i = 0; i < plan.disks().size(); i++) {
-      here.put(plan.disks().get(i).vdi(), vdis.get(i));
-    }
-    for (VmDocument.Drive drive : document.drives()) {
+  }
+
+  private static void createDevices(
+      Transaction tx,
+      Plan plan,
+      Ref<VM> ref,
+      VmDocument document,
+      List<VmDocument.Drive> drives,
+      List<VmDocument.Nic> nics,
+      Map<UUID, UUID> here)
+      throws XenApiException {
+    for (VmDocument.Drive drive : drives) {
       Map<String, Value> vbd = new LinkedHashMap<>(drive.fields());
       vbd.put("VM", Value.of(ref));
       UUID vdi = drive.vdi().map(here::get).orElse(null);
@@ -119,7 +195,7 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
         describe(tx, new Ref<>(row.ref()), document.vdis().get(drive.vdi().orElseThrow()));
       }
     }
-    for (VmDocument.Nic nic : document.nics()) {
+    for (VmDocument.Nic nic : nics) {
       Map<String, Value> vif = new LinkedHashMap<>(nic.fields());
       vif.put("VM", Value.of(ref));
       vif.put("network", Value.of(nic.network()));
@@ -158,15 +234,21 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
                       new IllegalStateException(
                           "the record of VM " + plan.vmAtDestination() + " is gone"));
           Ref<VM> vm = new Ref<>(row.ref());
+          List<Ref<VM>> all = new ArrayList<>(database.snapshot().get(vm, VM.SNAPSHOTS));
+          all.add(vm);
           database.change(tx -> {
-            Map<String, String> config = new LinkedHashMap<>(tx.get(vm, VM.OTHER_CONFIG));
-            config.remove(VmRecords.MIGRATION_KEY);
-            config.remove(VmRecords.HIDDEN_KEY);
-            tx.set(vm, VM.OTHER_CONFIG, config);
+            for (Ref<VM> each : all) {
+              Map<String, String> config = new LinkedHashMap<>(tx.get(each, VM.OTHER_CONFIG));
+              config.remove(VmRecords.MIGRATION_KEY);
+              config.remove(VmRecords.HIDDEN_KEY);
+              tx.set(each, VM.OTHER_CONFIG, config);
+            }
           });
           Snapshot db = database.snapshot();
-          for (GuestSpecs.VmDisk disk : GuestSpecs.disks(db, vm)) {
-            disks.adopt(UUID.fromString(db.get(disk.vdi(), VDI.UUID)));
+          for (Ref<VM> each : all) {
+            for (GuestSpecs.VmDisk disk : GuestSpecs.disks(db, each)) {
+              disks.adopt(UUID.fromString(db.get(disk.vdi(), VDI.UUID)));
+            }
           }
           lifecycle.arrived(vm);
         });
@@ -184,6 +266,9 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
                 if (migration
                     .toString()
                     .equals(tx.get(ref, VM.OTHER_CONFIG).get(VmRecords.MIGRATION_KEY))) {
+                  for (Ref<VM> snapshot : List.copyOf(tx.get(ref, VM.SNAPSHOTS))) {
+                    VmRecords.delete(tx, snapshot);
+                  }
                   VmRecords.delete(tx, ref);
                 }
               }

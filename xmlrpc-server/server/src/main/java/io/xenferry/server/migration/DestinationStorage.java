@@ -68,7 +68,11 @@ final class DestinationStorage implements DestinationPorts.Storage {
         () -> {
           transport(plan);
           Map<String, Long> bytes = new LinkedHashMap<>();
-          plan.disks().forEach(d -> bytes.merge(d.sr(), d.size(), Long::sum));
+          Layers layers = Layers.of(plan);
+          for (Plan.Disk disk : plan.disks()) {
+            // What rests on another has little of its own.
+            bytes.merge(disk.sr(), layers.below(disk.vdi()).isEmpty() ? disk.size() : 0, Long::sum);
+          }
           disks.checkSpace(bytes);
         });
   }

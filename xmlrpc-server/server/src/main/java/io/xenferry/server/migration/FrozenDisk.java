@@ -6,15 +6,18 @@ import io.xenferry.block.Range;
 import io.xenferry.copy.SourceDisk;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 
 /** The disk of a VM that does not run: one pass with everything allocated, then nothing. */
 final class FrozenDisk implements SourceDisk {
   private final String name;
   private final BlockBackend content;
+  private final Optional<List<Range>> changes;
   private boolean handedOut;
 
-  private FrozenDisk(String name, BlockBackend content) {
+  private FrozenDisk(String name, BlockBackend content, Optional<List<Range>> changes) {
+    this.changes = changes;
     this.name = name;
     this.content = content;
   }
@@ -22,9 +25,15 @@ final class FrozenDisk implements SourceDisk {
   /**
    * @param name by which the copy job calls it
    * @param content is closed with it
+   * @param changes what is to be sent of it; empty for all that is allocated
    */
+  static FrozenDisk of(String name, BlockBackend content, Optional<List<Range>> changes) {
+    return new FrozenDisk(name, content, changes);
+  }
+
+  /** All that is allocated of a disk. */
   static FrozenDisk of(String name, BlockBackend content) {
-    return new FrozenDisk(name, content);
+    return of(name, content, Optional.empty());
   }
 
   @Override
@@ -38,11 +47,19 @@ final class FrozenDisk implements SourceDisk {
   }
 
   @Override
+  public boolean isWhole() {
+    return changes.isEmpty();
+  }
+
+  @Override
   public CompletableFuture<Pass> beginPass() {
     if (handedOut) {
       return CompletableFuture.completedFuture(new Whole(List.of()));
     }
     handedOut = true;
+    if (changes.isPresent()) {
+      return CompletableFuture.completedFuture(new Whole(changes.get()));
+    }
     List<Range> ranges = new ArrayList<>();
     return allocated(0, ranges).thenApply(done -> new Whole(ranges));
   }

@@ -210,7 +210,44 @@ public final class MigrationMessages {
                 options.getOrDefault("strategy", "log-dirty"),
                 !disk.writable()));
       }
+      if (!copy()) {
+        addSnapshots(db, disks);
+      }
       return disks;
+    }
+
+    /** The disks of the VM's snapshots, the oldest first. */
+    private void addSnapshots(Snapshot db, List<Plan.Disk> disks) throws XenApiException {
+      java.util.Set<Ref<VDI>> added = new java.util.HashSet<>();
+      for (Ref<VM> snapshot : VmDocument.snapshots(db, vm)) {
+        for (var disk : io.xenferry.server.vm.GuestSpecs.disks(db, snapshot)) {
+          if (!disk.cd() && added.add(disk.vdi())) {
+            disks.add(
+                new Plan.Disk(
+                    java.util.UUID.fromString(db.get(disk.vdi(), VDI.UUID)),
+                    Layers.device(added.size()),
+                    db.get(disk.vdi(), VDI.VIRTUAL_SIZE),
+                    srOfSnapshot(db, disk.vdi()),
+                    "log-dirty",
+                    true));
+          }
+        }
+      }
+    }
+
+    /** As the client says, else where the disk goes of which it was taken, else with the others. */
+    private String srOfSnapshot(Snapshot db, Ref<VDI> vdi) throws XenApiException {
+      String sr = vdis.get(vdi.opaque());
+      if (sr == null) {
+        sr = vdis.get(db.get(vdi, VDI.SNAPSHOT_OF).opaque());
+      }
+      if (sr == null && new java.util.HashSet<>(vdis.values()).size() == 1) {
+        sr = vdis.values().iterator().next();
+      }
+      if (sr == null) {
+        throw new XenApiException("VDI_NOT_IN_MAP", vdi.opaque());
+      }
+      return sr;
     }
   }
 }

@@ -99,7 +99,7 @@ public final class MigrationService implements AutoCloseable {
         new SourceCopies(
             parts.engine(),
             parts.hypervisor(),
-            disks::open,
+            disks,
             dirtyLogs,
             CopyOptions.DEFAULT.withDowntimeBudget(downtime),
             DiskCarriers.of(IscsiOptions.defaults(), certificate));
@@ -143,7 +143,8 @@ public final class MigrationService implements AutoCloseable {
             answers,
             parts.lifecycle().watch()::stayed);
     migrations =
-        new Migrations(parts.database(), coordinator, parts.admission(), answers, tasks, port);
+        new Migrations(
+            parts.database(), disks, coordinator, parts.admission(), answers, tasks, port);
     peerRoutes = new PeerRoutes(coordinator.endpoint(), id -> incoming(parts, id));
     table = new MigrationTable(coordinator, parts.sessions());
     routes = new MigrationRoutes(coordinator, copies, parts.sessions());

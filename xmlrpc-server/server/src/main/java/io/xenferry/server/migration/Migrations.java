@@ -14,9 +14,11 @@ import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.server.migration.MigrationMessages.Request;
+import io.xenferry.server.storage.MigrationDisks;
 import io.xenferry.server.storage.Transport;
 import io.xenferry.server.task.Task;
 import io.xenferry.server.vm.VmAdmission;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -46,6 +48,7 @@ public final class Migrations {
   private static final Set<String> STRATEGIES = Set.of("log-dirty", "auto");
 
   private final ObjectDatabase database;
+  private final MigrationDisks disks;
   private final Coordinator coordinator;
   private final VmAdmission admission;
   private final MoveAnswers answers;
@@ -57,12 +60,14 @@ public final class Migrations {
    */
   Migrations(
       ObjectDatabase database,
+      MigrationDisks disks,
       Coordinator coordinator,
       VmAdmission admission,
       MoveAnswers answers,
       MoveTasks tasks,
       int port) {
     this.database = database;
+    this.disks = disks;
     this.coordinator = coordinator;
     this.admission = admission;
     this.answers = answers;
@@ -130,6 +135,17 @@ public final class Migrations {
     }
     UUID uuid = UUID.fromString(db.get(vm, VM.UUID));
     boolean running = state == VmPowerState.RUNNING;
+    List<Plan.Disk> planned = request.disks(db);
+    if (planned.size() > Plan.MAX_DISKS) {
+      throw new XenApiException(
+          "OPERATION_NOT_ALLOWED",
+          "the VM and its snapshots have more than " + Plan.MAX_DISKS + " disks");
+    }
+    Map<String, String> options = new LinkedHashMap<>(withDefaults(db, request.options()));
+    Layers layers = layers(planned);
+    if (!layers.below().isEmpty()) {
+      options.put(Layers.OPTION, layers.text());
+    }
     Plan plan =
         new Plan(
             uuid,
@@ -137,11 +153,27 @@ public final class Migrations {
             db.get(vm, VM.NAME_LABEL),
             running ? Plan.Power.RUNNING : Plan.Power.HALTED,
             running ? db.get(vm, VM.MEMORY_STATIC_MAX) : 0,
-            request.disks(db),
+            planned,
             request.copy(),
             "true".equals(request.options().get("keep-source")),
-            withDefaults(db, request.options()));
-    return new MoveRequest(plan, VmDocument.of(db, vm, there, networks).text(), token);
+            options);
+    return new MoveRequest(
+        plan, VmDocument.of(db, vm, there, networks, !request.copy()).text(), token);
+  }
+
+  /** What rests on what, of disks that go to one SR. */
+  private Layers layers(List<Plan.Disk> planned) throws XenApiException {
+    Map<UUID, String> srs = new LinkedHashMap<>();
+    planned.forEach(disk -> srs.put(disk.vdi(), disk.sr()));
+    Map<UUID, UUID> below = new LinkedHashMap<>();
+    disks
+        .layers(srs.keySet())
+        .forEach((upper, lower) -> {
+          if (srs.get(upper).equals(srs.get(lower))) {
+            below.put(upper, lower);
+          }
+        });
+    return new Layers(below);
   }
 
   /**
@@ -205,7 +237,12 @@ public final class Migrations {
       throws XenApiException {
     Map<String, String> byMac = new LinkedHashMap<>();
     Map<Ref<VIF>, String> networks = new LinkedHashMap<>();
-    List<Ref<VIF>> vifs = db.get(request.vm(), VM.VIFS);
+    List<Ref<VIF>> vifs = new ArrayList<>(db.get(request.vm(), VM.VIFS));
+    if (!request.copy()) {
+      for (Ref<VM> snapshot : VmDocument.snapshots(db, request.vm())) {
+        vifs.addAll(db.get(snapshot, VM.VIFS));
+      }
+    }
     for (Ref<VIF> vif : vifs) {
       String network = request.vifs().get(vif.opaque());
       if (network != null) {

@@ -43,6 +43,11 @@ final class Obstacles {
     if (db.byUuid("VM", plan.vmAtDestination().toString()).isPresent()) {
       throw new XenApiException("DUPLICATE_VM", plan.vmAtDestination().toString());
     }
+    for (VmDocument.Taken taken : document.past().snapshots()) {
+      if (db.byUuid("VM", taken.uuid().toString()).isPresent()) {
+        throw new XenApiException("DUPLICATE_VM", taken.uuid().toString());
+      }
+    }
     if (plan.running()) {
       if (!"true".equals(plan.options().get("force"))) {
         checkVendor(db, plan, document);

@@ -1,6 +1,6 @@
 package io.xenferry.server.migration;
 
-import io.xenferry.block.BlockBackend;
+import io.xenferry.block.Range;
 import io.xenferry.copy.BlockMap;
 import io.xenferry.copy.CopyEngine;
 import io.xenferry.copy.CopyListener;
@@ -18,6 +18,7 @@ import io.xenferry.migration.state.DiskProgress;
 import io.xenferry.migration.state.DiskTarget;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.Plan;
+import io.xenferry.server.storage.MigrationDisks;
 import io.xenferry.server.storage.Transport;
 import io.xenferry.spi.Guest;
 import io.xenferry.spi.Hypervisor;
@@ -50,7 +51,7 @@ final class SourceCopies implements SourcePorts.Copies {
 
   private final CopyEngine engine;
   private final Hypervisor hypervisor;
-  private final Images images;
+  private final MigrationDisks images;
   private final Path logs;
   private final CopyOptions defaults;
   private final DiskCarriers carriers;
@@ -68,19 +69,13 @@ final class SourceCopies implements SourcePorts.Copies {
         });
   }
 
-  /** Opens a disk that no guest has for reading; blocking. */
-  @FunctionalInterface
-  interface Images {
-    BlockBackend open(UUID vdi) throws Exception;
-  }
-
   /**
    * @param logs directory of the durable dirty logs
    */
   SourceCopies(
       CopyEngine engine,
       Hypervisor hypervisor,
-      Images images,
+      MigrationDisks images,
       Path logs,
       CopyOptions defaults,
       DiskCarriers carriers) {
@@ -121,10 +116,7 @@ final class SourceCopies implements SourcePorts.Copies {
                 .findFirst()
                 .orElseThrow(() -> new IOException("no target for disk " + disk.vdi()));
         DestinationOpener destination = carriers.opener(plan, target, migration);
-        SourceDisk source =
-            guest.isPresent()
-                ? guest.get().source(disk.device())
-                : FrozenDisk.of(disk.device(), images.open(disk.vdi()));
+        SourceDisk source = source(disk, Layers.of(plan).below(disk.vdi()), guest);
         DirtyLog dirty;
         try {
           Path file = logFile(migration, disk);
@@ -136,7 +128,8 @@ final class SourceCopies implements SourcePorts.Copies {
           source.close();
           throw e;
         }
-        plans.add(new DiskPlan(source, destination, true, dirty));
+        plans.add(
+            new DiskPlan(source, destination, Layers.of(plan).below(disk.vdi()).isEmpty(), dirty));
       }
       RunningCopy copy = new RunningCopy(engine, optionsOf(plan), plan, plans, scheduler, guest);
       begun = true;
@@ -150,6 +143,22 @@ final class SourceCopies implements SourcePorts.Copies {
         scheduler.close();
       }
     }
+  }
+
+  /**
+   * @param lower what the disk rests on, which the destination gets as well
+   */
+  private SourceDisk source(Plan.Disk disk, Optional<UUID> lower, Optional<Guest> guest)
+      throws Exception {
+    if (guest.isPresent() && !Layers.isOfSnapshot(disk)) {
+      int layers = lower.isPresent() ? images.layersAbove(disk.vdi(), lower.get()) : 0;
+      return guest.get().source(disk.device(), layers);
+    }
+    Optional<List<Range>> changes =
+        lower.isPresent()
+            ? Optional.of(images.changesSince(disk.vdi(), lower.get()))
+            : Optional.empty();
+    return FrozenDisk.of(disk.device(), images.open(disk.vdi()), changes);
   }
 
   private CopyOptions optionsOf(Plan plan) {
@@ -218,7 +227,9 @@ final class SourceCopies implements SourcePorts.Copies {
     if (guest.isPresent() && guest.get().state() != Guest.State.GONE) {
       guest.get().throttle(0);
       for (Plan.Disk disk : plan.disks()) {
-        guest.get().source(disk.device()).close();
+        if (!Layers.isOfSnapshot(disk)) {
+          guest.get().source(disk.device()).close();
+        }
       }
     }
   }

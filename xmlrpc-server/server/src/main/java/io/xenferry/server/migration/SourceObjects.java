@@ -46,6 +46,9 @@ final class SourceObjects implements SourcePorts.Objects {
             giveBack(vm.get(), plan.vm());
             database.change(tx -> {
               if (tx.row("VM", vm.get().opaque()).isPresent()) {
+                for (Ref<VM> snapshot : List.copyOf(tx.get(vm.get(), VM.SNAPSHOTS))) {
+                  VmRecords.delete(tx, snapshot);
+                }
                 VmRecords.delete(tx, vm.get());
               }
             });

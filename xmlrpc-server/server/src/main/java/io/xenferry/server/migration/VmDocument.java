@@ -18,6 +18,7 @@ import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -25,25 +26,29 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
+import java.util.stream.Stream;
 
 /**
  * A VM's records as they travel to the other pool: the VM, its VBDs with their VDIs, its VIFs with
- * the networks that the client chose there. References do not travel, and nothing that only the
- * server of a pool knows (power state, operations, domain id).
+ * the networks that the client chose there, and the same of each of its snapshots. References do
+ * not travel, and nothing that only the server of a pool knows (power state, operations, domain
+ * id).
  */
 record VmDocument(
     Ref<VM> ref,
     Map<String, Value> vm,
     List<Drive> drives,
     List<Nic> nics,
-    Map<UUID, Map<String, Value>> vdis) {
+    Map<UUID, Map<String, Value>> vdis,
+    Past past) {
 
   private static final ObjectMapper JSON = new ObjectMapper();
 
   /**
-   * Bytes of the largest document; a VM with hundreds of disks and long maps has some tens of KiB.
+   * Characters of the largest document; a VM with hundreds of disks and long maps has some tens of
+   * KiB, and each of its snapshots as many.
    */
-  static final int LIMIT = 1 << 20;
+  static final int LIMIT = 8 << 20;
 
   /** What a pool's server decides by itself. */
   private static final Set<String> NOT_CARRIED =
@@ -72,6 +77,25 @@ record VmDocument(
   /** A VBD; the VDI is named by its uuid at the source, absent for an empty drive. */
   record Drive(Optional<UUID> vdi, Map<String, Value> fields) {}
 
+  /**
+   * What was before the VM.
+   *
+   * @param parent the snapshot that the VM was last made of, or made
+   * @param snapshots all of the VM, in the order of time
+   * @param snapshotOf of which VDI each VDI is a snapshot, by their uuids at the source
+   */
+  record Past(Optional<UUID> parent, List<Taken> snapshots, Map<UUID, UUID> snapshotOf) {
+    static final Past NONE = new Past(Optional.empty(), List.of(), Map.of());
+  }
+
+  /** A snapshot of the VM. */
+  record Taken(
+      UUID uuid,
+      Optional<UUID> parent,
+      Map<String, Value> vm,
+      List<Drive> drives,
+      List<Nic> nics) {}
+
   /** A VIF, and the reference of its network at the destination. */
   record Nic(String network, Map<String, Value> fields) {}
 
@@ -80,10 +104,19 @@ record VmDocument(
    *     its client
    * @param networks for each VIF of the VM the reference of the network at the destination
    */
-  static VmDocument of(Snapshot db, Ref<VM> vm, Ref<VM> there, Map<Ref<VIF>, String> networks)
+  static VmDocument of(
+      Snapshot db, Ref<VM> vm, Ref<VM> there, Map<Ref<VIF>, String> networks, boolean withPast)
+      throws XenApiException {
+    Map<UUID, Map<String, Value>> vdis = new LinkedHashMap<>();
+    List<Drive> drives = drives(db, vm, vdis);
+    List<Nic> nics = nics(db, vm, networks);
+    Past past = withPast ? past(db, vm, networks, vdis) : Past.NONE;
+    return new VmDocument(there, fields(db, "VM", vm.opaque()), drives, nics, vdis, past);
+  }
+
+  private static List<Drive> drives(Snapshot db, Ref<VM> vm, Map<UUID, Map<String, Value>> vdis)
       throws XenApiException {
     List<Drive> drives = new ArrayList<>();
-    Map<UUID, Map<String, Value>> vdis = new LinkedHashMap<>();
     for (Ref<VBD> vbd : db.get(vm, VM.VBDS)) {
       Ref<VDI> vdi = db.get(vbd, VBD.VDI);
       boolean cd = db.get(vbd, VBD.TYPE).wire().equals("CD");
@@ -97,6 +130,11 @@ record VmDocument(
       }
       drives.add(new Drive(uuid, fields));
     }
+    return drives;
+  }
+
+  private static List<Nic> nics(Snapshot db, Ref<VM> vm, Map<Ref<VIF>, String> networks)
+      throws XenApiException {
     List<Nic> nics = new ArrayList<>();
     for (Ref<VIF> vif : db.get(vm, VM.VIFS)) {
       String network = networks.get(vif);
@@ -105,7 +143,50 @@ record VmDocument(
       }
       nics.add(new Nic(network, fields(db, "VIF", vif.opaque())));
     }
-    return new VmDocument(there, fields(db, "VM", vm.opaque()), drives, nics, vdis);
+    return nics;
+  }
+
+  /** The VM's snapshots, the oldest first. */
+  static List<Ref<VM>> snapshots(Snapshot db, Ref<VM> vm) throws XenApiException {
+    Map<Ref<VM>, Instant> times = new LinkedHashMap<>();
+    for (Ref<VM> snapshot : db.get(vm, VM.SNAPSHOTS)) {
+      times.put(snapshot, db.get(snapshot, VM.SNAPSHOT_TIME));
+    }
+    return times.entrySet().stream()
+        .sorted(Map.Entry.comparingByValue())
+        .map(Map.Entry::getKey)
+        .toList();
+  }
+
+  private static Past past(
+      Snapshot db, Ref<VM> vm, Map<Ref<VIF>, String> networks, Map<UUID, Map<String, Value>> vdis)
+      throws XenApiException {
+    List<Taken> taken = new ArrayList<>();
+    for (Ref<VM> snapshot : snapshots(db, vm)) {
+      taken.add(
+          new Taken(
+              UUID.fromString(db.get(snapshot, VM.UUID)),
+              parent(db, snapshot),
+              fields(db, "VM", snapshot.opaque()),
+              drives(db, snapshot, vdis),
+              nics(db, snapshot, networks)));
+    }
+    Map<UUID, UUID> snapshotOf = new LinkedHashMap<>();
+    for (UUID vdi : vdis.keySet()) {
+      Ref<VDI> ref = new Ref<>(db.byUuid("VDI", vdi.toString()).orElseThrow().ref());
+      Ref<VDI> origin = db.get(ref, VDI.SNAPSHOT_OF);
+      if (db.row("VDI", origin.opaque()).isPresent()) {
+        snapshotOf.put(vdi, UUID.fromString(db.get(origin, VDI.UUID)));
+      }
+    }
+    return new Past(parent(db, vm), taken, snapshotOf);
+  }
+
+  private static Optional<UUID> parent(Snapshot db, Ref<VM> vm) throws XenApiException {
+    Ref<VM> parent = db.get(vm, VM.PARENT);
+    return db.row("VM", parent.opaque()).isPresent()
+        ? Optional.of(UUID.fromString(db.get(parent, VM.UUID)))
+        : Optional.empty();
   }
 
   private static Map<String, Value> fields(Snapshot db, String className, String ref)
@@ -143,6 +224,24 @@ record VmDocument(
     ObjectNode root = JSON.createObjectNode();
     root.put("version", 1);
     root.put("ref", ref.opaque());
+    devices(root, vm, drives, nics);
+    past.parent().ifPresent(parent -> root.put("parent", parent.toString()));
+    ArrayNode takenNodes = root.putArray("snapshots");
+    for (Taken taken : past.snapshots()) {
+      ObjectNode node = takenNodes.addObject();
+      node.put("uuid", taken.uuid().toString());
+      taken.parent().ifPresent(parent -> node.put("parent", parent.toString()));
+      devices(node, taken.vm(), taken.drives(), taken.nics());
+    }
+    ObjectNode origins = root.putObject("snapshot_of");
+    past.snapshotOf().forEach((vdi, of) -> origins.put(vdi.toString(), of.toString()));
+    ObjectNode vdiNodes = root.putObject("vdis");
+    vdis.forEach((uuid, fields) -> vdiNodes.set(uuid.toString(), object(fields)));
+    return root.toString();
+  }
+
+  private static void devices(
+      ObjectNode root, Map<String, Value> vm, List<Drive> drives, List<Nic> nics) {
     root.set("vm", object(vm));
     ArrayNode driveNodes = root.putArray("vbds");
     for (Drive drive : drives) {
@@ -156,9 +255,6 @@ record VmDocument(
       node.put("network", nic.network());
       node.set("record", object(nic.fields()));
     }
-    ObjectNode vdiNodes = root.putObject("vdis");
-    vdis.forEach((uuid, fields) -> vdiNodes.set(uuid.toString(), object(fields)));
-    return root.toString();
   }
 
   private static ObjectNode object(Map<String, Value> fields) {
@@ -187,18 +283,23 @@ record VmDocument(
     if (root.path("version").asInt() != 1) {
       throw new IllegalArgumentException("the VM's document has an unknown version");
     }
-    List<Drive> drives = new ArrayList<>();
-    for (JsonNode node : root.path("vbds")) {
-      Optional<UUID> vdi =
-          node.has("vdi")
-              ? Optional.of(UUID.fromString(node.path("vdi").asText()))
-              : Optional.empty();
-      drives.add(new Drive(vdi, record(node.path("record"), "VBD")));
+    List<Drive> drives = readDrives(root);
+    List<Nic> nics = readNics(root);
+    List<Taken> taken = new ArrayList<>();
+    for (JsonNode node : root.path("snapshots")) {
+      taken.add(
+          new Taken(
+              UUID.fromString(node.path("uuid").asText()),
+              uuid(node, "parent"),
+              record(node.path("vm"), "VM"),
+              readDrives(node),
+              readNics(node)));
     }
-    List<Nic> nics = new ArrayList<>();
-    for (JsonNode node : root.path("vifs")) {
-      nics.add(new Nic(node.path("network").asText(), record(node.path("record"), "VIF")));
+    Map<UUID, UUID> snapshotOf = new LinkedHashMap<>();
+    for (Map.Entry<String, JsonNode> entry : root.path("snapshot_of").properties()) {
+      snapshotOf.put(UUID.fromString(entry.getKey()), UUID.fromString(entry.getValue().asText()));
     }
+    Past past = new Past(uuid(root, "parent"), taken, snapshotOf);
     Map<UUID, Map<String, Value>> vdis = new LinkedHashMap<>();
     for (Map.Entry<String, JsonNode> entry : root.path("vdis").properties()) {
       vdis.put(UUID.fromString(entry.getKey()), record(entry.getValue(), "VDI"));
@@ -207,7 +308,29 @@ record VmDocument(
     if (!ref.matches("OpaqueRef:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")) {
       throw new IllegalArgumentException("the VM's document names no reference");
     }
-    return new VmDocument(new Ref<>(ref), record(root.path("vm"), "VM"), drives, nics, vdis);
+    return new VmDocument(new Ref<>(ref), record(root.path("vm"), "VM"), drives, nics, vdis, past);
+  }
+
+  private static Optional<UUID> uuid(JsonNode node, String name) {
+    return node.has(name)
+        ? Optional.of(UUID.fromString(node.path(name).asText()))
+        : Optional.empty();
+  }
+
+  private static List<Drive> readDrives(JsonNode root) {
+    List<Drive> drives = new ArrayList<>();
+    for (JsonNode node : root.path("vbds")) {
+      drives.add(new Drive(uuid(node, "vdi"), record(node.path("record"), "VBD")));
+    }
+    return drives;
+  }
+
+  private static List<Nic> readNics(JsonNode root) {
+    List<Nic> nics = new ArrayList<>();
+    for (JsonNode node : root.path("vifs")) {
+      nics.add(new Nic(node.path("network").asText(), record(node.path("record"), "VIF")));
+    }
+    return nics;
   }
 
   private static Map<String, Value> record(JsonNode node, String className) {
@@ -223,8 +346,10 @@ record VmDocument(
 
   /** The networks that the VIFs name and this pool does not have. */
   List<String> missingNetworks(Snapshot db) {
-    return nics.stream()
+    return Stream.concat(
+            nics.stream(), past.snapshots().stream().flatMap(taken -> taken.nics().stream()))
         .map(Nic::network)
+        .distinct()
         .filter(n -> db.row(DataModel.classDef("network").name(), n).isEmpty())
         .toList();
   }

@@ -1,10 +1,13 @@
 package io.xenferry.server.storage;
 
 import io.xenferry.block.BlockBackend;
+import io.xenferry.block.Range;
 import io.xenferry.model.XenApiException;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.time.Instant;
 import java.util.Collection;
+import java.util.List;
 import java.util.Map;
 import java.util.UUID;
 import java.util.function.Predicate;
@@ -67,6 +70,21 @@ public interface MigrationDisks {
    * @throws XenApiException UUID_INVALID, SR_NOT_ATTACHED, VDI_IN_USE
    */
   BlockBackend open(UUID vdi) throws XenApiException;
+
+  /** Which of the disks rest on which other of them, the nearest; those that rest on none not. */
+  Map<UUID, UUID> layers(Collection<UUID> vdis) throws XenApiException;
+
+  /** How many images a disk has above one on which it rests. */
+  int layersAbove(UUID vdi, UUID lower) throws XenApiException;
+
+  /** What a disk that no guest writes has above one on which it rests, zeroes included. */
+  List<Range> changesSince(UUID vdi, UUID lower) throws XenApiException;
+
+  /** Puts a disk on top of another one, both of them created and still empty. */
+  void layer(UUID vdi, UUID lower) throws XenApiException;
+
+  /** Notes with the SR's own records of what a disk is a snapshot, and when it was taken. */
+  void noteSnapshot(UUID vdi, UUID of, Instant time) throws XenApiException;
 
   /**
    * The image of a disk.

@@ -1,6 +1,7 @@
 package io.xenferry.server.storage;
 
 import io.xenferry.block.BlockBackend;
+import io.xenferry.block.Range;
 import io.xenferry.model.Ref;
 import io.xenferry.model.SR;
 import io.xenferry.model.VDI;
@@ -10,8 +11,10 @@ import io.xenferry.sr.SrInfo;
 import io.xenferry.sr.VdiInfo;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.time.Instant;
 import java.util.Collection;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.UUID;
@@ -156,6 +159,69 @@ final class TaggedDisks implements MigrationDisks {
     HostStorage.Place place = storage.get(vdi);
     return HostStorage.driver(
         () -> storage.mux().repository(place.sr()).open(place.location(), false));
+  }
+
+  @Override
+  public Map<UUID, UUID> layers(Collection<UUID> vdis) throws XenApiException {
+    Map<UUID, HostStorage.Place> places = new LinkedHashMap<>();
+    for (UUID vdi : vdis) {
+      places.put(vdi, storage.get(vdi));
+    }
+    Map<UUID, UUID> layers = new LinkedHashMap<>();
+    for (Map.Entry<UUID, HostStorage.Place> upper : places.entrySet()) {
+      HostStorage.Place place = upper.getValue();
+      List<String> below =
+          HostStorage.driver(() -> storage.mux().repository(place.sr()).below(place.location()));
+      for (String location : below) {
+        for (Map.Entry<UUID, HostStorage.Place> lower : places.entrySet()) {
+          if (lower.getValue().sr().equals(place.sr())
+              && lower.getValue().location().equals(location)) {
+            layers.putIfAbsent(upper.getKey(), lower.getKey());
+          }
+        }
+      }
+    }
+    return layers;
+  }
+
+  @Override
+  public int layersAbove(UUID vdi, UUID lower) throws XenApiException {
+    HostStorage.Place place = storage.get(vdi);
+    String below = storage.get(lower).location();
+    return HostStorage.driver(
+        () -> storage.mux().repository(place.sr()).layersAbove(place.location(), below));
+  }
+
+  @Override
+  public List<Range> changesSince(UUID vdi, UUID lower) throws XenApiException {
+    HostStorage.Place place = storage.get(vdi);
+    String below = storage.get(lower).location();
+    return HostStorage.driver(
+        () -> storage.mux().repository(place.sr()).changesSince(place.location(), below));
+  }
+
+  @Override
+  public void layer(UUID vdi, UUID lower) throws XenApiException {
+    HostStorage.Place place = storage.get(vdi);
+    HostStorage.Place below = storage.get(lower);
+    if (!below.sr().equals(place.sr())) {
+      throw new XenApiException(
+          "INVALID_VALUE", "layers", vdi + " and " + lower + " are in different SRs");
+    }
+    HostStorage.drive(
+        () -> storage.mux().repository(place.sr()).layer(place.location(), below.location()));
+  }
+
+  @Override
+  public void noteSnapshot(UUID vdi, UUID of, Instant time) throws XenApiException {
+    HostStorage.Place place = storage.get(vdi);
+    Optional<HostStorage.Place> origin = storage.find(of);
+    String location = origin.isPresent() ? origin.get().location() : of.toString();
+    HostStorage.drive(() ->
+        storage
+            .mux()
+            .repository(place.sr())
+            .update(place.location(), info -> info.edit().snapshotOf(location, time).done()));
   }
 
   @Override

@@ -1,0 +1,86 @@
+package io.xenferry.server.migration;
+
+import io.xenferry.migration.state.Plan;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.UUID;
+import java.util.stream.Collectors;
+
+/**
+ * Which disks of a plan rest on which others, by their uuids at the source: the destination builds
+ * the same chains, and of each disk only what it has above the other one is sent. It travels in the
+ * plan's options, where no client can write it.
+ */
+record Layers(Map<UUID, UUID> below) {
+  static final String OPTION = "xenferry:layers";
+
+  /** Disks of a VM's snapshots have no device; they are called so in the plan. */
+  private static final String SNAPSHOT = "snapshot-";
+
+  Layers {
+    below = Map.copyOf(below);
+  }
+
+  static String device(int number) {
+    return SNAPSHOT + number;
+  }
+
+  static boolean isOfSnapshot(Plan.Disk disk) {
+    return disk.device().startsWith(SNAPSHOT);
+  }
+
+  /** As {@code UPPER=LOWER,…}. */
+  String text() {
+    return below.entrySet().stream()
+        .map(e -> e.getKey() + "=" + e.getValue())
+        .sorted()
+        .collect(Collectors.joining(","));
+  }
+
+  /**
+   * @throws IllegalArgumentException when a peer sent nonsense
+   */
+  static Layers of(Plan plan) {
+    String text = plan.options().getOrDefault(OPTION, "");
+    Map<UUID, UUID> below = new LinkedHashMap<>();
+    Set<UUID> known = plan.disks().stream().map(Plan.Disk::vdi).collect(Collectors.toSet());
+    for (String pair : text.isEmpty() ? new String[0] : text.split(",", -1)) {
+      int equals = pair.indexOf('=');
+      if (equals < 0) {
+        throw new IllegalArgumentException("layers without '='");
+      }
+      UUID upper = UUID.fromString(pair.substring(0, equals));
+      UUID lower = UUID.fromString(pair.substring(equals + 1));
+      if (!known.contains(upper) || !known.contains(lower)) {
+        throw new IllegalArgumentException("layers of disks that are not in the plan");
+      }
+      below.put(upper, lower);
+    }
+    return new Layers(below);
+  }
+
+  Optional<UUID> below(UUID vdi) {
+    return Optional.ofNullable(below.get(vdi));
+  }
+
+  /** Those that rest on others, each after what it rests on. */
+  List<UUID> inOrder() {
+    Set<UUID> done = new LinkedHashSet<>();
+    for (UUID vdi : below.keySet()) {
+      List<UUID> path = new ArrayList<>();
+      for (UUID at = vdi; at != null && below.containsKey(at); at = below.get(at)) {
+        if (path.contains(at)) {
+          throw new IllegalArgumentException("disks that rest on themselves");
+        }
+        path.add(at);
+      }
+      done.addAll(path.reversed());
+    }
+    return List.copyOf(done);
+  }
+}
