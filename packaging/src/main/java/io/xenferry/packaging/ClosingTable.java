@@ -14,17 +14,21 @@ final class ClosingTable {
   }
 
   void print(JsonNode status, double seconds, Verdict verdict) {
-    out.printf("%-8s %12s %12s %12s %8s%n", "disk", "logical", "allocated", "sent", "passes");
+    out.printf(
+        "%-8s %12s %12s %12s %8s %12s %10s%n",
+        "disk", "logical", "allocated", "sent", "passes", "mirrored", "fallbacks");
     long sent = 0;
     for (JsonNode disk : status.path("disks")) {
       sent += disk.path("sent").asLong();
       out.printf(
-          "%-8s %12s %12s %12s %8d%n",
+          "%-8s %12s %12s %12s %8d %10.1f s %10d%n",
           disk.path("device").asText(),
           Demo.bytes(disk.path("size").asDouble()),
           Demo.bytes(disk.path("allocated").asDouble()),
           Demo.bytes(disk.path("sent").asDouble()),
-          disk.path("passes").size());
+          disk.path("passes").size(),
+          disk.path("mirrored-seconds").asDouble(),
+          disk.path("fallbacks").asInt());
     }
     row("memory", Demo.bytes(status.path("memory-sent").asDouble()));
     row("transport", status.path("transport").asText());

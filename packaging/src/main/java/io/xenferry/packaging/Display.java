@@ -7,8 +7,8 @@ import java.util.Locale;
 import java.util.Map;
 
 /**
- * Shows a move while it happens: on a terminal lines that are redrawn, else a line for each pass
- * and for each change of state.
+ * Shows a move while it happens: on a terminal lines that are redrawn, else a line for each pass,
+ * for each change of a disk's strategy, and for each change of state.
  */
 final class Display {
   private static final int SHOWN = 3;
@@ -16,6 +16,7 @@ final class Display {
   private final PrintStream out;
   private final boolean terminal;
   private final Map<String, Integer> passesShown = new HashMap<>();
+  private final Map<String, String> strategies = new HashMap<>();
   private int drawn;
   private String shownState = "";
 
@@ -52,7 +53,9 @@ final class Display {
     for (JsonNode disk : status.path("disks")) {
       String device = disk.path("device").asText();
       int passes = disk.path("passes").size();
-      if (passes > passesShown.getOrDefault(device, 0)) {
+      String strategy = disk.path("strategy").asText();
+      boolean changed = !strategy.equals(strategies.put(device, strategy));
+      if (passes > passesShown.getOrDefault(device, 0) || changed && passes > 0) {
         passesShown.put(device, passes);
         out.println("  " + line(disk));
       }
@@ -67,8 +70,9 @@ final class Display {
   private static String line(JsonNode disk) {
     return String.format(
         Locale.ROOT,
-        "%-5s sent %9s  left %9s  %10s/s  dirtied %9s/s  %s",
+        "%-5s %-9s  sent %9s  left %9s  %10s/s  dirtied %9s/s  %s",
         disk.path("device").asText(),
+        disk.path("strategy").asText(),
         Demo.bytes(disk.path("sent").asDouble()),
         Demo.bytes(disk.path("remaining").asDouble()),
         Demo.bytes(disk.path("bytes-per-second").asDouble()),
@@ -101,5 +105,6 @@ final class Display {
     drawn = 0;
     shownState = "";
     passesShown.clear();
+    strategies.clear();
   }
 }

@@ -197,6 +197,23 @@ final class Moves implements AutoCloseable {
     }
   }
 
+  /** Waits until every disk that the site sends is mirrored. */
+  void awaitMirrored(Site from) {
+    try (Rest rest = new Rest(from)) {
+      await()
+          .atMost(PATIENCE)
+          .pollInterval(Duration.ofMillis(20))
+          .until(() -> {
+            JsonNode disks = rest.get("/v1/migrations").path(0).path("disks");
+            boolean all = !disks.isEmpty();
+            for (JsonNode disk : disks) {
+              all &= disk.path("strategy").asText().equals("mirror");
+            }
+            return all;
+          });
+    }
+  }
+
   /** Waits until some of the disks has been sent, by the first move that the site makes. */
   void awaitSent(Site from) {
     try (Rest rest = new Rest(from)) {
@@ -343,7 +360,10 @@ final class Moves implements AutoCloseable {
     assertThat(entries(site.directory().resolve("sr"), ".raw"))
         .as("images at " + site.name())
         .isEmpty();
-    assertThat(guests(site)).as("guests at " + site.name()).isEmpty();
+    // What watched over a guest ends by itself, a moment after the guest.
+    await()
+        .atMost(PATIENCE)
+        .untilAsserted(() -> assertThat(guests(site)).as("guests at " + site.name()).isEmpty());
   }
 
   /** Whoever owns the VM: no export is left after a move, and no dirty log. */

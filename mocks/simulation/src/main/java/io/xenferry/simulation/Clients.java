@@ -104,7 +104,7 @@ final class Clients {
                 "xvd" + (char) ('a' + disks.size()),
                 disk.disk.size(),
                 "sr",
-                "log-dirty",
+                List.of("log-dirty", "mirror", "auto").get(world.random.nextInt(3)),
                 false));
       }
     }

@@ -16,6 +16,7 @@ import java.util.Random;
  * @param blockLoss of an answer of the target being lost
  * @param guestDeath of the guest's process, per second
  * @param cancel of a client cancelling, per second
+ * @param mirrorDeath of a disk's mirror dying, per start and per write of the guest
  */
 record Faults(
     double messageLoss,
@@ -28,9 +29,10 @@ record Faults(
     double effectUnknown,
     double blockLoss,
     double guestDeath,
-    double cancel) {
+    double cancel,
+    double mirrorDeath) {
 
-  static final Faults NONE = new Faults(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+  static final Faults NONE = new Faults(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
 
   /** Each kind is off in some seeds, mild in most, and heavy in a few. */
   static Faults draw(Random random) {
@@ -45,7 +47,8 @@ record Faults(
         level(random, 0.01),
         level(random, 0.003),
         level(random, 0.004),
-        level(random, 0.02));
+        level(random, 0.02),
+        level(random, 0.05));
   }
 
   private static double level(Random random, double usual) {

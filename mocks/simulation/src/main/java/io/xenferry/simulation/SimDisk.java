@@ -24,6 +24,15 @@ final class SimDisk {
   /** Dirty bitmaps of the hypervisor, one per copy that watches. */
   final List<BitSet> trackers = new ArrayList<>();
 
+  /** Who is handed the guest's writes as well. */
+  final List<Mirrored> mirrors = new ArrayList<>();
+
+  /** A write of the guest on its way to a mirror. */
+  @FunctionalInterface
+  interface Mirrored {
+    void write(int block, long record);
+  }
+
   SimDisk(int count) {
     blocks = new long[count];
     durable = new long[count];
@@ -38,6 +47,7 @@ final class SimDisk {
     blocks[block] = record;
     durable[block] = record;
     trackers.forEach(tracker -> tracker.set(block));
+    List.copyOf(mirrors).forEach(mirror -> mirror.write(block, record));
   }
 
   /** A write through an export: volatile. */
@@ -52,6 +62,7 @@ final class SimDisk {
   /** Each unflushed block is kept or lost. */
   void losePower(Random random) {
     trackers.clear();
+    mirrors.clear();
     for (int i = 0; i < blocks.length; i++) {
       if (blocks[i] != durable[i] && random.nextBoolean()) {
         blocks[i] = durable[i];

@@ -390,6 +390,9 @@ final class SimHost {
       if (!vdi.disk.trackers.isEmpty()) {
         left.add("dirty bitmap on " + uuid);
       }
+      if (!vdi.disk.mirrors.isEmpty()) {
+        left.add("mirror of " + uuid);
+      }
     });
     guests.forEach((vm, guest) -> {
       if (!shows(vm)) {

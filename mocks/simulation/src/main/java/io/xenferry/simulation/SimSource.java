@@ -3,9 +3,14 @@ package io.xenferry.simulation;
 import io.xenferry.block.BlockBackend;
 import io.xenferry.block.Range;
 import io.xenferry.copy.SourceDisk;
+import io.xenferry.time.SimulatedScheduler;
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.time.Duration;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.BitSet;
+import java.util.Deque;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.BooleanSupplier;
@@ -18,13 +23,23 @@ final class SimSource implements SourceDisk {
   private final BitSet tracker = new BitSet();
 
   private final BooleanSupplier offered;
+  private final World world;
+  private final SimulatedScheduler.Process server;
 
   /**
    * @param offered whether who offers the disk is still there
+   * @param server whose end breaks the connections of its mirrors
    */
-  SimSource(String name, SimDisk disk, World world, BooleanSupplier offered) {
+  SimSource(
+      String name,
+      SimDisk disk,
+      World world,
+      BooleanSupplier offered,
+      SimulatedScheduler.Process server) {
     this.name = name;
     this.disk = disk;
+    this.world = world;
+    this.server = server;
     this.offered = offered;
     this.content = new SimBackend(name, disk, world, false, offered);
     for (int i = 0; i < disk.blocks.length; i++) {
@@ -86,7 +101,111 @@ final class SimSource implements SourceDisk {
   }
 
   @Override
+  public CompletableFuture<Mirror> mirror(BlockBackend sink, Duration patience) {
+    CompletableFuture<Mirror> result = new CompletableFuture<>();
+    world.scheduler.schedule(
+        world.latency(2),
+        () -> {
+          if (!offered.getAsBoolean() || world.chance(world.faults.mirrorDeath())) {
+            result.completeExceptionally(new IllegalStateException("no mirror to be had"));
+          } else {
+            world.count("mirrors");
+            SimMirror mirror = new SimMirror(sink);
+            disk.mirrors.add(mirror);
+            result.complete(mirror);
+          }
+        });
+    return result;
+  }
+
+  @Override
   public void close() {
     disk.trackers.remove(tracker);
+  }
+
+  /** Hands over one write after another, as a hypervisor does with those to the same block. */
+  private final class SimMirror implements Mirror, SimDisk.Mirrored {
+    private final BlockBackend sink;
+    private final CompletableFuture<Void> ended = new CompletableFuture<>();
+    private final CompletableFuture<Void> handedOver = new CompletableFuture<>();
+    private final Deque<ByteBuffer> waiting = new ArrayDeque<>();
+    private boolean busy;
+    private boolean ending;
+
+    SimMirror(BlockBackend sink) {
+      this.sink = sink;
+    }
+
+    @Override
+    public void write(int block, long record) {
+      // The block's number stands behind its content.
+      waiting.add(
+          ByteBuffer.allocate(SimDisk.BLOCK + 8).putLong(0, record).putInt(SimDisk.BLOCK, block));
+      next();
+    }
+
+    private void next() {
+      ByteBuffer first = busy ? null : waiting.poll();
+      if (first == null) {
+        if (ending && !busy && disk.mirrors.remove(this)) {
+          ended.complete(null);
+          handedOver.complete(null);
+        }
+        return;
+      }
+      busy = true;
+      world.scheduler.schedule(
+          world.latency(1),
+          () -> {
+            if (!server.alive() || world.chance(world.faults.mirrorDeath())) {
+              die("the connection broke");
+              return;
+            }
+            long offset = (long) first.getInt(SimDisk.BLOCK) * SimDisk.BLOCK;
+            sink.write(offset, first.slice(0, SimDisk.BLOCK))
+                .whenComplete((done, failure) -> {
+                  busy = false;
+                  if (failure == null) {
+                    next();
+                  } else {
+                    die("a write failed");
+                  }
+                });
+          });
+    }
+
+    private void die(String reason) {
+      if (disk.mirrors.remove(this)) {
+        world.count("mirrors died");
+        waiting.clear();
+        ended.completeExceptionally(new IllegalStateException(reason));
+        handedOver.completeExceptionally(new IllegalStateException(reason));
+      }
+    }
+
+    @Override
+    public CompletableFuture<Void> ended() {
+      return ended;
+    }
+
+    @Override
+    public CompletableFuture<Void> end() {
+      ending = true;
+      world.scheduler.schedule(
+          world.latency(1),
+          () -> {
+            if (offered.getAsBoolean()) {
+              next();
+            } else {
+              die("the guest's process is gone");
+            }
+          });
+      return handedOver;
+    }
+
+    @Override
+    public void abort(String reason) {
+      die(reason);
+    }
   }
 }

@@ -8,6 +8,7 @@ import io.xenferry.copy.CopyOptions;
 import io.xenferry.copy.Destination;
 import io.xenferry.copy.DiskPlan;
 import io.xenferry.copy.MemoryDirtyLog;
+import io.xenferry.copy.Strategy;
 import io.xenferry.migration.ports.CopyJob;
 import io.xenferry.migration.ports.EngineCopyJob;
 import io.xenferry.migration.ports.GuestState;
@@ -214,14 +215,16 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
               SimHost.Vdi source = host.vdis.get(disk.vdi());
               require(source != null, "no such disk");
               SimDisk content = java.util.Objects.requireNonNull(source).disk;
-              SimSource watched = new SimSource(disk.device(), content, world, process(plan));
+              SimSource watched =
+                  new SimSource(disk.device(), content, world, process(plan), process);
               plans.add(
                   new DiskPlan(
-                      watched,
-                      () -> open(target),
-                      true,
-                      MemoryDirtyLog.immediate(
-                          new BlockMap(content.size(), SimDisk.BLOCK), process)));
+                          watched,
+                          () -> open(target),
+                          true,
+                          MemoryDirtyLog.immediate(
+                              new BlockMap(content.size(), SimDisk.BLOCK), process))
+                      .withStrategy(Strategy.of(disk.strategy()).orElseThrow()));
             }
             return new EngineCopyJob(
                 engine, plan.disks(), plans, OPTIONS, process, new CopyListener() {});
@@ -266,6 +269,7 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
               SimHost.Vdi vdi = host.vdis.get(disk.vdi());
               if (vdi != null) {
                 vdi.disk.trackers.clear();
+                vdi.disk.mirrors.clear();
               }
             }
           });

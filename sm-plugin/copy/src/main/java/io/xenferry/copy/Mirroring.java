@@ -98,8 +98,10 @@ final class Mirroring {
         .whenComplete((begun, failure) ->
             scheduler.execute(() -> {
               if (begun == null) {
-                fresh.shut();
                 lost(mine, failure == null ? "no mirror" : reason(failure));
+                if (failure instanceof UnsupportedOperationException) {
+                  fallbacks = FALLBACKS_ALLOWED;
+                }
               } else if (mine != number || state != State.STARTING) {
                 fresh.shut();
                 begun.abort("the copy goes on without it");

@@ -308,8 +308,10 @@ final class BlockMirror implements SourceDisk.Mirror {
         .start(() -> {
           try {
             endConsistently();
-            ended.complete(null);
+            // The guest stands still and somebody waits: the rest is not worth waiting for.
             result.complete(null);
+            ended.complete(null);
+            removeRemains();
           } catch (HypervisorException | InterruptedException | RuntimeException e) {
             error.compareAndSet(null, String.valueOf(e.getMessage()));
             Closing.quietly(this::giveUp);
@@ -329,8 +331,16 @@ final class BlockMirror implements SourceDisk.Mirror {
           Kind.REFUSED,
           "the mirror of " + device + " failed: " + (before == null ? failure : before));
     }
-    monitor.execute("blockdev-del", Map.of("node-name", targetOf(device)));
-    release();
+  }
+
+  private void removeRemains() throws InterruptedException {
+    try {
+      release();
+      monitor.execute("blockdev-del", Map.of("node-name", targetOf(device)));
+    } catch (HypervisorException e) {
+      // Of no harm: the next mirror of the disk clears it away, or the end of the guest.
+      log.info("{}: the target of its mirror stays", device, e);
+    }
   }
 
   @Override

@@ -37,7 +37,7 @@ class NbdsMoveTest {
   }
 
   private static void assertTransport(TestServer server) throws Exception {
-    assertThat(Rest.get(server, "/v1/migrations")).contains("\"transport\":\"nbds\"");
+    assertThat(Rest.get(server, "/v1/migrations").toString()).contains("\"transport\":\"nbds\"");
   }
 
   /** Chosen by the client and, on the way back, by the pool. */

@@ -1,5 +1,9 @@
 package io.xenferry.server;
 
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
 import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
@@ -11,21 +15,23 @@ import java.util.Base64;
 final class Rest {
   private Rest() {}
 
-  /** What root sees. */
-  static String get(TestServer server, String path) throws Exception {
-    String basic =
-        Base64.getEncoder()
-            .encodeToString(("root:" + server.password).getBytes(StandardCharsets.UTF_8));
+  /** What root is answered. */
+  static JsonNode get(TestServer server, String path) throws Exception {
     try (HttpClient client = HttpClient.newHttpClient()) {
-      return client
-          .send(
-              HttpRequest.newBuilder(
-                      URI.create("http://" + server.address + ":" + server.httpPort() + path))
-                  .header("Authorization", "Basic " + basic)
-                  .build(),
-              HttpResponse.BodyHandlers.ofString())
-          .body();
+      HttpResponse<String> answer =
+          client.send(
+              request(server, path, "root:" + server.password).GET().build(),
+              HttpResponse.BodyHandlers.ofString());
+      assertThat(answer.statusCode()).as(answer.body()).isEqualTo(200);
+      return new ObjectMapper().readTree(answer.body());
     }
+  }
+
+  private static HttpRequest.Builder request(TestServer server, String path, String user) {
+    String basic = Base64.getEncoder().encodeToString(user.getBytes(StandardCharsets.UTF_8));
+    return HttpRequest.newBuilder(
+            URI.create("http://" + server.address + ":" + server.httpPort() + path))
+        .header("Authorization", "Basic " + basic);
   }
 
   /**
@@ -33,15 +39,10 @@ final class Rest {
    * @return the status
    */
   static int post(TestServer server, String path, String user) throws Exception {
-    String basic = Base64.getEncoder().encodeToString(user.getBytes(StandardCharsets.UTF_8));
     try (HttpClient client = HttpClient.newHttpClient()) {
       return client
           .send(
-              HttpRequest.newBuilder(
-                      URI.create("http://" + server.address + ":" + server.httpPort() + path))
-                  .header("Authorization", "Basic " + basic)
-                  .POST(HttpRequest.BodyPublishers.noBody())
-                  .build(),
+              request(server, path, user).POST(HttpRequest.BodyPublishers.noBody()).build(),
               HttpResponse.BodyHandlers.discarding())
           .statusCode();
     }

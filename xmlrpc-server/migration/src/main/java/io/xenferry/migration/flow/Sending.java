@@ -7,6 +7,7 @@ import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.ports.MemoryTarget;
 import io.xenferry.migration.state.State;
 import java.util.List;
+import java.util.Objects;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 
@@ -139,8 +140,21 @@ final class Sending extends SourceStage {
         "sending the memory",
         host().deadlines().memory(),
         () -> host().source().guests().sendMemory(vm, target),
-        sent -> pause(vm),
+        sent -> prepareDisks(vm),
         failure -> migration.failed(this, "the memory could not be sent", failure));
+  }
+
+  /** Not before: the guest writes more slowly while its disks are mirrored. */
+  private void prepareDisks(UUID vm) {
+    CopyJob job = Objects.requireNonNull(migration.job(), "copied before");
+    migration.phase("preparing the disks for the switch");
+    migration.hear(
+        this,
+        "preparing the disks for the switch",
+        SourceMigration.UNBOUNDED,
+        job::prepareSwitch,
+        prepared -> pause(vm),
+        failure -> migration.failed(this, "the copy failed", failure));
   }
 
   private void pause(UUID vm) {

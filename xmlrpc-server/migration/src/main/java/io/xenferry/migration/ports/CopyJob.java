@@ -18,6 +18,13 @@ public interface CopyJob {
   CompletableFuture<Void> converged();
 
   /**
+   * The guest is about to be paused: brings up mirrors where the plan wants them, and completes
+   * when next to nothing is left and every destination is there. Fails when the job has failed for
+   * good.
+   */
+  CompletableFuture<Void> prepareSwitch();
+
+  /**
    * The guest is paused: sends what is left, flushes through to the destination's disk, and
    * completes when every disk's books agree (nothing dirty, nothing in flight).
    */

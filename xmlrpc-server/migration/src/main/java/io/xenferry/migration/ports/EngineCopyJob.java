@@ -6,6 +6,7 @@ import io.xenferry.copy.CopyListener;
 import io.xenferry.copy.CopyOptions;
 import io.xenferry.copy.CopySnapshot;
 import io.xenferry.copy.DiskPlan;
+import io.xenferry.copy.Strategy;
 import io.xenferry.migration.state.DiskProgress;
 import io.xenferry.migration.state.Plan;
 import io.xenferry.time.Scheduler;
@@ -52,6 +53,11 @@ public final class EngineCopyJob implements CopyJob {
               }
 
               @Override
+              public void onMirrorDied(String disk, String reason) {
+                also.onMirrorDied(disk, reason);
+              }
+
+              @Override
               public void onFailed(CopyException cause) {
                 also.onFailed(cause);
                 converged.completeExceptionally(cause);
@@ -73,6 +79,11 @@ public final class EngineCopyJob implements CopyJob {
   @Override
   public CompletableFuture<Void> converged() {
     return converged;
+  }
+
+  @Override
+  public CompletableFuture<Void> prepareSwitch() {
+    return job.prepareSwitch();
   }
 
   @Override
@@ -118,7 +129,17 @@ public final class EngineCopyJob implements CopyJob {
 
   private static DiskProgress notBegun(Plan.Disk disk) {
     return new DiskProgress(
-        disk.vdi(), disk.device(), "starting", disk.size(), 0, 0, disk.size(), 1, 0, 0);
+        disk.vdi(),
+        disk.device(),
+        "starting",
+        disk.size(),
+        0,
+        0,
+        disk.size(),
+        1,
+        0,
+        0,
+        disk.strategy());
   }
 
   private static DiskProgress progress(
@@ -133,6 +154,7 @@ public final class EngineCopyJob implements CopyJob {
         figures.left(),
         figures.passes().size() + 1,
         figures.bytesPerSecond(),
-        figures.dirtyBytesPerSecond());
+        figures.dirtyBytesPerSecond(),
+        (figures.mirror().up() ? Strategy.MIRROR : Strategy.LOG_DIRTY).word());
   }
 }

@@ -15,6 +15,7 @@ import java.util.UUID;
  * @param pass 1 for the first
  * @param bytesPerSecond rate of sending
  * @param dirtyPerSecond rate at which the guest makes bytes dirty
+ * @param strategy that it is in now: {@code log-dirty}, {@code mirror}
  */
 public record DiskProgress(
     UUID vdi,
@@ -26,4 +27,5 @@ public record DiskProgress(
     long remaining,
     int pass,
     long bytesPerSecond,
-    long dirtyPerSecond) {}
+    long dirtyPerSecond,
+    String strategy) {}

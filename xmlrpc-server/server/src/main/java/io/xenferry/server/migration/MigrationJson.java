@@ -74,7 +74,17 @@ final class MigrationJson {
     node.put("pass", disk.pass());
     node.put("bytes-per-second", disk.bytesPerSecond());
     node.put("dirty-per-second", disk.dirtyPerSecond());
+    node.put("strategy", disk.strategy());
     copied.ifPresent(d -> {
+      CopySnapshot.Mirror mirror = d.mirror();
+      node.put("strategy-asked", mirror.strategy().word());
+      node.put("mirrored-seconds", mirror.took().toNanos() / 1e9);
+      node.put("mirrored-bytes", mirror.bytes());
+      node.put("mirrored-writes", mirror.writes());
+      node.put("fallbacks", mirror.fallbacks());
+      if (!mirror.lastFallback().isEmpty()) {
+        node.put("last-fallback", mirror.lastFallback());
+      }
       node.put("allocated", d.allocated());
       node.put("bottleneck", d.bottleneck().name().toLowerCase(Locale.ROOT));
       ArrayNode passes = node.putArray("passes");

@@ -1,5 +1,6 @@
 package io.xenferry.server.migration;
 
+import io.xenferry.copy.Strategy;
 import io.xenferry.migration.state.Plan;
 import io.xenferry.model.Host;
 import io.xenferry.model.Network;
@@ -178,6 +179,11 @@ public final class MigrationMessages {
       Map<String, String> vifs,
       Map<String, String> options) {
 
+    /** The same with these options. */
+    Request with(Map<String, String> allOptions) {
+      return new Request(vm, dest, vdis, vifs, allOptions);
+    }
+
     boolean copy() {
       return "true".equals(options.get("copy"));
     }
@@ -207,7 +213,7 @@ public final class MigrationMessages {
                 disk.device(),
                 db.get(disk.vdi(), VDI.VIRTUAL_SIZE),
                 sr,
-                options.getOrDefault("strategy", "log-dirty"),
+                options.getOrDefault(MoveOptions.STRATEGY, Strategy.AUTO.word()),
                 !disk.writable()));
       }
       if (!copy()) {

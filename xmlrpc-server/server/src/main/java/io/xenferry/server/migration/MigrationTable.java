@@ -19,6 +19,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.stream.Collectors;
 
 /** Migrations as {@code xe migration-list} shows them, and the operator's decisions. */
 final class MigrationTable implements Migrations {
@@ -43,6 +44,11 @@ final class MigrationTable implements Migrations {
       row.put("role", status.role().name().toLowerCase(Locale.ROOT));
       row.put("state", status.state().name());
       row.put("phase", status.phase());
+      row.put(
+          "strategy",
+          status.disks().stream()
+              .map(disk -> disk.device() + ": " + disk.strategy())
+              .collect(Collectors.joining("; ")));
       row.put("progress", String.format(Locale.ROOT, "%.3f", status.progress()));
       row.put(
           "waiting",

@@ -1,52 +1,32 @@
 package io.xenferry.server.migration;
 
+import io.xenferry.copy.Strategy;
 import io.xenferry.migration.Coordinator;
 import io.xenferry.migration.MoveRequest;
 import io.xenferry.migration.state.Plan;
-import io.xenferry.model.Pool;
 import io.xenferry.model.Ref;
+import io.xenferry.model.VDI;
 import io.xenferry.model.VIF;
 import io.xenferry.model.VM;
 import io.xenferry.model.VmOperations;
 import io.xenferry.model.VmPowerState;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
-import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.server.migration.MigrationMessages.Request;
 import io.xenferry.server.storage.MigrationDisks;
-import io.xenferry.server.storage.Transport;
 import io.xenferry.server.task.Task;
+import io.xenferry.server.vm.GuestSpecs;
 import io.xenferry.server.vm.VmAdmission;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
+import java.util.Optional;
 import java.util.UUID;
 
 /** Moves VMs for clients: checks a request, builds its plan, and follows the coordinator. */
 public final class Migrations {
-  /** What {@code options} may hold; anything else is a mistake that would go unnoticed. */
-  private static final Set<String> OPTIONS =
-      Set.of(
-          "force",
-          "copy",
-          "live",
-          "compress",
-          "network",
-          "strategy",
-          "max-downtime",
-          "bandwidth",
-          Transport.OPTION,
-          "keep-source",
-          "verify");
-
-  /** Before an option's name in the pool's other_config. */
-  private static final String DEFAULT = "xenferry:";
-
-  private static final Set<String> STRATEGIES = Set.of("log-dirty", "auto");
-
   private final ObjectDatabase database;
   private final MigrationDisks disks;
   private final Coordinator coordinator;
@@ -112,9 +92,9 @@ public final class Migrations {
     return there;
   }
 
-  private MoveRequest prepare(Snapshot db, Request request, Ref<VM> there) throws XenApiException {
-    Ref<VM> vm = request.vm();
-    checkOptions(request);
+  private MoveRequest prepare(Snapshot db, Request asked, Ref<VM> there) throws XenApiException {
+    Ref<VM> vm = asked.vm();
+    Request request = asked.with(MoveOptions.of(db, vm, asked.options()));
     String token =
         request
             .token()
@@ -135,13 +115,16 @@ public final class Migrations {
     }
     UUID uuid = UUID.fromString(db.get(vm, VM.UUID));
     boolean running = state == VmPowerState.RUNNING;
+    if (running) {
+      checkStrategies(db, request);
+    }
     List<Plan.Disk> planned = request.disks(db);
     if (planned.size() > Plan.MAX_DISKS) {
       throw new XenApiException(
           "OPERATION_NOT_ALLOWED",
           "the VM and its snapshots have more than " + Plan.MAX_DISKS + " disks");
     }
-    Map<String, String> options = new LinkedHashMap<>(withDefaults(db, request.options()));
+    Map<String, String> options = new LinkedHashMap<>(request.options());
     Layers layers = layers(planned);
     if (!layers.below().isEmpty()) {
       options.put(Layers.OPTION, layers.text());
@@ -176,6 +159,18 @@ public final class Migrations {
     return new Layers(below);
   }
 
+  /** Nothing copies by snapshots yet; every disk here notes its guest's writes, which is better. */
+  private static void checkStrategies(Snapshot db, Request request) throws XenApiException {
+    if (Strategy.SNAPSHOT.word().equals(request.options().get(MoveOptions.STRATEGY))) {
+      Optional<GuestSpecs.VmDisk> first =
+          GuestSpecs.disks(db, request.vm()).stream().filter(disk -> !disk.cd()).findFirst();
+      if (first.isPresent()) {
+        String sr = db.get(first.get().vdi(), VDI.SR).opaque();
+        throw new XenApiException("SR_OPERATION_NOT_SUPPORTED", sr);
+      }
+    }
+  }
+
   /**
    * The destination is a host of this pool, which is this one: its guests and records are known by
    * the VM's uuid, and it would be there twice. What the published server would refuse is refused
@@ -193,43 +188,6 @@ public final class Migrations {
           "VIF mapping is not allowed for intra-pool migration: the VIFs stay on their networks.");
     }
     throw new XenApiException("NOT_IMPLEMENTED", "VM.migrate_send within one pool");
-  }
-
-  /** What the client left open, as the pool's other_config has it. */
-  private static Map<String, String> withDefaults(Snapshot db, Map<String, String> options)
-      throws XenApiException {
-    Map<String, String> all = new LinkedHashMap<>(options);
-    for (Row pool : db.rows("pool")) {
-      String transport =
-          db.get(new Ref<Pool>(pool.ref()), Pool.OTHER_CONFIG).get(DEFAULT + Transport.OPTION);
-      if (transport != null && !options.containsKey(Transport.OPTION)) {
-        if (Transport.of(transport).isEmpty()) {
-          throw new XenApiException("INVALID_VALUE", DEFAULT + Transport.OPTION, transport);
-        }
-        all.put(Transport.OPTION, transport);
-      }
-    }
-    return all;
-  }
-
-  private static void checkOptions(Request request) throws XenApiException {
-    for (Map.Entry<String, String> option : request.options().entrySet()) {
-      if (!OPTIONS.contains(option.getKey())) {
-        throw new XenApiException("INVALID_VALUE", "options", option.getKey());
-      }
-      boolean valid =
-          switch (option.getKey()) {
-            case "strategy" -> STRATEGIES.contains(option.getValue());
-            case Transport.OPTION -> Transport.of(option.getValue()).isPresent();
-            case "max-downtime", "bandwidth" -> option.getValue().matches("[1-9][0-9]{0,14}");
-            case "keep-source", "verify", "copy", "live" ->
-                option.getValue().matches("(?i)true|false");
-            default -> true;
-          };
-      if (!valid) {
-        throw new XenApiException("INVALID_VALUE", option.getKey(), option.getValue());
-      }
-    }
   }
 
   /** For each VIF the network that was given, for it or for another with the same MAC. */

@@ -11,6 +11,7 @@ import io.xenferry.copy.DirtyLog;
 import io.xenferry.copy.DiskPlan;
 import io.xenferry.copy.FileDirtyLog;
 import io.xenferry.copy.SourceDisk;
+import io.xenferry.copy.Strategy;
 import io.xenferry.migration.ports.CopyJob;
 import io.xenferry.migration.ports.EngineCopyJob;
 import io.xenferry.migration.ports.SourcePorts;
@@ -129,7 +130,8 @@ final class SourceCopies implements SourcePorts.Copies {
           throw e;
         }
         plans.add(
-            new DiskPlan(source, destination, Layers.of(plan).below(disk.vdi()).isEmpty(), dirty));
+            new DiskPlan(source, destination, Layers.of(plan).below(disk.vdi()).isEmpty(), dirty)
+                .withStrategy(strategyOf(disk, guest.isPresent())));
       }
       RunningCopy copy = new RunningCopy(engine, optionsOf(plan), plan, plans, scheduler, guest);
       begun = true;
@@ -161,6 +163,13 @@ final class SourceCopies implements SourcePorts.Copies {
     return FrozenDisk.of(disk.device(), images.open(disk.vdi()), changes);
   }
 
+  /** A disk that nobody writes is copied once, whatever was asked for. */
+  private static Strategy strategyOf(Plan.Disk disk, boolean running) {
+    return running && !disk.readOnly()
+        ? Strategy.of(disk.strategy()).orElse(Strategy.LOG_DIRTY)
+        : Strategy.LOG_DIRTY;
+  }
+
   private CopyOptions optionsOf(Plan plan) {
     CopyOptions options = defaults;
     String downtime = plan.options().get("max-downtime");
@@ -173,7 +182,7 @@ final class SourceCopies implements SourcePorts.Copies {
           options.withDiskBytesPerSecond(
               Math.max(1, Long.parseLong(bandwidth) / Math.max(1, plan.disks().size())));
     }
-    if ("true".equals(plan.options().get("verify"))) {
+    if (Boolean.parseBoolean(plan.options().get("verify"))) {
       options = options.withVerify(true, CopyOptions.Verify.EVERYTHING);
     }
     return options;
@@ -281,6 +290,11 @@ final class SourceCopies implements SourcePorts.Copies {
     }
 
     @Override
+    public CompletableFuture<Void> prepareSwitch() {
+      return job.prepareSwitch();
+    }
+
+    @Override
     public CompletableFuture<List<Digest>> drain() {
       return job.drain();
     }
@@ -342,6 +356,12 @@ final class SourceCopies implements SourcePorts.Copies {
           suggestedBytesPerSecond);
       set = true;
       throttle(suggestedBytesPerSecond);
+    }
+
+    @Override
+    public void onMirrorDied(String disk, String reason) {
+      log.info(
+          "{} of {} is mirrored no longer, and copied in passes: {}", disk, plan.name(), reason);
     }
 
     void lift() {

@@ -1,0 +1,138 @@
+package io.xenferry.packaging;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.awaitility.Awaitility.await;
+
+import io.xenferry.guest.ledger.LedgerEntry;
+import io.xenferry.guest.ledger.LedgerReader;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** A server that is stopped, or killed, in the middle of a move does not hold its guest up. */
+@Timeout(300)
+class StoppedServerTest {
+  /** Long enough to tell a guest that waited for the server from one that waited for less. */
+  private static final Duration STOPPED = Duration.ofSeconds(12);
+
+  /** The watchdog's limit is 2 s; the rest is for a busy machine. */
+  private static final Duration LONGEST_GAP = Duration.ofSeconds(8);
+
+  /** Slower than the guest writes, so that passes get nowhere and auto mirrors early. */
+  private static final String SLOWLY = "bandwidth=1048576";
+
+  private Moves moves;
+
+  @BeforeEach
+  void prepare() throws Exception {
+    moves = new Moves("io.xenferry.server.ServerMain", "--target", "auto");
+    moves.install(32L << 20);
+    try (Api api = new Api(moves.lab().alpha())) {
+      String vm = api.text("VM.get_by_uuid", moves.vm());
+      api.text("VM.remove_from_platform", vm, "xenferry:workload-rate");
+      api.text("VM.add_to_platform", vm, "xenferry:workload-rate", "4194304");
+      api.text("VM.add_to_platform", vm, "xenferry:workload-span", "4194304");
+    }
+    moves.start();
+  }
+
+  @AfterEach
+  void end() throws Exception {
+    moves.close();
+  }
+
+  private Site alpha() {
+    return moves.lab().alpha();
+  }
+
+  private void awaitCopyBy(String strategy) {
+    if (strategy.equals("log-dirty")) {
+      moves.awaitSent(alpha());
+    } else {
+      moves.awaitMirrored(alpha());
+    }
+  }
+
+  private static void signal(String name, long pid) throws Exception {
+    assertThat(new ProcessBuilder("kill", "-" + name, Long.toString(pid)).start().waitFor())
+        .isZero();
+  }
+
+  private static void let(Duration pass) {
+    long end = System.nanoTime() + pass.toNanos();
+    await().atMost(pass.multipliedBy(3)).until(() -> System.nanoTime() - end > 0);
+  }
+
+  /** The longest time without an acknowledged write that touches the interval. */
+  private static Duration longestGap(Path ledger, long from, long to) throws Exception {
+    List<Long> times = new ArrayList<>();
+    LedgerReader.read(
+        ledger,
+        entry -> {
+          if (entry.type() == LedgerEntry.Type.WRITE) {
+            times.add(entry.monotonic());
+          }
+        });
+    times.sort(null);
+    long longest = 0;
+    long before = from;
+    for (long time : times) {
+      if (time <= from) {
+        before = time;
+      } else {
+        longest = Math.max(longest, time - before);
+        before = time;
+        if (time > to) {
+          return Duration.ofNanos(longest);
+        }
+      }
+    }
+    return Duration.ofNanos(Math.max(longest, to - before));
+  }
+
+  @ParameterizedTest
+  @Tag("slow")
+  @ValueSource(strings = {"log-dirty", "mirror", "auto"})
+  void oneThatIsStoppedIsCutOffAndGoesOnAfterwards(String strategy) throws Exception {
+    Xe.Running xe = moves.move(alpha(), SLOWLY, "strategy=" + strategy);
+    awaitCopyBy(strategy);
+    long stopped = System.nanoTime();
+    signal("STOP", alpha().pid());
+    try {
+      let(STOPPED);
+    } finally {
+      signal("CONT", alpha().pid());
+    }
+    Duration gap = longestGap(moves.lab().ledger(), stopped, stopped + STOPPED.toNanos());
+    System.out.printf("%s: longest gap with the server stopped %d ms%n", strategy, gap.toMillis());
+    assertThat(gap).isLessThan(LONGEST_GAP);
+    Xe.Outcome outcome = xe.await();
+    assertThat(outcome.exit()).as(outcome + moves.describe()).isZero();
+    assertThat(moves.assertWell()).isSameAs(moves.lab().beta());
+  }
+
+  @Test
+  @Tag("slow")
+  void oneThatIsKilledWhileItMirrorsLetsTheGuestGo() throws Exception {
+    Xe.Running xe = moves.move(alpha(), SLOWLY, "strategy=mirror");
+    awaitCopyBy("mirror");
+    long killed = System.nanoTime();
+    alpha().kill();
+    Duration dead = Duration.ofSeconds(3);
+    let(dead);
+    Duration gap = longestGap(moves.lab().ledger(), killed, killed + dead.toNanos());
+    System.out.printf("longest gap with the server killed %d ms%n", gap.toMillis());
+    assertThat(gap).isLessThan(dead);
+    alpha().start();
+    assertThat(xe.await().exit()).isNotZero();
+    assertThat(moves.assertWell()).isSameAs(alpha());
+  }
+}

@@ -1,0 +1,103 @@
+package io.xenferry.server.migration;
+
+import io.xenferry.copy.Strategy;
+import io.xenferry.model.Pool;
+import io.xenferry.model.Ref;
+import io.xenferry.model.VM;
+import io.xenferry.model.XenApiException;
+import io.xenferry.model.db.Row;
+import io.xenferry.model.db.Snapshot;
+import io.xenferry.server.storage.Transport;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.function.Predicate;
+
+/**
+ * What a move may be told. What the client leaves open stands in the VM's {@code other_config}, or
+ * in the pool's, under the option's name with {@code xenferry:} before it.
+ */
+final class MoveOptions {
+  static final String STRATEGY = "strategy";
+
+  /** Before an option's name in an other_config. */
+  private static final String PREFIX = "xenferry:";
+
+  private static final Predicate<String> NUMBER = value -> value.matches("[1-9][0-9]{0,14}");
+  private static final Predicate<String> FLAG = value -> value.matches("(?i)true|false");
+
+  /** Those that may have a default. */
+  private static final Map<String, Predicate<String>> LASTING =
+      Map.of(
+          STRATEGY,
+          value -> Strategy.of(value).isPresent(),
+          "max-downtime",
+          NUMBER,
+          "bandwidth",
+          NUMBER,
+          "verify",
+          FLAG,
+          Transport.OPTION,
+          value -> Transport.of(value).isPresent());
+
+  /** Those that are of one move only. */
+  private static final Map<String, Predicate<String>> OF_ONE_MOVE =
+      Map.of(
+          "force",
+          value -> true,
+          "copy",
+          FLAG,
+          "live",
+          FLAG,
+          "compress",
+          value -> true,
+          "network",
+          value -> true,
+          "keep-source",
+          FLAG);
+
+  private MoveOptions() {}
+
+  /**
+   * The options of a move, checked, with the defaults of the VM and its pool.
+   *
+   * @throws XenApiException INVALID_VALUE for an unknown option, which would go unnoticed, and for
+   *     a value that makes no sense, wherever it stands
+   */
+  static Map<String, String> of(Snapshot db, Ref<VM> vm, Map<String, String> given)
+      throws XenApiException {
+    Map<String, String> all = new LinkedHashMap<>();
+    for (Row row : db.rows("pool")) {
+      addDefaults(all, db.get(new Ref<Pool>(row.ref()), Pool.OTHER_CONFIG));
+    }
+    addDefaults(all, db.get(vm, VM.OTHER_CONFIG));
+    for (Map.Entry<String, String> option : given.entrySet()) {
+      String name = option.getKey();
+      Predicate<String> valid = LASTING.getOrDefault(name, OF_ONE_MOVE.get(name));
+      if (valid == null) {
+        throw new XenApiException("INVALID_VALUE", "options", name);
+      }
+      put(all, name, option.getValue(), valid, name);
+    }
+    return all;
+  }
+
+  private static void addDefaults(Map<String, String> all, Map<String, String> otherConfig)
+      throws XenApiException {
+    for (Map.Entry<String, Predicate<String>> option : LASTING.entrySet()) {
+      String name = PREFIX + option.getKey();
+      String value = otherConfig.get(name);
+      if (value != null) {
+        put(all, option.getKey(), value, option.getValue(), name);
+      }
+    }
+  }
+
+  private static void put(
+      Map<String, String> all, String name, String value, Predicate<String> valid, String shown)
+      throws XenApiException {
+    if (!valid.test(value)) {
+      throw new XenApiException("INVALID_VALUE", shown, value);
+    }
+    all.put(name, value);
+  }
+}
