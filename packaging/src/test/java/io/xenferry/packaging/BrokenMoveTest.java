@@ -154,6 +154,24 @@ class BrokenMoveTest {
     assertThat(owner).as(outcome.toString()).isSameAs(outcome.exit() == 0 ? beta() : alpha());
   }
 
+  @Test
+  @Tag("slow")
+  void aTargetDaemonThatIsKilledBeneathAMirrorCostsNoWriteAndNoStandstill() throws Exception {
+    Xe.Running xe = moves.move(alpha(), SLOWLY, "strategy=mirror");
+    moves.awaitMirrored(alpha());
+    long killed = System.nanoTime();
+    killTargetDaemon();
+    long back = System.nanoTime();
+    Duration gap = StoppedServerTest.longestGap(moves.lab().ledger(), killed, back);
+    System.out.printf(
+        "longest gap with tgtd killed %d ms of %d ms%n",
+        gap.toMillis(), (back - killed) / 1_000_000);
+    assertThat(gap).isLessThan(Duration.ofSeconds(5));
+    Xe.Outcome outcome = xe.await();
+    Site owner = moves.assertWell();
+    assertThat(owner).as(outcome.toString()).isSameAs(outcome.exit() == 0 ? beta() : alpha());
+  }
+
   /** With the VM halted and kept, both disks can be compared byte for byte. */
   @Test
   @Tag("slow")

@@ -10,7 +10,6 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -26,19 +25,27 @@ class StoppedServerTest {
   /** The watchdog's limit is 2 s; the rest is for a busy machine. */
   private static final Duration LONGEST_GAP = Duration.ofSeconds(8);
 
-  /** Slower than the guest writes, so that passes get nowhere and auto mirrors early. */
+  /** Bytes a second: the copy takes long enough to be stopped in the middle. */
   private static final String SLOWLY = "bandwidth=1048576";
+
+  /** Half of that, which converges. */
+  private static final int GENTLE = 512 << 10;
+
+  /** So that passes get nowhere, and auto mirrors early. */
+  private static final int BUSY = 4 << 20;
 
   private Moves moves;
 
-  @BeforeEach
-  void prepare() throws Exception {
+  /**
+   * @param rate bytes a second that the guest writes
+   */
+  private void prepare(int rate) throws Exception {
     moves = new Moves("io.xenferry.server.ServerMain", "--target", "auto");
     moves.install(32L << 20);
     try (Api api = new Api(moves.lab().alpha())) {
       String vm = api.text("VM.get_by_uuid", moves.vm());
       api.text("VM.remove_from_platform", vm, "xenferry:workload-rate");
-      api.text("VM.add_to_platform", vm, "xenferry:workload-rate", "4194304");
+      api.text("VM.add_to_platform", vm, "xenferry:workload-rate", Integer.toString(rate));
       api.text("VM.add_to_platform", vm, "xenferry:workload-span", "4194304");
     }
     moves.start();
@@ -72,7 +79,7 @@ class StoppedServerTest {
   }
 
   /** The longest time without an acknowledged write that touches the interval. */
-  private static Duration longestGap(Path ledger, long from, long to) throws Exception {
+  static Duration longestGap(Path ledger, long from, long to) throws Exception {
     List<Long> times = new ArrayList<>();
     LedgerReader.read(
         ledger,
@@ -102,6 +109,7 @@ class StoppedServerTest {
   @Tag("slow")
   @ValueSource(strings = {"log-dirty", "mirror", "auto"})
   void oneThatIsStoppedIsCutOffAndGoesOnAfterwards(String strategy) throws Exception {
+    prepare(strategy.equals("auto") ? BUSY : GENTLE);
     Xe.Running xe = moves.move(alpha(), SLOWLY, "strategy=" + strategy);
     awaitCopyBy(strategy);
     long stopped = System.nanoTime();
@@ -122,6 +130,7 @@ class StoppedServerTest {
   @Test
   @Tag("slow")
   void oneThatIsKilledWhileItMirrorsLetsTheGuestGo() throws Exception {
+    prepare(GENTLE);
     Xe.Running xe = moves.move(alpha(), SLOWLY, "strategy=mirror");
     awaitCopyBy("mirror");
     long killed = System.nanoTime();

@@ -1,15 +1,28 @@
 package io.xenferry.guest;
 
+import static io.xenferry.guest.Guests.awaitState;
 import static java.util.concurrent.TimeUnit.SECONDS;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.awaitility.Awaitility.await;
 
 import io.xenferry.block.BlockException;
+import io.xenferry.block.FileBackend;
 import io.xenferry.block.ForwardingBackend;
 import io.xenferry.block.MemoryBackend;
 import io.xenferry.block.Range;
+import io.xenferry.copy.BlockMap;
+import io.xenferry.copy.CopyEngine;
+import io.xenferry.copy.CopyJob;
+import io.xenferry.copy.CopyListener;
+import io.xenferry.copy.CopyOptions;
+import io.xenferry.copy.CopySnapshot;
+import io.xenferry.copy.Destination;
+import io.xenferry.copy.DiskPlan;
+import io.xenferry.copy.MemoryDirtyLog;
 import io.xenferry.copy.SourceDisk;
+import io.xenferry.copy.Strategy;
+import io.xenferry.copy.WriteOrderingPoint;
 import io.xenferry.qemu.GuestDirectory;
 import io.xenferry.qemu.GuestLauncher;
 import io.xenferry.qemu.QemuHypervisor;
@@ -18,7 +31,10 @@ import io.xenferry.spi.Guest;
 import io.xenferry.spi.Guest.State;
 import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.HypervisorException;
+import io.xenferry.time.RealScheduler;
+import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -27,9 +43,12 @@ import java.util.Map;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ThreadLocalRandom;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /** What mirroring a guest's disk must be like; the fake is held to it as QEMU is. */
 abstract class MirrorContract {
@@ -230,6 +249,73 @@ abstract class MirrorContract {
       assertThat(dirty(source)).containsExactly(new Range(CHUNK, 2 * CHUNK));
     }
     assertThat(guest.state()).isEqualTo(State.RUNNING);
+  }
+
+  /** With the product's engine, and the hypervisor's own migration as far as the source's end. */
+  @ParameterizedTest
+  @EnumSource(
+      value = Strategy.class,
+      names = {"MIRROR", "AUTO"})
+  void aMoveBeneathAMirrorEndsWithBothDisksTheSame(Strategy strategy) throws Exception {
+    Path copy = guests.disk("b", SIZE);
+    write(true, CHUNK);
+    try (RealScheduler scheduler = new RealScheduler("copy")) {
+      SourceDisk source = guest.source("xvda");
+      DiskPlan plan =
+          new DiskPlan(
+                  source,
+                  () -> open(copy),
+                  true,
+                  MemoryDirtyLog.immediate(BlockMap.of(SIZE), scheduler))
+              .withStrategy(strategy);
+      CopyJob job =
+          new CopyEngine()
+              .start(
+                  List.of(plan),
+                  CopyOptions.DEFAULT.withTiming(
+                      new WriteOrderingPoint.Timing(PATIENT, PATIENT, PATIENT)),
+                  scheduler,
+                  new CopyListener() {});
+      await()
+          .atMost(Duration.ofSeconds(60))
+          .until(() -> {
+            write(true, ThreadLocalRandom.current().nextInt((int) SIZE / 4096) * 4096);
+            return job.snapshot().phase() == CopySnapshot.Phase.CONVERGED;
+          });
+      Guest incoming =
+          guests
+              .host("d")
+              .startIncoming(
+                  guests.spec(
+                      vm, Map.of("xenferry:workload-rate", "0"), guests.disk("c", SIZE)));
+      guest.sendMemory(incoming.incomingSocket(), 0);
+      await().until(() -> guest.memoryProgress().sent() > 0);
+      CompletableFuture<Void> prepared = job.prepareSwitch();
+      for (int i = 0; i < 40 || !prepared.isDone(); i++) {
+        write(true, ThreadLocalRandom.current().nextInt((int) SIZE / 4096) * 4096);
+      }
+      prepared.get(60, SECONDS);
+      guest.pauseForSwitch(Duration.ofMillis(300));
+      awaitState(guest, State.PRE_SWITCHOVER);
+      CopySnapshot drained = job.drain().get(60, SECONDS);
+      CopySnapshot.Mirror mirror = drained.disks().getFirst().mirror();
+      assertThat(mirror.fallbacks()).as(mirror.toString()).isZero();
+      assertThat(mirror.writes()).isGreaterThanOrEqualTo(strategy == Strategy.MIRROR ? 40 : 1);
+      assertThat(Files.mismatch(guests.directory.resolve("a"), copy)).isEqualTo(-1);
+      guest.finishMemory();
+      awaitState(guest, State.SENT);
+      job.close().get(60, SECONDS);
+    }
+  }
+
+  private static CompletableFuture<Destination> open(Path file) {
+    try {
+      return CompletableFuture.completedFuture(
+          new Destination(
+              FileBackend.open(file, FileBackend.Mode.READ_WRITE), System.nanoTime()));
+    } catch (IOException e) {
+      return CompletableFuture.failedFuture(e);
+    }
   }
 
   @Test

@@ -164,6 +164,15 @@ public final class NbdExportServer implements AutoCloseable {
   /** Disconnects everybody and waits shortly for their requests; backends stay open. */
   @Override
   public void close() {
+    shut().completeOnTimeout(null, 5, java.util.concurrent.TimeUnit.SECONDS).join();
+  }
+
+  /**
+   * Disconnects everybody at once; backends stay open.
+   *
+   * @return completes when the last of their requests has left the backends
+   */
+  public CompletableFuture<Void> shut() {
     closed = true;
     try {
       listener.close();
@@ -178,9 +187,7 @@ public final class NbdExportServer implements AutoCloseable {
       drained.add(remove(name));
     }
     sessions.forEach(ServerSession::disconnect);
-    CompletableFuture.allOf(drained.toArray(CompletableFuture[]::new))
-        .completeOnTimeout(null, 5, java.util.concurrent.TimeUnit.SECONDS)
-        .join();
+    return CompletableFuture.allOf(drained.toArray(CompletableFuture[]::new));
   }
 
   ExportTable table() {

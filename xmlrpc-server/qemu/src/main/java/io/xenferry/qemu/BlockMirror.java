@@ -374,8 +374,9 @@ final class BlockMirror implements SourceDisk.Mirror {
     }
   }
 
+  /** Waits for nothing: what the sink still has it answers, or it has been told that we end. */
   private void release() {
-    relay.close();
+    var unused = relay.shut();
     watchdog.forget(targetOf(device));
     Closing.quietly(listening);
   }
