@@ -74,8 +74,9 @@ final class MirrorCommands {
     if (jobs.values().stream().anyMatch(job -> job.uses(node))) {
       throw new QmpError("Node '" + node + "' is busy: block device is in use by block job");
     }
-    target(node);
-    targets.remove(node).close();
+    NbdClient target = target(node);
+    targets.remove(node);
+    target.close();
   }
 
   boolean hasTarget(String node) {

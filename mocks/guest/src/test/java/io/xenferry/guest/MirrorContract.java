@@ -286,8 +286,7 @@ abstract class MirrorContract {
           guests
               .host("d")
               .startIncoming(
-                  guests.spec(
-                      vm, Map.of("xenferry:workload-rate", "0"), guests.disk("c", SIZE)));
+                  guests.spec(vm, Map.of("xenferry:workload-rate", "0"), guests.disk("c", SIZE)));
       guest.sendMemory(incoming.incomingSocket(), 0);
       await().until(() -> guest.memoryProgress().sent() > 0);
       CompletableFuture<Void> prepared = job.prepareSwitch();
@@ -311,8 +310,7 @@ abstract class MirrorContract {
   private static CompletableFuture<Destination> open(Path file) {
     try {
       return CompletableFuture.completedFuture(
-          new Destination(
-              FileBackend.open(file, FileBackend.Mode.READ_WRITE), System.nanoTime()));
+          new Destination(FileBackend.open(file, FileBackend.Mode.READ_WRITE), System.nanoTime()));
     } catch (IOException e) {
       return CompletableFuture.failedFuture(e);
     }
