@@ -1,0 +1,135 @@
+package io.xenferry.guest;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.awaitility.Awaitility.await;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.xenferry.guest.linux.HeartbeatObserver;
+import io.xenferry.guest.linux.LinuxGuest;
+import io.xenferry.qemu.GuestDirectory;
+import io.xenferry.spi.Guest;
+import io.xenferry.spi.GuestSpec;
+import java.io.RandomAccessFile;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.UUID;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** Linux in QEMU, writing to two disks; what it acknowledged is checked from outside. */
+class LinuxGuestTest {
+  private static final long SIZE = 32 << 20;
+  private static final Duration BOOT = Duration.ofSeconds(120);
+
+  private final UUID vm = UUID.randomUUID();
+  private Guests guests;
+  private Path first;
+  private Path second;
+
+  @BeforeEach
+  void open() throws Exception {
+    Optional<String> missing = LinuxGuest.missing();
+    if ("true".equals(System.getenv("XENFERRY_REQUIRE_TOOLS"))) {
+      assertThat(missing).as("what the Linux guest needs").isEmpty();
+    }
+    assumeTrue(missing.isEmpty(), () -> "the Linux guest needs " + missing.orElseThrow());
+    guests = new Guests(QemuHypervisorTest.installed());
+    first = guests.disk("first", SIZE);
+    second = guests.disk("second", SIZE);
+  }
+
+  @AfterEach
+  void close() throws Exception {
+    if (guests != null) {
+      guests.close();
+    }
+  }
+
+  private GuestSpec spec() throws Exception {
+    LinuxGuest linux = LinuxGuest.prepare();
+    Map<String, String> platform = Map.of("xenferry:accel", "tcg", "xenferry:serial-ports", "2");
+    return new GuestSpec(
+        vm,
+        "linux",
+        GuestSpec.Machine.of(platform),
+        new GuestSpec.Memory(128 << 20, 128 << 20),
+        new GuestSpec.Vcpus(1, 2, 1),
+        new GuestSpec.Boot.Kernel(
+            linux.kernel(), Optional.of(linux.ramdisk()), LinuxGuest.ARGUMENTS),
+        List.of(
+            new GuestSpec.Disk("xvda", UUID.randomUUID(), first, "raw", false),
+            new GuestSpec.Disk("xvdd", UUID.randomUUID(), second, "raw", false)),
+        List.of(new GuestSpec.CdDrive("xvdc", Optional.empty())),
+        List.of(
+            new GuestSpec.Nic("0", "02:00:00:00:00:01", "xenbr0", new GuestSpec.Backend.User())),
+        platform);
+  }
+
+  private HeartbeatObserver observer(Guest guest) throws Exception {
+    HeartbeatObserver observer = new HeartbeatObserver(vm, guests.ledger());
+    Path directory = guests.directory.resolve("s").resolve(guest.vm().toString());
+    observer.listen(new GuestDirectory(directory, directory).serialSocket(1));
+    return observer;
+  }
+
+  private static void awaitRecords(HeartbeatObserver observer, long more) {
+    long before = observer.acknowledged(0);
+    long beforeSecond = observer.acknowledged(1);
+    await()
+        .atMost(BOOT)
+        .until(() ->
+            observer.acknowledged(0) > before + more
+                && observer.acknowledged(1) > beforeSecond + more);
+  }
+
+  @Test
+  void writesWhatItSaysItWrote() throws Exception {
+    Guest guest = guests.host("s").start(spec(), false);
+    try (HeartbeatObserver observer = observer(guest)) {
+      awaitRecords(observer, 100);
+      guest.pause();
+      observer.sync();
+      Verdict verdict = Verifier.verify(guests.ledger(), List.of(first, second));
+      assertThat(verdict.examples()).isEmpty();
+      assertThat(verdict.good()).isTrue();
+      assertThat(verdict.acknowledged()).isGreaterThan(200);
+      assertThat(observer.anomalies()).isEmpty();
+      assertThat(observer.errors()).isZero();
+
+      try (RandomAccessFile disk = new RandomAccessFile(second.toFile(), "rw")) {
+        byte[] record = new byte[4096];
+        long at = -4096;
+        do {
+          at += 4096;
+          disk.seek(at);
+          disk.readFully(record);
+        } while (record[0] == 0);
+        disk.seek(at + 100);
+        disk.write(record[100] ^ 1);
+      }
+      assertThat(Verifier.verify(guests.ledger(), List.of(first, second)).corruptBlocks())
+          .as("a changed byte is seen")
+          .isEqualTo(1);
+    }
+  }
+
+  @Test
+  void goesOnBehindItsRecordsAfterAResetAndObeysThePowerButton() throws Exception {
+    Guest guest = guests.host("s").start(spec(), false);
+    try (HeartbeatObserver observer = observer(guest)) {
+      awaitRecords(observer, 20);
+      guest.restart();
+      awaitRecords(observer, 1000); // it jumps ahead of what may have been in flight
+      guest.shutdown();
+      Guests.awaitState(guest, Guest.State.SHUTDOWN);
+      observer.sync();
+      Verdict verdict = Verifier.verify(guests.ledger(), List.of(first, second));
+      assertThat(verdict.examples()).isEmpty();
+      assertThat(observer.anomalies()).isEmpty();
+    }
+  }
+}
