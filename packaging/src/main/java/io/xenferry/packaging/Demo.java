@@ -3,13 +3,16 @@ package io.xenferry.packaging;
 import com.fasterxml.jackson.databind.JsonNode;
 import io.xenferry.guest.Verdict;
 import io.xenferry.guest.Verifier;
+import io.xenferry.guest.linux.HeartbeatObserver;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.io.RandomAccessFile;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.concurrent.atomic.AtomicReference;
 
 /** The demo's story, told while it happens. */
@@ -19,12 +22,19 @@ final class Demo {
   /** Lets the guest write for a while before and between the moves. */
   private static final long WRITE_ALONE_MILLIS = 1500;
 
+  /** Bytes of each disk that Linux writes to; the rest keeps its fill. */
+  private static final long WRITTEN_SPAN = 128 << 20;
+
+  /** It takes 5 s on an idle machine. */
+  private static final Duration BOOT_DEADLINE = Duration.ofMinutes(3);
+
   private final Laboratory lab;
   private final PrintStream out;
   private final List<DiskSize> sizes;
   private final long rate;
   private final String transport;
   private final boolean corrupt;
+  private final Optional<LinuxWorkload> linux;
   private final Display display;
 
   /**
@@ -33,14 +43,19 @@ final class Demo {
    */
   record DiskSize(long bytes, int percent) {}
 
+  /**
+   * @param linux what the VM runs; the simulated guest without
+   */
   Demo(
       Laboratory lab,
       PrintStream out,
       List<DiskSize> sizes,
       long rate,
       String transport,
-      boolean corrupt) {
+      boolean corrupt,
+      Optional<LinuxWorkload> linux) {
     this.lab = lab;
+    this.linux = linux;
     this.out = out;
     this.sizes = sizes;
     this.rate = rate;
@@ -93,16 +108,48 @@ final class Demo {
     String network = xe.run("network-list", "--minimal");
     String vif =
         xe.run("vif-create", "vm-uuid=" + vm, "network-uuid=" + network, "device=0", "mac=random");
-    xe.run(
-        "vm-param-set",
-        "uuid=" + vm,
-        "platform:xenferry:ledger=" + lab.ledger(),
-        "platform:xenferry:workload-rate=" + rate);
+    if (linux.isPresent()) {
+      describeLinux(xe, vm, linux.get());
+    } else {
+      xe.run(
+          "vm-param-set",
+          "uuid=" + vm,
+          "platform:xenferry:ledger=" + lab.ledger(),
+          "platform:xenferry:workload-rate=" + rate);
+    }
     xe.run("vm-start", "uuid=" + vm);
+    if (linux.isPresent()) {
+      awaitBoot(linux.get().observe(lab, vm));
+    }
     out.printf(
         "VM \"busy\" runs on %s, and writes %s a second to its %d disks%n",
         lab.alpha().name(), bytes(rate), sizes.size());
     return new Laboratory.Vm(vm, vdis, vif);
+  }
+
+  private void describeLinux(Xe xe, String vm, LinuxWorkload workload)
+      throws IOException, InterruptedException {
+    List<String> arguments = new ArrayList<>(List.of("vm-param-set", "uuid=" + vm));
+    arguments.add("HVM-boot-policy=");
+    workload
+        .boot(rate, WRITTEN_SPAN)
+        .forEach((field, value) -> arguments.add(field.replace('_', '-') + "=" + value));
+    workload.platform().forEach((key, value) -> arguments.add("platform:" + key + "=" + value));
+    xe.run(arguments.toArray(String[]::new));
+    out.println("Linux boots in QEMU, with the writer as its only program…");
+  }
+
+  /** Until every disk has records. */
+  private void awaitBoot(HeartbeatObserver observer) throws IOException, InterruptedException {
+    long end = System.nanoTime() + BOOT_DEADLINE.toNanos();
+    for (int disk = 0; disk < sizes.size(); disk++) {
+      while (observer.acknowledged(disk) == 0) {
+        if (System.nanoTime() - end > 0) {
+          throw new IOException("the guest has not written within " + BOOT_DEADLINE);
+        }
+        Thread.sleep(50);
+      }
+    }
   }
 
   private void fill(int disk, String vdi) throws IOException, InterruptedException {
@@ -220,13 +267,18 @@ final class Demo {
     if (flip) {
       flipBytes(images.getFirst());
     }
+    if (linux.isPresent()) {
+      linux.get().observer().sync();
+    }
     Verdict verdict = Verifier.verify(lab.ledger(), images);
     xe.run("vm-unpause", "uuid=" + vm.uuid());
     out.println();
     new ClosingTable(out).print(status, seconds, verdict);
     out.printf("The VM runs on %s; %s has nothing of it any more.%n", to.name(), from.name());
     out.println("lost writes: " + (verdict.lostBlocks() + verdict.corruptBlocks()));
-    return verdict.good() ? 0 : 1;
+    List<String> anomalies = linux.map(l -> l.observer().anomalies()).orElse(List.of());
+    anomalies.forEach(out::println);
+    return verdict.good() && anomalies.isEmpty() ? 0 : 1;
   }
 
   /** Behind everybody's back: nothing in the product knows of it. */

@@ -5,8 +5,10 @@ import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.stream.Stream;
 import picocli.CommandLine;
@@ -51,6 +53,19 @@ public final class DemoCommand implements Callable<Integer> {
       names = "--target",
       description = "iSCSI target service: tgtd, embedded, or auto: tgtd where installed.")
   private Target target = Target.auto;
+
+  /** What the VM is. */
+  enum GuestKind {
+    simulated,
+    qemu
+  }
+
+  @Option(
+      names = "--guest",
+      description =
+          "What moves: simulated, a process that only writes to its disks, or qemu, Linux in QEMU"
+              + " (default: ${DEFAULT-VALUE}).")
+  private GuestKind guest = GuestKind.simulated;
 
   @Option(names = "--keep", description = "Leave both servers up, and print xe lines to play with.")
   private boolean keep;
@@ -106,7 +121,11 @@ public final class DemoCommand implements Callable<Integer> {
                 ? Files.createTempDirectory("xenferry-demo-")
                 : Files.createDirectories(directory))
             .toAbsolutePath();
-    Laboratory lab = new Laboratory(place, List.of("--target", target.name()), out);
+    Optional<LinuxWorkload> linux =
+        guest == GuestKind.qemu ? Optional.of(LinuxWorkload.prepare()) : Optional.empty();
+    List<String> options = new ArrayList<>(List.of("--target", target.name()));
+    linux.ifPresent(workload -> options.addAll(workload.serverOptions()));
+    Laboratory lab = new Laboratory(place, options, out);
     Thread stop =
         new Thread(
             () -> {
@@ -120,10 +139,11 @@ public final class DemoCommand implements Callable<Integer> {
     int status = 1;
     boolean known = false;
     try {
-      status = new Demo(lab, out, sizes, rate, transport.name(), corrupt).run();
+      status = new Demo(lab, out, sizes, rate, transport.name(), corrupt, linux).run();
       known = status == 0 || corrupt;
     } finally {
       forget(stop);
+      linux.ifPresent(LinuxWorkload::close);
       if (keep && lab.isUp()) {
         lab.leaveRunning();
       } else {

@@ -6,8 +6,11 @@ import static org.awaitility.Awaitility.await;
 import com.fasterxml.jackson.databind.JsonNode;
 import io.xenferry.guest.Verdict;
 import io.xenferry.guest.Verifier;
+import io.xenferry.guest.linux.HeartbeatObserver;
+import io.xenferry.guest.linux.LinuxGuest;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
+import io.xenferry.qemu.QemuProvider;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.io.PrintStream;
@@ -24,6 +27,7 @@ import java.util.Optional;
 import java.util.Properties;
 import java.util.TreeMap;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Assumptions;
 
 /**
  * A laboratory with a VM that never stops writing, moves of it, and what must hold after each:
@@ -40,15 +44,40 @@ final class Moves implements AutoCloseable {
 
   private final Path directory;
   private final Laboratory lab;
+  private final Optional<LinuxWorkload> linux;
   private String vm = "";
 
   /**
+   * With the simulated guest.
+   *
    * @param program the main class of both servers
    */
   Moves(String program, String... serverOptions) throws IOException {
+    this(Optional.empty(), program, List.of(serverOptions));
+  }
+
+  private Moves(Optional<LinuxWorkload> linux, String program, List<String> serverOptions)
+      throws IOException {
+    this.linux = linux;
     // Short: the guests' Unix sockets lie in it, and a socket's path has 107 bytes at most.
     directory = Files.createTempDirectory(Path.of("/tmp"), "xf");
-    lab = new Laboratory(directory, program, List.of(serverOptions), QUIET);
+    lab = new Laboratory(directory, program, serverOptions, QUIET);
+  }
+
+  /** With Linux in QEMU; where what it needs is missing the test is skipped, or fails. */
+  static Moves linux(String program, String... serverOptions) throws Exception {
+    Optional<String> missing = LinuxGuest.missing();
+    if (QemuProvider.program().isEmpty()) {
+      missing = Optional.of("qemu-system-x86_64");
+    }
+    if ("true".equals(System.getenv("XENFERRY_REQUIRE_TOOLS"))) {
+      assertThat(missing).as("what the Linux guest needs").isEmpty();
+    }
+    Assumptions.assumeTrue(missing.isEmpty(), "the Linux guest needs " + missing.orElse(""));
+    LinuxWorkload workload = LinuxWorkload.prepare();
+    List<String> options = new ArrayList<>(workload.serverOptions());
+    options.addAll(List.of(serverOptions));
+    return new Moves(Optional.of(workload), program, options);
   }
 
   Laboratory lab() {
@@ -67,8 +96,8 @@ final class Moves implements AutoCloseable {
     return site == lab.alpha() ? lab.beta() : lab.alpha();
   }
 
-  /** Starts both servers, makes their SRs, and a VM with one disk. */
-  void install(long diskSize) throws Exception {
+  /** Starts both servers, makes their SRs, and a VM with disks. */
+  void install(long... diskSizes) throws Exception {
     lab.start();
     for (Site site : sites()) {
       try (Api api = new Api(site)) {
@@ -90,30 +119,9 @@ final class Moves implements AutoCloseable {
             .run("vm-install", "template=Other install media", "new-name-label=busy");
     try (Api api = new Api(lab.alpha())) {
       String ref = api.text("VM.get_by_uuid", vm);
-      String vdi =
-          api.create(
-              "VDI",
-              Map.of(
-                  "name_label", Value.of("disk"),
-                  "SR", Value.of(api.text("SR.get_by_uuid", sr(api))),
-                  "virtual_size", Value.of(diskSize),
-                  "type", Value.of("user"),
-                  "sharable", Value.of(false),
-                  "read_only", Value.of(false),
-                  "other_config", Value.EMPTY_STRUCT));
-      api.create(
-          "VBD",
-          Map.of(
-              "VM", Value.of(ref),
-              "VDI", Value.of(vdi),
-              "userdevice", Value.of("0"),
-              "bootable", Value.of(false),
-              "mode", Value.of("RW"),
-              "type", Value.of("Disk"),
-              "empty", Value.of(false),
-              "other_config", Value.EMPTY_STRUCT,
-              "qos_algorithm_type", Value.of(""),
-              "qos_algorithm_params", Value.EMPTY_STRUCT));
+      for (int i = 0; i < diskSizes.length; i++) {
+        addDisk(api, ref, i, diskSizes[i]);
+      }
       api.create(
           "VIF",
           Map.of(
@@ -125,9 +133,58 @@ final class Moves implements AutoCloseable {
               "other_config", Value.EMPTY_STRUCT,
               "qos_algorithm_type", Value.of(""),
               "qos_algorithm_params", Value.EMPTY_STRUCT));
+      describeLoad(api, ref);
+    }
+  }
+
+  private static void addDisk(Api api, String vmRef, int device, long size) throws XenApiException {
+    String vdi =
+        api.create(
+            "VDI",
+            Map.of(
+                "name_label", Value.of("disk"),
+                "SR", Value.of(api.text("SR.get_by_uuid", sr(api))),
+                "virtual_size", Value.of(size),
+                "type", Value.of("user"),
+                "sharable", Value.of(false),
+                "read_only", Value.of(false),
+                "other_config", Value.EMPTY_STRUCT));
+    api.create(
+        "VBD",
+        Map.of(
+            "VM", Value.of(vmRef),
+            "VDI", Value.of(vdi),
+            "userdevice", Value.of(Integer.toString(device)),
+            "bootable", Value.of(false),
+            "mode", Value.of("RW"),
+            "type", Value.of("Disk"),
+            "empty", Value.of(false),
+            "other_config", Value.EMPTY_STRUCT,
+            "qos_algorithm_type", Value.of(""),
+            "qos_algorithm_params", Value.EMPTY_STRUCT));
+  }
+
+  private void describeLoad(Api api, String ref) throws Exception {
+    if (linux.isEmpty()) {
       api.text("VM.add_to_platform", ref, "xenferry:ledger", lab.ledger().toString());
       api.text("VM.add_to_platform", ref, "xenferry:workload-rate", "524288");
+      return;
     }
+    api.text("VM.set_HVM_boot_policy", ref, "");
+    for (var field : linux.get().boot(524_288, 16 << 20).entrySet()) {
+      api.text("VM.set_" + field.getKey(), ref, field.getValue());
+    }
+    for (var key : linux.get().platform().entrySet()) {
+      api.text("VM.add_to_platform", ref, key.getKey(), key.getValue());
+    }
+    Value memory = Value.of(LinuxWorkload.MEMORY);
+    api.call("VM.set_memory_limits", Value.of(ref), memory, memory, memory, memory);
+    linux.get().observe(lab, vm);
+  }
+
+  /** Of the Linux guest. */
+  HeartbeatObserver observer() {
+    return linux.orElseThrow().observer();
   }
 
   /** Starts the VM, and waits until it has written something. */
@@ -137,7 +194,7 @@ final class Moves implements AutoCloseable {
           "VM.start", Value.of(api.text("VM.get_by_uuid", vm)), Value.of(false), Value.of(false));
     }
     await()
-        .atMost(Duration.ofSeconds(60))
+        .atMost(PATIENCE)
         .until(() -> Files.exists(lab.ledger()) && Files.size(lab.ledger()) > WRITTEN);
   }
 
@@ -341,6 +398,10 @@ final class Moves implements AutoCloseable {
       }
       assertThat(verdict.good()).as(verdict.toString()).isTrue();
       assertThat(verdict.acknowledged()).isPositive();
+      if (linux.isPresent()) {
+        assertThat(observer().anomalies()).isEmpty();
+        assertThat(observer().errors()).as("failed writes").isZero();
+      }
     }
   }
 
@@ -457,6 +518,7 @@ final class Moves implements AutoCloseable {
 
   @Override
   public void close() throws IOException {
+    linux.ifPresent(LinuxWorkload::close);
     lab.close();
     try (Stream<Path> files = Files.walk(directory)) {
       for (Path file : (Iterable<Path>) files.sorted(Comparator.reverseOrder())::iterator) {

@@ -19,7 +19,8 @@ class ProcessesTest {
               List.of(new Demo.DiskSize(32 << 20, 40), new Demo.DiskSize(16 << 20, 40)),
               1 << 20,
               "iscsi",
-              corrupt)
+              corrupt,
+              java.util.Optional.empty())
           .run();
     }
   }

@@ -82,10 +82,11 @@ class CoverageTest {
         .containsExactly("pool.disable_ha");
     assertThat(
             SessionTest.assertCode(
-                    "NOT_IMPLEMENTED", () -> calls.call("VM.set_PV_args", "OpaqueRef:x", "quiet"))
+                    "NOT_IMPLEMENTED",
+                    () -> calls.call("VM.set_PV_bootloader", "OpaqueRef:x", "pygrub"))
                 .params())
         .as("it would only be stored")
-        .containsExactly("VM.set_PV_args");
+        .containsExactly("VM.set_PV_bootloader");
     SessionTest.assertCode("NOT_IMPLEMENTED", () -> calls.call("user.create", Map.of()));
     String host = calls.only("host");
     SessionTest.assertCode("MESSAGE_REMOVED", () -> calls.call("host.reset_cpu_features", host));

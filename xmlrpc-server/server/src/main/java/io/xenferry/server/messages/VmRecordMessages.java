@@ -38,6 +38,10 @@ final class VmRecordMessages {
 
   void register(Registry r) {
     r.implement("VM.create", this::create, TEST);
+    r.implement(
+        "VM.set_HVM_boot_policy",
+        this::setBootPolicy,
+        "GuestSpecsTest.theBootPolicyDecidesWhoBoots");
     r.implement("VM.set_is_a_template", this::setIsATemplate, TEST);
     r.implement(
         "VM.get_allowed_VBD_devices",
@@ -221,6 +225,19 @@ final class VmRecordMessages {
       throw new XenApiException(
           "VM_BAD_POWER_STATE", vm.ref(), c.text(1), schema.text(vm, "power_state"));
     }
+    return Value.VOID;
+  }
+
+  /** A VM that has one is virtualised wholly, and starts with firmware. */
+  private Value setBootPolicy(Call c) throws XenApiException {
+    String policy = c.text(1);
+    c.server()
+        .db()
+        .change(tx -> {
+          Row vm = Schema.row(tx, "VM", c.text(0));
+          schema.set(tx, "VM", vm.ref(), "HVM_boot_policy", Value.of(policy));
+          schema.set(tx, "VM", vm.ref(), "domain_type", Value.of(policy.isEmpty() ? "pv" : "hvm"));
+        });
     return Value.VOID;
   }
 

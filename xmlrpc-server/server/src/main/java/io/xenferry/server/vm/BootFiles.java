@@ -5,6 +5,7 @@ import io.xenferry.spi.GuestSpec.Boot;
 import io.xenferry.spi.GuestSpec.BootDevice;
 import java.io.IOException;
 import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.attribute.PosixFilePermissions;
@@ -40,14 +41,13 @@ public final class BootFiles {
    */
   Path file(String vm, String name) throws XenApiException {
     for (Path directory : directories) {
-      // resolve() gives an absolute path back as it is.
-      Path candidate = directory.resolve(name);
       try {
-        Path real = candidate.toRealPath();
+        // resolve() gives an absolute path back as it is.
+        Path real = directory.resolve(name).toRealPath();
         if (real.startsWith(directory.toRealPath()) && Files.isRegularFile(real)) {
           return real;
         }
-      } catch (IOException e) {
+      } catch (IOException | InvalidPathException e) {
         // Not there; perhaps in the next one.
         continue;
       }
