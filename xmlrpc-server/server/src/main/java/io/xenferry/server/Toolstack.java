@@ -43,6 +43,7 @@ import io.xenferry.server.vm.VmDevices;
 import io.xenferry.server.vm.VmLifecycle;
 import io.xenferry.server.vm.VmLifecycleMessages;
 import io.xenferry.server.vm.VmSnapshotMessages;
+import io.xenferry.server.vm.VmSuspend;
 import io.xenferry.server.vm.VmTuning;
 import io.xenferry.spi.Hypervisor;
 import io.xenferry.spi.HypervisorProvider;
@@ -170,7 +171,9 @@ final class Toolstack implements AutoCloseable {
             certificate);
     DiskCopies copies = new DiskCopies(database, storage);
     new StorageMessages(storage, copies).register(registry);
-    new VmLifecycleMessages(lifecycle, gate, admission).register(registry);
+    VmSuspend suspend =
+        new VmSuspend(database, hypervisor, gate, storage, copies, admission, lifecycle, host);
+    new VmLifecycleMessages(lifecycle, suspend, gate, admission).register(registry);
     new DeviceMessages(devices).register(registry);
     new TuningMessages(new VmTuning(database, hypervisor, gate, admission)).register(registry);
     new VmCloneMessages(copies, admission).register(registry);

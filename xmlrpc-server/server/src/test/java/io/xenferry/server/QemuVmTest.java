@@ -99,6 +99,20 @@ class QemuVmTest {
   }
 
   @Test
+  void itGoesOnWhereItWasSuspended() throws Exception {
+    String vm = started("suspended");
+    root.call("VM.set_suspend_SR", vm, sr);
+    root.call("VM.suspend", vm);
+    assertThat(state(vm)).isEqualTo("Suspended");
+    root.call("VM.resume", vm, false, false);
+    assertThat(state(vm)).isEqualTo("Running");
+    root.call("VM.suspend", vm);
+    root.call("VM.resume", vm, true, false);
+    assertThat(state(vm)).isEqualTo("Paused");
+    root.call("VM.hard_shutdown", vm);
+  }
+
+  @Test
   void itIsHaltedWhenItsProcessDies() throws Exception {
     String vm = started("dies");
     root.call("VM.set_actions_after_crash", vm, "destroy");

@@ -83,6 +83,16 @@ public final class DiskCopies implements DiskMaker {
   }
 
   @Override
+  public BlockBackend open(Ref<VDI> disk, boolean writable) throws XenApiException {
+    Snapshot db = database.snapshot();
+    Ref<SR> sr = db.get(disk, VDI.SR);
+    storage.requireAttached(sr);
+    String uuid = db.get(sr, SR.UUID);
+    String location = db.get(disk, VDI.LOCATION);
+    return HostStorage.driver(() -> mux.repository(uuid).open(location, writable));
+  }
+
+  @Override
   public void destroy(Ref<VDI> disk) throws XenApiException {
     storage.destroyVdi(disk);
   }

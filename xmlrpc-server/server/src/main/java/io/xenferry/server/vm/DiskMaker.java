@@ -1,5 +1,6 @@
 package io.xenferry.server.vm;
 
+import io.xenferry.block.BlockBackend;
 import io.xenferry.model.Ref;
 import io.xenferry.model.SR;
 import io.xenferry.model.VDI;
@@ -19,6 +20,13 @@ public interface DiskMaker {
 
   /** Makes an empty one of {@code size} bytes. */
   Ref<VDI> create(Ref<SR> sr, String name, String type, long size) throws XenApiException;
+
+  /**
+   * Opens one that no guest has, for this server's own use; the caller closes it.
+   *
+   * @throws XenApiException SR_NOT_ATTACHED, or what a driver says
+   */
+  BlockBackend open(Ref<VDI> disk, boolean writable) throws XenApiException;
 
   /** Takes one back that was just made. */
   void destroy(Ref<VDI> disk) throws XenApiException;

@@ -96,7 +96,15 @@ public final class GuestWatch {
       Guest.State state = guest.isPresent() ? guest.get().state() : Guest.State.GONE;
       switch (state) {
         case RUNNING -> seenThere(vm, guest.orElseThrow(), VmPowerState.RUNNING);
-        case PAUSED, PRE_SWITCHOVER, SENT, RECEIVED ->
+        case SENT -> {
+          if (db.get(vm, VM.POWER_STATE) == VmPowerState.SUSPENDED) {
+            // A server died between the record and the end of the process; all is on the disk.
+            guest.orElseThrow().destroy();
+          } else {
+            seenThere(vm, guest.orElseThrow(), VmPowerState.PAUSED);
+          }
+        }
+        case PAUSED, PRE_SWITCHOVER, RECEIVED ->
             seenThere(vm, guest.orElseThrow(), VmPowerState.PAUSED);
         case INCOMING -> log.info("the guest of {} still waits for a memory stream", vm);
         case SHUTDOWN, CRASHED, GONE -> ended(vm, guest, state, seen);

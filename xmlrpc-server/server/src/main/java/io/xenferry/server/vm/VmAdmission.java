@@ -42,7 +42,11 @@ public final class VmAdmission {
           Map.entry(VmOperations.CLEAN_SHUTDOWN, EnumSet.of(VmPowerState.RUNNING)),
           Map.entry(VmOperations.CLEAN_REBOOT, EnumSet.of(VmPowerState.RUNNING)),
           Map.entry(
-              VmOperations.HARD_SHUTDOWN, EnumSet.of(VmPowerState.RUNNING, VmPowerState.PAUSED)),
+              VmOperations.HARD_SHUTDOWN,
+              EnumSet.of(VmPowerState.RUNNING, VmPowerState.PAUSED, VmPowerState.SUSPENDED)),
+          Map.entry(VmOperations.SUSPEND, EnumSet.of(VmPowerState.RUNNING)),
+          Map.entry(VmOperations.RESUME, EnumSet.of(VmPowerState.SUSPENDED)),
+          Map.entry(VmOperations.RESUME_ON, EnumSet.of(VmPowerState.SUSPENDED)),
           Map.entry(
               VmOperations.HARD_REBOOT, EnumSet.of(VmPowerState.RUNNING, VmPowerState.PAUSED)),
           Map.entry(

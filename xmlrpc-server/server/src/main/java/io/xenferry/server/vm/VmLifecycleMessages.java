@@ -7,6 +7,7 @@ import io.xenferry.model.Ref;
 import io.xenferry.model.VM;
 import io.xenferry.model.Value;
 import io.xenferry.model.VmOperations;
+import io.xenferry.model.VmPowerState;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.server.call.Call;
@@ -16,13 +17,17 @@ import java.util.UUID;
 /** The messages that start and stop VMs. */
 public final class VmLifecycleMessages {
   private static final String TEST = "LifecycleTest.";
+  private static final String SUSPEND_TEST = "SuspendTest.aVmGoesOnWhereItWas";
 
   private final VmLifecycle lifecycle;
+  private final VmSuspend suspend;
   private final Gate gate;
   private final VmAdmission admission;
 
-  public VmLifecycleMessages(VmLifecycle lifecycle, Gate gate, VmAdmission admission) {
+  public VmLifecycleMessages(
+      VmLifecycle lifecycle, VmSuspend suspend, Gate gate, VmAdmission admission) {
     this.lifecycle = lifecycle;
+    this.suspend = suspend;
     this.gate = gate;
     this.admission = admission;
   }
@@ -40,10 +45,12 @@ public final class VmLifecycleMessages {
         c -> done(() -> lifecycle.cleanShutdown(c.ref(0), task(c))),
         TEST + "aVmStartsAndStops");
     r.implement("VM.shutdown", this::shutdown, TEST + "aVmStartsAndStops");
+    r.implement("VM.hard_shutdown", this::hardShutdown, TEST + "aVmStartsAndStops");
+    r.implement("VM.suspend", c -> done(() -> suspend.suspend(c.ref(0), task(c))), SUSPEND_TEST);
     r.implement(
-        "VM.hard_shutdown",
-        c -> done(() -> lifecycle.hardShutdown(c.ref(0), task(c))),
-        TEST + "aVmStartsAndStops");
+        "VM.resume", c -> done(() -> suspend.resume(c.ref(0), c.bool(1), task(c))), SUSPEND_TEST);
+    r.implement("VM.resume_on", this::resumeOn, SUSPEND_TEST);
+    r.refuse("VM.send_sysrq", "VM.send_trigger");
     r.implement(
         "VM.clean_reboot",
         c -> done(() -> lifecycle.cleanReboot(c.ref(0), task(c))),
@@ -77,6 +84,23 @@ public final class VmLifecycleMessages {
 
   private static Value done(Step step) throws XenApiException {
     step.run();
+    return Value.VOID;
+  }
+
+  private Value hardShutdown(Call c) throws XenApiException {
+    Ref<VM> vm = c.ref(0);
+    if (c.server().db().snapshot().get(vm, VM.POWER_STATE) == VmPowerState.SUSPENDED) {
+      suspend.shutDown(vm, task(c));
+    } else {
+      lifecycle.hardShutdown(vm, task(c));
+    }
+    return Value.VOID;
+  }
+
+  private Value resumeOn(Call c) throws XenApiException {
+    Ref<Host> host = c.ref(1);
+    c.server().db().snapshot().get(host, Host.UUID);
+    suspend.resume(c.ref(0), c.bool(2), task(c));
     return Value.VOID;
   }
 
