@@ -21,6 +21,7 @@ final class ChainMerging {
   private final String sr;
   private final VolumeChains chains;
   private final Predicate<String> used;
+  private final Predicate<String> pinned;
   private final ReentrantLock lock;
   private final Condition ended;
   private Optional<VolumeChains.Merge> current = Optional.empty();
@@ -29,11 +30,18 @@ final class ChainMerging {
 
   /**
    * @param used whether a volume must not be touched now
+   * @param pinned whether a volume's own image must stay what it is
    */
-  ChainMerging(String sr, VolumeChains chains, Predicate<String> used, ReentrantLock lock) {
+  ChainMerging(
+      String sr,
+      VolumeChains chains,
+      Predicate<String> used,
+      Predicate<String> pinned,
+      ReentrantLock lock) {
     this.sr = sr;
     this.chains = chains;
     this.used = used;
+    this.pinned = pinned;
     this.lock = lock;
     this.ended = lock.newCondition();
   }
@@ -95,7 +103,7 @@ final class ChainMerging {
     lock.lock();
     try {
       if (!stopped) {
-        current = chains.beginMerge(used);
+        current = chains.beginMerge(used, pinned);
       }
       return current;
     } catch (IOException e) {

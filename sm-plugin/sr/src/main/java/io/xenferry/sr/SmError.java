@@ -24,7 +24,8 @@ public enum SmError {
   VDI_RESIZE(110),
   METADATA(181),
   EIO(200),
-  GENERAL(202);
+  GENERAL(202),
+  CBT_CHANGED_BLOCKS(460);
 
   private final int number;
 

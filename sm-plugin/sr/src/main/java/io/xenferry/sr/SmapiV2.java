@@ -209,6 +209,27 @@ public final class SmapiV2 {
           mux.revert(a.text("sr"), snapshot.text("snapshot_of"), snapshot.text("vdi"));
           return Value.VOID;
         });
+    vdi(
+        "VDI.enable_cbt",
+        (sr, vdi, a) -> {
+          sr.enableCbt(vdi);
+          return Value.VOID;
+        });
+    vdi(
+        "VDI.disable_cbt",
+        (sr, vdi, a) -> {
+          sr.disableCbt(vdi);
+          return Value.VOID;
+        });
+    calls.put("VDI.data_destroy", a -> done(() -> mux.dataDestroy(a.text("sr"), a.text("vdi"))));
+    // The published interface spells the second name so.
+    calls.put(
+        "VDI.list_changed_blocks",
+        a ->
+            Value.of(
+                sr(a)
+                    .listChangedBlocks(
+                        a.text("vdi_from"), a.has("vdi_tp") ? a.text("vdi_tp") : a.text("vdi_to"))));
     calls.put("VDI.get_url", a -> Value.of(mux.getUrl(a.text("sr"), a.text("vdi"))));
     calls.put("VDI.copy", this::copy);
     calls.put("VDI.close_url", a -> done(() -> mux.closeUrl(a.text("sr"), a.text("vdi"))));

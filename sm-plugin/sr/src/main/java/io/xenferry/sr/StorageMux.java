@@ -353,6 +353,17 @@ public final class StorageMux implements AutoCloseable {
         });
   }
 
+  /** {@link StorageRepository#dataDestroy} of a VDI that nobody uses. */
+  public void dataDestroy(String sr, String vdi) throws SmapiException {
+    exclusively(
+        sr,
+        vdi,
+        repository -> {
+          repository.dataDestroy(vdi);
+          return vdi;
+        });
+  }
+
   /** The same as a disk in its own right; {@link StorageRepository#copyOf}. */
   public VdiInfo copyOf(String sr, VdiInfo wanted, Progress progress) throws SmapiException {
     StorageRepository repository = repository(sr);

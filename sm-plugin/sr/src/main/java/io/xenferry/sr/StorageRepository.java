@@ -95,6 +95,34 @@ public interface StorageRepository {
     throw SmapiException.unimplemented("VDI.list_changed_blocks");
   }
 
+  /** From now on changed blocks are tracked; it may be repeated. */
+  default void enableCbt(String vdi) throws SmapiException {
+    throw SmapiException.unimplemented("VDI.enable_cbt");
+  }
+
+  default void disableCbt(String vdi) throws SmapiException {
+    throw SmapiException.unimplemented("VDI.disable_cbt");
+  }
+
+  /**
+   * The blocks of 64 KiB in which a later VDI of a disk may differ from an earlier one, as bits in
+   * Base64, the first the most significant of its byte.
+   *
+   * @throws SmapiException 460 when that is not known, VDI_IN_USE while a guest writes {@code to}
+   */
+  default String listChangedBlocks(String from, String to) throws SmapiException {
+    throw SmapiException.unimplemented("VDI.list_changed_blocks");
+  }
+
+  /**
+   * Gives back the space of a snapshot whose changed blocks are to be known further on.
+   *
+   * @throws SmapiException VDI_NO_CBT_METADATA
+   */
+  default void dataDestroy(String vdi) throws SmapiException {
+    throw SmapiException.unimplemented("VDI.data_destroy");
+  }
+
   /** A snapshot that waits for its guest. One of its methods is to be called, once. */
   interface LiveSnapshot {
     /** The image that the guest has. */

@@ -44,6 +44,9 @@ public record VdiInfo(
   /** In sm_config, shown only: the image below the disk's own. */
   public static final String SM_CONFIG_PARENT = "image-parent";
 
+  /** The type of a snapshot whose content was destroyed and whose changed blocks are known. */
+  public static final String CBT_METADATA = "cbt_metadata";
+
   public VdiInfo {
     smConfig = Map.copyOf(smConfig);
   }
@@ -110,6 +113,7 @@ public record VdiInfo(
     private String snapshotOf;
     private long virtualSize;
     private long physicalUtilisation;
+    private boolean cbtEnabled;
     private Map<String, String> smConfig;
 
     private Edit(VdiInfo from) {
@@ -125,6 +129,7 @@ public record VdiInfo(
       snapshotOf = from.snapshotOf;
       virtualSize = from.virtualSize;
       physicalUtilisation = from.physicalUtilisation;
+      cbtEnabled = from.cbtEnabled;
       smConfig = from.smConfig;
     }
 
@@ -171,6 +176,11 @@ public record VdiInfo(
       return this;
     }
 
+    public Edit cbtEnabled(boolean value) {
+      cbtEnabled = value;
+      return this;
+    }
+
     public Edit smConfig(Map<String, String> value) {
       smConfig = value;
       return this;
@@ -189,7 +199,7 @@ public record VdiInfo(
           snapshotTime,
           snapshotOf,
           from.readOnly,
-          from.cbtEnabled,
+          cbtEnabled,
           virtualSize,
           physicalUtilisation,
           from.persistent,

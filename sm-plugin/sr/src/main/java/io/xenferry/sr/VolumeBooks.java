@@ -86,7 +86,10 @@ final class VolumeBooks {
     Map<String, String> record = records.getOrDefault(vdi, Map.of());
     Map<String, String> shown =
         store.chains().isPresent() ? store.chains().get().describe(vdi) : Map.of();
-    return VdiRecords.read(vdi, record, store.size(vdi), store.allocated(vdi), shown);
+    return VdiRecords.read(vdi, record, store.size(vdi), store.allocated(vdi), shown)
+        .edit()
+        .cbtEnabled(!store.changes(vdi).isEmpty())
+        .done();
   }
 
   /** Writes the record of a VDI that is whole. */

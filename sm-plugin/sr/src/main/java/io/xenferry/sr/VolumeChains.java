@@ -56,8 +56,18 @@ public interface VolumeChains {
    */
   List<Range> changes(String key, String since) throws IOException;
 
-  /** Something to merge that no volume in use rests on; it is under way then. */
-  Optional<Merge> beginMerge(Predicate<String> used) throws IOException;
+  /** What a volume's own image holds, if nobody writes it: whole clusters, in order. */
+  List<Range> own(String key) throws IOException;
+
+  /** Gives a volume an empty image that rests on nothing, of the size that it has. */
+  void empty(String key) throws IOException;
+
+  /**
+   * Something to merge that no volume in use rests on; it is under way then.
+   *
+   * @param pinned whether a volume's own image must stay what it is
+   */
+  Optional<Merge> beginMerge(Predicate<String> used, Predicate<String> pinned) throws IOException;
 
   /**
    * An image that holds a volume's newest writes, and the one below it.

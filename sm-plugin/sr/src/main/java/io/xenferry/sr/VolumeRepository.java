@@ -47,7 +47,7 @@ public final class VolumeRepository implements StorageRepository {
   private final Optional<Layering> layering;
 
   /** What there is where volumes may rest on others. */
-  private record Layering(VolumeChains chains, ChainMerging merging) {}
+  private record Layering(VolumeChains chains, ChainMerging merging, BlockTracking tracking) {}
 
   private VolumeRepository(String sr, VolumeStore store, VolumeBooks books) {
     this.sr = sr;
@@ -56,7 +56,23 @@ public final class VolumeRepository implements StorageRepository {
     this.layering =
         store
             .chains()
-            .map(chains -> new Layering(chains, new ChainMerging(sr, chains, this::isUsed, lock)));
+            .map(chains -> {
+              BlockTracking tracking = new BlockTracking(store, books, chains);
+              return new Layering(
+                  chains,
+                  new ChainMerging(sr, chains, this::isUsed, vdi -> isPinned(tracking, vdi), lock),
+                  tracking);
+            });
+  }
+
+  /** A tracked disk's own image is what it has written since its last snapshot. */
+  private boolean isPinned(BlockTracking tracking, String vdi) {
+    try {
+      return tracking.isTracked(vdi) && !books.info(vdi).isASnapshot();
+    } catch (IOException e) {
+      LOG.warn("SR {}: VDI {} is left as it is", sr, vdi, e);
+      return true;
+    }
   }
 
   private boolean isBusy(String vdi) {
@@ -235,6 +251,9 @@ public final class VolumeRepository implements StorageRepository {
             throw SmapiException.failure(SmError.VDI_IN_USE, "the VDI is in use");
           }
           exported.remove(vdi);
+          if (layering.isPresent()) {
+            layering.get().tracking().beforeDestroy(vdi);
+          }
           books.destroy(vdi);
           wakeMerging();
           return vdi;
@@ -345,6 +364,9 @@ public final class VolumeRepository implements StorageRepository {
             if (source.isASnapshot() || !chains.isWritable(from)) {
               chains.branch(key, from, source.virtualSize());
             } else {
+              if (!snapshot) {
+                layering.get().tracking().beforeBranch(from);
+              }
               VolumeChains.Layer layer = chains.begin(from);
               try {
                 chains.commit(layer, Optional.of(key));
@@ -352,7 +374,9 @@ public final class VolumeRepository implements StorageRepository {
                 chains.abandon(layer);
                 throw e;
               }
-              if (!snapshot) {
+              if (snapshot) {
+                layering.get().tracking().afterSnapshot(from, key);
+              } else {
                 chains.branch(key, key, source.virtualSize());
               }
             }
@@ -425,6 +449,7 @@ public final class VolumeRepository implements StorageRepository {
           () -> {
             copying.remove(layer.key());
             chains.commit(layer, Optional.of(snapshot));
+            layering.orElseThrow().tracking().afterSnapshot(layer.key(), snapshot);
             books.save(
                 books.info(layer.key()).edit().contentId(UUID.randomUUID().toString()).done());
             return books.finish(snapshot, request);
@@ -460,8 +485,76 @@ public final class VolumeRepository implements StorageRepository {
             throw SmapiException.failure(SmError.VDI_IN_USE, "the disk is in use");
           }
           chains.branch(vdi, snapshot, store.size(snapshot));
+          layering.get().tracking().startOver(vdi);
           String content = books.info(snapshot).contentId();
           books.save(books.info(vdi).edit().contentId(content).done());
+          wakeMerging();
+          return vdi;
+        });
+  }
+
+  private BlockTracking tracking(String call, String vdi) throws SmapiException, IOException {
+    requireStill(vdi);
+    if (layering.isEmpty() || !layering.get().chains().isLayered(vdi)) {
+      throw SmapiException.unimplemented(call);
+    }
+    return layering.get().tracking();
+  }
+
+  @Override
+  public void enableCbt(String vdi) throws SmapiException {
+    locked(
+        SmError.METADATA,
+        () -> {
+          tracking("VDI.enable_cbt", vdi).enable(vdi);
+          return vdi;
+        });
+  }
+
+  @Override
+  public void disableCbt(String vdi) throws SmapiException {
+    locked(
+        SmError.METADATA,
+        () -> {
+          tracking("VDI.disable_cbt", vdi).disable(vdi);
+          wakeMerging();
+          return vdi;
+        });
+  }
+
+  @Override
+  public String listChangedBlocks(String from, String to) throws SmapiException {
+    return locked(
+        SmError.CBT_CHANGED_BLOCKS,
+        () -> {
+          books.require(from);
+          BlockTracking tracking = tracking("VDI.list_changed_blocks", to);
+          if (written.contains(to)) {
+            throw SmapiException.failure(SmError.VDI_IN_USE, "a VM writes the disk");
+          }
+          return tracking.between(from, to);
+        });
+  }
+
+  @Override
+  public void dataDestroy(String vdi) throws SmapiException {
+    locked(
+        SmError.VDI_DELETE,
+        () -> {
+          BlockTracking tracking = tracking("VDI.data_destroy", vdi);
+          if (isBusy(vdi)) {
+            throw SmapiException.failure(SmError.VDI_IN_USE, "the VDI is in use");
+          }
+          VdiInfo info = books.info(vdi);
+          if (!info.isASnapshot() || !tracking.isTracked(vdi)) {
+            throw SmapiException.backend("VDI_NO_CBT_METADATA", List.of(vdi));
+          }
+          books.save(
+              info.edit()
+                  .type(VdiInfo.CBT_METADATA)
+                  .contentId(UUID.randomUUID().toString())
+                  .done());
+          layering.orElseThrow().chains().empty(vdi);
           wakeMerging();
           return vdi;
         });
@@ -597,6 +690,10 @@ public final class VolumeRepository implements StorageRepository {
         SmError.VDI_UNAVAILABLE,
         () -> {
           requireStill(vdi);
+          if (books.info(vdi).type().equals(VdiInfo.CBT_METADATA)) {
+            throw SmapiException.backend(
+                "VDI_INCOMPATIBLE_TYPE", List.of(vdi, VdiInfo.CBT_METADATA));
+          }
           if (writable && (books.info(vdi).readOnly() || !isWritable(vdi))) {
             throw SmapiException.failure(SmError.VDI_UNAVAILABLE, "the VDI is read-only");
           }

@@ -57,6 +57,17 @@ public interface VolumeStore {
   /** Ends the view if there is one, perhaps of another server's; nothing has it open then. */
   default void endView(String key) throws IOException {}
 
+  /** The record of changed blocks of a volume, which outlasts its image; empty if it has none. */
+  default Map<String, String> changes(String key) throws IOException {
+    return Map.of();
+  }
+
+  default void putChanges(String key, Map<String, String> record) throws IOException {
+    throw new IOException("changed blocks are not tracked here");
+  }
+
+  default void deleteChanges(String key) throws IOException {}
+
   /** What can be done with volumes that rest on others; empty where each stands alone. */
   default Optional<VolumeChains> chains() {
     return Optional.empty();

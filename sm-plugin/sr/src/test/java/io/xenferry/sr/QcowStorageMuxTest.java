@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.xenferry.block.ExternalTools;
 import io.xenferry.block.FileBackend;
 import io.xenferry.block.MemoryBackend;
+import io.xenferry.model.Value;
 import io.xenferry.sr.file.FileSrDriver;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
@@ -44,6 +45,63 @@ class QcowStorageMuxTest extends StorageMuxContract {
   @Override
   protected Map<String, String> otherConfig() {
     return Map.of("location", dir.resolve("sr2").toString(), "image-format", "qcow2");
+  }
+
+  /** Of what plain volumes cannot do these can do most. */
+  @Override
+  @Test
+  void whatPlainVolumesCannotDoIsUnimplemented() {
+    assertError(() -> smapi.call("VDI.compose", args("sr", sr, "vdi1", vdi)), "Unimplemented");
+    assertThat(driver.query().features()).contains("VDI_CONFIG_CBT", "VDI_REVERT");
+  }
+
+  @Test
+  void changedBlocksAreListedByMessages() throws Exception {
+    smapi.call("VDI.enable_cbt", args("sr", sr, "vdi", vdi));
+    assertThat(mux.repository(sr).stat(vdi).cbtEnabled()).isTrue();
+    String first = mux.snapshot(sr, mux.repository(sr).stat(vdi), Progress.NONE).vdi();
+    SrDriverContract.write(mux.repository(sr), vdi, 65536, new byte[65536]);
+    SrDriverContract.write(mux.repository(sr), vdi, 9 * 65536, new byte[] {1});
+    String second = mux.snapshot(sr, mux.repository(sr).stat(vdi), Progress.NONE).vdi();
+    SrDriverContract.write(mux.repository(sr), vdi, 2 * 65536, new byte[] {1});
+    assertThat(smapi.call("VDI.list_changed_blocks", changes(first, second)))
+        .isEqualTo(bits(0x40, 0x40));
+    assertThat(smapi.call("VDI.list_changed_blocks", changes(second, vdi)))
+        .isEqualTo(bits(0x20, 0));
+    smapi.call("VDI.data_destroy", args("sr", sr, "vdi", first));
+    assertThat(mux.repository(sr).stat(first).type()).isEqualTo("cbt_metadata");
+    assertError(() -> mux.attachVdi("dp", sr, first, "1", false), "Backend_error");
+    assertThat(smapi.call("VDI.list_changed_blocks", changes(first, vdi)))
+        .isEqualTo(bits(0x60, 0x40));
+    mux.destroyVdi(sr, second);
+    restart2();
+    assertThat(smapi.call("VDI.list_changed_blocks", changes(first, vdi)))
+        .isEqualTo(bits(0x60, 0x40));
+    mux.repository(sr).resize(vdi, 9L << 20);
+    assertThat(smapi.call("VDI.list_changed_blocks", changes(first, vdi)).toString())
+        .isNotEqualTo(bits(0x60, 0x40).toString());
+    smapi.call("VDI.disable_cbt", args("sr", sr, "vdi", vdi));
+    SrDriverContract.assertFails(
+        () -> smapi.call("VDI.list_changed_blocks", changes(first, vdi)),
+        SmError.CBT_CHANGED_BLOCKS);
+    assertError(() -> smapi.call("VDI.data_destroy", args("sr", sr, "vdi", vdi)), "Backend_error");
+  }
+
+  private void restart2() throws Exception {
+    mux.close();
+    restart();
+  }
+
+  private Value.Struct changes(String from, String to) {
+    return args("sr", sr, "vdi_from", from, "vdi_tp", to);
+  }
+
+  /** For 8 MiB: 128 blocks. */
+  private static Value bits(int first, int second) {
+    byte[] bits = new byte[16];
+    bits[0] = (byte) first;
+    bits[1] = (byte) second;
+    return Value.of(java.util.Base64.getEncoder().encodeToString(bits));
   }
 
   static void requireFuse() {

@@ -27,6 +27,7 @@ final class StorageCommands {
     commands.put("vdi-copy", StorageCommands::copyVdi);
     commands.put("vdi-clone", run -> duplicate(run, "VDI.clone"));
     commands.put("vdi-snapshot", run -> duplicate(run, "VDI.snapshot"));
+    commands.put("vdi-list-changed-blocks", StorageCommands::listChangedBlocks);
     commands.put("vdi-pool-migrate", StorageCommands::poolMigrateVdi);
   }
 
@@ -201,6 +202,17 @@ final class StorageCommands {
       run.calls().call("VDI.set_name_description", Value.of(made), Value.of(description.get()));
     }
     run.printer().line(run.calls().uuid("VDI", made));
+  }
+
+  private static void listChangedBlocks(Run run)
+      throws XenApiException, CliException, IOException {
+    run.client()
+        .print(
+            run.calls()
+                .text(
+                    "VDI.list_changed_blocks",
+                    Value.of(run.calls().byUuid("VDI", run.arguments().need("vdi-from-uuid"))),
+                    Value.of(run.calls().byUuid("VDI", run.arguments().need("vdi-to-uuid")))));
   }
 
   private static void poolMigrateVdi(Run run) throws XenApiException, CliException, IOException {

@@ -234,4 +234,29 @@ class SnapshotTest {
     root.call("VM.hard_shutdown", vm);
     assertThat(at(vdi)).isEqualTo(10);
   }
+
+  @Test
+  void changesAreListed() throws Exception {
+    String vdi = root.vdi(sr, "tracked", SIZE);
+    assertCode("SR_BACKEND_FAILURE_460", () -> root.call("VDI.list_changed_blocks", vdi, vdi));
+    root.call("VDI.enable_cbt", vdi);
+    assertThat(root.record("VDI", vdi).get("cbt_enabled")).isEqualTo(Value.of(true));
+    put(vdi, 1);
+    String first = root.text("VDI.snapshot", vdi, Map.of());
+    assertThat(root.record("VDI", first).get("cbt_enabled")).isEqualTo(Value.of(true));
+    put(vdi, 2);
+    String second = root.text("VDI.snapshot", vdi, Map.of());
+    byte[] bits =
+        java.util.Base64.getDecoder()
+            .decode(root.text("VDI.list_changed_blocks", first, second));
+    assertThat(bits).hasSize((int) (SIZE / 65536 / 8)).startsWith(0x80, 0);
+    root.call("VDI.data_destroy", first);
+    assertThat(root.text("VDI.get_type", first)).isEqualTo("cbt_metadata");
+    assertThat(root.text("VDI.list_changed_blocks", first, second)).startsWith("gA");
+    assertThat(at(second)).isEqualTo(2);
+    root.call("VDI.disable_cbt", vdi);
+    assertThat(root.record("VDI", vdi).get("cbt_enabled")).isEqualTo(Value.of(false));
+    assertCode("VDI_NO_CBT_METADATA", () -> root.call("VDI.data_destroy", vdi));
+    assertCode("OPERATION_NOT_ALLOWED", () -> root.call("VDI.enable_cbt", second));
+  }
 }

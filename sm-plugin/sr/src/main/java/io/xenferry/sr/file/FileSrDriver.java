@@ -20,6 +20,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.Stream;
 
 /**
  * The SR type {@code file}: {@code device-config:location} is a local directory with sparse raw
@@ -70,12 +71,19 @@ public final class FileSrDriver implements SrDriver {
         "Apache-2.0",
         "1.0",
         "2.0",
-        FEATURES,
+        features(),
         Map.of(
             LOCATION,
             "absolute path of a local directory",
             ImageFormat.KEY,
             "of disks for which none is asked: raw, the default, or qcow2"));
+  }
+
+  /** With those of qcow2 disks. */
+  private static List<String> features() {
+    return Stream.concat(
+            FEATURES.stream(), Stream.of("VDI_RESIZE_ONLINE", "VDI_REVERT", "VDI_CONFIG_CBT"))
+        .toList();
   }
 
   @Override

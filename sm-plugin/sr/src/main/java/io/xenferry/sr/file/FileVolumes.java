@@ -39,6 +39,7 @@ final class FileVolumes implements VolumeStore {
   static final String SR_RECORD = "sr.meta";
   private static final String LOCK = ".lock";
   private static final String RECORD = ".vdi";
+  private static final String CHANGES = ".cbt";
 
   private final Path directory;
   private final FileChannel lockChannel;
@@ -239,6 +240,22 @@ final class FileVolumes implements VolumeStore {
   @Override
   public void endView(String key) throws IOException {
     views.close(key);
+  }
+
+  @Override
+  public Map<String, String> changes(String key) throws IOException {
+    return AtomicFile.read(directory.resolve(key + CHANGES));
+  }
+
+  @Override
+  public void putChanges(String key, Map<String, String> record) throws IOException {
+    AtomicFile.write(directory.resolve(key + CHANGES), record);
+  }
+
+  @Override
+  public void deleteChanges(String key) throws IOException {
+    Files.deleteIfExists(directory.resolve(key + CHANGES));
+    AtomicFile.syncDirectory(directory);
   }
 
   @Override

@@ -216,6 +216,21 @@ final class ImageTree {
     }
   }
 
+  /** Makes an empty image that rests on nothing. */
+  String alone(long size) throws IOException {
+    String image = UUID.randomUUID().toString();
+    entries.put(IMAGE + image, MAKING);
+    save();
+    try {
+      QemuImg.create(directory.resolve(image + ImageFormat.QCOW2.suffix()), size);
+      AtomicFile.syncDirectory(directory);
+      return image;
+    } catch (IOException e) {
+      discard(image);
+      throw e;
+    }
+  }
+
   /** Takes a volume that is the image of its own name in here; durable with the next change. */
   void adopt(String volume) {
     if (!holds(volume)) {

@@ -106,8 +106,11 @@ final class LayeredImages implements VolumeChains {
 
   @Override
   public List<Range> changes(String key, String since) throws IOException {
-    String image = tree.imageOf(key);
-    int layers = distance(key, since);
+    return held(tree.imageOf(key), distance(key, since));
+  }
+
+  /** What so many images hold, from one on downwards. */
+  private List<Range> held(String image, int layers) throws IOException {
     List<Range> ranges = new ArrayList<>();
     Matcher entry = EXTENT.matcher(QemuImg.map(tree.file(image), tree.format(image)));
     while (entry.find()) {
@@ -116,6 +119,19 @@ final class LayeredImages implements VolumeChains {
       }
     }
     return ranges;
+  }
+
+  @Override
+  public List<Range> own(String key) throws IOException {
+    return held(tree.imageOf(key), 1);
+  }
+
+  @Override
+  public void empty(String key) throws IOException {
+    tree.adopt(key);
+    String before = tree.imageOf(key);
+    tree.assign(Map.of(key, tree.alone(tree.size(before))));
+    tree.prune(before);
   }
 
   private static void add(List<Range> ranges, long offset, long length) {
@@ -128,7 +144,8 @@ final class LayeredImages implements VolumeChains {
   }
 
   @Override
-  public Optional<Merge> beginMerge(Predicate<String> used) throws IOException {
+  public Optional<Merge> beginMerge(Predicate<String> used, Predicate<String> pinned)
+      throws IOException {
     for (String lower : tree.images()) {
       if (!tree.isReady(lower) || !tree.volumesOf(lower).isEmpty()) {
         continue;
@@ -139,7 +156,9 @@ final class LayeredImages implements VolumeChains {
       } else if (above.size() == 1) {
         String upper = above.iterator().next();
         Set<String> volumes = tree.volumesOn(upper);
-        if (tree.isReady(upper) && volumes.stream().noneMatch(used)) {
+        if (tree.isReady(upper)
+            && volumes.stream().noneMatch(used)
+            && tree.volumesOf(upper).stream().noneMatch(pinned)) {
           return Optional.of(new Commit(upper, volumes));
         }
       }

@@ -314,6 +314,7 @@ public final class HostStorage implements VmDisks, AutoCloseable {
       tx.set(vdi, VDI.VIRTUAL_SIZE, info.virtualSize());
       tx.set(vdi, VDI.PHYSICAL_UTILISATION, info.physicalUtilisation());
       tx.set(vdi, VDI.SM_CONFIG, info.smConfig());
+      tx.set(vdi, VDI.CBT_ENABLED, info.cbtEnabled());
       return vdi;
     }
     fields.put("uuid", Value.of(uuid));
@@ -323,6 +324,7 @@ public final class HostStorage implements VmDisks, AutoCloseable {
     fields.put("type", Value.of(info.type().isEmpty() ? "user" : info.type()));
     fields.put("read_only", Value.of(info.readOnly()));
     fields.put("sharable", Value.of(info.sharable()));
+    fields.put("cbt_enabled", Value.of(info.cbtEnabled()));
     fields.put("is_a_snapshot", Value.of(info.isASnapshot()));
     fields.put("snapshot_time", Value.of(info.snapshotTime()));
     fields.put("managed", Value.of(true));
@@ -439,6 +441,40 @@ public final class HostStorage implements VmDisks, AutoCloseable {
     Place place = place(vdi);
     long now = driver(() -> mux.resize(place.sr(), place.location(), size));
     database.change(tx -> tx.set(vdi, VDI.VIRTUAL_SIZE, now));
+    refreshSpace(database.snapshot().get(vdi, VDI.SR));
+  }
+
+  /** Begins or ends the tracking of a disk's changed blocks. */
+  void track(Ref<VDI> vdi, boolean on) throws XenApiException {
+    Place place = place(vdi);
+    if (on && database.snapshot().get(vdi, VDI.IS_A_SNAPSHOT)) {
+      throw new XenApiException("OPERATION_NOT_ALLOWED", "a snapshot does not change");
+    }
+    drive(() -> {
+      if (on) {
+        mux.repository(place.sr()).enableCbt(place.location());
+      } else {
+        mux.repository(place.sr()).disableCbt(place.location());
+      }
+    });
+    database.change(tx -> tx.set(vdi, VDI.CBT_ENABLED, on));
+  }
+
+  String changedBlocks(Ref<VDI> from, Ref<VDI> to) throws XenApiException {
+    Place earlier = place(from);
+    Place later = place(to);
+    if (!earlier.sr().equals(later.sr())) {
+      throw new XenApiException("INVALID_VALUE", "vdi_to", "the VDIs are in different SRs");
+    }
+    return driver(
+        () -> mux.repository(later.sr()).listChangedBlocks(earlier.location(), later.location()));
+  }
+
+  /** Leaves of a snapshot what is known of its changed blocks. */
+  void dataDestroy(Ref<VDI> vdi) throws XenApiException {
+    Place place = place(vdi);
+    drive(() -> mux.dataDestroy(place.sr(), place.location()));
+    database.change(tx -> tx.set(vdi, VDI.TYPE, io.xenferry.model.VdiType.CBT_METADATA));
     refreshSpace(database.snapshot().get(vdi, VDI.SR));
   }
 

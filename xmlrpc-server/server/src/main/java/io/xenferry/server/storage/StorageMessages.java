@@ -22,6 +22,7 @@ import java.util.Optional;
 /** The messages of SRs, PBDs and VDIs that act on storage. */
 public final class StorageMessages {
   private static final String TEST = "StorageTest.";
+  private static final String CBT = "SnapshotTest.";
 
   private final HostStorage storage;
   private final DiskCopies copies;
@@ -56,6 +57,17 @@ public final class StorageMessages {
     r.implement("VDI.resize", c -> done(() -> resize(c)), TEST + "aDiskIsMadeResizedAndDestroyed");
     r.implement("VDI.clone", this::cloneVdi, "CloneTest.disksAreClonedAndCopiedByThemselves");
     r.implement("VDI.copy", this::copyVdi, "CloneTest.disksAreClonedAndCopiedByThemselves");
+    r.implement(
+        "VDI.enable_cbt", x -> done(() -> storage.track(x.ref(0), true)), CBT + "changesAreListed");
+    r.implement(
+        "VDI.disable_cbt",
+        x -> done(() -> storage.track(x.ref(0), false)),
+        CBT + "changesAreListed");
+    r.implement(
+        "VDI.list_changed_blocks",
+        x -> Value.of(storage.changedBlocks(x.ref(0), x.ref(1))),
+        CBT + "changesAreListed");
+    r.implement("VDI.data_destroy", x -> done(() -> dataDestroy(x)), CBT + "changesAreListed");
     r.implement("VDI.forget", c -> done(() -> forgetVdi(c)), TEST + "aScanFindsDisks");
     r.implement("VDI.update", c -> done(() -> scanOf(c)), TEST + "aScanFindsDisks");
     r.implement(
@@ -300,6 +312,13 @@ public final class StorageMessages {
     Ref<VDI> vdi = c.ref(0);
     requireUnused(c, vdi, "destroy");
     storage.destroyByClient(vdi);
+    removeVbds(c, vdi);
+  }
+
+  private void dataDestroy(Call c) throws XenApiException {
+    Ref<VDI> vdi = c.ref(0);
+    requireUnused(c, vdi, "data_destroy");
+    storage.dataDestroy(vdi);
     removeVbds(c, vdi);
   }
 

@@ -120,8 +120,15 @@ public final class StorageRoutes {
       if (sr.isPresent()) {
         storage.typeOf(sr.get()).ifPresent(type -> smapi.learnType(sr.get(), type));
         switch (method) {
-          case "VDI.destroy", "VDI.resize" ->
+          case "VDI.destroy", "VDI.resize", "VDI.data_destroy" ->
               permits = storage.permits(sr.get(), Optional.of(text(arguments, "vdi").orElse("")));
+          case "VDI.revert" ->
+              permits =
+                  storage.permits(
+                      sr.get(),
+                      arguments.members().get("snapshot_info") instanceof Value.Struct snapshot
+                          ? text(snapshot, "snapshot_of")
+                          : Optional.empty());
           case "SR.destroy" -> permits = storage.permits(sr.get(), Optional.empty());
           default -> {}
         }
