@@ -1,5 +1,6 @@
 package io.xenferry.bench;
 
+import io.xenferry.bench.migrate.MigrateBench;
 import java.util.concurrent.Callable;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -11,7 +12,7 @@ import picocli.CommandLine.Spec;
     name = "xenferry bench",
     description = "Measures XenFerry against a peer in the same run.",
     mixinStandardHelpOptions = true,
-    subcommands = CopyBench.class)
+    subcommands = {CopyBench.class, MigrateBench.class})
 public final class BenchCommand implements Callable<Integer> {
   @Spec
   @SuppressWarnings("NullAway.Init")

@@ -204,8 +204,7 @@ final class StorageCommands {
     run.printer().line(run.calls().uuid("VDI", made));
   }
 
-  private static void listChangedBlocks(Run run)
-      throws XenApiException, CliException, IOException {
+  private static void listChangedBlocks(Run run) throws XenApiException, CliException, IOException {
     run.client()
         .print(
             run.calls()

@@ -26,6 +26,13 @@ public final class QemuLauncher implements GuestLauncher {
       Pattern.compile("[A-Za-z0-9_.-]+(,[+-]?[A-Za-z0-9_.-]+(=(on|off))?)*");
   private static final Pattern ACCELERATORS = Pattern.compile("[a-z]+(:[a-z]+)*");
   private static final int SERIAL_PORTS = 4;
+  private static final long KIB = 1 << 10;
+
+  /** Bytes that one word of QEMU's dirty log stands for: 64 pages. */
+  private static final long DIRTY_WORD = 256 * KIB;
+
+  /** QEMU rounds memory up to this. */
+  private static final long MEMORY_ALIGNMENT = 8 * KIB;
 
   /**
    * What every x86-64 processor since 2009 has (level 2 of the x86-64 psABI), of no vendor, and
@@ -132,7 +139,7 @@ public final class QemuLauncher implements GuestLauncher {
     String cpu = machine.cpu().isEmpty() ? CPU_MODEL : machine.cpu();
     check(Machine.CPU_KEY, cpu, CPU);
     add(command, "-cpu", cpu);
-    add(command, "-m", "size=" + (spec.memory().maximum() >> 10) + "k");
+    add(command, "-m", "size=" + memory(spec.memory().maximum(), accelerators) / KIB + "k");
     GuestSpec.Vcpus vcpus = spec.vcpus();
     add(
         command,
@@ -150,6 +157,18 @@ public final class QemuLauncher implements GuestLauncher {
     } else {
       add(command, "-boot", "strict=on");
     }
+  }
+
+  /**
+   * Bytes of memory of the machine. Under TCG they are never a multiple of 256 KiB: up to QEMU 8.2
+   * memory of such a length has its dirty log read word by word, and what TCG writes after that to
+   * pages it has written to before is not noticed (cpu_physical_memory_sync_dirty_bitmap leaves out
+   * tlb_reset_dirty). The guest then goes on at the destination with stale pages: seen with 7.2 in
+   * 10 moves of 16 whose memory was sent for 3 s, in none of 12 with 8 KiB less.
+   */
+  static long memory(long wanted, String accelerators) {
+    boolean emulated = List.of(accelerators.split(":", -1)).contains("tcg");
+    return emulated && wanted % DIRTY_WORD == 0 ? wanted - MEMORY_ALIGNMENT : wanted;
   }
 
   private static void firmware(List<String> command, Boot.Uefi uefi) throws HypervisorException {

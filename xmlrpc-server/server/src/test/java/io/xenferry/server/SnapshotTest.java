@@ -247,8 +247,7 @@ class SnapshotTest {
     put(vdi, 2);
     String second = root.text("VDI.snapshot", vdi, Map.of());
     byte[] bits =
-        java.util.Base64.getDecoder()
-            .decode(root.text("VDI.list_changed_blocks", first, second));
+        java.util.Base64.getDecoder().decode(root.text("VDI.list_changed_blocks", first, second));
     assertThat(bits).hasSize((int) (SIZE / 65536 / 8)).startsWith(0x80, 0);
     root.call("VDI.data_destroy", first);
     assertThat(root.text("VDI.get_type", first)).isEqualTo("cbt_metadata");

@@ -1,0 +1,162 @@
+package io.xenferry.bench.migrate;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import io.xenferry.bench.migrate.Network.Side;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.OptionalLong;
+
+/** {@code xe vm-migrate} between two servers of ours, with one strategy. */
+final class XenFerry implements Contender {
+  private final String strategy;
+  private final boolean tellPhases;
+  private final XenFerryHost source;
+  private final XenFerryHost destination;
+
+  /**
+   * @param tellPhases whether to remark where the time went
+   */
+  XenFerry(String strategy, boolean tellPhases, XenFerryHost source, XenFerryHost destination) {
+    this.tellPhases = tellPhases;
+    this.strategy = strategy;
+    this.source = source;
+    this.destination = destination;
+  }
+
+  @Override
+  public String name() {
+    return "xe " + strategy;
+  }
+
+  @Override
+  public Guest start(GuestImage image, Rate rate, Trace trace)
+      throws IOException, InterruptedException {
+    Running running = new Running();
+    try {
+      running.start(image, rate, trace);
+      return running;
+    } catch (IOException | InterruptedException e) {
+      running.close();
+      throw e;
+    }
+  }
+
+  private final class Running implements Guest {
+    private final List<Console> consoles = new ArrayList<>();
+    private String vm = "";
+    private String vdi = "";
+
+    void start(GuestImage image, Rate rate, Trace trace) throws IOException, InterruptedException {
+      // With no boot policy: it gets its kernel from outside.
+      vm = source.xe("vm-create", "name-label=bench");
+      vdi =
+          source.xe(
+              "vdi-create",
+              "sr-uuid=" + source.sr(),
+              "name-label=disk",
+              "virtual-size=" + image.diskSize());
+      source.xe("vbd-create", "vm-uuid=" + vm, "vdi-uuid=" + vdi, "device=0");
+      image.copyTo(source.image(vdi));
+      source.xe(
+          "vm-param-set",
+          "uuid=" + vm,
+          "PV-kernel=" + image.kernel(),
+          "PV-ramdisk=" + image.initrd(),
+          "PV-args=" + GuestImage.commandLine(rate),
+          "platform:xenferry:serial-ports=2",
+          "platform:xenferry:cpu=qemu64",
+          "platform:xenferry:accel=tcg");
+      consoles.add(new Console(Side.SOURCE, () -> Optional.of(source.console(vm)), trace));
+      consoles.add(
+          new Console(Side.DESTINATION, () -> Optional.of(destination.console(vm)), trace));
+      source.xe("vm-start", "uuid=" + vm);
+    }
+
+    @Override
+    public Moved move(Duration limit) throws IOException, InterruptedException {
+      try (Phases phases = new Phases(source.socket(), vm)) {
+        migrate(limit);
+        return moved(phases);
+      }
+    }
+
+    private void migrate(Duration limit) throws IOException, InterruptedException {
+      source.xe(
+          limit,
+          "vm-migrate",
+          "uuid=" + vm,
+          "remote-master=" + destination.hostAndPort(),
+          "remote-username=root",
+          "remote-password=" + destination.rootPassword(),
+          "live=true",
+          "strategy=" + strategy,
+          "vdi:" + vdi + "=" + destination.sr());
+    }
+
+    private Moved moved(Phases phases) throws IOException {
+      JsonNode status = source.migrations(vm).getLast();
+      long sent = status.path("memory-sent").asLong();
+      StringBuilder passes = new StringBuilder();
+      for (JsonNode disk : status.path("disks")) {
+        sent += disk.path("sent").asLong();
+        passes.append(disk.path("passes").size()).append(" passes");
+      }
+      JsonNode downtime = status.path("downtime-ms");
+      return new Moved(
+          downtime.isNumber() ? OptionalDouble.of(downtime.asDouble()) : OptionalDouble.empty(),
+          OptionalLong.of(sent),
+          passes + (tellPhases ? phases.text() : ""));
+    }
+
+    @Override
+    public void askForVerdict() throws IOException {
+      consoles.get(1).askForVerdict();
+    }
+
+    @Override
+    public Path movedDisk() throws IOException, InterruptedException {
+      return destination.image(
+          destination.xe("vbd-list", "vm-uuid=" + vm, "params=vdi-uuid", "--minimal"));
+    }
+
+    @Override
+    public void close() throws IOException, InterruptedException {
+      for (Console console : consoles) {
+        console.close();
+      }
+      if (!vm.isEmpty()) {
+        remove();
+      }
+    }
+
+    /** A move that was given up goes on in the servers, and may only just be beginning. */
+    private void remove() throws IOException, InterruptedException {
+      long end = System.nanoTime() + Commands.DEADLINE.toNanos();
+      while (true) {
+        try {
+          source.cancelMigrations(vm);
+          for (XenFerryHost host : List.of(destination, source)) {
+            if (host.xe("vm-list", "uuid=" + vm, "--minimal").equals(vm)) {
+              host.xe("vm-uninstall", "uuid=" + vm, "force=true");
+            }
+          }
+          return;
+        } catch (IOException e) {
+          if (System.nanoTime() > end) {
+            throw e;
+          }
+          Thread.sleep(200);
+        }
+      }
+    }
+  }
+
+  /** The servers are shared by all strategies, and closed by whoever started them. */
+  @Override
+  public void close() {}
+}
