@@ -17,9 +17,13 @@ import io.xenferry.migration.state.State;
 import io.xenferry.model.XenApiException;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.EnumSet;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.atomic.AtomicReference;
@@ -93,6 +97,55 @@ class ScenarioTest {
     assertThat(server(source).statuses().getFirst().progress()).isEqualTo(1);
     assertThat(server(source).statuses().getFirst().downtime().orElseThrow())
         .isLessThan(Duration.ofSeconds(1));
+  }
+
+  /** Every phase, in the order in which it was first shown, by the states that showed it. */
+  private Map<String, Set<State>> phasesOf(Runnable story) {
+    Map<String, Set<State>> shown = new LinkedHashMap<>();
+    for (SimHost host : world.hosts) {
+      server(host)
+          .listen(status ->
+              shown
+                  .computeIfAbsent(status.phase(), phase -> EnumSet.noneOf(State.class))
+                  .add(status.state()));
+    }
+    story.run();
+    return shown;
+  }
+
+  @Test
+  void everyStateBeginsWithAPhaseOfItsOwn() {
+    assertThat(Arrays.stream(State.values()).map(State::phase)).doesNotHaveDuplicates();
+    Map<String, Set<State>> shown =
+        phasesOf(() -> {
+          move();
+          run(Duration.ofSeconds(20));
+        });
+    shown.remove("ended");
+    assertThat(shown)
+        .allSatisfy((phase, states) -> assertThat(states).as(phase).hasSize(1))
+        .containsKeys(
+            State.SENDING.phase(),
+            State.SWITCHING.phase(),
+            State.COMMITTING.phase(),
+            State.GIVEN.phase(),
+            State.RECEIVING.phase(),
+            State.READY.phase(),
+            State.COMMITTED.phase(),
+            State.STARTING.phase(),
+            State.RUNNING.phase());
+  }
+
+  @Test
+  void aMoveThatIsTakenBackSaysSoAtBothHosts() {
+    when(source, "SWITCHING", () -> server(source).cancel(id(source), Role.SOURCE));
+    Map<String, Set<State>> shown =
+        phasesOf(() -> {
+          move();
+          run(Duration.ofSeconds(20));
+        });
+    assertThat(shown.get(State.OWNED.phase())).containsExactly(State.OWNED);
+    assertThat(shown.get(State.ABORTED.phase())).containsExactly(State.ABORTED);
   }
 
   @Test

@@ -2,6 +2,7 @@ package io.xenferry.server;
 
 import static com.github.tomakehurst.wiremock.client.WireMock.aResponse;
 import static com.github.tomakehurst.wiremock.client.WireMock.any;
+import static com.github.tomakehurst.wiremock.client.WireMock.anyRequestedFor;
 import static com.github.tomakehurst.wiremock.client.WireMock.anyUrl;
 import static com.github.tomakehurst.wiremock.client.WireMock.containing;
 import static com.github.tomakehurst.wiremock.client.WireMock.post;
@@ -20,6 +21,7 @@ import io.xenferry.guest.ledger.FillPattern;
 import io.xenferry.migration.json.StrictJson;
 import io.xenferry.migration.peer.PeerAnswer;
 import io.xenferry.migration.peer.Token;
+import io.xenferry.migration.state.Deadlines;
 import io.xenferry.migration.state.MigrationStatus;
 import io.xenferry.model.Value;
 import io.xenferry.server.config.RemoteServersConfig;
@@ -243,7 +245,11 @@ class ForeignPoolTest {
   private static void failsHarmlessly(Visitor v, String[] options, String... words)
       throws Exception {
     Map<String, Integer> before = v.objects();
-    assertThat(migrate(v, options)).contains(words);
+    String said = migrate(v, options);
+    assertThat(said).isNotBlank();
+    for (String word : words) {
+      assertThat(said).contains(word);
+    }
     assertThat(v.calls.text("VM.get_power_state", v.vm)).isEqualTo("Running");
     assertThat(v.calls.call("VM.get_current_operations", v.vm))
         .isEqualTo(Value.Struct.of(Map.of()));
@@ -362,20 +368,36 @@ class ForeignPoolTest {
     }
   }
 
-  @Test
-  void aPeerThatMisbehavesAfterTheTokenLeavesTheVmAlone() throws Exception {
+  /** A token that can be used, of a destination that misbehaves from then on. */
+  private static void peerAnswers(ResponseDefinitionBuilder answer) throws Exception {
     Token token =
         new Token(
             UUID.randomUUID(),
             UUID.randomUUID().toString(),
             UUID.randomUUID(),
             "https://127.0.0.1:" + pool.httpsPort(),
-            fingerprint().toString(),
+            fingerprint().hex(),
             List.of(),
             List.of(PeerAnswer.VERSION),
             Instant.now().plusSeconds(3600).getEpochSecond());
     String forged =
         Base64.getUrlEncoder().withoutPadding().encodeToString(StrictJson.write(token)) + ".sig";
+    pool.resetAll();
+    pool.stubFor(any(anyUrl()).atPriority(10).willReturn(aResponse().withStatus(404)));
+    wellBehaved();
+    answer(
+        "host.migrate_receive",
+        struct("host", "OpaqueRef:host", "session_id", "s", "xenferry", forged));
+    pool.stubFor(any(urlMatching("/v1/.*")).willReturn(answer));
+  }
+
+  /** Not before: a token that cannot be used would end as harmlessly. */
+  private static void assertPeerWasAsked() {
+    pool.verify(anyRequestedFor(urlMatching("/v1/incoming/[^/]+/check")));
+  }
+
+  @Test
+  void aPeerThatMisbehavesAfterTheTokenLeavesTheVmAlone() throws Exception {
     for (ResponseDefinitionBuilder bad :
         List.of(
             aResponse().withStatus(500).withBody("no"),
@@ -385,18 +407,22 @@ class ForeignPoolTest {
             aResponse().withBody("{}"),
             aResponse().withBody("[".repeat(100_000)),
             aResponse().withBody("x".repeat(3 << 20)),
-            aResponse().withFixedDelay(600_000),
             aResponse().withFault(Fault.EMPTY_RESPONSE),
             aResponse().withFault(Fault.RANDOM_DATA_THEN_CLOSE))) {
-      pool.resetAll();
-      pool.stubFor(any(anyUrl()).atPriority(10).willReturn(aResponse().withStatus(404)));
-      wellBehaved();
-      answer(
-          "host.migrate_receive",
-          struct("host", "OpaqueRef:host", "session_id", "s", "xenferry", forged));
-      pool.stubFor(any(urlMatching("/v1/.*")).willReturn(bad));
-      failsHarmlessly(patientVm, "127.0.0.1");
+      peerAnswers(bad);
+      failsHarmlessly(patientVm);
+      assertPeerWasAsked();
     }
+  }
+
+  @Test
+  void aPeerThatSaysNothingIsGivenUpAtTheDeadline() throws Exception {
+    peerAnswers(aResponse().withFixedDelay(600_000));
+    long asked = System.nanoTime();
+    failsHarmlessly(patientVm, "127.0.0.1");
+    assertPeerWasAsked();
+    assertThat(Duration.ofNanos(System.nanoTime() - asked))
+        .isGreaterThanOrEqualTo(Deadlines.DEFAULT.message());
   }
 
   /** Of WireMock's own certificate. */

@@ -179,6 +179,7 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
       throw new IllegalStateException(first.state() + " for a row in " + row.state());
     }
     stage = first;
+    phase = first.state().phase();
     publish();
     first.enter(recovered);
   }
@@ -202,6 +203,7 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
 
   private void moved(@Nullable Stage old, Stage next) {
     stage = next;
+    phase = next.state().phase();
     waiting = Optional.empty();
     if (old != null) {
       old.leave();

@@ -19,7 +19,6 @@ final class Ready extends DestinationStage {
   @Override
   void enter(boolean recovered) {
     migration.progress(0.97);
-    migration.phase("ready, waiting for the source's decision");
     if (migration.plan().running()) {
       watchGuest();
     }

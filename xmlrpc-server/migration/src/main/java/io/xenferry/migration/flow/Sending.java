@@ -30,7 +30,6 @@ final class Sending extends SourceStage {
           migration.failure("the source's server was restarted during the migration"));
       return;
     }
-    migration.phase("opening at the destination");
     if (migration.plan().running()) {
       guestEnded = migration.watchGuest(this);
     }
@@ -109,6 +108,7 @@ final class Sending extends SourceStage {
   }
 
   private void startGuest() {
+    migration.phase("waiting for the process that receives the memory");
     Asking.ask(
         migration,
         this,

@@ -45,7 +45,6 @@ final class Switching extends SourceStage {
                         + host().deadlines().switchOver().toSeconds()
                         + " s")));
     CopyJob job = Objects.requireNonNull(migration.job(), "copied before");
-    migration.phase("draining the last dirty blocks");
     // Heard, not counted: once the destination is gone a drain does not end before the clean-up,
     // which waits for what is counted, has ended the job.
     migration.hear(
@@ -64,6 +63,7 @@ final class Switching extends SourceStage {
       migration.backToOwned(migration.failure("not every disk's books were closed"));
       return;
     }
+    migration.phase("closing the exports at the destination");
     Asking.ask(
         migration,
         this,
@@ -100,6 +100,7 @@ final class Switching extends SourceStage {
 
   private void prepare() {
     migration.progress(0.97);
+    migration.phase("waiting until the destination is ready");
     Asking.ask(
         migration,
         this,

@@ -16,29 +16,29 @@ import java.util.Set;
  */
 public enum State {
   /** S: the VM is this host's; before a migration there is no row at all. */
-  OWNED(Role.SOURCE),
+  OWNED(Role.SOURCE, "the VM stays here; taking back what was begun"),
   /** S: disks and memory are on their way, the guest runs. */
-  SENDING(Role.SOURCE),
+  SENDING(Role.SOURCE, "opening at the destination"),
   /** S: the guest is paused for the switch; S may still resume it alone. */
-  SWITCHING(Role.SOURCE),
+  SWITCHING(Role.SOURCE, "draining the last dirty blocks"),
   /** S: the destination's record decides; the guest stays paused. */
-  COMMITTING(Role.SOURCE),
+  COMMITTING(Role.SOURCE, "committing: the destination decides"),
   /** S: the VM is the destination's; cleaning up. */
-  GIVEN(Role.SOURCE),
+  GIVEN(Role.SOURCE, "removing what is left here"),
   /** D: objects exist, blocks and memory arrive. */
-  RECEIVING(Role.DESTINATION),
+  RECEIVING(Role.DESTINATION, "making what the VM needs"),
   /** D: everything that can fail is done; waits for the source's decision. */
-  READY(Role.DESTINATION),
+  READY(Role.DESTINATION, "ready, waiting for the source's decision"),
   /** D: the VM is this host's unless it can still prove that it never ran. */
-  COMMITTED(Role.DESTINATION),
+  COMMITTED(Role.DESTINATION, "committed, looking once more"),
   /** D: written just before the guest may run. */
-  STARTING(Role.DESTINATION),
+  STARTING(Role.DESTINATION, "running the VM"),
   /** D: the VM is this host's, running or halted. */
-  RUNNING(Role.DESTINATION),
+  RUNNING(Role.DESTINATION, "showing the VM"),
   /** D: nothing has been or will be run here; cleaning up. */
-  ABORTED(Role.DESTINATION),
+  ABORTED(Role.DESTINATION, "given up; removing what was made here"),
   /** D: committed, but the guest provably never ran; the source resumes it. */
-  RETURNED(Role.DESTINATION);
+  RETURNED(Role.DESTINATION, "given back; removing what was made here");
 
   private static final Map<State, Set<State>> NEXT =
       Map.ofEntries(
@@ -57,8 +57,16 @@ public enum State {
 
   private final Role role;
 
-  State(Role role) {
+  private final String phase;
+
+  State(Role role, String phase) {
     this.role = role;
+    this.phase = phase;
+  }
+
+  /** What a status says of a migration that has just come to this state; of no other one. */
+  public String phase() {
+    return phase;
   }
 
   public Role role() {
