@@ -24,6 +24,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -250,6 +251,29 @@ abstract class HypervisorContract {
     foundSource.finishMemory();
     awaitState(foundSource, State.SENT);
     awaitState(foundDestination, State.RECEIVED);
+  }
+
+  @Test
+  void leavesTheNextCopyAloneWhenItsOwnThreadGivesUpTheLast() throws Exception {
+    Guest guest = guests.host("s").start(spec("a"), true);
+    SourceDisk last = guest.source("xvda");
+    SourceDisk.Pass pass = last.beginPass().get(10, SECONDS);
+    SourceDisk next =
+        pass.end(false)
+            .thenRun(last::close)
+            .thenCompose(closed -> {
+              try {
+                return CompletableFuture.completedFuture(guest.source("xvda"));
+              } catch (Exception e) {
+                return CompletableFuture.failedFuture(e);
+              }
+            })
+            .get(60, SECONDS);
+    try (next) {
+      for (int i = 0; i < 3; i++) {
+        next.beginPass().get(30, SECONDS).end(true).get(30, SECONDS);
+      }
+    }
   }
 
   @Test

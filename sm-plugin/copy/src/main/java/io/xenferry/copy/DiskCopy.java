@@ -69,6 +69,7 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
   private boolean draining;
   private boolean passIsFrozen;
   private boolean sourceLost;
+  private CompletableFuture<Void> sourceClosed = CompletableFuture.completedFuture(null);
 
   /** The running pass began beneath a mirror that is up, or was ended well. */
   private boolean covered;
@@ -595,7 +596,9 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
     return sentInDrain;
   }
 
-  /** Ends all copying; the destination is fenced when the result completes. */
+  /**
+   * Ends all copying; when the result completes, the destination is fenced and the source closed.
+   */
   CompletableFuture<Void> stop() {
     boolean stopped = state == State.STOPPED;
     state = State.STOPPED;
@@ -605,13 +608,15 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
     SourceDisk.Pass running = pass;
     pass = null;
     if (!stopped) {
-      if (running != null) {
-        running.end(false).whenComplete((done, failure) -> plan.source().close());
-      } else {
-        plan.source().close();
-      }
+      CompletableFuture<Void> passEnded =
+          running == null ? CompletableFuture.completedFuture(null) : running.end(false);
+      sourceClosed =
+          passEnded.handle((done, failure) -> {
+            plan.source().close();
+            return null;
+          });
     }
-    return closed;
+    return CompletableFuture.allOf(closed, sourceClosed);
   }
 
   // ---- figures

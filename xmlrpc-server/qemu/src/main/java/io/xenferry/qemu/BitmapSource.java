@@ -10,8 +10,10 @@ import io.xenferry.nbd.NbdUri;
 import io.xenferry.nbd.StatusExtent;
 import io.xenferry.spi.HypervisorException;
 import io.xenferry.spi.HypervisorException.Kind;
+import java.security.SecureRandom;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -35,7 +37,9 @@ import org.slf4j.LoggerFactory;
  * merges it into the one that notes now. The first pass is what is allocated; given back, it comes
  * again.
  *
- * <p>Everything happens on one thread; futures complete there.
+ * <p>Everything happens on one thread; futures complete there. The names of its bitmaps and exports
+ * are its own: one that is given up late, because the guest answered slowly, leaves those of the
+ * next copy alone.
  */
 final class BitmapSource implements SourceDisk {
   private static final Logger log = LoggerFactory.getLogger(BitmapSource.class);
@@ -45,6 +49,11 @@ final class BitmapSource implements SourceDisk {
 
   private static final String ALLOCATION_DEPTH = "qemu:allocation-depth";
 
+  private static final SecureRandom RANDOM = new SecureRandom();
+
+  /** The source whose thread this is. */
+  private static final ThreadLocal<BitmapSource> RUNNING = new ThreadLocal<>();
+
   private final Monitor monitor;
   private final NbdExports exports;
   private final String name;
@@ -53,6 +62,7 @@ final class BitmapSource implements SourceDisk {
   private final Mirrors mirrors;
   private final ExecutorService thread;
   private final NbdClient.Options options = NbdClient.Options.DEFAULT;
+  private final String prefix;
 
   /** Set before the first pass. */
   private volatile int layers;
@@ -81,6 +91,7 @@ final class BitmapSource implements SourceDisk {
     this.node = node;
     this.size = size;
     this.mirrors = mirrors;
+    this.prefix = NbdExports.PREFIX + HexFormat.of().toHexDigits(RANDOM.nextInt());
     this.thread =
         Executors.newSingleThreadExecutor(Thread.ofVirtual().name("source " + name).factory());
   }
@@ -90,14 +101,8 @@ final class BitmapSource implements SourceDisk {
       Monitor monitor, NbdExports exports, String guest, String node, Mirrors mirrors)
       throws HypervisorException, InterruptedException {
     mirrors.clear();
+    clear(monitor, exports, node, NbdExports.PREFIX);
     JsonNode found = find(monitor, node);
-    exports.removeAll(node);
-    for (JsonNode bitmap : found.path("dirty-bitmaps")) {
-      String old = bitmap.path("name").asText();
-      if (old.startsWith(NbdExports.PREFIX)) {
-        monitor.execute("block-dirty-bitmap-remove", Map.of("node", node, "name", old));
-      }
-    }
     BitmapSource source =
         new BitmapSource(
             monitor,
@@ -110,6 +115,18 @@ final class BitmapSource implements SourceDisk {
     return source;
   }
 
+  /** Removes the exports and bitmaps of the node whose names begin so. */
+  private static void clear(Monitor monitor, NbdExports exports, String node, String prefix)
+      throws HypervisorException, InterruptedException {
+    exports.removeAll(node, prefix);
+    for (JsonNode bitmap : find(monitor, node).path("dirty-bitmaps")) {
+      String old = bitmap.path("name").asText();
+      if (old.startsWith(prefix)) {
+        monitor.execute("block-dirty-bitmap-remove", Map.of("node", node, "name", old));
+      }
+    }
+  }
+
   private static JsonNode find(Monitor monitor, String node)
       throws HypervisorException, InterruptedException {
     for (JsonNode candidate : monitor.execute("query-named-block-nodes", Map.of("flat", true))) {
@@ -120,8 +137,8 @@ final class BitmapSource implements SourceDisk {
     throw new HypervisorException(Kind.REFUSED, "the guest has no block node " + node);
   }
 
-  private static String bitmap(int number) {
-    return NbdExports.PREFIX + "b" + number;
+  private String bitmap(int number) {
+    return prefix + "-b" + number;
   }
 
   private Map<String, Object> addArguments(int number) {
@@ -147,6 +164,7 @@ final class BitmapSource implements SourceDisk {
     CompletableFuture<T> done = new CompletableFuture<>();
     try {
       thread.execute(() -> {
+        RUNNING.set(this);
         try {
           done.complete(task.call());
         } catch (Exception | Error e) {
@@ -262,7 +280,7 @@ final class BitmapSource implements SourceDisk {
   }
 
   private String exportId(int bitmap) {
-    return NbdExports.PREFIX + node + (bitmap < 0 ? "-all" : "-b" + bitmap);
+    return prefix + "-" + node + (bitmap < 0 ? "-all" : "-b" + bitmap);
   }
 
   private NbdClient connectOrRemove(String id, NbdClient.Options how) throws Exception {
@@ -320,6 +338,12 @@ final class BitmapSource implements SourceDisk {
 
   @Override
   public void close() {
+    if (RUNNING.get() == this) {
+      // Called by whom a future of ours has told: to wait for this thread would be for ever.
+      giveUp();
+      thread.shutdown();
+      return;
+    }
     var unused = run(this::giveUp);
     thread.shutdown();
     try {
@@ -343,13 +367,7 @@ final class BitmapSource implements SourceDisk {
     });
     try {
       current.ifPresent(pass -> pass.content.close());
-      exports.removeAll(node);
-      for (JsonNode bitmap : find(monitor, node).path("dirty-bitmaps")) {
-        String old = bitmap.path("name").asText();
-        if (old.startsWith(NbdExports.PREFIX)) {
-          monitor.execute("block-dirty-bitmap-remove", Map.of("node", node, "name", old));
-        }
-      }
+      clear(monitor, exports, node, prefix);
     } catch (HypervisorException e) {
       // With the process gone nothing is left; else the next copy clears it away.
       log.debug("{}: giving up its bitmaps", name, e);

@@ -91,11 +91,11 @@ final class NbdExports {
     }
   }
 
-  /** Removes every export of the node that an earlier server left. */
-  void removeAll(String node) throws HypervisorException, InterruptedException {
+  /** Removes every export of the node whose id begins so. */
+  void removeAll(String node, String prefix) throws HypervisorException, InterruptedException {
     for (JsonNode export : monitor.execute("query-block-exports")) {
       String id = export.path("id").asText();
-      if (export.path("node-name").asText().equals(node) && id.startsWith(PREFIX)) {
+      if (export.path("node-name").asText().equals(node) && id.startsWith(prefix)) {
         remove(id);
       }
     }
