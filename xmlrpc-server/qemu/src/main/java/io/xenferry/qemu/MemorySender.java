@@ -29,6 +29,8 @@ final class MemorySender {
   /** migrate_cancel ends within some ms, seen with QEMU 7.2, even when the peer is stuck. */
   private static final Duration CANCEL_DEADLINE = Duration.ofSeconds(10);
 
+  private static final Duration WAITING_DEADLINE = Duration.ofSeconds(10);
+
   private static final Set<String> UNDER_WAY =
       Set.of("setup", "active", "pre-switchover", "device", "cancelling", "wait-unplug");
 
@@ -64,7 +66,16 @@ final class MemorySender {
         Map.of("downtime-limit", Math.clamp(downtime.toMillis(), 1, DOWNTIME_LIMIT)));
   }
 
+  /** The guest is seen paused a moment before the migration says that it waits. */
   void finish() throws HypervisorException, InterruptedException {
+    long end = System.nanoTime() + WAITING_DEADLINE.toNanos();
+    while (status().equals("active")) {
+      if (System.nanoTime() - end > 0) {
+        throw new HypervisorException(
+            Kind.TIMEOUT, "the migration does not wait within " + WAITING_DEADLINE);
+      }
+      Thread.sleep(POLL);
+    }
     monitor.execute("migrate-continue", Map.of("state", "pre-switchover"));
   }
 
