@@ -69,8 +69,7 @@ record ChangedBlocks(String parent, BitSet blocks) {
         out.write(buffer, 0, deflater.deflate(buffer));
       }
     }
-    return Map.of(
-        PARENT, parent, BLOCKS, Base64.getEncoder().encodeToString(out.toByteArray()));
+    return Map.of(PARENT, parent, BLOCKS, Base64.getEncoder().encodeToString(out.toByteArray()));
   }
 
   static ChangedBlocks fromRecord(Map<String, String> record) throws IOException {
@@ -89,7 +88,6 @@ record ChangedBlocks(String parent, BitSet blocks) {
     } catch (DataFormatException | IllegalArgumentException e) {
       throw new IOException("a record of changed blocks is damaged", e);
     }
-    return new ChangedBlocks(
-        record.getOrDefault(PARENT, ""), BitSet.valueOf(out.toByteArray()));
+    return new ChangedBlocks(record.getOrDefault(PARENT, ""), BitSet.valueOf(out.toByteArray()));
   }
 }

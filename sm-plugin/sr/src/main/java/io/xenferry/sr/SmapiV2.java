@@ -229,7 +229,8 @@ public final class SmapiV2 {
             Value.of(
                 sr(a)
                     .listChangedBlocks(
-                        a.text("vdi_from"), a.has("vdi_tp") ? a.text("vdi_tp") : a.text("vdi_to"))));
+                        a.text("vdi_from"),
+                        a.has("vdi_tp") ? a.text("vdi_tp") : a.text("vdi_to"))));
     calls.put("VDI.get_url", a -> Value.of(mux.getUrl(a.text("sr"), a.text("vdi"))));
     calls.put("VDI.copy", this::copy);
     calls.put("VDI.close_url", a -> done(() -> mux.closeUrl(a.text("sr"), a.text("vdi"))));

@@ -342,11 +342,22 @@ abstract class StorageMuxContract {
             "VDI.disable_cbt",
             "VDI.data_destroy",
             "VDI.list_changed_blocks")) {
-      assertThatThrownBy(
-              () -> smapi.call(
-                      call,
-                      args(
-                          "sr", sr, "vdi", vdi, "vdi1", vdi, "vdi2", vdi, "vdi_from", vdi, "vdi_to", vdi)))
+      assertThatThrownBy(() ->
+              smapi.call(
+                  call,
+                  args(
+                      "sr",
+                      sr,
+                      "vdi",
+                      vdi,
+                      "vdi1",
+                      vdi,
+                      "vdi2",
+                      vdi,
+                      "vdi_from",
+                      vdi,
+                      "vdi_to",
+                      vdi)))
           .isInstanceOfSatisfying(
               SmapiException.class,
               e -> {
@@ -359,8 +370,7 @@ abstract class StorageMuxContract {
             smapi.call(
                 "VDI.set_persistent", args("sr", sr, "vdi", vdi, "persistent", Value.of(false))),
         "Unimplemented");
-    assertThat(driver().query().features())
-        .doesNotContain("VDI_COMPOSE");
+    assertThat(driver().query().features()).doesNotContain("VDI_COMPOSE");
   }
 
   @Test

@@ -12,6 +12,7 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.Deque;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
@@ -249,7 +250,7 @@ public final class MigrateBench implements Callable<Integer> {
 
   private List<Contender> ours(Path base, Network network, GuestImage image)
       throws IOException, InterruptedException {
-    Path boot = image.kernel().getParent();
+    Path boot = Objects.requireNonNull(image.kernel().toAbsolutePath().getParent());
     XenFerryHost source = keep(new XenFerryHost(Side.SOURCE, network, base.resolve("a"), boot));
     XenFerryHost there = keep(new XenFerryHost(Side.DESTINATION, network, base.resolve("b"), boot));
     there.launch();

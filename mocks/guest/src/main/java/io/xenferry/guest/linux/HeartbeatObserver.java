@@ -22,6 +22,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.UUID;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.zip.CRC32C;
@@ -114,9 +115,9 @@ public final class HeartbeatObserver implements AutoCloseable {
         listenAt(socket);
       } finally {
         if (!socket.equals(wanted)) {
-          Path link = socket.toAbsolutePath().getParent();
+          Path link = Objects.requireNonNull(socket.getParent());
           Files.deleteIfExists(link);
-          Files.deleteIfExists(link.toAbsolutePath().getParent());
+          Files.deleteIfExists(Objects.requireNonNull(link.getParent()));
         }
       }
     } catch (IOException e) {

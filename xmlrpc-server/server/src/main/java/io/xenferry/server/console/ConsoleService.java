@@ -1,10 +1,10 @@
 package io.xenferry.server.console;
 
 import io.xenferry.model.XenApiException;
+import io.xenferry.server.call.HttpAccess;
 import io.xenferry.server.call.Origin;
 import io.xenferry.server.http.ConnectService;
 import io.xenferry.server.http.RawStream;
-import io.xenferry.server.session.HttpAccess;
 import io.xenferry.server.session.Sessions;
 import io.xenferry.spi.Guest;
 import io.xenferry.spi.Hypervisor;

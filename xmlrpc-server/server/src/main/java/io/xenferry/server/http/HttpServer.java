@@ -3,6 +3,7 @@ package io.xenferry.server.http;
 import io.xenferry.server.call.Dispatcher;
 import io.xenferry.server.config.LimitsConfig;
 import io.xenferry.server.config.ListenConfig;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.concurrent.atomic.AtomicReference;
@@ -138,7 +139,7 @@ public final class HttpServer implements AutoCloseable {
           new CliConnections(cli, limits),
           new ConnectConnections(
               (target, headers, stream, origin) ->
-                  connects.get().serve(target, headers, stream, origin),
+                  Objects.requireNonNull(connects.get()).serve(target, headers, stream, origin),
               limits)),
       new HttpConnectionFactory(http)
     };

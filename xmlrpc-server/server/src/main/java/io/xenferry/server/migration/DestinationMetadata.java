@@ -23,6 +23,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
@@ -87,11 +88,20 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
           }
           Layers layers = Layers.of(plan);
           for (UUID upper : layers.inOrder()) {
-            disks.layer(here.get(upper), here.get(layers.below(upper).orElseThrow()));
+            disks.layer(made(here, upper), made(here, layers.below(upper).orElseThrow()));
           }
           database.change(tx -> create(tx, migration, plan, document, here));
           noteSnapshots(document, here);
         });
+  }
+
+  /** The disk that was made for one of the plan; a peer may name what the plan has not. */
+  private static UUID made(Map<UUID, UUID> here, UUID vdi) throws XenApiException {
+    UUID disk = here.get(vdi);
+    if (disk == null) {
+      throw new XenApiException("INVALID_VALUE", "layers", vdi.toString());
+    }
+    return disk;
   }
 
   private static void create(
@@ -109,7 +119,7 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
       snapshots.put(taken.uuid(), snapshot);
     }
     for (VmDocument.Taken taken : document.past().snapshots()) {
-      setParent(tx, snapshots.get(taken.uuid()), taken.parent(), snapshots);
+      setParent(tx, Objects.requireNonNull(snapshots.get(taken.uuid())), taken.parent(), snapshots);
     }
     setParent(tx, ref, document.past().parent(), snapshots);
     for (Map.Entry<UUID, UUID> origin : document.past().snapshotOf().entrySet()) {
@@ -141,8 +151,10 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
     for (Map.Entry<UUID, UUID> origin : document.past().snapshotOf().entrySet()) {
       UUID vdi = here.get(origin.getKey());
       UUID of = here.get(origin.getValue());
-      Optional<Row> row =
-          vdi == null || of == null ? Optional.empty() : db.byUuid("VDI", vdi.toString());
+      if (vdi == null || of == null) {
+        continue;
+      }
+      Optional<Row> row = db.byUuid("VDI", vdi.toString());
       if (row.isPresent()) {
         disks.noteSnapshot(vdi, of, db.get(new Ref<VDI>(row.get().ref()), VDI.SNAPSHOT_TIME));
       }

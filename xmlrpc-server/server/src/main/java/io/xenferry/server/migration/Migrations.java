@@ -22,6 +22,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.UUID;
 
@@ -152,7 +153,7 @@ public final class Migrations {
     disks
         .layers(srs.keySet())
         .forEach((upper, lower) -> {
-          if (srs.get(upper).equals(srs.get(lower))) {
+          if (Objects.equals(srs.get(upper), srs.get(lower))) {
             below.put(upper, lower);
           }
         });

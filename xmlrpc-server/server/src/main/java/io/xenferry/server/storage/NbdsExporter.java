@@ -78,15 +78,23 @@ final class NbdsExporter implements DiskExporter, AutoCloseable {
       Map<String, String> map = AtomicFile.read(file);
       try {
         return new Noted(
-            map.get("tag"),
-            map.get("name"),
-            map.get("secret"),
+            word(map, "tag"),
+            word(map, "name"),
+            word(map, "secret"),
             map.getOrDefault("client", ""),
-            Path.of(map.get("image")),
-            Integer.parseInt(map.get("port")));
-      } catch (NullPointerException | IllegalArgumentException e) {
+            Path.of(word(map, "image")),
+            Integer.parseInt(word(map, "port")));
+      } catch (IllegalArgumentException e) {
         throw new IOException(file + " is damaged", e);
       }
+    }
+
+    private static String word(Map<String, String> map, String key) {
+      String word = map.get(key);
+      if (word == null) {
+        throw new IllegalArgumentException("no " + key);
+      }
+      return word;
     }
 
     void write(Path file) throws IOException {

@@ -1,9 +1,10 @@
-package io.xenferry.server.session;
+package io.xenferry.server.call;
 
 import io.xenferry.model.DataModel;
 import io.xenferry.model.HttpAction;
 import io.xenferry.model.XenApiException;
-import io.xenferry.server.call.Origin;
+import io.xenferry.server.session.Session;
+import io.xenferry.server.session.Sessions;
 import java.nio.charset.StandardCharsets;
 import java.util.Base64;
 import java.util.Optional;
