@@ -19,7 +19,7 @@ import java.util.concurrent.atomic.AtomicLong;
  * ones is under way.
  */
 final class NbdsDestination implements DestinationOpener {
-  /** Beyond it one core's encryption is not the bound any more; see docs/storage.md. */
+  /** A connection is encrypted by one core at a time; more than two have not been measured. */
   private static final int CONNECTIONS = 2;
 
   /** Later than those of a server before this one, whose clock was no further. */
