@@ -328,6 +328,11 @@ final class QmpGuest implements Guest {
   }
 
   @Override
+  public Path outgoingSocket() {
+    return directory.outgoingSocket();
+  }
+
+  @Override
   public void activate() throws HypervisorException, InterruptedException {
     State state = state();
     if (state != State.RECEIVED) {

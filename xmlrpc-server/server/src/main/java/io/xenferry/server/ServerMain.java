@@ -25,6 +25,7 @@ import java.util.OptionalInt;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
 import java.util.function.UnaryOperator;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.LoggerFactory;
 import picocli.CommandLine;
@@ -169,6 +170,7 @@ public final class ServerMain implements Callable<Integer> {
         return 1;
       }
       Files.deleteIfExists(ready);
+      unpackLibrariesIn(stateDirectory.resolve("tmp"));
       ObjectDatabase db = SqliteDatabase.open(stateDirectory.resolve("pool.db"));
       CountDownLatch stop = new CountDownLatch(1);
       CountDownLatch stopped = new CountDownLatch(1);
@@ -205,6 +207,20 @@ public final class ServerMain implements Callable<Integer> {
       }
     }
     return 0;
+  }
+
+  /**
+   * SQLite's driver unpacks its library at each start, and a killed server leaves it behind: here
+   * its successor removes it.
+   */
+  private static void unpackLibrariesIn(Path directory) throws IOException {
+    Files.createDirectories(directory);
+    try (Stream<Path> leavings = Files.list(directory)) {
+      for (Path file : leavings.toList()) {
+        Files.delete(file);
+      }
+    }
+    System.setProperty("org.sqlite.tmpdir", directory.toString());
   }
 
   private ToolstackConfig.Targets targets() {

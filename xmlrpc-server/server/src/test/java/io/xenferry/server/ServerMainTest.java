@@ -8,6 +8,7 @@ import io.xenferry.model.XenApiException;
 import io.xenferry.wire.Fingerprint;
 import io.xenferry.wire.Trust;
 import io.xenferry.wire.XmlRpcXenApi;
+import java.io.IOException;
 import java.net.StandardProtocolFamily;
 import java.net.URI;
 import java.net.UnixDomainSocketAddress;
@@ -22,6 +23,7 @@ import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -44,8 +46,11 @@ class ServerMainTest {
       first.destroyForcibly().waitFor();
     }
     Files.delete(directory.resolve("ready"));
+    List<Path> unpacked = contents(directory.resolve("tmp"));
+    assertThat(unpacked).as("the library that SQLite's driver unpacks").isNotEmpty();
     Process second = start(directory);
     try (XmlRpcXenApi api = connect(directory, second)) {
+      assertThat(contents(directory.resolve("tmp"))).doesNotContainAnyElementsOf(unpacked);
       TestServer.Calls root = new TestServer.Calls(api, login(api, directory));
       assertThat(root.text("network.get_name_label", network)).isEqualTo("survivor");
       second.destroy();
@@ -169,6 +174,12 @@ class ServerMainTest {
         URI.create("https://127.0.0.1:" + m.group(1)),
         Trust.pinned(new Fingerprint(m.group(2))),
         Duration.ofSeconds(30));
+  }
+
+  private static List<Path> contents(Path directory) throws IOException {
+    try (Stream<Path> files = Files.list(directory)) {
+      return files.toList();
+    }
   }
 
   private static String login(XmlRpcXenApi api, Path directory) throws Exception {

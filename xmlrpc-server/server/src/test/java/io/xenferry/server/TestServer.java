@@ -119,6 +119,7 @@ final class TestServer implements AutoCloseable {
     this.port = server.port();
     if (certificate == null) {
       certificate = Files.createTempFile("xenferry", ".p12");
+      certificate.toFile().deleteOnExit();
       Files.copy(
           directory.resolve("server.p12"),
           certificate,

@@ -173,6 +173,13 @@ public interface Guest {
   Path incomingSocket();
 
   /**
+   * A name for the socket at which the caller takes the stream of {@link #sendMemory}, among the
+   * guest's own files, so that what a killed server leaves there ends with the guest. For one
+   * stream at a time.
+   */
+  Path outgoingSocket();
+
+  /**
    * Makes the disks of a RECEIVED guest its own, still paused: everything that can fail about them
    * fails here.
    */

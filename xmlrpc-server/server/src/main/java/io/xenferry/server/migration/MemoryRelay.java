@@ -14,7 +14,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Optional;
-import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
@@ -37,6 +36,7 @@ final class MemoryRelay implements AutoCloseable {
   private final ServerSocketChannel server;
   private final CompletableFuture<Void> ended = new CompletableFuture<>();
   private volatile boolean closed;
+  private boolean nameless;
   private volatile @Nullable SocketChannel local;
   private volatile @Nullable Stream remote;
 
@@ -71,19 +71,18 @@ final class MemoryRelay implements AutoCloseable {
   }
 
   /** Listens for the hypervisor's one connection; then opens the remote stream and relays. */
-  static MemoryRelay listen(UUID vm, RemoteOpener opener) throws IOException {
-    Path directory = Files.createTempDirectory("xenferry-memory-");
-    Path socket = directory.resolve("stream");
+  static MemoryRelay listen(Guest guest, RemoteOpener opener) throws IOException {
+    Path socket = guest.outgoingSocket();
+    Files.deleteIfExists(socket); // of an attempt whose server was killed
     ServerSocketChannel server = ServerSocketChannel.open(StandardProtocolFamily.UNIX);
     try {
       server.bind(UnixDomainSocketAddress.of(socket), 1);
     } catch (IOException e) {
       server.close();
-      Files.deleteIfExists(directory);
       throw e;
     }
     MemoryRelay relay = new MemoryRelay(socket, server);
-    Thread.ofVirtual().name("memory relay " + vm).start(() -> relay.serve(opener));
+    Thread.ofVirtual().name("memory relay " + guest.vm()).start(() -> relay.serve(opener));
     return relay;
   }
 
@@ -129,6 +128,7 @@ final class MemoryRelay implements AutoCloseable {
         Stream stream = opener.open()) {
       local = guest;
       remote = stream;
+      removeName(); // the connection stays
       if (closed) {
         return;
       }
@@ -142,19 +142,20 @@ final class MemoryRelay implements AutoCloseable {
       ended.completeExceptionally(new IOException(e));
     } finally {
       ended.complete(null);
-      remove(socket);
+      removeName();
     }
   }
 
-  private static void remove(Path socket) {
+  /** Once, and not when it may already be the next relay's. */
+  private synchronized void removeName() {
+    if (nameless) {
+      return;
+    }
+    nameless = true;
     try {
       Files.deleteIfExists(socket);
-      Path directory = socket.getParent();
-      if (directory != null) {
-        Files.deleteIfExists(directory);
-      }
     } catch (IOException e) {
-      log.debug("{} stays behind in the temporary directory", socket, e);
+      log.debug("{} stays behind", socket, e);
     }
   }
 
@@ -195,6 +196,7 @@ final class MemoryRelay implements AutoCloseable {
   @Override
   public void close() {
     closed = true;
+    removeName();
     try {
       server.close();
       SocketChannel l = local;

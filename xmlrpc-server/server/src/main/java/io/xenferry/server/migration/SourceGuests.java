@@ -101,7 +101,7 @@ final class SourceGuests implements SourcePorts.Guests {
           Guest guest = guests.get(vm);
           sending.command(() -> {
             guest.cancelSend();
-            MemoryRelay relay = sending.relay(MemoryRelay.listen(vm, () -> opener.open(target)));
+            MemoryRelay relay = sending.relay(MemoryRelay.listen(guest, () -> opener.open(target)));
             guest.sendMemory(relay.socket(), 0);
           });
           awaitNearlySent(vm, guest, sending);

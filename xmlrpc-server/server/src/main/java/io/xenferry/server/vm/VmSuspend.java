@@ -181,8 +181,8 @@ public final class VmSuspend {
 
   private void save(Guest guest, Ref<VDI> vdi)
       throws IOException, XenApiException, HypervisorException, InterruptedException {
-    Path directory = Files.createTempDirectory("xenferry-suspend-");
-    Path socket = directory.resolve("stream");
+    Path socket = guest.outgoingSocket();
+    Files.deleteIfExists(socket); // of an attempt whose server was killed
     try (ServerSocketChannel server = ServerSocketChannel.open(StandardProtocolFamily.UNIX);
         BlockBackend disk = maker.open(vdi, true)) {
       server.bind(UnixDomainSocketAddress.of(socket), 1);
@@ -204,7 +204,6 @@ public final class VmSuspend {
       await(written);
     } finally {
       Files.deleteIfExists(socket);
-      Files.deleteIfExists(directory);
     }
   }
 

@@ -24,12 +24,15 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 /** A command to the hypervisor that comes late, after the sending was cancelled. */
 class SourceGuestsTest {
   private static final UUID VM = UUID.randomUUID();
   private static final MemoryTarget TARGET =
       new MemoryTarget(new MigrationId(UUID.randomUUID()), "https://127.0.0.1:1", "", "");
+
+  @TempDir private Path directory;
 
   private final RecordingGuest guest = new RecordingGuest();
   private final SlowHypervisor hypervisor = new SlowHypervisor(guest);
@@ -210,7 +213,7 @@ class SourceGuestsTest {
   }
 
   /** Runs, for ever, and notes what it is told to do. */
-  private static final class RecordingGuest implements Guest {
+  private final class RecordingGuest implements Guest {
     final List<String> commands = new CopyOnWriteArrayList<>();
     final List<Consumer<State>> listeners = new CopyOnWriteArrayList<>();
     volatile CountDownLatch holdPause = new CountDownLatch(0);
@@ -322,6 +325,11 @@ class SourceGuestsTest {
     @Override
     public Path incomingSocket() {
       throw new UnsupportedOperationException();
+    }
+
+    @Override
+    public Path outgoingSocket() {
+      return directory.resolve("outgoing.sock");
     }
 
     @Override
