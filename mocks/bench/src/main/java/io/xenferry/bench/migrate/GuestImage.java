@@ -28,8 +28,8 @@ record GuestImage(Path kernel, Path initrd, Path disk, long diskSize) {
   /** In the order in which they are loaded. */
   private static final List<String> MODULES =
       List.of(
-          "drivers/virtio/virtio.ko",
           "drivers/virtio/virtio_ring.ko",
+          "drivers/virtio/virtio.ko",
           "drivers/virtio/virtio_pci_modern_dev.ko",
           "drivers/virtio/virtio_pci_legacy_dev.ko",
           "drivers/virtio/virtio_pci.ko",
