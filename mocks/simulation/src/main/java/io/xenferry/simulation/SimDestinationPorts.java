@@ -177,8 +177,11 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
       return act(
           "the receiving process starts",
           () -> {
-            require(!host.guests.containsKey(plan.vmAtDestination()), "there is a guest");
-            host.guests.put(plan.vmAtDestination(), new SimGuest(GuestState.INCOMING, -1));
+            SimGuest there = host.guests.get(plan.vmAtDestination());
+            require(there == null || there.state == GuestState.INCOMING, "there is a guest");
+            if (there == null) {
+              host.guests.put(plan.vmAtDestination(), new SimGuest(GuestState.INCOMING, -1));
+            }
           });
     }
 

@@ -99,6 +99,45 @@ class ScenarioTest {
         .isLessThan(Duration.ofSeconds(1));
   }
 
+  /** Does something once, when a move has come to a phase. */
+  private void whenIn(SimHost host, String phase, Runnable action) {
+    boolean[] done = {false};
+    server(host)
+        .listen(status -> {
+          if (status.phase().equals(phase) && !done[0]) {
+            done[0] = true;
+            action.run();
+          }
+        });
+  }
+
+  @Test
+  void theProcessThatReceivesIsThereBeforeTheDisksAreCopied() {
+    boolean[] there = {false};
+    whenIn(
+        source,
+        "waiting for the process that receives the memory",
+        () -> there[0] = guest(destination) == GuestState.INCOMING);
+    move();
+    run(Duration.ofSeconds(20));
+    assertThat(there[0]).isTrue();
+    assertThat(guest(destination)).isEqualTo(GuestState.RUNNING);
+  }
+
+  @Test
+  void aReceivingProcessThatDiedWhileTheDisksWereCopiedIsStartedAnew() {
+    boolean[] died = {false};
+    whenIn(
+        source,
+        "waiting for the process that receives the memory",
+        () -> died[0] = destination.guests.remove(world.vm) != null);
+    move();
+    run(Duration.ofSeconds(20));
+    assertThat(died[0]).isTrue();
+    assertThat(guest(destination)).isEqualTo(GuestState.RUNNING);
+    assertThat(destination.leftovers()).isEmpty();
+  }
+
   /** Every phase, in the order in which it was first shown, by the states that showed it. */
   private Map<String, Set<State>> phasesOf(Runnable story) {
     Map<String, Set<State>> shown = new LinkedHashMap<>();

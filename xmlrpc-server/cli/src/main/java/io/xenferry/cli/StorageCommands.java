@@ -216,9 +216,7 @@ final class StorageCommands {
 
   private static void poolMigrateVdi(Run run) throws XenApiException, CliException, IOException {
     SequencedMap<String, String> options = new LinkedHashMap<>();
-    for (String option : List.of("dest-img-format", "bandwidth")) {
-      run.arguments().get(option).ifPresent(value -> options.put(option, value));
-    }
+    run.arguments().get("dest-img-format").ifPresent(f -> options.put("dest-img-format", f));
     String moved =
         run.calls()
             .text(

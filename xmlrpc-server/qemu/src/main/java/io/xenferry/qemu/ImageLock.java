@@ -6,6 +6,7 @@ import io.xenferry.spi.HypervisorException.Kind;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.stream.Stream;
@@ -50,47 +51,47 @@ final class ImageLock {
 
   /** Fails when a process that is not the guest's writes to the image, or lets nobody write. */
   void checkNobodyElse() throws HypervisorException {
+    check();
+  }
+
+  /** The same, and whether the guest's process has the image open for writing. */
+  boolean check() throws HypervisorException {
+    // Those of all first: one that the guest takes meanwhile is not another's.
+    List<String> all = ofAll();
+    List<String> guests = ofGuest();
     for (long at : new long[] {WRITES, NOBODY_ELSE_WRITES}) {
-      if (ofAll(at) > ofGuest(at)) {
+      if (count(all, at) > count(guests, at)) {
         throw new HypervisorException(
             Kind.REFUSED, disk.device() + ": another process writes to " + disk.file());
       }
     }
+    return count(guests, WRITES) > 0;
   }
 
-  /** Whether the guest's process has the image open for writing. */
-  boolean isHeld() throws HypervisorException {
-    return ofGuest(WRITES) > 0;
-  }
-
-  private long ofAll(long at) throws HypervisorException {
+  private List<String> ofAll() throws HypervisorException {
     try {
-      return count(Files.readAllLines(Path.of("/proc/locks")), at);
+      return Files.readAllLines(Path.of("/proc/locks"));
     } catch (IOException e) {
       throw new HypervisorException(Kind.REFUSED, "cannot see who locks " + disk.file(), e);
     }
   }
 
-  private long ofGuest(long at) throws HypervisorException {
+  private List<String> ofGuest() throws HypervisorException {
     Path descriptors = Path.of("/proc/" + process.pid() + "/fdinfo");
-    long count = 0;
+    List<String> locks = new ArrayList<>();
     try (Stream<Path> entries = Files.list(descriptors)) {
       for (Path entry : entries.toList()) {
         try {
-          List<String> lines = Files.readAllLines(entry);
-          count +=
-              count(
-                  lines.stream()
-                      .filter(line -> line.startsWith("lock:"))
-                      .map(line -> line.substring("lock:".length()).strip())
-                      .toList(),
-                  at);
+          Files.readAllLines(entry).stream()
+              .filter(line -> line.startsWith("lock:"))
+              .map(line -> line.substring("lock:".length()).strip())
+              .forEach(locks::add);
         } catch (IOException e) {
           // Closed meanwhile.
           continue;
         }
       }
-      return count;
+      return locks;
     } catch (IOException e) {
       throw new HypervisorException(Kind.GONE, "the guest's process is gone", e);
     }

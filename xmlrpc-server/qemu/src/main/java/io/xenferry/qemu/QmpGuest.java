@@ -264,15 +264,6 @@ final class QmpGuest implements Guest {
   }
 
   @Override
-  public void replaceImage(GuestSpec.Disk next) throws HypervisorException, InterruptedException {
-    if (!next.readOnly() && state() == State.RUNNING && !image(next.device()).equals(next.file())) {
-      throw new HypervisorException(
-          Kind.REFUSED, "the guest runs: what it writes meanwhile would be lost");
-    }
-    hardware.replaceImage(next, images);
-  }
-
-  @Override
   public Path image(String device) throws HypervisorException, InterruptedException {
     return images.of(device);
   }
@@ -358,12 +349,10 @@ final class QmpGuest implements Guest {
 
   private void activate(GuestSpec.Disk disk) throws HypervisorException, InterruptedException {
     ImageLock lock = ImageLock.of(disk, process);
-    lock.checkNobodyElse();
-    if (!lock.isHeld()) {
+    if (!lock.check()) {
       // It was to open it for writing at the end of the stream, and could not.
       exports.activate(GuestLauncher.nodeName(disk.device()));
-      lock.checkNobodyElse();
-      if (!lock.isHeld()) {
+      if (!lock.check()) {
         throw new HypervisorException(
             Kind.REFUSED, disk.device() + ": the guest does not open " + disk.file());
       }

@@ -45,9 +45,22 @@ final class TgtTargets {
 
   /**
    * @param sessions including those whose connections are gone but whose commands are not
+   * @param rules who may log in: names and addresses
    */
   record Existing(
-      int tid, String iqn, int sessions, List<Connection> connections, List<String> users) {}
+      int tid,
+      String iqn,
+      int sessions,
+      List<Connection> connections,
+      List<String> users,
+      List<String> rules) {}
+
+  /** The parts of what the daemon tells of a target. */
+  private enum Part {
+    NONE,
+    ACCOUNTS,
+    RULES
+  }
 
   Map<String, Existing> show() throws TargetException {
     Map<String, Existing> found = new LinkedHashMap<>();
@@ -55,38 +68,42 @@ final class TgtTargets {
     String iqn = "";
     int sessions = 0;
     int sid = 0;
-    boolean accounts = false;
+    Part part = Part.NONE;
     List<Connection> connections = new ArrayList<>();
     List<String> users = new ArrayList<>();
+    List<String> rules = new ArrayList<>();
     for (String line : tgtadm.run("--mode", "target", "--op", "show").split("\n")) {
       Matcher target = TARGET.matcher(line);
       Matcher nexus = NEXUS.matcher(line);
       Matcher connection = CONNECTION.matcher(line);
       if (target.matches()) {
         if (!iqn.isEmpty()) {
-          found.put(iqn, new Existing(tid, iqn, sessions, connections, users));
+          found.put(iqn, new Existing(tid, iqn, sessions, connections, users, rules));
         }
         tid = Integer.parseInt(target.group(1));
         iqn = target.group(2);
         sessions = 0;
         connections = new ArrayList<>();
         users = new ArrayList<>();
-        accounts = false;
+        rules = new ArrayList<>();
+        part = Part.NONE;
       } else if (nexus.matches()) {
         sid = Integer.parseInt(nexus.group(1));
         sessions++;
       } else if (connection.matches()) {
         connections.add(new Connection(sid, Integer.parseInt(connection.group(1))));
       } else if (ACCOUNT_HEAD.matcher(line).matches()) {
-        accounts = true;
+        part = Part.ACCOUNTS;
       } else if (line.startsWith("    ACL information:")) {
-        accounts = false;
-      } else if (accounts && !line.isBlank()) {
+        part = Part.RULES;
+      } else if (part == Part.ACCOUNTS && !line.isBlank()) {
         users.add(line.strip().replaceFirst(" \\(outgoing\\)$", ""));
+      } else if (part == Part.RULES && !line.isBlank()) {
+        rules.add(line.strip());
       }
     }
     if (!iqn.isEmpty()) {
-      found.put(iqn, new Existing(tid, iqn, sessions, connections, users));
+      found.put(iqn, new Existing(tid, iqn, sessions, connections, users, rules));
     }
     return found;
   }
@@ -209,19 +226,19 @@ final class TgtTargets {
    *       last command has ended, so an empty list is the fence.
    *   <li>Then the unit, which closes the backing file, the target, and its accounts.
    * </ol>
+   *
+   * <p>A guest may be standing still for it: each call of tgtadm is a process of some milliseconds.
    */
   void remove(String iqn, Duration patience) throws TargetException {
     long deadline = System.nanoTime() + patience.toNanos();
-    boolean unbound = false;
-    while (true) {
+    for (int look = 0; ; look++) {
       Existing target = show().get(iqn);
       if (target == null) {
         return;
       }
       String tid = Integer.toString(target.tid());
-      if (!unbound) {
-        unbind(tid);
-        unbound = true;
+      for (String rule : target.rules()) {
+        unbind(tid, rule);
       }
       for (Connection connection : target.connections()) {
         quietly(
@@ -255,7 +272,8 @@ final class TgtTargets {
             "sessions of " + iqn + " do not end within " + patience.toMillis() + " ms");
       }
       try {
-        TimeUnit.MILLISECONDS.sleep(20);
+        // A session without a command under way is gone as soon as its connection is.
+        TimeUnit.MILLISECONDS.sleep(look == 0 ? 0 : 10);
       } catch (InterruptedException e) {
         Thread.currentThread().interrupt();
         throw new TargetException(Kind.TIMEOUT, "interrupted while closing " + iqn, e);
@@ -263,31 +281,17 @@ final class TgtTargets {
     }
   }
 
-  private void unbind(String tid) throws TargetException {
-    String id = "Target " + tid + ":";
-    boolean mine = false;
-    boolean rules = false;
-    for (String line : tgtadm.run("--mode", "target", "--op", "show").split("\n")) {
-      if (line.startsWith("Target ")) {
-        mine = line.startsWith(id);
-        rules = false;
-      } else if (mine && line.startsWith("    ACL information:")) {
-        rules = true;
-      } else if (mine && rules && !line.isBlank()) {
-        String rule = line.strip();
-        boolean name =
-            rule.startsWith("iqn.") || rule.startsWith("eui.") || rule.startsWith("naa.");
-        quietly(
-            "--mode",
-            "target",
-            "--op",
-            "unbind",
-            "--tid",
-            tid,
-            name ? "--initiator-name" : "--initiator-address",
-            rule);
-      }
-    }
+  private void unbind(String tid, String rule) throws TargetException {
+    boolean name = rule.startsWith("iqn.") || rule.startsWith("eui.") || rule.startsWith("naa.");
+    quietly(
+        "--mode",
+        "target",
+        "--op",
+        "unbind",
+        "--tid",
+        tid,
+        name ? "--initiator-name" : "--initiator-address",
+        rule);
   }
 
   /** For what may be gone by itself meanwhile. */

@@ -26,14 +26,14 @@ import java.util.concurrent.CompletableFuture;
  */
 final class Receiving extends DestinationStage {
   /** A look costs a question to the guest's process, about a millisecond. */
-  private static final Duration LOOK = Duration.ofMillis(20);
+  private static final Duration LOOK = Duration.ofMillis(5);
 
   private final List<ExportSpec> exports = new ArrayList<>();
   private final List<DiskTarget> targets = new ArrayList<>();
   private final List<CompletableFuture<PeerAnswer>> guestWaiters = new ArrayList<>();
   private boolean exported;
   private boolean guestStarting;
-  private boolean guestStarted;
+  private boolean guestJournaled;
   private boolean sealing;
   private boolean sealed;
   private boolean preparing;
@@ -178,18 +178,19 @@ final class Receiving extends DestinationStage {
     return exported ? now(migration.answer().withTargets(ordered())) : later();
   }
 
+  /** Asked a second time when the memory comes: the process may have died while it waited. */
   private CompletableFuture<PeerAnswer> startGuest() {
     if (!exported || !migration.plan().running()) {
       return now(migration.refusal("no guest to be started"));
-    }
-    if (guestStarted) {
-      return now(migration.answer());
     }
     CompletableFuture<PeerAnswer> waiter = new CompletableFuture<>();
     guestWaiters.add(waiter);
     if (!guestStarting) {
       guestStarting = true;
-      host().ledger().intend(entry(JournalEntry.Kind.GUEST, vm().toString(), ""));
+      if (!guestJournaled) {
+        guestJournaled = true;
+        host().ledger().intend(entry(JournalEntry.Kind.GUEST, vm().toString(), ""));
+      }
       migration.step(
           this,
           "starting the process that receives the memory",
@@ -202,7 +203,7 @@ final class Receiving extends DestinationStage {
                       migration.plan(),
                       exports.stream().map(ExportSpec::vdi).toList()),
           done -> {
-            guestStarted = true;
+            guestStarting = false;
             answerGuestWaiters();
           },
           failure -> failed("the receiving process did not start", failure));

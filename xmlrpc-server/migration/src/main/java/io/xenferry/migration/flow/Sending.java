@@ -12,11 +12,13 @@ import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 
 /**
- * SENDING: opens at the destination, copies the disks until they converge, then sends the memory
- * until the hypervisor may pause the guest. The guest runs; any failure just leaves it running.
+ * SENDING: opens at the destination, copies the disks until they converge while the process starts
+ * there that receives the memory, then sends the memory until the hypervisor may pause the guest.
+ * The guest runs; any failure just leaves it running.
  */
 final class Sending extends SourceStage {
   private boolean opened;
+  private boolean converged;
   private CompletableFuture<GuestState> guestEnded = new CompletableFuture<>();
 
   Sending(SourceMigration migration) {
@@ -98,17 +100,26 @@ final class Sending extends SourceStage {
         SourceMigration.UNBOUNDED,
         job::converged,
         done -> {
-          if (migration.plan().running()) {
-            startGuest();
-          } else {
+          converged = true;
+          if (!migration.plan().running()) {
             migration.move(new Switching(migration));
+          } else {
+            migration.phase("waiting for the process that receives the memory");
+            startGuest();
           }
         },
         failure -> migration.failed(this, "the copy failed", failure));
+    if (migration.plan().running()) {
+      startGuest();
+    }
   }
 
+  /**
+   * Asked for twice: beside the copy, where a process that only waits costs the destination nothing
+   * but room, and again when it is needed, in case it has died meanwhile.
+   */
   private void startGuest() {
-    migration.phase("waiting for the process that receives the memory");
+    boolean needed = converged;
     Asking.ask(
         migration,
         this,
@@ -120,7 +131,7 @@ final class Sending extends SourceStage {
           }
           if (answer.refused()) {
             migration.backToOwned(refusedBy(answer));
-          } else {
+          } else if (needed) {
             sendMemory();
           }
           return true;

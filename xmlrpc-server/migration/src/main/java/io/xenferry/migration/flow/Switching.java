@@ -1,6 +1,5 @@
 package io.xenferry.migration.flow;
 
-import io.xenferry.migration.peer.PeerAnswer;
 import io.xenferry.migration.peer.PeerMessage;
 import io.xenferry.migration.ports.CopyJob;
 import io.xenferry.migration.ports.GuestState;
@@ -18,6 +17,8 @@ import java.util.concurrent.CompletableFuture;
 final class Switching extends SourceStage {
 
   private CompletableFuture<GuestState> guestEnded = new CompletableFuture<>();
+  private boolean memorySent;
+  private boolean ready;
 
   Switching(SourceMigration migration) {
     super(migration, State.SWITCHING);
@@ -78,9 +79,10 @@ final class Switching extends SourceStage {
           }
           if (answer.refused()) {
             migration.backToOwned(refusedBy(answer));
-          } else if (migration.plan().running()) {
-            finishMemory();
           } else {
+            if (migration.plan().running()) {
+              finishMemory();
+            }
             prepare();
           }
           return true;
@@ -94,13 +96,19 @@ final class Switching extends SourceStage {
         "sending the rest of the memory",
         host().deadlines().switchOver(),
         () -> host().source().guests().finishMemory(migration.plan().vm()),
-        done -> prepare(),
+        done -> {
+          memorySent = true;
+          observeOnceBoth();
+        },
         failure -> migration.failed(this, "the rest of the memory could not be sent", failure));
   }
 
+  /** Asked while the rest of the memory is still on its way: the destination waits for its end. */
   private void prepare() {
     migration.progress(0.97);
-    migration.phase("waiting until the destination is ready");
+    if (!migration.plan().running()) {
+      migration.phase("waiting until the destination is ready");
+    }
     Asking.ask(
         migration,
         this,
@@ -117,12 +125,21 @@ final class Switching extends SourceStage {
           if (!answer.in(State.READY)) {
             return false;
           }
-          observe(answer);
+          ready = true;
+          observeOnceBoth();
           return true;
         });
   }
 
-  private void observe(PeerAnswer ready) {
+  private void observeOnceBoth() {
+    if (!ready) {
+      migration.phase("waiting until the destination is ready");
+    } else if (memorySent || !migration.plan().running()) {
+      observe();
+    }
+  }
+
+  private void observe() {
     migration.step(
         this,
         "checking that the guest cannot resume by itself",

@@ -10,11 +10,16 @@ import java.util.EnumSet;
 import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.TimeUnit;
 
 /** What both sides ask of a guest; blocking. */
 final class GuestCalls {
-  /** Between two looks at a guest that is expected to change its state within milliseconds. */
-  private static final Duration LOOK = Duration.ofMillis(5);
+  /**
+   * Between two looks at a guest that is expected to change its state and has told of no change: a
+   * guest tells of most, and mostly before.
+   */
+  private static final Duration LOOK = Duration.ofMillis(10);
 
   private final Hypervisor hypervisor;
 
@@ -62,6 +67,34 @@ final class GuestCalls {
   GuestState await(UUID vm, Set<GuestState> wanted, Duration deadline, Hope hope)
       throws HypervisorException, InterruptedException, IOException {
     Guest guest = get(vm);
+    Semaphore changes = new Semaphore(0);
+    try (Listening listening = listen(guest, changes)) {
+      return await(guest, wanted, deadline, hope, changes);
+    }
+  }
+
+  private interface Listening extends AutoCloseable {
+    @Override
+    void close() throws IOException;
+  }
+
+  private static Listening listen(Guest guest, Semaphore changes) {
+    AutoCloseable listener = guest.onChange(state -> changes.release());
+    return () -> {
+      try {
+        listener.close();
+      } catch (IOException | RuntimeException e) {
+        throw e;
+      } catch (Exception e) {
+        throw new IOException(e);
+      }
+    };
+  }
+
+  private static GuestState await(
+      Guest guest, Set<GuestState> wanted, Duration deadline, Hope hope, Semaphore changes)
+      throws HypervisorException, InterruptedException, IOException {
+    UUID vm = guest.vm();
     long end = System.nanoTime() + deadline.toNanos();
     while (true) {
       hope.check();
@@ -78,7 +111,9 @@ final class GuestCalls {
             HypervisorException.Kind.TIMEOUT,
             "the guest of VM " + vm + " is " + state + " after " + deadline + ", not " + wanted);
       }
-      Thread.sleep(LOOK);
+      if (changes.tryAcquire(LOOK.toNanos(), TimeUnit.NANOSECONDS)) {
+        changes.drainPermits();
+      }
     }
   }
 

@@ -12,7 +12,6 @@ import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
@@ -109,17 +108,6 @@ final class MemoryRelay implements AutoCloseable {
     }
     Throwable cause = ended.exceptionNow();
     return Optional.of(cause instanceof IOException io ? io : new IOException(cause));
-  }
-
-  /** Waits until everything has been carried over. */
-  void awaitEnd(Duration deadline) throws IOException, InterruptedException {
-    try {
-      ended.get(deadline.toMillis(), TimeUnit.MILLISECONDS);
-    } catch (ExecutionException e) {
-      throw new IOException("the memory stream broke off", e.getCause());
-    } catch (TimeoutException e) {
-      throw new IOException("the memory stream did not end within " + deadline, e);
-    }
   }
 
   private void serve(RemoteOpener opener) {

@@ -7,6 +7,7 @@ import io.xenferry.migration.ports.RefusedException;
 import io.xenferry.migration.ports.SourcePorts;
 import io.xenferry.spi.Guest;
 import io.xenferry.spi.Hypervisor;
+import io.xenferry.spi.HypervisorException;
 import java.io.IOException;
 import java.time.Duration;
 import java.util.EnumSet;
@@ -28,7 +29,13 @@ final class SourceGuests implements SourcePorts.Guests {
   /** The coordinator's own deadlines are shorter or equal; this only ends forgotten threads. */
   private static final Duration DEADLINE = Duration.ofHours(3);
 
-  private static final Duration LOOK = Duration.ofMillis(50);
+  private static final Duration LOOK = Duration.ofMillis(20);
+
+  /** Of the downtime, what the rest of the memory shall take at first: the disks need the rest. */
+  private static final int MEMORY_SHARE = 5;
+
+  /** How long a rest as small as that is waited for before a larger one is good enough. */
+  private static final Duration PATIENCE = Duration.ofMillis(500);
 
   private static final Sending ENDED = Sending.ended();
 
@@ -144,12 +151,17 @@ final class SourceGuests implements SourcePorts.Guests {
         "pause " + vm,
         () -> {
           Guest guest = guests.get(vm);
-          sending.command(() -> guest.pauseForSwitch(downtime));
-          sending.await(
-              guests,
-              vm,
-              EnumSet.of(GuestState.PRE_SWITCHOVER, GuestState.SENT),
-              Duration.ofSeconds(60));
+          Set<GuestState> paused = EnumSet.of(GuestState.PRE_SWITCHOVER, GuestState.SENT);
+          sending.command(() -> guest.pauseForSwitch(downtime.dividedBy(MEMORY_SHARE)));
+          try {
+            sending.await(guests, vm, paused, PATIENCE);
+          } catch (HypervisorException e) {
+            if (e.kind() != HypervisorException.Kind.TIMEOUT) {
+              throw e;
+            }
+            sending.command(() -> guest.pauseForSwitch(downtime));
+            sending.await(guests, vm, paused, Duration.ofSeconds(60));
+          }
         });
   }
 
@@ -161,8 +173,8 @@ final class SourceGuests implements SourcePorts.Guests {
         () -> {
           Guest guest = guests.get(vm);
           sending.command(guest::finishMemory);
+          // The destination says itself when it has all of it.
           sending.await(guests, vm, EnumSet.of(GuestState.SENT), Duration.ofSeconds(60));
-          sending.awaitEnd(Duration.ofSeconds(30));
         });
   }
 
@@ -275,19 +287,6 @@ final class SourceGuests implements SourcePorts.Guests {
     void await(GuestCalls guests, UUID vm, Set<GuestState> wanted, Duration deadline)
         throws Exception {
       guests.await(vm, wanted, deadline, this::requireWhole);
-    }
-
-    void awaitEnd(Duration deadline) throws IOException, InterruptedException {
-      MemoryRelay carrying;
-      lock.lock();
-      try {
-        carrying = relay;
-      } finally {
-        lock.unlock();
-      }
-      if (carrying != null) {
-        carrying.awaitEnd(deadline);
-      }
     }
 
     /** Waits for a command under way, and lets none follow. */

@@ -86,6 +86,31 @@ class SourceGuestsTest {
   }
 
   @Test
+  void aRestThatDoesNotGetSmallIsTakenAsItIs() throws Exception {
+    CompletableFuture<Void> sent = guests.sendMemory(VM, TARGET);
+    guest.awaitCommand("send");
+    CompletableFuture<Void> pause = guests.pause(VM);
+    org.awaitility.Awaitility.await()
+        .atMost(Duration.ofSeconds(30))
+        .until(() -> guest.downtimes.size() == 2);
+    assertThat(guest.downtimes).containsExactly(Duration.ofMillis(60), Duration.ofMillis(300));
+    guest.tell(Guest.State.PRE_SWITCHOVER);
+    settle(pause);
+    settle(sent);
+    assertThat(guest.listeners).isEmpty();
+  }
+
+  @Test
+  void aGuestThatPausesWithLittleLeftIsNotAskedTwice() throws Exception {
+    CompletableFuture<Void> sent = guests.sendMemory(VM, TARGET);
+    guest.awaitCommand("send");
+    guest.state = Guest.State.PRE_SWITCHOVER;
+    settle(guests.pause(VM));
+    settle(sent);
+    assertThat(guest.downtimes).containsExactly(Duration.ofMillis(60));
+  }
+
+  @Test
   void aSendingThatBeginsLateDoesNotBegin() throws Exception {
     hypervisor.hold("send");
     CompletableFuture<Void> sent = guests.sendMemory(VM, TARGET);
@@ -215,6 +240,7 @@ class SourceGuestsTest {
   /** Runs, for ever, and notes what it is told to do. */
   private final class RecordingGuest implements Guest {
     final List<String> commands = new CopyOnWriteArrayList<>();
+    final List<Duration> downtimes = new CopyOnWriteArrayList<>();
     final List<Consumer<State>> listeners = new CopyOnWriteArrayList<>();
     volatile CountDownLatch holdPause = new CountDownLatch(0);
     volatile State state = State.RUNNING;
@@ -304,6 +330,7 @@ class SourceGuestsTest {
     @Override
     public void pauseForSwitch(Duration downtime) throws InterruptedException {
       commands.add("pause");
+      downtimes.add(downtime);
       assertThat(holdPause.await(30, TimeUnit.SECONDS)).isTrue();
     }
 
