@@ -24,7 +24,13 @@ class ConfigDefaultsTest {
     assertThat(LimitsConfig.defaults())
         .isEqualTo(
             new LimitsConfig(
-                307_200, 204_800, 2000, Duration.ofSeconds(60), Duration.ofSeconds(60)));
+                307_200,
+                204_800,
+                2000,
+                500,
+                Duration.ofSeconds(60),
+                Duration.ofSeconds(30),
+                Duration.ofSeconds(60)));
     assertThat(SessionConfig.defaults())
         .isEqualTo(
             new SessionConfig(

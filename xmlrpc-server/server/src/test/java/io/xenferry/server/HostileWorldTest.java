@@ -173,7 +173,13 @@ class HostileWorldTest {
         c ->
             c.with(
                 new io.xenferry.server.config.LimitsConfig(
-                    300 * 1024, 200 * 1024, 500, Duration.ofSeconds(5), Duration.ofSeconds(5))));
+                    300 * 1024,
+                    200 * 1024,
+                    500,
+                    500,
+                    Duration.ofSeconds(5),
+                    Duration.ofSeconds(5),
+                    Duration.ofSeconds(5))));
   }
 
   /** Every TCP port that this process listens on, as the kernel tells it. */

@@ -51,7 +51,14 @@ final class TestServer implements AutoCloseable {
   }
 
   static LimitsConfig limits(Duration idleTimeout) {
-    return new LimitsConfig(300 * 1024, 200 * 1024, 200, idleTimeout, Duration.ofSeconds(20));
+    return new LimitsConfig(
+        300 * 1024,
+        200 * 1024,
+        200,
+        200,
+        idleTimeout,
+        Duration.ofSeconds(30),
+        Duration.ofSeconds(20));
   }
 
   static TestServer start(Path directory, ObjectDatabase db, LimitsConfig limits) throws Exception {

@@ -17,6 +17,7 @@ import org.eclipse.jetty.io.EndPoint;
 import org.eclipse.jetty.server.HttpStream;
 import org.eclipse.jetty.server.Request;
 import org.eclipse.jetty.server.Response;
+import org.eclipse.jetty.util.Blocker;
 import org.eclipse.jetty.util.Callback;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -51,34 +52,26 @@ public final class Answers {
     }
   }
 
-  /**
-   * The whole body. One that is too large is read on for a while before it is refused: closing a
-   * connection on bytes that nobody has read resets it, and the client never sees the answer.
-   */
+  /** The whole body; one that is too large is refused as soon as that is known. */
   public static byte[] body(Request request, int limit, Duration deadline) throws IOException {
     HttpFields headers = request.getHeaders();
-    if (headers.contains(HttpHeader.EXPECT)
-        && headers.getLongField(HttpHeader.CONTENT_LENGTH) > limit) {
-      throw new TooLarge(); // before the client is told to go on
+    if (headers.getLongField(HttpHeader.CONTENT_LENGTH) > limit) {
+      throw new TooLarge(); // also before a client that asks is told to go on
     }
     long end = System.nanoTime() + deadline.toNanos();
     ByteArrayOutputStream body = new ByteArrayOutputStream();
     byte[] buffer = new byte[16 * 1024];
-    try (InputStream in = Content.Source.asInputStream(request)) {
-      long size = 0;
-      int n;
-      while (size <= DISCARDED && (n = in.read(buffer)) >= 0) {
-        size += n;
-        if (size <= limit) {
-          body.write(buffer, 0, n);
-        }
-        // Each read has the idle timeout; somebody who sends a byte a second has this.
-        if (System.nanoTime() - end > 0) {
-          throw new TooSlow();
-        }
-      }
-      if (size > limit) {
+    // Not closed: that would fail what is left of it, which is discarded behind the answer.
+    InputStream in = Content.Source.asInputStream(request);
+    int n;
+    while ((n = in.read(buffer)) >= 0) {
+      if (body.size() + n > limit) {
         throw new TooLarge();
+      }
+      body.write(buffer, 0, n);
+      // Each read has the idle timeout; somebody who sends a byte a second has this.
+      if (System.nanoTime() - end > 0) {
+        throw new TooSlow();
       }
     }
     return body.toByteArray();
@@ -121,15 +114,25 @@ public final class Answers {
     bytes(response, callback, status, "text/html", html.getBytes(StandardCharsets.UTF_8));
   }
 
-  /** The whole answer at once. */
+  /**
+   * The whole answer at once, before what is left of the request is read: whoever is refused shall
+   * know it without sending more.
+   */
   public static void bytes(
       Response response, Callback callback, int status, String type, byte[] body) {
-    discard(response.getRequest());
     response.setStatus(status);
     response.getHeaders().put(new HttpField(HttpHeader.CONTENT_TYPE, type));
     response.getHeaders().put(HttpHeader.CACHE_CONTROL, "no-cache, no-store");
     response.getHeaders().put(HttpHeader.CONTENT_LENGTH, body.length);
-    response.write(true, ByteBuffer.wrap(body), callback);
+    try (Blocker.Callback written = Blocker.callback()) {
+      response.write(true, ByteBuffer.wrap(body), written);
+      written.block();
+    } catch (IOException e) {
+      callback.failed(e);
+      return;
+    }
+    discard(response.getRequest());
+    callback.succeeded();
   }
 
   /** Who is at the other end. */

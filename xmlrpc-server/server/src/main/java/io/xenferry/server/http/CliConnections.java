@@ -14,8 +14,8 @@ final class CliConnections extends RawConnections<byte[]> {
   private final CliService service;
   private final int maxBody;
 
-  CliConnections(CliService service, LimitsConfig limits) {
-    super("thin-cli", "POST /cli ", limits);
+  CliConnections(CliService service, LimitsConfig limits, HeadDeadline heads) {
+    super("thin-cli", "POST /cli ", limits, heads);
     this.service = service;
     this.maxBody = limits.cliBodyBytes();
   }

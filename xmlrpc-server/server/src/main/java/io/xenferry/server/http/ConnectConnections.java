@@ -13,8 +13,8 @@ import java.util.Map;
 final class ConnectConnections extends RawConnections<ConnectConnections.Request> {
   private final ConnectService service;
 
-  ConnectConnections(ConnectService service, LimitsConfig limits) {
-    super("connect", "CONNECT /", limits);
+  ConnectConnections(ConnectService service, LimitsConfig limits, HeadDeadline heads) {
+    super("connect", "CONNECT /", limits, heads);
     this.service = service;
   }
 

@@ -3,6 +3,7 @@ package io.xenferry.server.http;
 import io.xenferry.server.call.Dispatcher;
 import io.xenferry.server.config.LimitsConfig;
 import io.xenferry.server.config.ListenConfig;
+import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -11,6 +12,7 @@ import org.eclipse.jetty.http.HttpHeader;
 import org.eclipse.jetty.http.HttpStatus;
 import org.eclipse.jetty.http.UriCompliance;
 import org.eclipse.jetty.server.ConnectionFactory;
+import org.eclipse.jetty.server.Connector;
 import org.eclipse.jetty.server.DetectorConnectionFactory;
 import org.eclipse.jetty.server.HttpConfiguration;
 import org.eclipse.jetty.server.HttpConnectionFactory;
@@ -42,14 +44,16 @@ import org.jspecify.annotations.Nullable;
  *                                                                         /services/SM, /v1/…
  * </pre>
  *
- * Handlers run on virtual threads and may block. Connections are limited in number; those on which
- * nothing happens end.
+ * Handlers run on virtual threads and may block. Connections are limited in number, also those of
+ * one remote address and those of the Unix socket, which neither takes from the others. They end
+ * when nothing happens on them, and when a request's head does not become whole in time.
  */
 public final class HttpServer implements AutoCloseable {
   private final Server server;
   private final ServerConnector tls;
   private final @Nullable ServerConnector plain;
   private final Router router = new Router();
+  private final HeadDeadline heads;
 
   /** Closes the connection until somebody else answers. */
   private final AtomicReference<ConnectService> connects =
@@ -65,6 +69,7 @@ public final class HttpServer implements AutoCloseable {
     // Waiting calls (event.from) hold a thread each; the limit on connections is the real one.
     threads.setMaxConcurrentTasks(-1);
     server = new Server(threads);
+    heads = new HeadDeadline(limits.headDeadline(), limits.idleTimeout());
 
     HttpConfiguration http = new HttpConfiguration();
     http.setSendServerVersion(false);
@@ -102,6 +107,7 @@ public final class HttpServer implements AutoCloseable {
           UnixConnector unix = new UnixConnector(server, path, detecting(cli, limits, local));
           unix.setIdleTimeout(limits.idleTimeout().toMillis());
           server.addConnector(unix);
+          server.addBean(new NetworkConnectionLimit(limits.connectionsPerAddress(), unix));
         });
 
     RpcHandler rpc = new RpcHandler(dispatcher, limits);
@@ -109,8 +115,13 @@ public final class HttpServer implements AutoCloseable {
         .route("POST", "/", rpc)
         .route("OPTIONS", "/", HttpServer::preflight)
         .route("GET", "/", HttpServer::page);
-    server.setHandler(router);
-    server.addBean(new NetworkConnectionLimit(limits.connections(), server));
+    heads.setHandler(router);
+    server.setHandler(heads);
+    List<Connector> network = plain == null ? List.of(tls) : List.of(tls, plain);
+    RemoteShares shares = new RemoteShares(limits.connectionsPerAddress());
+    network.forEach(c -> c.addBean(shares));
+    server.addBean(
+        new NetworkConnectionLimit(limits.connections(), network.toArray(Connector[]::new)));
     server.setStopTimeout(3000);
   }
 
@@ -136,11 +147,12 @@ public final class HttpServer implements AutoCloseable {
       CliService cli, LimitsConfig limits, HttpConfiguration http) {
     return new ConnectionFactory[] {
       new DetectorConnectionFactory(
-          new CliConnections(cli, limits),
+          new CliConnections(cli, limits, heads),
           new ConnectConnections(
               (target, headers, stream, origin) ->
                   Objects.requireNonNull(connects.get()).serve(target, headers, stream, origin),
-              limits)),
+              limits,
+              heads)),
       new HttpConnectionFactory(http)
     };
   }

@@ -33,15 +33,18 @@ abstract class RawConnections<T> extends AbstractConnectionFactory
 
   private final byte[] start;
   private final LimitsConfig limits;
+  private final HeadDeadline heads;
 
   /**
    * @param protocol the factory's name to Jetty
    * @param start the first bytes of every such request
+   * @param heads whose say over a connection ends here
    */
-  RawConnections(String protocol, String start, LimitsConfig limits) {
+  RawConnections(String protocol, String start, LimitsConfig limits, HeadDeadline heads) {
     super(protocol);
     this.start = start.getBytes(StandardCharsets.US_ASCII);
     this.limits = limits;
+    this.heads = heads;
   }
 
   /**
@@ -68,6 +71,7 @@ abstract class RawConnections<T> extends AbstractConnectionFactory
 
   @Override
   public Connection newConnection(Connector connector, EndPoint endPoint) {
+    heads.release(endPoint);
     Origin origin =
         new Origin(
             connector instanceof UnixConnector, String.valueOf(endPoint.getRemoteSocketAddress()));
