@@ -124,7 +124,10 @@ final class BitmapCommands {
           .put("drv", "raw")
           .put("ro", disk.settings.readOnly())
           .put("file", disk.settings.file().toString());
-      node.putObject("image").put("virtual-size", disk.size).put("format", "raw");
+      node.putObject("image")
+          .put("filename", disk.settings.file().toString())
+          .put("virtual-size", disk.size)
+          .put("format", "raw");
       ArrayNode list = node.putArray("dirty-bitmaps");
       disk.withBitmaps(bitmaps -> {
         for (DirtyBitmap bitmap : bitmaps.values()) {

@@ -38,6 +38,11 @@ final class DeviceCommands {
     switch (command) {
       case "blockdev-add" -> open(arguments);
       case "blockdev-del" -> close(arguments.path("node-name").asText());
+      case "blockdev-reopen" -> {
+        for (JsonNode node : arguments.path("options")) {
+          reopen(node);
+        }
+      }
       case "netdev_add" -> {
         if (!netdevs.add(arguments.path("id").asText())) {
           throw new QmpError("Duplicate ID '" + arguments.path("id").asText() + "' for netdev");
@@ -81,6 +86,33 @@ final class DeviceCommands {
     } catch (IOException e) {
       throw new QmpError("Could not open '" + file + "': " + e.getMessage());
     }
+  }
+
+  /** Another image for a disk; the node that was added for it is then the disk's own. */
+  private void reopen(JsonNode options) throws QmpError {
+    String name = options.path("node-name").asText();
+    GuestDisk disk =
+        machine.disks.stream()
+            .filter(d -> d.node().equals(name))
+            .findFirst()
+            .orElseThrow(() -> new QmpError("Failed to find node with node-name='" + name + "'"));
+    GuestDisk below = unused.get(options.path("file").asText());
+    if (below == null) {
+      throw new QmpError("Cannot find device='' nor node-name='" + options.path("file") + "'");
+    }
+    if (below.size != disk.size) {
+      throw new QmpError("the images have different sizes");
+    }
+    machine.faults.dieAt("reopen");
+    if (machine.faults.has("refuse-reopen")) {
+      throw new QmpError("fault: reopen refused");
+    }
+    try {
+      machine.replace(disk, below);
+    } catch (IOException e) {
+      throw new QmpError("Could not reopen '" + name + "': " + e.getMessage());
+    }
+    unused.remove(below.node());
   }
 
   private void close(String node) throws QmpError {

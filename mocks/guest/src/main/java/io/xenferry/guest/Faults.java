@@ -14,12 +14,13 @@ import java.util.stream.Collectors;
  * refuse-unplug     the guest answers that it does not let a device go
  * lock-tray         the guest holds on to its CDs
  * ignore-unplug     the guest does not answer when it is to let a device go
+ * refuse-reopen     no disk goes on with another image
  * panic             the guest panics a second after it has begun to run
  * halt              the guest shuts itself down a second after it has begun to run
  * stall-memory      the memory stream stops after its first pass
  * die=POINT         the process kills itself at one of: running, stopped (at the switch, standing
  *                   still), pre-switchover, device (told to go on), sent, incoming (a stream has
- *                   begun), received, cont
+ *                   begun), received, cont, reopen (a disk is to go on with another image)
  * </pre>
  */
 record Faults(Set<String> names) {

@@ -16,7 +16,7 @@ import org.jspecify.annotations.Nullable;
  */
 final class GuestDisk implements AutoCloseable {
   final int index;
-  final GuestSettings.Disk settings;
+  volatile GuestSettings.Disk settings;
   final long size;
   private final Map<String, DirtyBitmap> bitmaps = new LinkedHashMap<>();
   private volatile @Nullable FileBackend writer;
@@ -43,6 +43,22 @@ final class GuestDisk implements AutoCloseable {
   /** The same image under a device's name; this object is not to be used any more. */
   GuestDisk plugged(String device) {
     return new GuestDisk(this, device);
+  }
+
+  /** Goes on with the image of another, which is not to be used any more. */
+  void take(GuestDisk other) throws IOException {
+    FileBackend before = writer;
+    if (before != null) {
+      await(before.flush());
+      other.activate();
+    }
+    settings =
+        new GuestSettings.Disk(
+            settings.device(), settings.node(), other.settings.file(), settings.readOnly());
+    writer = before == null ? null : other.writer;
+    if (before != null) {
+      before.close();
+    }
   }
 
   String node() {

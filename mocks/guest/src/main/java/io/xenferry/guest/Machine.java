@@ -3,6 +3,7 @@ package io.xenferry.guest;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
@@ -166,6 +167,21 @@ final class Machine {
 
   synchronized void plug(GuestDisk disk) {
     disks.add(disk);
+  }
+
+  /** Gives a disk the image of another, which is not to be used any more. */
+  synchronized void replace(GuestDisk disk, GuestDisk other) throws IOException {
+    List<IOException> failures = new ArrayList<>();
+    gate.quiesced(() -> {
+      try {
+        disk.take(other);
+      } catch (IOException e) {
+        failures.add(e);
+      }
+    });
+    if (!failures.isEmpty()) {
+      throw failures.getFirst();
+    }
   }
 
   /** Returns when nothing is being written to the disk. */

@@ -87,6 +87,7 @@ final class QmpCommands implements QmpServer.Commands {
       }
       case "blockdev-mirror", "block-job-cancel", "job-dismiss", "query-jobs" ->
           mirrors.run(command, arguments);
+      case "blockdev-reopen" -> devices.run(command, arguments);
       case "blockdev-add", "blockdev-del" ->
           arguments.path("driver").asText().equals("nbd")
                   || mirrors.hasTarget(arguments.path("node-name").asText())

@@ -317,6 +317,61 @@ abstract class MirrorContract {
   }
 
   @Test
+  void aDiskGoesOnWithItsCopyAndALaterServerKnows() throws Exception {
+    Path disk = guests.directory.resolve("a");
+    Path copy = guests.directory.resolve("b");
+    GuestSpec.Disk next = new GuestSpec.Disk("xvda", UUID.randomUUID(), copy, "raw", false);
+    write(true, CHUNK);
+    assertThat(guest.image("xvda")).isEqualTo(disk);
+    assertThatThrownBy(() -> guest.replaceImage(next))
+        .as("the guest runs")
+        .isInstanceOf(HypervisorException.class);
+    guest.pause();
+    assertThatThrownBy(() -> guest.replaceImage(next))
+        .as("there is no such file")
+        .isInstanceOf(HypervisorException.class);
+    Files.copy(disk, copy);
+    guest.replaceImage(next);
+    assertThat(guest.image("xvda")).isEqualTo(copy);
+    guest.resume();
+    write(true, 3 * CHUNK);
+    guest.replaceImage(next);
+    try (SourceDisk source = guest.source("xvda")) {
+      dirty(source);
+      write(true, 5 * CHUNK);
+      assertThat(dirty(source)).containsExactly(new Range(5 * CHUNK, CHUNK));
+    }
+    assertThat(at(copy, CHUNK)).isEqualTo((byte) 0x5a);
+    assertThat(at(copy, 3 * CHUNK)).isEqualTo((byte) 0x5a);
+    assertThat(at(disk, 3 * CHUNK)).as("what the guest had before").isZero();
+    FileBackend.open(disk, FileBackend.Mode.READ_WRITE).close();
+    assertThatThrownBy(() -> FileBackend.open(copy, FileBackend.Mode.READ_WRITE))
+        .as("the guest has it")
+        .isInstanceOf(IOException.class);
+
+    host.close();
+    Guest found = guests.host("s").find(vm).orElseThrow();
+    assertThat(found.hardware().spec().disks()).containsExactly(next);
+    found.pause();
+    Path back = guests.directory.resolve("c");
+    Files.copy(copy, back);
+    found.replaceImage(new GuestSpec.Disk("xvda", UUID.randomUUID(), back, "raw", false));
+    assertThat(found.image("xvda")).isEqualTo(back);
+    FileBackend.open(copy, FileBackend.Mode.READ_WRITE).close();
+    found.resume();
+    write(true, 7 * CHUNK);
+    assertThat(at(back, 7 * CHUNK)).isEqualTo((byte) 0x5a);
+  }
+
+  private static byte at(Path file, long offset) throws IOException {
+    try (var channel = java.nio.channels.FileChannel.open(file)) {
+      ByteBuffer one = ByteBuffer.allocate(1);
+      channel.read(one, offset);
+      return one.get(0);
+    }
+  }
+
+  @Test
   void whatADeadServerLeavesIsClearedAway() throws Exception {
     SourceDisk source = guest.source("xvda");
     SourceDisk.Mirror left = source.mirror(sink, PATIENT).get(60, SECONDS);

@@ -216,7 +216,9 @@ final class StorageCommands {
 
   private static void poolMigrateVdi(Run run) throws XenApiException, CliException, IOException {
     SequencedMap<String, String> options = new LinkedHashMap<>();
-    run.arguments().get("dest-img-format").ifPresent(f -> options.put("dest-img-format", f));
+    for (String option : List.of("dest-img-format", "bandwidth")) {
+      run.arguments().get(option).ifPresent(value -> options.put(option, value));
+    }
     String moved =
         run.calls()
             .text(

@@ -4,6 +4,7 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.xenferry.spi.Guest;
+import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.HypervisorException;
 import io.xenferry.spi.HypervisorException.Kind;
 import java.nio.charset.StandardCharsets;
@@ -11,13 +12,14 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
 
 /**
- * The qcow2 images of a guest's disks. What a device has is a filter of the disk's name; beneath it
- * is the image that is written, and beneath that one the others, which QEMU opens as the images'
- * headers say.
+ * The images of a guest's disks. What a device has is a node of the disk's name, a filter for qcow2
+ * disks; beneath it is the image that is written, and beneath that one the others, which QEMU opens
+ * as the images' headers say.
  */
 final class DiskImages {
   private static final ObjectMapper JSON = new ObjectMapper();
@@ -66,25 +68,87 @@ final class DiskImages {
     return "i" + digest.replace("-", "").substring(0, NAME_LENGTH - 1);
   }
 
-  /** The node of an image; its file's node has the same file name and another driver. */
+  /**
+   * The node of an image; its file's node has the same file name and another driver, and so may a
+   * disk's topmost one.
+   */
   private String node(Path image) throws HypervisorException, InterruptedException {
-    for (JsonNode node : monitor.execute("query-named-block-nodes", Map.of("flat", true))) {
-      if (FORMATS.contains(node.path("drv").asText())
-          && file("a node", node.path("image").path("filename").asText()).equals(image)) {
-        return node.path("node-name").asText();
+    Optional<String> topmost = Optional.empty();
+    for (JsonNode node : nodes()) {
+      if (FORMATS.contains(node.path("drv").asText()) && file("a node", node).equals(image)) {
+        String name = node.path("node-name").asText();
+        if (!name.startsWith(GuestLauncher.nodeName(""))) {
+          return name;
+        }
+        topmost = Optional.of(name);
       }
     }
-    throw new HypervisorException(Kind.REFUSED, "the guest has no image " + image);
+    return topmost.orElseThrow(
+        () -> new HypervisorException(Kind.REFUSED, "the guest has no image " + image));
   }
 
-  Path of(String device) throws HypervisorException, InterruptedException {
+  private JsonNode nodes() throws HypervisorException, InterruptedException {
+    return monitor.execute("query-named-block-nodes", Map.of("flat", true));
+  }
+
+  /** What the device has, whatever is beneath it. */
+  private JsonNode top(String device) throws HypervisorException, InterruptedException {
     String name = GuestLauncher.nodeName(device);
-    for (JsonNode node : monitor.execute("query-named-block-nodes", Map.of("flat", true))) {
+    for (JsonNode node : nodes()) {
       if (node.path("node-name").asText().equals(name)) {
-        return file(device, node.path("image").path("filename").asText());
+        return node;
       }
     }
     throw new HypervisorException(Kind.REFUSED, "the guest has no disk " + device);
+  }
+
+  Path of(String device) throws HypervisorException, InterruptedException {
+    return file(device, top(device));
+  }
+
+  /**
+   * Puts another image beneath a disk's topmost node, which keeps its name; what was there is
+   * closed.
+   */
+  void replace(GuestSpec.Disk next) throws HypervisorException, InterruptedException {
+    JsonNode top = top(next.device());
+    Path before = file(next.device(), top);
+    if (before.equals(next.file())) {
+      return;
+    }
+    String added = name(next.file());
+    // From a server that died here.
+    drop(added);
+    monitor.execute("blockdev-add", QemuDevices.layer(added, next));
+    try {
+      monitor.execute(
+          "blockdev-reopen",
+          Map.of(
+              "options",
+              List.of(
+                  QemuDevices.topNode(
+                      next.device(), top.path("drv").asText(), next.readOnly(), added))));
+    } catch (HypervisorException e) {
+      if (e.kind() == Kind.REFUSED) {
+        drop(added);
+      }
+      throw e;
+    }
+    // What the command line has opened is closed by itself.
+    drop(name(before));
+  }
+
+  /** Closes an image that no disk has any more; one that is not there is none. */
+  private void drop(String name) throws HypervisorException, InterruptedException {
+    for (JsonNode node : nodes()) {
+      if (node.path("node-name").asText().equals(name)) {
+        monitor.execute("blockdev-del", Map.of("node-name", name));
+      }
+    }
+  }
+
+  private static Path file(String device, JsonNode node) throws HypervisorException {
+    return file(device, node.path("image").path("filename").asText());
   }
 
   /** What has options or is a filter has a name of the form {@code json:{…}} with the file's. */

@@ -113,6 +113,23 @@ final class HotPlug implements Hardware {
     }
   }
 
+  /** The disk's image is another one from now on, for whoever asks and for later servers. */
+  void replaceImage(GuestSpec.Disk next, DiskImages images)
+      throws HypervisorException, InterruptedException {
+    lock.lockInterruptibly();
+    try {
+      images.replace(next);
+      write(
+          with(
+              spec.disks().stream()
+                  .map(disk -> disk.device().equals(next.device()) ? next : disk)
+                  .toList(),
+              spec.nics()));
+    } finally {
+      lock.unlock();
+    }
+  }
+
   @Override
   public void detachDisk(String device) throws HypervisorException, InterruptedException {
     if (spec.disks().stream().anyMatch(d -> d.device().equals(device))) {

@@ -54,6 +54,16 @@ final class QemuDevices {
 
   private static Map<String, Object> blockNode(
       String device, Path image, String format, boolean readOnly) throws HypervisorException {
+    Map<String, Object> layer = layer(device, image, format, readOnly);
+    if (format.equals("qcow2")) {
+      return topNode(device, "throttle", readOnly, layer);
+    }
+    layer.put("node-name", GuestLauncher.nodeName(device));
+    return layer;
+  }
+
+  private static Map<String, Object> layer(
+      String device, Path image, String format, boolean readOnly) throws HypervisorException {
     if (!format.equals("raw") && !format.equals("qcow2")) {
       throw new HypervisorException(
           Kind.REFUSED, device + ": format " + format + " is not supported");
@@ -68,15 +78,34 @@ final class QemuDevices {
     layer.put("read-only", readOnly);
     layer.put("discard", "unmap");
     layer.put("file", file);
-    Map<String, Object> node = layer;
-    if (format.equals("qcow2")) {
-      node = new LinkedHashMap<>();
-      node.put("driver", "throttle");
+    return layer;
+  }
+
+  /**
+   * Arguments of {@code blockdev-add} for an image that is to lie beneath a disk's topmost node.
+   */
+  static Map<String, Object> layer(String nodeName, GuestSpec.Disk disk)
+      throws HypervisorException {
+    Map<String, Object> layer = layer(disk.device(), disk.file(), disk.format(), disk.readOnly());
+    layer.put("node-name", nodeName);
+    return layer;
+  }
+
+  /**
+   * A disk's topmost node, with everything that {@code blockdev-reopen} wants to hear again.
+   *
+   * @param driver the node's: {@code raw} or {@code throttle}
+   * @param below the image's arguments, or its node's name
+   */
+  static Map<String, Object> topNode(String device, String driver, boolean readOnly, Object below) {
+    Map<String, Object> node = new LinkedHashMap<>();
+    node.put("driver", driver);
+    if (driver.equals("throttle")) {
       node.put("throttle-group", FILTER_GROUP);
-      node.put("read-only", readOnly);
-      node.put("discard", "unmap");
-      node.put("file", layer);
     }
+    node.put("read-only", readOnly);
+    node.put("discard", "unmap");
+    node.put("file", below);
     node.put("node-name", GuestLauncher.nodeName(device));
     return node;
   }

@@ -264,6 +264,15 @@ final class QmpGuest implements Guest {
   }
 
   @Override
+  public void replaceImage(GuestSpec.Disk next) throws HypervisorException, InterruptedException {
+    if (!next.readOnly() && state() == State.RUNNING && !image(next.device()).equals(next.file())) {
+      throw new HypervisorException(
+          Kind.REFUSED, "the guest runs: what it writes meanwhile would be lost");
+    }
+    hardware.replaceImage(next, images);
+  }
+
+  @Override
   public Path image(String device) throws HypervisorException, InterruptedException {
     return images.of(device);
   }

@@ -28,6 +28,7 @@ import io.xenferry.server.http.Router;
 import io.xenferry.server.messages.AllowedOperations;
 import io.xenferry.server.migration.MigrationService;
 import io.xenferry.server.storage.DiskCopies;
+import io.xenferry.server.storage.DiskMoves;
 import io.xenferry.server.storage.HostStorage;
 import io.xenferry.server.storage.LayeredDisks;
 import io.xenferry.server.storage.StorageMessages;
@@ -89,6 +90,7 @@ final class Toolstack implements AutoCloseable {
   private final VmDevices devices;
   private final ConsoleService consoles;
   private final MigrationService migrations;
+  private final DiskMoves moves;
 
   /**
    * @param port of this server's TLS listener
@@ -148,6 +150,7 @@ final class Toolstack implements AutoCloseable {
     ConsoleRecords consoleRecords = new ConsoleRecords(database, "https://" + authority);
     lifecycle.watch().alsoFor(consoleRecords::appear);
     consoles = new ConsoleService(consoleRecords, hypervisor, context.sessions());
+    CopyEngine engine = new CopyEngine(CopyEngine.DEFAULT_REQUEST_SIZE, toolstack.copyMemory());
     migrations =
         new MigrationService(
             new MigrationService.Parts(
@@ -160,7 +163,7 @@ final class Toolstack implements AutoCloseable {
                 admission,
                 context.sessions(),
                 context.tasks(),
-                new CopyEngine(CopyEngine.DEFAULT_REQUEST_SIZE, toolstack.copyMemory())),
+                engine),
             toolstack.downtime(),
             state.resolve("dirty"),
             boot,
@@ -170,7 +173,10 @@ final class Toolstack implements AutoCloseable {
             port,
             certificate);
     DiskCopies copies = new DiskCopies(database, storage);
-    new StorageMessages(storage, copies).register(registry);
+    moves =
+        new DiskMoves(
+            database, storage, hypervisor, admission, gate, engine, state.resolve("moves"));
+    new StorageMessages(storage, copies, moves).register(registry);
     VmSuspend suspend =
         new VmSuspend(database, hypervisor, gate, storage, copies, admission, lifecycle, host);
     new VmLifecycleMessages(lifecycle, suspend, gate, admission).register(registry);
@@ -182,6 +188,7 @@ final class Toolstack implements AutoCloseable {
     new VmSnapshotMessages(copies, snapshots, lifecycle, admission, gate).register(registry);
     migrations.register(registry);
     new DeviceGuard(gate).register(registry);
+    moves.guard(registry);
   }
 
   /** Whether the guest is this host's for good: the other host is only still to be told. */
@@ -243,6 +250,7 @@ final class Toolstack implements AutoCloseable {
   /** Takes up what a server before this one has left: storage, guests, migrations. */
   void recover() throws IOException, XenApiException, InterruptedException {
     storage.attachAll();
+    moves.recover();
     storage.takeUpExports(migrations.openExports());
     devices.forgetOperations();
     lifecycle.reconcile();

@@ -258,4 +258,58 @@ class SnapshotTest {
     assertCode("VDI_NO_CBT_METADATA", () -> root.call("VDI.data_destroy", vdi));
     assertCode("OPERATION_NOT_ALLOWED", () -> root.call("VDI.enable_cbt", second));
   }
+
+  private static void gone(String vdi) throws Exception {
+    assertThat(root.all("VDI")).doesNotContain(vdi);
+  }
+
+  @Test
+  void aDiskThatRestsOnASnapshotMovesAloneWhileItsVmRuns() throws Exception {
+    String vm = vm("mover", 1);
+    String vdi = disks(vm).getFirst();
+    String snapshot = root.text("VM.snapshot", vm, "one", List.of());
+    root.call("VM.start", vm, false, false);
+
+    String raw = root.text("VDI.pool_migrate", vdi, rawSr, Map.of());
+    gone(vdi);
+    assertThat(disks(vm)).containsExactly(raw);
+    assertThat(root.text("VDI.get_snapshot_of", disks(snapshot).getFirst())).isEqualTo(raw);
+    String layered = root.text("VDI.pool_migrate", raw, rawSr, Map.of("dest-img-format", "qcow2"));
+    assertThat(layered).as("it is there").isEqualTo(raw);
+    String back = root.text("VDI.pool_migrate", raw, sr, Map.of());
+    gone(raw);
+    root.text("VM.snapshot", vm, "two", List.of());
+    root.call("VDI.resize_online", back, 2 * SIZE);
+    assertThat(root.text("VM.get_power_state", vm)).isEqualTo("Running");
+    root.call("VM.hard_shutdown", vm);
+    assertThat(at(disks(vm).getFirst())).isEqualTo(10);
+    assertThat(at(disks(snapshot).getFirst())).isEqualTo(10);
+    root.call("VM.revert", snapshot);
+    assertThat(at(disks(vm).getFirst())).isEqualTo(10);
+  }
+
+  @Test
+  void aRawDiskBecomesOneWithLayersUnderItsVm() throws Exception {
+    String vm = root.vm("becomes", Map.of());
+    String raw = root.vdi(rawSr, "raw", SIZE);
+    root.vbd(vm, raw, 0);
+    Files.write(
+        plain.resolve(root.text("VDI.get_uuid", raw) + ".raw"),
+        new byte[] {9, 9, 9, 9},
+        java.nio.file.StandardOpenOption.WRITE);
+    root.call("VM.start", vm, false, false);
+    String layered = root.text("VDI.pool_migrate", raw, sr, Map.of());
+    Path image = leaf(layered);
+    root.text("VM.snapshot", vm, "one", List.of());
+    assertThat(leaf(layered)).isNotEqualTo(image);
+    root.call("VDI.resize_online", layered, 2 * SIZE);
+    root.text("VM.snapshot", vm, "two", List.of());
+    assertThat(root.text("VM.get_power_state", vm)).isEqualTo("Running");
+    root.call("VM.hard_shutdown", vm);
+    String copy = root.text("VDI.copy", layered, rawSr, "OpaqueRef:NULL", "OpaqueRef:NULL");
+    byte[] content = Files.readAllBytes(plain.resolve(root.text("VDI.get_uuid", copy) + ".raw"));
+    assertThat(content).startsWith(9, 9, 9, 9).hasSize((int) (2 * SIZE));
+    root.call("VM.start", vm, false, false);
+    root.call("VM.hard_shutdown", vm);
+  }
 }

@@ -117,6 +117,19 @@ public interface Guest {
         HypervisorException.Kind.REFUSED, "this hypervisor takes no snapshots of running guests");
   }
 
+  /**
+   * Lets a disk go on with another image, of the same content, which nobody else has open. The
+   * guest stands still, or only reads the disk. Repeating it is no error.
+   *
+   * @param next names the device
+   * @throws HypervisorException REFUSED when nothing has changed; else that is unknown, and {@link
+   *     #image} tells
+   */
+  default void replaceImage(GuestSpec.Disk next) throws HypervisorException, InterruptedException {
+    throw new HypervisorException(
+        HypervisorException.Kind.REFUSED, "this hypervisor's guests keep their images");
+  }
+
   /** The image that a disk writes now. */
   default Path image(String device) throws HypervisorException, InterruptedException {
     throw new HypervisorException(

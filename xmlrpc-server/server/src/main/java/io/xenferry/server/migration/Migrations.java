@@ -114,6 +114,10 @@ public final class Migrations {
     if (request.copy() && state != VmPowerState.HALTED) {
       throw new XenApiException("VM_BAD_POWER_STATE", vm.opaque(), "halted", state.wire());
     }
+    if (state == VmPowerState.SUSPENDED) {
+      // Its memory would stay behind.
+      throw new XenApiException("VM_BAD_POWER_STATE", vm.opaque(), "halted, running", "suspended");
+    }
     UUID uuid = UUID.fromString(db.get(vm, VM.UUID));
     boolean running = state == VmPowerState.RUNNING;
     if (running) {

@@ -14,6 +14,7 @@ import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
+import io.xenferry.server.storage.DiskMoves;
 import io.xenferry.server.storage.MigrationDisks;
 import io.xenferry.server.vm.VmRecords;
 import io.xenferry.spi.Guest;
@@ -73,6 +74,9 @@ final class Orphans {
 
   /** Whether a tag names a migration that has nothing more to do here; false for what is no id. */
   private boolean over(String tag) {
+    if (DiskMoves.isTag(tag)) {
+      return false;
+    }
     try {
       return ledger
           .find(MigrationId.parse(tag), Role.DESTINATION)

@@ -24,10 +24,18 @@ public final class StorageMessages {
   private static final String TEST = "StorageTest.";
   private static final String CBT = "SnapshotTest.";
 
+  /** The option of VDI.pool_migrate that chooses the new image's format. */
+  private static final String IMAGE_FORMAT = "dest-img-format";
+
+  /** Of the same: bytes per second. */
+  private static final String BANDWIDTH = "bandwidth";
+
   private final HostStorage storage;
   private final DiskCopies copies;
+  private final DiskMoves moves;
 
-  public StorageMessages(HostStorage storage, DiskCopies copies) {
+  public StorageMessages(HostStorage storage, DiskCopies copies, DiskMoves moves) {
+    this.moves = moves;
     this.storage = storage;
     this.copies = copies;
   }
@@ -68,6 +76,7 @@ public final class StorageMessages {
         x -> Value.of(storage.changedBlocks(x.ref(0), x.ref(1))),
         CBT + "changesAreListed");
     r.implement("VDI.data_destroy", x -> done(() -> dataDestroy(x)), CBT + "changesAreListed");
+    r.implement("VDI.pool_migrate", this::moveVdi, "DiskMoveTest.aDiskOfAHaltedVmMovesToAnotherSr");
     r.implement("VDI.forget", c -> done(() -> forgetVdi(c)), TEST + "aScanFindsDisks");
     r.implement("VDI.update", c -> done(() -> scanOf(c)), TEST + "aScanFindsDisks");
     r.implement(
@@ -296,6 +305,26 @@ public final class StorageMessages {
       throw new XenApiException("NOT_IMPLEMENTED", "VDI.copy into a VDI, or of differences only");
     }
     return Value.of(copies.copy(c.ref(0), sr));
+  }
+
+  private Value moveVdi(Call c) throws XenApiException, InterruptedException {
+    Map<String, String> options = c.textMap(2);
+    for (Map.Entry<String, String> option : options.entrySet()) {
+      boolean valid =
+          switch (option.getKey()) {
+            case IMAGE_FORMAT -> true;
+            case BANDWIDTH -> option.getValue().matches("[1-9][0-9]{0,14}");
+            default -> throw new XenApiException("INVALID_VALUE", "options", option.getKey());
+          };
+      if (!valid) {
+        throw new XenApiException("INVALID_VALUE", option.getKey(), option.getValue());
+      }
+    }
+    DiskMoves.How how =
+        new DiskMoves.How(
+            Optional.ofNullable(options.get(IMAGE_FORMAT)),
+            Long.parseLong(options.getOrDefault(BANDWIDTH, "0")));
+    return Value.of(moves.move(c.ref(0), c.ref(1), how, c.task().orElseThrow()));
   }
 
   private void requireUnused(Call c, Ref<VDI> vdi, String operation) throws XenApiException {

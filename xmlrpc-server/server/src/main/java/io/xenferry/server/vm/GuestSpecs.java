@@ -223,7 +223,7 @@ public final class GuestSpecs {
   }
 
   /** The SR driver names its files by their format. */
-  static String format(Path image) {
+  public static String format(Path image) {
     return image.toString().endsWith(".qcow2") ? "qcow2" : "raw";
   }
 

@@ -50,7 +50,8 @@ public final class VmAdmission {
           Map.entry(
               VmOperations.HARD_REBOOT, EnumSet.of(VmPowerState.RUNNING, VmPowerState.PAUSED)),
           Map.entry(
-              VmOperations.MIGRATE_SEND, EnumSet.of(VmPowerState.HALTED, VmPowerState.RUNNING)),
+              VmOperations.MIGRATE_SEND,
+              EnumSet.of(VmPowerState.HALTED, VmPowerState.SUSPENDED, VmPowerState.RUNNING)),
           Map.entry(VmOperations.CHANGING_VCPUS_LIVE, EnumSet.of(VmPowerState.RUNNING)),
           Map.entry(VmOperations.AWAITING_MEMORY_LIVE, EnumSet.of(VmPowerState.RUNNING)),
           Map.entry(
@@ -96,6 +97,24 @@ public final class VmAdmission {
       note(tx, vm, operation, task);
     });
     return () -> end(vm, task);
+  }
+
+  /**
+   * Lets nothing else begin that is legal during a migration.
+   *
+   * @param as what the operation is shown as from now on
+   * @param task of the operation
+   * @return false while something else is in progress: then nothing has changed
+   */
+  public boolean alone(Ref<VM> vm, VmOperations as, String task) throws XenApiException {
+    return database.write(tx -> {
+      Map<String, VmOperations> current = tx.get(vm, VM.CURRENT_OPERATIONS);
+      if (!current.keySet().equals(Set.of(task))) {
+        return false;
+      }
+      tx.set(vm, VM.CURRENT_OPERATIONS, Map.of(task, as));
+      return true;
+    });
   }
 
   /** Shows an operation that a server before this one began and this one goes on with. */

@@ -19,6 +19,7 @@ import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.Hardware;
 import io.xenferry.spi.Hypervisor;
 import io.xenferry.spi.HypervisorException;
+import java.nio.file.Path;
 import java.util.EnumSet;
 import java.util.Optional;
 import java.util.Set;
@@ -80,12 +81,13 @@ public final class VmDevices {
       String device = GuestSpecs.device(db.get(vbd, VBD.DEVICE), db.get(vbd, VBD.USERDEVICE));
       boolean writable = db.get(vbd, VBD.MODE) == VbdMode.RW;
       Guest guest = guest(vm, uuid);
+      Path image = disks.attach(vdi, uuid, writable);
       GuestSpec.Disk disk =
           new GuestSpec.Disk(
               device,
               UUID.fromString(db.get(vdi, VDI.UUID)),
-              disks.attach(vdi, uuid, writable),
-              "raw",
+              image,
+              GuestSpecs.format(image),
               !writable);
       try {
         disks.activate(vdi, uuid);
@@ -155,9 +157,10 @@ public final class VmDevices {
       if (database.snapshot().get(vm, VM.POWER_STATE) != VmPowerState.HALTED) {
         requireAttached(vbd);
         try {
+          Path image = disks.attach(vdi, uuid, false);
           GuestSpec.Medium medium =
               new GuestSpec.Medium(
-                  UUID.fromString(db.get(vdi, VDI.UUID)), disks.attach(vdi, uuid, false), "raw");
+                  UUID.fromString(db.get(vdi, VDI.UUID)), image, GuestSpecs.format(image));
           disks.activate(vdi, uuid);
           guest(vm, uuid).hardware().insert(db.get(vbd, VBD.DEVICE), medium);
         } catch (XenApiException | HypervisorException | InterruptedException e) {
