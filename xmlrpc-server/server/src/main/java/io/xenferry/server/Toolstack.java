@@ -151,6 +151,9 @@ final class Toolstack implements AutoCloseable {
     lifecycle.watch().alsoFor(consoleRecords::appear);
     consoles = new ConsoleService(consoleRecords, hypervisor, context.sessions());
     CopyEngine engine = new CopyEngine(CopyEngine.DEFAULT_REQUEST_SIZE, toolstack.copyMemory());
+    moves =
+        new DiskMoves(
+            database, storage, hypervisor, admission, gate, engine, state.resolve("moves"));
     migrations =
         new MigrationService(
             new MigrationService.Parts(
@@ -163,7 +166,8 @@ final class Toolstack implements AutoCloseable {
                 admission,
                 context.sessions(),
                 context.tasks(),
-                engine),
+                engine,
+                moves),
             toolstack.downtime(),
             state.resolve("dirty"),
             boot,
@@ -173,9 +177,6 @@ final class Toolstack implements AutoCloseable {
             port,
             certificate);
     DiskCopies copies = new DiskCopies(database, storage);
-    moves =
-        new DiskMoves(
-            database, storage, hypervisor, admission, gate, engine, state.resolve("moves"));
     new StorageMessages(storage, copies, moves).register(registry);
     VmSuspend suspend =
         new VmSuspend(database, hypervisor, gate, storage, copies, admission, lifecycle, host);

@@ -211,7 +211,7 @@ class RefusedMoveTest {
   }
 
   @Test
-  void withinThePoolItIsRefusedAsThePublishedServerWouldOrSaidNotToBeBuilt() throws Exception {
+  void withinThePoolItsDisksMoveUnlessThePublishedServerWouldRefuse() throws Exception {
     Traveller t = hosts.traveller("stayer", 1);
     Value self =
         source.call("host.migrate_receive", source.only("host"), source.only("network"), Map.of());
@@ -224,24 +224,24 @@ class RefusedMoveTest {
           () -> source.call(message, t.vm(), self, true, Map.of(), Map.of(), Map.of()));
       assertCode(
           "OPERATION_NOT_ALLOWED", () -> source.call(message, t.arguments(self, from, Map.of())));
-      assertCode(
-          "NOT_IMPLEMENTED",
-          () -> source.call(message, t.vm(), self, true, t.vdiMap(from), Map.of(), Map.of()));
-      // A host reference that is wrong does not hide whose token it is.
-      Map<String, Value> renamed = new LinkedHashMap<>(((Value.Struct) self).members());
-      renamed.put("host", Value.of("OpaqueRef:00000000-0000-4000-8000-000000000000"));
-      assertCode(
-          "NOT_IMPLEMENTED",
-          () ->
-              source.call(
-                  message,
-                  t.vm(),
-                  Value.Struct.of(renamed),
-                  true,
-                  t.vdiMap(from),
-                  Map.of(),
-                  Map.of()));
     }
+    source.call("VM.assert_can_migrate", t.vm(), self, true, t.vdiMap(from), Map.of(), Map.of());
+    // A host reference that is wrong does not hide whose token it is.
+    Map<String, Value> renamed = new LinkedHashMap<>(((Value.Struct) self).members());
+    renamed.put("host", Value.of("OpaqueRef:00000000-0000-4000-8000-000000000000"));
+    String other = source.sr(hosts.here.directory.resolve("other"));
+    assertThat(
+            source.text(
+                "VM.migrate_send",
+                t.vm(),
+                Value.Struct.of(renamed),
+                true,
+                t.vdiMap(other),
+                Map.of(),
+                Map.of()))
+        .isEqualTo(t.vm());
+    String vbd = TestServer.texts(source.call("VM.get_VBDs", t.vm())).getFirst();
+    assertThat(source.text("VDI.get_SR", source.text("VBD.get_VDI", vbd))).isEqualTo(other);
   }
 
   @Test
@@ -266,6 +266,35 @@ class RefusedMoveTest {
         () -> source.call("VM.migrate_send", t.arguments(hosts.token(), small, Map.of())));
     assertThat(source.text("VM.get_power_state", t.vm())).isEqualTo("Running");
     assertThat(TwoHosts.objects(hosts.there)).isEqualTo(before);
+    source.call("VM.hard_shutdown", t.vm());
+  }
+
+  @Test
+  void withinThePoolAVmStays() throws Exception {
+    Traveller t = hosts.traveller("resident", 1);
+    String host = source.only("host");
+    String message = "VM.pool_migrate";
+    assertThat(
+            assertCode("VM_BAD_POWER_STATE", () -> source.call(message, t.vm(), host, Map.of()))
+                .params())
+        .containsExactly(t.vm(), "running", "halted");
+    source.call("VM.start", t.vm(), false, false);
+    assertCode(
+        "HANDLE_INVALID",
+        () ->
+            source.call(
+                message, t.vm(), "OpaqueRef:00000000-0000-4000-8000-000000000000", Map.of()));
+    assertCode(
+        "OPERATION_NOT_ALLOWED", () -> source.call(message, t.vm(), host, Map.of("copy", "true")));
+    assertCode("INVALID_VALUE", () -> source.call(message, t.vm(), host, Map.of("speed", "1")));
+    assertThat(TestServer.texts(source.call("VM.get_allowed_operations", t.vm())))
+        .contains("pool_migrate");
+    source.call(message, t.vm(), host, Map.of("live", "true", "force", "false", "copy", "false"));
+    assertThat(source.text("VM.get_resident_on", t.vm())).isEqualTo(host);
+    assertThat(source.text("VM.get_power_state", t.vm())).isEqualTo("Running");
+    source.call("host.disable", host);
+    assertCode("HOST_DISABLED", () -> source.call(message, t.vm(), host, Map.of()));
+    source.call("host.enable", host);
     source.call("VM.hard_shutdown", t.vm());
   }
 }

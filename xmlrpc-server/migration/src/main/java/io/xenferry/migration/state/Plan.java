@@ -2,6 +2,7 @@ package io.xenferry.migration.state;
 
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.UUID;
 
 /**
@@ -31,6 +32,9 @@ public record Plan(
   /** More than any VM has; a bound for what a peer may ask. */
   public static final int MAX_DISKS = 255;
 
+  /** The device of the disk that holds a suspended VM's memory. */
+  public static final String SUSPEND = "suspend";
+
   public Plan {
     disks = List.copyOf(disks);
     options = Map.copyOf(options);
@@ -47,6 +51,13 @@ public record Plan(
     if (copy && power == Power.RUNNING) {
       throw new IllegalArgumentException("a running VM cannot be copied");
     }
+  }
+
+  /** The disk that holds the memory of a suspended VM. */
+  public Optional<Disk> suspendImage() {
+    return power == Power.SUSPENDED
+        ? disks.stream().filter(disk -> disk.device().equals(SUSPEND)).findFirst()
+        : Optional.empty();
   }
 
   public boolean running() {

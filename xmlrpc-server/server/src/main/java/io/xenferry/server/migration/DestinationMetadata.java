@@ -52,6 +52,10 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
         "check metadata of " + plan.vm(),
         () -> {
           VmDocument document = parse(metadata);
+          if (plan.power() == Plan.Power.SUSPENDED && plan.suspendImage().isEmpty()) {
+            String words = "a suspended VM without its memory";
+            throw new MigrationException("IMPORT_ERROR_GENERIC", List.of(words), words);
+          }
           try {
             obstacles.check(plan, document);
           } catch (XenApiException e) {
@@ -110,6 +114,15 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
     Ref<VM> ref = document.ref();
     createVm(tx, migration, plan, ref, plan.vmAtDestination(), document.vm());
     createDevices(tx, plan, ref, document, document.drives(), document.nics(), here);
+    Optional<Row> image =
+        plan.suspendImage().isPresent()
+            ? row(tx, here, plan.suspendImage().get().vdi())
+            : Optional.empty();
+    if (image.isPresent()) {
+      Ref<VDI> vdi = new Ref<>(image.get().ref());
+      tx.set(ref, VM.SUSPEND_VDI, vdi);
+      describe(tx, vdi, document.vdis().get(plan.suspendImage().orElseThrow().vdi()));
+    }
     Map<UUID, Ref<VM>> snapshots = new LinkedHashMap<>();
     for (VmDocument.Taken taken : document.past().snapshots()) {
       Ref<VM> snapshot = Ref.random();
@@ -251,7 +264,12 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
           database.change(tx -> {
             for (Ref<VM> each : all) {
               Map<String, String> config = new LinkedHashMap<>(tx.get(each, VM.OTHER_CONFIG));
-              config.remove(VmRecords.MIGRATION_KEY);
+              // Once: when this is repeated it may have been resumed.
+              if (config.remove(VmRecords.MIGRATION_KEY) != null
+                  && each.equals(vm)
+                  && plan.suspendImage().isPresent()) {
+                tx.set(each, VM.POWER_STATE, VmPowerState.SUSPENDED);
+              }
               config.remove(VmRecords.HIDDEN_KEY);
               tx.set(each, VM.OTHER_CONFIG, config);
             }
@@ -261,6 +279,10 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
             for (GuestSpecs.VmDisk disk : GuestSpecs.disks(db, each)) {
               disks.adopt(UUID.fromString(db.get(disk.vdi(), VDI.UUID)));
             }
+          }
+          Ref<VDI> image = db.get(vm, VM.SUSPEND_VDI);
+          if (db.row("VDI", image.opaque()).isPresent()) {
+            disks.adopt(UUID.fromString(db.get(image, VDI.UUID)));
           }
           lifecycle.arrived(vm);
         });

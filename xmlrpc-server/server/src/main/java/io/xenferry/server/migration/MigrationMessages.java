@@ -11,6 +11,7 @@ import io.xenferry.model.VDI;
 import io.xenferry.model.VIF;
 import io.xenferry.model.VM;
 import io.xenferry.model.Value;
+import io.xenferry.model.VmPowerState;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
@@ -51,6 +52,7 @@ public final class MigrationMessages {
     r.implement(
         "VM.assert_can_migrate", this::assertCanMigrate, "RefusedMoveTest.obstaclesAreNamed");
     r.implement("VM.migrate_send", this::migrateSend, TEST + "movesARunningVmWithItsDisks");
+    r.implement("VM.pool_migrate", this::poolMigrate, "RefusedMoveTest.withinThePoolAVmStays");
     r.implement("VM.receive", this::receive, TEST + "movesByReceiveAndMigrate");
     r.implement("VM.migrate", this::migrate, TEST + "movesByReceiveAndMigrate");
   }
@@ -91,6 +93,11 @@ public final class MigrationMessages {
     token.put("master", "http://" + ip);
     token.put(TOKEN, migrations.issueToken(ip));
     return token;
+  }
+
+  private Value poolMigrate(Call call) throws XenApiException {
+    migrations.toHost(call.ref(0), call.ref(1), call.textMap(2), task(call));
+    return Value.VOID;
   }
 
   private Value receive(Call call) throws XenApiException {
@@ -216,10 +223,32 @@ public final class MigrationMessages {
                 options.getOrDefault(MoveOptions.STRATEGY, Strategy.AUTO.word()),
                 !disk.writable()));
       }
+      if (db.get(vm, VM.POWER_STATE) == VmPowerState.SUSPENDED) {
+        disks.add(suspendImage(db, db.get(vm, VM.SUSPEND_VDI), disks));
+      }
       if (!copy()) {
         addSnapshots(db, disks);
       }
       return disks;
+    }
+
+    /** A suspended VM's memory: as the client says, else to where the first disk goes. */
+    private Plan.Disk suspendImage(Snapshot db, Ref<VDI> vdi, List<Plan.Disk> disks)
+        throws XenApiException {
+      String sr = vdis.get(vdi.opaque());
+      if (sr == null) {
+        if (disks.isEmpty()) {
+          throw new XenApiException("VDI_NOT_IN_MAP", vdi.opaque());
+        }
+        sr = disks.getFirst().sr();
+      }
+      return new Plan.Disk(
+          java.util.UUID.fromString(db.get(vdi, VDI.UUID)),
+          Plan.SUSPEND,
+          db.get(vdi, VDI.VIRTUAL_SIZE),
+          sr,
+          Strategy.LOG_DIRTY.word(),
+          true);
     }
 
     /** The disks of the VM's snapshots, the oldest first. */

@@ -26,6 +26,7 @@ import io.xenferry.server.call.Registry;
 import io.xenferry.server.http.Certificate;
 import io.xenferry.server.http.Router;
 import io.xenferry.server.session.Sessions;
+import io.xenferry.server.storage.DiskMoves;
 import io.xenferry.server.storage.HostStorage;
 import io.xenferry.server.storage.MigrationDisks;
 import io.xenferry.server.task.Tasks;
@@ -74,7 +75,8 @@ public final class MigrationService implements AutoCloseable {
       VmAdmission admission,
       Sessions sessions,
       Tasks tasks,
-      CopyEngine engine) {}
+      CopyEngine engine,
+      DiskMoves moves) {}
 
   /**
    * @param dirtyLogs directory of the durable dirty logs
@@ -144,7 +146,14 @@ public final class MigrationService implements AutoCloseable {
             parts.lifecycle().watch()::stayed);
     migrations =
         new Migrations(
-            parts.database(), disks, coordinator, parts.admission(), answers, tasks, port);
+            parts.database(),
+            disks,
+            coordinator,
+            parts.admission(),
+            answers,
+            tasks,
+            parts.moves(),
+            port);
     peerRoutes = new PeerRoutes(coordinator.endpoint(), id -> incoming(parts, id));
     table = new MigrationTable(coordinator, parts.sessions());
     routes = new MigrationRoutes(coordinator, copies, parts.sessions());

@@ -4,7 +4,10 @@ import io.xenferry.copy.Strategy;
 import io.xenferry.migration.Coordinator;
 import io.xenferry.migration.MoveRequest;
 import io.xenferry.migration.state.Plan;
+import io.xenferry.model.Host;
+import io.xenferry.model.Network;
 import io.xenferry.model.Ref;
+import io.xenferry.model.SR;
 import io.xenferry.model.VDI;
 import io.xenferry.model.VIF;
 import io.xenferry.model.VM;
@@ -14,7 +17,9 @@ import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.server.migration.MigrationMessages.Request;
+import io.xenferry.server.storage.DiskMoves;
 import io.xenferry.server.storage.MigrationDisks;
+import io.xenferry.server.storage.MoveChecks;
 import io.xenferry.server.task.Task;
 import io.xenferry.server.vm.GuestSpecs;
 import io.xenferry.server.vm.VmAdmission;
@@ -34,6 +39,7 @@ public final class Migrations {
   private final VmAdmission admission;
   private final MoveAnswers answers;
   private final MoveTasks tasks;
+  private final DiskMoves moves;
   private final int port;
 
   /**
@@ -46,6 +52,7 @@ public final class Migrations {
       VmAdmission admission,
       MoveAnswers answers,
       MoveTasks tasks,
+      DiskMoves moves,
       int port) {
     this.database = database;
     this.disks = disks;
@@ -53,6 +60,7 @@ public final class Migrations {
     this.admission = admission;
     this.answers = answers;
     this.tasks = tasks;
+    this.moves = moves;
     this.port = port;
   }
 
@@ -69,6 +77,10 @@ public final class Migrations {
   void check(Request request) throws XenApiException, InterruptedException {
     Snapshot db = database.snapshot();
     admission.check(db, request.vm(), VmOperations.MIGRATE_SEND);
+    if (isWithinPool(db, request)) {
+      withinPool(db, request);
+      return;
+    }
     MoveRequest move = prepare(db, request, Ref.random());
     answers.await(coordinator.check(move), request.vm(), request.destination());
   }
@@ -80,6 +92,10 @@ public final class Migrations {
    */
   Ref<VM> send(Request request, Task task) throws XenApiException, InterruptedException {
     Ref<VM> vm = request.vm();
+    if (isWithinPool(database.snapshot(), request)) {
+      moveDisks(request, task);
+      return vm;
+    }
     Ref<VM> there = Ref.random();
     try (var operation = admission.begin(vm, VmOperations.MIGRATE_SEND, task.ref())) {
       MoveRequest move = prepare(database.snapshot(), request, there);
@@ -105,18 +121,16 @@ public final class Migrations {
                     request.destination(),
                     "the destination is not a XenFerry server: it knows no commit point, so"
                         + " nothing was begun"));
-    if (db.row("host", request.dest().getOrDefault("host", "")).isPresent()
-        || coordinator.issued(token)) {
-      refuseWithinPool(db, request);
-    }
     Map<Ref<VIF>, String> networks = networks(db, request);
     VmPowerState state = db.get(vm, VM.POWER_STATE);
-    if (request.copy() && state != VmPowerState.HALTED) {
+    boolean suspended = state == VmPowerState.SUSPENDED;
+    if (request.copy()
+        && state != VmPowerState.HALTED
+        && !(suspended && "true".equals(request.options().get("force")))) {
       throw new XenApiException("VM_BAD_POWER_STATE", vm.opaque(), "halted", state.wire());
     }
-    if (state == VmPowerState.SUSPENDED) {
-      // Its memory would stay behind.
-      throw new XenApiException("VM_BAD_POWER_STATE", vm.opaque(), "halted, running", "suspended");
+    if (suspended) {
+      checkSuspendImage(db, vm);
     }
     UUID uuid = UUID.fromString(db.get(vm, VM.UUID));
     boolean running = state == VmPowerState.RUNNING;
@@ -139,7 +153,7 @@ public final class Migrations {
             uuid,
             request.copy() ? UUID.randomUUID() : uuid,
             db.get(vm, VM.NAME_LABEL),
-            running ? Plan.Power.RUNNING : Plan.Power.HALTED,
+            running ? Plan.Power.RUNNING : suspended ? Plan.Power.SUSPENDED : Plan.Power.HALTED,
             running ? db.get(vm, VM.MEMORY_STATIC_MAX) : 0,
             planned,
             request.copy(),
@@ -176,23 +190,99 @@ public final class Migrations {
     }
   }
 
+  /** The memory of a suspended VM goes with it. */
+  private void checkSuspendImage(Snapshot db, Ref<VM> vm) throws XenApiException {
+    Ref<VDI> image = db.get(vm, VM.SUSPEND_VDI);
+    if (db.row("VDI", image.opaque()).isEmpty()) {
+      throw new XenApiException("VM_HAS_NO_SUSPEND_VDI", vm.opaque());
+    }
+    try {
+      disks.open(UUID.fromString(db.get(image, VDI.UUID))).close();
+    } catch (XenApiException e) {
+      throw new XenApiException("SUSPEND_IMAGE_NOT_ACCESSIBLE", image.opaque()).withCause(e);
+    }
+  }
+
+  /** Whether the destination is a host of this pool, which is this one. */
+  private boolean isWithinPool(Snapshot db, Request request) {
+    return db.row("host", request.dest().getOrDefault("host", "")).isPresent()
+        || request.token().map(coordinator::issued).orElse(false);
+  }
+
   /**
-   * The destination is a host of this pool, which is this one: its guests and records are known by
-   * the VM's uuid, and it would be there twice. What the published server would refuse is refused
-   * with its code, and the rest is said not to be built.
+   * What the published server would refuse of a move within a pool.
+   *
+   * @return the SR for each disk of the VM
    */
-  private static void refuseWithinPool(Snapshot db, Request request) throws XenApiException {
+  private static Map<Ref<VDI>, Ref<SR>> withinPool(Snapshot db, Request asked)
+      throws XenApiException {
+    Request request = asked.with(MoveOptions.of(db, asked.vm(), asked.options()));
     if (request.copy()) {
       throw new XenApiException(
           "OPERATION_NOT_ALLOWED", "A copy to another SR of the same pool is VM.copy.");
     }
-    request.disks(db);
+    Map<Ref<VDI>, Ref<SR>> srs = new LinkedHashMap<>();
+    for (GuestSpecs.VmDisk disk : GuestSpecs.disks(db, request.vm())) {
+      if (!disk.cd()) {
+        String sr = request.vdis().get(disk.vdi().opaque());
+        if (sr == null) {
+          throw new XenApiException("VDI_NOT_IN_MAP", disk.vdi().opaque());
+        }
+        srs.put(disk.vdi(), new Ref<>(sr));
+      }
+    }
     if (!request.vifs().isEmpty()) {
       throw new XenApiException(
           "OPERATION_NOT_ALLOWED",
           "VIF mapping is not allowed for intra-pool migration: the VIFs stay on their networks.");
     }
-    throw new XenApiException("NOT_IMPLEMENTED", "VM.migrate_send within one pool");
+    for (Map.Entry<Ref<VDI>, Ref<SR>> disk : srs.entrySet()) {
+      MoveChecks.check(db, disk.getKey(), disk.getValue());
+    }
+    return srs;
+  }
+
+  /** The VM stays on its host, and its disks go where they are wanted, one after another. */
+  private void moveDisks(Request request, Task task) throws XenApiException, InterruptedException {
+    Snapshot db = database.snapshot();
+    admission.check(db, request.vm(), VmOperations.MIGRATE_SEND);
+    Map<Ref<VDI>, Ref<SR>> srs = withinPool(db, request);
+    String bandwidth =
+        MoveOptions.of(db, request.vm(), request.options()).getOrDefault("bandwidth", "0");
+    for (Map.Entry<Ref<VDI>, Ref<SR>> disk : srs.entrySet()) {
+      moves.move(
+          disk.getKey(),
+          disk.getValue(),
+          new DiskMoves.How(Optional.empty(), Long.parseLong(bandwidth)),
+          task);
+    }
+  }
+
+  /**
+   * Moves a running VM, without its disks, to another host of the pool: which has one, so that the
+   * VM is there.
+   */
+  void toHost(Ref<VM> vm, Ref<Host> host, Map<String, String> options, Task task)
+      throws XenApiException {
+    Snapshot db = database.snapshot();
+    db.get(host, Host.UUID);
+    Map<String, String> all = MoveOptions.of(db, vm, options);
+    String network = all.getOrDefault("network", "");
+    if (!network.isEmpty()) {
+      db.get(new Ref<Network>(network), Network.UUID);
+    }
+    if ("true".equals(all.get("copy"))) {
+      throw new XenApiException(
+          "OPERATION_NOT_ALLOWED", "A copy to another SR of the same pool is VM.copy.");
+    }
+    try (var operation = admission.begin(vm, VmOperations.POOL_MIGRATE, task.ref())) {
+      if (!database.snapshot().get(host, Host.ENABLED)) {
+        throw new XenApiException("HOST_DISABLED", host.opaque());
+      }
+      if (!database.snapshot().get(vm, VM.RESIDENT_ON).equals(host)) {
+        throw new XenApiException("HOST_NOT_LIVE", host.opaque());
+      }
+    }
   }
 
   /** For each VIF the network that was given, for it or for another with the same MAC. */

@@ -48,10 +48,12 @@ final class Obstacles {
         throw new XenApiException("DUPLICATE_VM", taken.uuid().toString());
       }
     }
-    if (plan.running()) {
+    if (plan.power() != Plan.Power.HALTED) {
       if (!"true".equals(plan.options().get("force"))) {
         checkVendor(db, plan, document);
       }
+    }
+    if (plan.running()) {
       checkMemory(db, plan);
     }
   }

@@ -109,6 +109,10 @@ record VmDocument(
       throws XenApiException {
     Map<UUID, Map<String, Value>> vdis = new LinkedHashMap<>();
     List<Drive> drives = drives(db, vm, vdis);
+    Ref<VDI> image = db.get(vm, VM.SUSPEND_VDI);
+    if (db.row("VDI", image.opaque()).isPresent()) {
+      vdis.put(UUID.fromString(db.get(image, VDI.UUID)), fields(db, "VDI", image.opaque()));
+    }
     List<Nic> nics = nics(db, vm, networks);
     Past past = withPast ? past(db, vm, networks, vdis) : Past.NONE;
     return new VmDocument(there, fields(db, "VM", vm.opaque()), drives, nics, vdis, past);

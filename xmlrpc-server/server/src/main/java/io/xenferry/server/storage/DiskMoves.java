@@ -12,7 +12,6 @@ import io.xenferry.model.VM;
 import io.xenferry.model.Value;
 import io.xenferry.model.VdiOperations;
 import io.xenferry.model.VmOperations;
-import io.xenferry.model.VmPowerState;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Row;
@@ -30,7 +29,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
@@ -97,7 +95,7 @@ public final class DiskMoves {
    * @param format of the new image; empty for the SR's own choice
    * @param bytesPerSecond limit for the disk of a running VM; 0 for none
    */
-  record How(Optional<String> format, long bytesPerSecond) {}
+  public record How(Optional<String> format, long bytesPerSecond) {}
 
   /** Whether a disk's tag is of a move within the host: notes tell of it, not the ledger. */
   public static boolean isTag(String tag) {
@@ -115,13 +113,13 @@ public final class DiskMoves {
    *     SR_NOT_ATTACHED, SR_FULL, VDI_IN_USE when several guests have it, VDI_COPY_FAILED,
    *     TASK_CANCELLED
    */
-  Ref<VDI> move(Ref<VDI> vdi, Ref<SR> sr, How how, Task task)
+  public Ref<VDI> move(Ref<VDI> vdi, Ref<SR> sr, How how, Task task)
       throws XenApiException, InterruptedException {
     endLeftovers();
     List<AutoCloseable> held = new ArrayList<>();
     try {
       held.add(claims.claim(vdi));
-      Set<Ref<VM>> vms = check(database.snapshot(), vdi, sr);
+      Set<Ref<VM>> vms = MoveChecks.check(database.snapshot(), vdi, sr);
       for (Ref<VM> vm : vms) {
         String uuid = database.snapshot().get(vm, VM.UUID);
         held.add(gate.enter(UUID.fromString(uuid), Operation.DESTROY_DISK));
@@ -131,7 +129,7 @@ public final class DiskMoves {
       if (db.get(vdi, VDI.SR).equals(sr)) {
         return vdi;
       }
-      Optional<GuestSpecs.VmDisk> live = live(db, vdi, vms);
+      Optional<GuestSpecs.VmDisk> live = MoveChecks.live(db, vdi, vms);
       storage.requireAttached(db.get(vdi, VDI.SR));
       disks.checkSpace(Map.of(sr.opaque(), db.get(vdi, VDI.VIRTUAL_SIZE)));
       held.add(records.begin(vdi, VdiOperations.MIRROR, task.ref()));
@@ -174,60 +172,6 @@ public final class DiskMoves {
         log.warn("the end of a disk's move is not noted everywhere", e);
       }
     }
-  }
-
-  private static Set<Ref<VM>> check(Snapshot db, Ref<VDI> vdi, Ref<SR> sr) throws XenApiException {
-    Set<Ref<VM>> vms = new LinkedHashSet<>();
-    for (Ref<VBD> vbd : db.get(vdi, VDI.VBDS)) {
-      vms.add(db.get(vbd, VBD.VM));
-    }
-    if (vms.isEmpty()) {
-      throw new XenApiException("VDI_NEEDS_VM_FOR_MIGRATE", vdi.opaque());
-    }
-    String type = db.get(vdi, VDI.TYPE).wire();
-    if (type.equals("cbt_metadata")) {
-      throw new XenApiException("VDI_INCOMPATIBLE_TYPE", vdi.opaque(), type);
-    }
-    if (db.get(vdi, VDI.CBT_ENABLED)) {
-      throw new XenApiException("VDI_CBT_ENABLED", vdi.opaque());
-    }
-    db.get(sr, SR.UUID);
-    return vms;
-  }
-
-  /**
-   * The disk as the one guest has it that is there; empty when none is.
-   *
-   * @throws XenApiException VM_BAD_POWER_STATE, VDI_IN_USE, OPERATION_NOT_ALLOWED for a CD
-   */
-  private static Optional<GuestSpecs.VmDisk> live(Snapshot db, Ref<VDI> vdi, Set<Ref<VM>> vms)
-      throws XenApiException {
-    Optional<GuestSpecs.VmDisk> found = Optional.empty();
-    for (Ref<VM> vm : vms) {
-      VmPowerState state = db.get(vm, VM.POWER_STATE);
-      if (state == VmPowerState.PAUSED) {
-        throw new XenApiException(
-            "VM_BAD_POWER_STATE",
-            vm.opaque(),
-            "halted, suspended, running",
-            state.wire().toLowerCase(Locale.ROOT));
-      }
-      for (GuestSpecs.VmDisk disk : GuestSpecs.disks(db, vm)) {
-        if (disk.vdi().equals(vdi)
-            && state == VmPowerState.RUNNING
-            && db.get(disk.vbd(), VBD.CURRENTLY_ATTACHED)) {
-          if (disk.cd()) {
-            throw new XenApiException(
-                "OPERATION_NOT_ALLOWED", "what lies in a drive of a running VM stays where it is");
-          }
-          if (found.isPresent()) {
-            throw new XenApiException("VDI_IN_USE", vdi.opaque(), "mirror");
-          }
-          found = Optional.of(disk);
-        }
-      }
-    }
-    return found;
   }
 
   private Ref<VDI> move(

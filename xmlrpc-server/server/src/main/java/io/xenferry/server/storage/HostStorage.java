@@ -12,6 +12,7 @@ import io.xenferry.model.VDI;
 import io.xenferry.model.VM;
 import io.xenferry.model.Value;
 import io.xenferry.model.VdiOperations;
+import io.xenferry.model.VdiType;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Row;
@@ -394,13 +395,29 @@ public final class HostStorage implements VmDisks, AutoCloseable {
     refreshSpace(sr);
   }
 
+  /** The VMs that have a disk, or whose memory it holds. */
+  private static List<Ref<VM>> users(Snapshot db, Ref<VDI> vdi) throws XenApiException {
+    List<Ref<VM>> users = new ArrayList<>();
+    for (Ref<VBD> vbd : db.get(vdi, VDI.VBDS)) {
+      users.add(db.get(vbd, VBD.VM));
+    }
+    if (db.get(vdi, VDI.TYPE) == VdiType.SUSPEND) {
+      for (Row row : db.rows("VM")) {
+        Ref<VM> vm = new Ref<>(row.ref());
+        if (db.get(vm, VM.SUSPEND_VDI).equals(vdi)) {
+          users.add(vm);
+        }
+      }
+    }
+    return users;
+  }
+
   /** For a client: not while the disk belongs to a VM in doubt, which the gate is asked about. */
   void destroyByClient(Ref<VDI> vdi) throws XenApiException {
     Snapshot db = database.snapshot();
     List<Gate.Permit> permits = new ArrayList<>();
     try {
-      for (Ref<VBD> vbd : db.get(vdi, VDI.VBDS)) {
-        Ref<VM> vm = db.get(vbd, VBD.VM);
+      for (Ref<VM> vm : users(db, vdi)) {
         permits.add(gate.enter(UUID.fromString(db.get(vm, VM.UUID)), Operation.DESTROY_DISK));
       }
       destroyVdi(vdi);
@@ -427,9 +444,8 @@ public final class HostStorage implements VmDisks, AutoCloseable {
         if (location.isPresent() && !location.get().equals(db.get(vdi, VDI.LOCATION))) {
           continue;
         }
-        for (Ref<VBD> vbd : db.get(vdi, VDI.VBDS)) {
-          String vm = db.get(db.get(vbd, VBD.VM), VM.UUID);
-          permits.add(gate.enter(UUID.fromString(vm), Operation.DESTROY_DISK));
+        for (Ref<VM> vm : users(db, vdi)) {
+          permits.add(gate.enter(UUID.fromString(db.get(vm, VM.UUID)), Operation.DESTROY_DISK));
         }
       }
       return permits;

@@ -136,9 +136,9 @@ final class RunningMoves {
     awaitAlone(of, task);
     task.cancellable(false);
     notes.write(to.move().pausing());
-    guest.pause();
     boolean same = false;
     try {
+      guest.pause();
       requireStill(guest, of);
       copy.finish();
       storage.activate(to.made(), of.vm());
@@ -313,6 +313,16 @@ final class RunningMoves {
     }
   }
 
+  /** Either disk tells, should the other one's SR not be attached. */
+  private boolean isNew(DiskMove move, Path image) throws XenApiException {
+    try {
+      return image.equals(storage.image(move.to()));
+    } catch (XenApiException e) {
+      log.warn("VDI {} of a disk's move is not to be had", move.to(), e);
+      return !image.equals(storage.image(move.from()));
+    }
+  }
+
   /**
    * After another server's death: lets the guest go on, if there is one, and finds out which disk
    * it has.
@@ -336,7 +346,7 @@ final class RunningMoves {
       Guest guest = found.get();
       Path image = guest.image(of.device());
       Optional<HostStorage.Place> made = storage.find(move.to());
-      boolean moved = made.isPresent() && image.equals(storage.image(move.to()));
+      boolean moved = made.isPresent() && isNew(move, image);
       if (moved) {
         commit.run();
         // It has it already: this is for the books of the SR, the guest's and ours.

@@ -237,7 +237,8 @@ public final class GuestWatch {
       if (guest.isPresent()) {
         guest.get().destroy();
       }
-      records.gone(vm, VmPowerState.HALTED);
+      boolean suspended = database.snapshot().get(vm, VM.POWER_STATE) == VmPowerState.SUSPENDED;
+      records.gone(vm, suspended ? VmPowerState.SUSPENDED : VmPowerState.HALTED);
     } else {
       records.running(
           vm,

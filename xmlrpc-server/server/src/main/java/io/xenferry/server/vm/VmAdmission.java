@@ -52,6 +52,7 @@ public final class VmAdmission {
           Map.entry(
               VmOperations.MIGRATE_SEND,
               EnumSet.of(VmPowerState.HALTED, VmPowerState.SUSPENDED, VmPowerState.RUNNING)),
+          Map.entry(VmOperations.POOL_MIGRATE, EnumSet.of(VmPowerState.RUNNING)),
           Map.entry(VmOperations.CHANGING_VCPUS_LIVE, EnumSet.of(VmPowerState.RUNNING)),
           Map.entry(VmOperations.AWAITING_MEMORY_LIVE, EnumSet.of(VmPowerState.RUNNING)),
           Map.entry(
