@@ -1,5 +1,6 @@
 package io.xenferry.guest;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.xenferry.block.BlockBackend;
 import io.xenferry.block.FileBackend;
 import java.io.IOException;
@@ -8,6 +9,7 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -19,6 +21,9 @@ final class GuestDisk implements AutoCloseable {
   volatile GuestSettings.Disk settings;
   final long size;
   private final Map<String, DirtyBitmap> bitmaps = new LinkedHashMap<>();
+  private final AtomicLong writes = new AtomicLong();
+  private final AtomicLong written = new AtomicLong();
+  private final AtomicLong writing = new AtomicLong();
   private volatile @Nullable FileBackend writer;
   private volatile @Nullable MirrorJob mirror;
 
@@ -61,6 +66,13 @@ final class GuestDisk implements AutoCloseable {
     }
   }
 
+  /** What the guest has written since it began; it never reads. */
+  void tell(ObjectNode stats) {
+    stats.put("rd_bytes", 0).put("rd_operations", 0).put("rd_total_time_ns", 0);
+    stats.put("wr_bytes", written.get()).put("wr_operations", writes.get());
+    stats.put("wr_total_time_ns", writing.get());
+  }
+
   String node() {
     return settings.node();
   }
@@ -101,7 +113,11 @@ final class GuestDisk implements AutoCloseable {
   void write(long offset, ByteBuffer content) throws IOException {
     long length = content.remaining();
     ByteBuffer again = content.duplicate();
+    long begin = System.nanoTime();
     await(open().write(offset, content));
+    written.addAndGet(length);
+    writes.incrementAndGet();
+    writing.addAndGet(System.nanoTime() - begin);
     synchronized (bitmaps) {
       bitmaps.values().forEach(bitmap -> bitmap.mark(offset, length));
     }

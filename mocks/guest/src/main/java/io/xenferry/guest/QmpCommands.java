@@ -80,6 +80,14 @@ final class QmpCommands implements QmpServer.Commands {
       }
       case "announce-self" -> done();
       case "query-block" -> bitmaps.query(command);
+      case "query-blockstats" -> {
+        ArrayNode disks = array();
+        for (GuestDisk disk : machine.disks) {
+          ObjectNode stats = disks.addObject().put("node-name", disk.node()).putObject("stats");
+          disk.tell(stats);
+        }
+        yield disks;
+      }
       case "query-named-block-nodes" -> {
         ArrayNode nodes = bitmaps.query(command);
         mirrors.describeTargets(nodes);

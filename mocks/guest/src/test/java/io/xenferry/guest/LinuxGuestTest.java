@@ -9,6 +9,7 @@ import io.xenferry.guest.linux.LinuxGuest;
 import io.xenferry.qemu.GuestDirectory;
 import io.xenferry.spi.Guest;
 import io.xenferry.spi.GuestSpec;
+import io.xenferry.spi.Usage;
 import java.io.RandomAccessFile;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -23,6 +24,7 @@ import org.junit.jupiter.api.Test;
 /** Linux in QEMU, writing to two disks; what it acknowledged is checked from outside. */
 class LinuxGuestTest {
   private static final long SIZE = 32 << 20;
+  private static final Duration DEADLINE = Duration.ofSeconds(20);
   private static final Duration BOOT = Duration.ofSeconds(120);
 
   private final UUID vm = UUID.randomUUID();
@@ -90,7 +92,17 @@ class LinuxGuestTest {
   void writesWhatItSaysItWrote() throws Exception {
     Guest guest = guests.host("s").start(spec(), false);
     try (HeartbeatObserver observer = observer(guest)) {
+      assertThat(guest.usage(DEADLINE).free()).as("before there is a driver").isEmpty();
       awaitRecords(observer, 100);
+      await().atMost(BOOT).until(() -> guest.usage(DEADLINE).free().isPresent());
+      Usage usage = guest.usage(DEADLINE);
+      assertThat(usage.free().getAsLong()).isBetween(1L << 20, 128L << 20);
+      assertThat(usage.processors()).hasSize(1).allMatch(nanos -> nanos > 0);
+      assertThat(usage.process().getAsLong()).isGreaterThanOrEqualTo(usage.processors().getFirst());
+      assertThat(usage.disks().get("xvdd").bytesWritten()).isGreaterThan(100 * 4096);
+      assertThat(usage.disks().get("xvdd").writeNanos()).isPositive();
+      assertThat(usage.disks()).as("a drive without a medium").doesNotContainKey("xvdc");
+      assertThat(usage.nics()).as("nobody counts in user mode").isEmpty();
       guest.pause();
       observer.sync();
       Verdict verdict = Verifier.verify(guests.ledger(), List.of(first, second));

@@ -43,6 +43,7 @@ final class Commands {
     VmCommands.register(built);
     DriveCommands.register(built);
     TuningCommands.register(built);
+    FigureCommands.register(built);
     built.put("console", ConsoleCommand::run);
     VmInstall.register(built);
     SnapshotCommands.register(built);

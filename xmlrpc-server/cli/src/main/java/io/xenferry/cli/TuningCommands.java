@@ -3,10 +3,9 @@ package io.xenferry.cli;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import java.io.IOException;
-import java.util.List;
 import java.util.Map;
 
-/** Memory, processors and figures of selected VMs. */
+/** Memory and processors of selected VMs. */
 final class TuningCommands {
   private TuningCommands() {}
 
@@ -32,9 +31,6 @@ final class TuningCommands {
                 "dynamic-min",
                 "dynamic-max"));
     commands.put("vm-vcpu-hotplug", TuningCommands::vcpus);
-    commands.put("vm-data-source-query", run -> dataSource(run, "VM.query_data_source"));
-    commands.put("vm-data-source-record", run -> dataSource(run, "VM.record_data_source"));
-    commands.put("vm-data-source-forget", run -> dataSource(run, "VM.forget_data_source_archives"));
   }
 
   private static void sizes(Run run, String method, String... parameters)
@@ -61,20 +57,5 @@ final class TuningCommands {
         false,
         false,
         vm -> run.calls().call("VM.set_VCPUs_number_live", Value.of(vm.ref()), count));
-  }
-
-  private static void dataSource(Run run, String method)
-      throws XenApiException, CliException, IOException {
-    Value source = Value.of(run.arguments().need("data-source"));
-    VmCommands.each(
-        run,
-        false,
-        false,
-        vm -> {
-          Value answer = run.calls().call(method, Value.of(vm.ref()), source);
-          if (!answer.equals(Value.VOID)) {
-            run.printer().list(List.of(Display.plain(answer)));
-          }
-        });
   }
 }

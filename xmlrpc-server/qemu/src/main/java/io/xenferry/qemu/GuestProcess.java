@@ -8,6 +8,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.stream.Stream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -19,6 +20,7 @@ import org.slf4j.LoggerFactory;
 final class GuestProcess {
   private static final Logger log = LoggerFactory.getLogger(GuestProcess.class);
   private static final Path PROC = Path.of("/proc");
+  private static final long NANOS_PER_TICK = 10_000_000;
   private static final Duration POLL = Duration.ofMillis(20);
 
   private final long pid;
@@ -110,6 +112,28 @@ final class GuestProcess {
       Thread.sleep(POLL);
     }
     return true;
+  }
+
+  /** Nanoseconds of processor time of all its threads; empty when it is gone. */
+  OptionalLong processorTime() {
+    return alive() ? processorTime(PROC.resolve(pid + "/stat")) : OptionalLong.empty();
+  }
+
+  /** The same of one thread; empty when the process has none of that id. */
+  OptionalLong processorTime(long thread) {
+    return processorTime(PROC.resolve(pid + "/task/" + thread + "/stat"));
+  }
+
+  /** proc(5): fields 14 and 15, in hundredths of a second whatever the kernel's own clock. */
+  private static OptionalLong processorTime(Path file) {
+    try {
+      String line = Files.readString(file, StandardCharsets.ISO_8859_1);
+      String[] fields = line.substring(line.lastIndexOf(')') + 2).split(" ");
+      return OptionalLong.of(
+          (Long.parseLong(fields[11]) + Long.parseLong(fields[12])) * NANOS_PER_TICK);
+    } catch (IOException | IndexOutOfBoundsException | NumberFormatException e) {
+      return OptionalLong.empty();
+    }
   }
 
   private record Stat(boolean dead, String startTime) {}

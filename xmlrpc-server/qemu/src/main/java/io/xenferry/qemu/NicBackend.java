@@ -13,6 +13,7 @@ import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Pattern;
 
@@ -61,6 +62,17 @@ final class NicBackend {
       throw new HypervisorException(Kind.REFUSED, name + " is no name of a network interface");
     }
     return name;
+  }
+
+  /** The interface of this host behind a card; none where the card is not on a network of it. */
+  static Optional<String> interfaceOf(GuestSpec.Nic nic, GuestDirectory directory)
+      throws HypervisorException {
+    return switch (nic.backend()) {
+      case Backend.Isolated isolated -> Optional.empty();
+      case Backend.User user -> Optional.empty();
+      case Backend.Tap(String name) -> Optional.of(checked(name));
+      case Backend.Bridge bridge -> Optional.of(interfaceName(nic, directory));
+    };
   }
 
   /** Of this guest on this host alone: source and destination may be one machine. */

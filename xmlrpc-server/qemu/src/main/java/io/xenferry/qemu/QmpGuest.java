@@ -8,6 +8,7 @@ import io.xenferry.spi.Guest;
 import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.HypervisorException;
 import io.xenferry.spi.HypervisorException.Kind;
+import io.xenferry.spi.Usage;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -45,6 +46,7 @@ final class QmpGuest implements Guest {
   private final DiskImages images;
   private final HotPlug hardware;
   private final Watchdog watchdog;
+  private final GuestFigures figures;
   private final Runnable onGone;
   private final List<Consumer<State>> listeners = new CopyOnWriteArrayList<>();
   private final AtomicReference<@Nullable State> told = new AtomicReference<>();
@@ -71,6 +73,7 @@ final class QmpGuest implements Guest {
     this.images = new DiskImages(monitor);
     this.hardware = new HotPlug(spec, directory, monitor, releaseDeadline);
     this.watchdog = new Watchdog(directory.watchdogSocket(), directory.logFile());
+    this.figures = new GuestFigures(directory, process, monitor, hardware);
     monitor.listen(this::event);
     Thread.ofVirtual().name("guest " + name).start(this::watch);
   }
@@ -87,6 +90,11 @@ final class QmpGuest implements Guest {
           case SCREEN -> directory.vncSocket();
         };
     return Files.exists(socket) ? Optional.of(socket) : Optional.empty();
+  }
+
+  @Override
+  public Usage usage(Duration deadline) throws HypervisorException, InterruptedException {
+    return figures.now(deadline);
   }
 
   @Override
@@ -301,7 +309,7 @@ final class QmpGuest implements Guest {
   }
 
   /** With a mirror a filter sits between the device and its disk. */
-  private static boolean isNodeOf(String device, String node) {
+  static boolean isNodeOf(String device, String node) {
     return node.equals(GuestLauncher.nodeName(device)) || node.equals(BlockMirror.filterOf(device));
   }
 

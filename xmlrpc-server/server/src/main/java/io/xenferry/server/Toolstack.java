@@ -26,6 +26,7 @@ import io.xenferry.server.console.ConsoleService;
 import io.xenferry.server.http.Certificate;
 import io.xenferry.server.http.Router;
 import io.xenferry.server.messages.AllowedOperations;
+import io.xenferry.server.metrics.Metrics;
 import io.xenferry.server.migration.MigrationService;
 import io.xenferry.server.storage.DiskCopies;
 import io.xenferry.server.storage.DiskMoves;
@@ -89,6 +90,7 @@ final class Toolstack implements AutoCloseable {
   private final VmLifecycle lifecycle;
   private final VmDevices devices;
   private final ConsoleService consoles;
+  private final Metrics metrics;
   private final MigrationService migrations;
   private final DiskMoves moves;
 
@@ -149,6 +151,7 @@ final class Toolstack implements AutoCloseable {
     String authority = config.listen().address() + (port == HTTPS ? "" : ":" + port);
     ConsoleRecords consoleRecords = new ConsoleRecords(database, "https://" + authority);
     lifecycle.watch().alsoFor(consoleRecords::appear);
+    metrics = new Metrics(context, hypervisor, state.resolve("rrd"), host);
     consoles = new ConsoleService(consoleRecords, hypervisor, context.sessions());
     CopyEngine engine = new CopyEngine(CopyEngine.DEFAULT_REQUEST_SIZE, toolstack.copyMemory());
     moves =
@@ -188,6 +191,7 @@ final class Toolstack implements AutoCloseable {
         new SnapshotDisks(database, hypervisor, copies, new LayeredDisks(database, storage));
     new VmSnapshotMessages(copies, snapshots, lifecycle, admission, gate).register(registry);
     migrations.register(registry);
+    metrics.register(registry);
     new DeviceGuard(gate).register(registry);
     moves.guard(registry);
   }
@@ -229,10 +233,11 @@ final class Toolstack implements AutoCloseable {
     throw new IOException("there is no hypervisor " + name + " on the class path");
   }
 
-  /** Adds the routes of storage, and those of migrations: the peers' and the users'. */
+  /** Adds the routes of storage, of figures, and those of migrations: the peers' and the users'. */
   void mount(Router router) {
     storageRoutes.mount(router);
     migrations.mount(router);
+    metrics.mount(router);
   }
 
   /** Whom CONNECT requests are for. */
@@ -256,11 +261,13 @@ final class Toolstack implements AutoCloseable {
     devices.forgetOperations();
     lifecycle.reconcile();
     migrations.recover();
+    metrics.start();
   }
 
   @Override
   public void close() {
     consoles.close();
+    metrics.close();
     try {
       migrations.close();
     } finally {

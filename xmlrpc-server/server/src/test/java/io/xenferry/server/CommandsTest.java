@@ -1,6 +1,7 @@
 package io.xenferry.server;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.awaitility.Awaitility.await;
 
 import io.xenferry.xe.client.Xe;
 import java.io.ByteArrayInputStream;
@@ -8,6 +9,7 @@ import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -197,5 +199,30 @@ class CommandsTest {
     assertThat(xe("migration-list")).isEmpty();
     assertThat(xe("help")).contains("vm-migrate");
     assertThat(xe("help", "vm-migrate")).contains("remote-master", "destination-sr-uuid");
+  }
+
+  @Test
+  void figuresAreListedAskedForgottenAndKept() throws Exception {
+    await()
+        .atMost(Duration.ofSeconds(60))
+        .until(() -> xe("host-data-source-list", "--minimal").contains("memory_total_kib"));
+    assertThat(xe("host-data-source-list")).contains(": loadavg", "units: KiB");
+    assertThat(Double.parseDouble(xe("host-data-source-query", "data-source=memory_total_kib")))
+        .isPositive();
+    xe("host-data-source-forget", "data-source=loadavg");
+    assertThat(xe("host-data-source-list")).contains("enabled: false");
+    xe("host-data-source-record", "data-source=loadavg");
+    assertThat(xe("host-data-source-list")).doesNotContain("enabled: false");
+    assertThat(refused("host-data-source-query", "data-source=none")).contains("none");
+    String vm = xe("vm-create", "name-label=figures");
+    xe("vm-start", "uuid=" + vm);
+    await()
+        .atMost(Duration.ofSeconds(60))
+        .until(() -> xe("vm-data-source-list", "uuid=" + vm, "--minimal").contains("memory"));
+    assertThat(Double.parseDouble(xe("vm-data-source-query", "uuid=" + vm, "data-source=memory")))
+        .isPositive();
+    assertThat(xe("host-cpu-list", "params=number", "--minimal")).contains("0");
+    xe("vm-shutdown", "uuid=" + vm, "--force");
+    xe("vm-destroy", "uuid=" + vm);
   }
 }

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.awaitility.Awaitility.await;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import java.io.File;
 import java.nio.file.Files;
@@ -118,5 +119,34 @@ class QemuVmTest {
     root.call("VM.set_actions_after_crash", vm, "destroy");
     ProcessHandle.of(processId(vm)).orElseThrow().destroyForcibly();
     await().atMost(Duration.ofSeconds(60)).until(() -> state(vm).equals("Halted"));
+  }
+
+  @Test
+  void itsFiguresAreKept() throws Exception {
+    String vm = started("figures");
+    for (String figure :
+        new String[] {"cpu0", "cpu_usage", "memory", "vbd_xvda_read", "vbd_xvda_iops_total"}) {
+      await()
+          .atMost(Duration.ofSeconds(60))
+          .ignoreExceptionsMatching(
+              e -> e instanceof XenApiException x && x.code().equals("INVALID_VALUE"))
+          .until(() -> root.call("VM.query_data_source", vm, figure) != null);
+    }
+    assertThat(figure(vm, "cpu0")).isBetween(0.0, 1.0);
+    // QEMU's guest under TCG has 8 KiB less than a multiple of 256 KiB.
+    assertThat(figure(vm, "memory")).isEqualTo((64 << 20) - (8 << 10));
+    // The firmware has looked for something to boot.
+    assertThat(figure(vm, "vbd_xvda_write")).isZero();
+    assertThat(sources(vm)).doesNotContain("memory_internal_free", "vif_0_rx");
+    root.call("VM.hard_shutdown", vm);
+  }
+
+  private static double figure(String vm, String name) throws XenApiException {
+    return ((Value.Real) root.call("VM.query_data_source", vm, name)).value();
+  }
+
+  private static List<String> sources(String vm) throws XenApiException {
+    return ((Value.Array) root.call("VM.get_data_sources", vm))
+        .items().stream().map(v -> TestServer.text(TestServer.member(v, "name_label"))).toList();
   }
 }

@@ -78,6 +78,14 @@ public interface Guest {
    */
   Optional<Path> console(Console kind);
 
+  /**
+   * What the guest has used since its process began here. Figures that cannot be had are left out
+   * of it; it fails only where nothing at all can be had.
+   *
+   * @param deadline for each question to the hypervisor
+   */
+  Usage usage(Duration deadline) throws HypervisorException, InterruptedException;
+
   /** What can be given to the guest and taken from it. */
   Hardware hardware();
 

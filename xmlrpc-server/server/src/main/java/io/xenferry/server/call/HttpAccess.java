@@ -39,7 +39,7 @@ public final class HttpAccess {
   public record Admitted(Session session, boolean temporary) implements Answer {}
 
   /**
-   * @param action of the data model, for example {@code get_rrd_updates}
+   * @param action of the data model, for example {@code rrd_updates}
    * @param sessionId from the query or a cookie
    * @param authorization the header
    */

@@ -10,6 +10,7 @@ import io.xenferry.server.call.Accessors;
 import io.xenferry.server.call.Call;
 import io.xenferry.server.call.Registry;
 import io.xenferry.server.schema.Schema;
+import java.time.Instant;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -132,6 +133,7 @@ final class VmRecordMessages {
   private static String createMetrics(Transaction tx, Map<String, Value> vm)
       throws XenApiException {
     Map<String, Value> f = new LinkedHashMap<>();
+    f.put("install_time", Value.of(Instant.now()));
     f.put("VCPUs_number", vm.getOrDefault("VCPUs_at_startup", Value.of(1L)));
     f.put("memory_actual", vm.getOrDefault("memory_static_max", Value.of(0L)));
     return tx.create("VM_metrics", f);

@@ -1,10 +1,12 @@
 package io.xenferry.server.vm;
 
+import io.xenferry.model.DomainType;
 import io.xenferry.model.Host;
 import io.xenferry.model.Ref;
 import io.xenferry.model.VBD;
 import io.xenferry.model.VIF;
 import io.xenferry.model.VM;
+import io.xenferry.model.VMMetrics;
 import io.xenferry.model.VmPowerState;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
@@ -14,6 +16,7 @@ import io.xenferry.model.db.Transaction;
 import io.xenferry.server.console.ConsoleRecords;
 import io.xenferry.server.vm.GuestSpecs.VmDisk;
 import io.xenferry.spi.GuestSpec;
+import java.time.Instant;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -47,6 +50,9 @@ public final class GuestRecords {
     database.change(tx -> {
       String vendor = tx.get(host, Host.CPU_INFO).getOrDefault(VmRecords.CPU_VENDOR, "");
       tx.set(vm, VM.LAST_BOOT_CPU_FLAGS, Map.of(VmRecords.CPU_VENDOR, vendor));
+      if (!tx.get(vm, VM.METRICS).isNull()) {
+        tx.set(tx.get(vm, VM.METRICS), VMMetrics.START_TIME, Instant.now());
+      }
     });
   }
 
@@ -57,6 +63,14 @@ public final class GuestRecords {
       tx.set(vm, VM.RESIDENT_ON, host);
       tx.set(vm, VM.DOMID, nextDomid(tx));
       attached(tx, vm, spec);
+      if (!tx.get(vm, VM.METRICS).isNull()) {
+        Ref<VMMetrics> metrics = tx.get(vm, VM.METRICS);
+        tx.set(metrics, VMMetrics.VCPUS_NUMBER, (long) spec.vcpus().present());
+        tx.set(metrics, VMMetrics.MEMORY_ACTUAL, spec.memory().target());
+        tx.set(metrics, VMMetrics.LAST_UPDATED, Instant.now());
+        tx.set(metrics, VMMetrics.HVM, true);
+        tx.set(metrics, VMMetrics.CURRENT_DOMAIN_TYPE, DomainType.HVM);
+      }
       admission.refresh(tx, vm);
     });
   }
@@ -123,6 +137,13 @@ public final class GuestRecords {
       tx.set(vm, VM.RESIDENT_ON, Ref.nullRef());
       tx.set(vm, VM.DOMID, -1L);
       ConsoleRecords.disappear(tx, vm);
+      Ref<VMMetrics> metrics = tx.get(vm, VM.METRICS);
+      if (!metrics.isNull()) {
+        tx.set(metrics, VMMetrics.HVM, false);
+        tx.set(metrics, VMMetrics.CURRENT_DOMAIN_TYPE, DomainType.UNSPECIFIED);
+        tx.set(metrics, VMMetrics.VCPUS_UTILISATION, Map.of());
+        tx.set(metrics, VMMetrics.LAST_UPDATED, Instant.now());
+      }
       for (Ref<VBD> vbd : tx.get(vm, VM.VBDS)) {
         tx.set(vbd, VBD.CURRENTLY_ATTACHED, false);
       }

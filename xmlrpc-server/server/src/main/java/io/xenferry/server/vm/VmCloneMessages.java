@@ -19,6 +19,7 @@ import io.xenferry.model.db.Transaction;
 import io.xenferry.server.call.Call;
 import io.xenferry.server.call.Registry;
 import io.xenferry.server.task.Task;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -140,6 +141,8 @@ public final class VmCloneMessages {
             tx.create(
                 "VM_metrics",
                 Map.of(
+                    "install_time",
+                    Value.of(Instant.now()),
                     "VCPUs_number",
                     Value.of(tx.get(vm, VM.VCPUS_AT_STARTUP)),
                     "memory_actual",

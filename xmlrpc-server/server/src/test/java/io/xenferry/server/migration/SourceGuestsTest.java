@@ -268,6 +268,11 @@ class SourceGuestsTest {
     }
 
     @Override
+    public io.xenferry.spi.Usage usage(java.time.Duration deadline) {
+      throw new UnsupportedOperationException();
+    }
+
+    @Override
     public io.xenferry.spi.Hardware hardware() {
       throw new UnsupportedOperationException();
     }

@@ -1,0 +1,50 @@
+package io.xenferry.server.metrics;
+
+import io.xenferry.model.Host;
+import io.xenferry.model.Ref;
+import io.xenferry.model.XenApiException;
+import io.xenferry.server.call.Registry;
+import io.xenferry.server.call.ServerContext;
+import io.xenferry.server.http.Router;
+import io.xenferry.spi.Hypervisor;
+import java.nio.file.Path;
+
+/** The figures of a server, from the looking to the telling. */
+public final class Metrics implements AutoCloseable {
+  private final Sampler sampler;
+  private final RrdRoutes routes;
+  private final DataSourceMessages messages;
+
+  /**
+   * @param directory of the files that keep the past over a restart
+   * @param host this one
+   */
+  public Metrics(ServerContext context, Hypervisor hypervisor, Path directory, Ref<Host> host)
+      throws XenApiException {
+    String uuid = context.db().snapshot().get(host, Host.UUID);
+    Figures figures = new Figures(new ArchiveFiles(directory));
+    LiveRecords records = new LiveRecords(context.db(), figures, context.clock(), host);
+    sampler = new Sampler(hypervisor, context.db(), figures, records, context.clock(), uuid);
+    routes = new RrdRoutes(figures, context.db(), uuid, context.sessions());
+    messages = new DataSourceMessages(figures);
+  }
+
+  public void register(Registry registry) {
+    messages.register(registry);
+  }
+
+  public void mount(Router router) {
+    routes.mount(router);
+  }
+
+  /** Begins to look; once only, when the guests of a server before this one are taken up. */
+  public void start() {
+    sampler.start();
+  }
+
+  /** Ends that, and writes what there is to its files. */
+  @Override
+  public void close() {
+    sampler.close();
+  }
+}

@@ -1,0 +1,204 @@
+package io.xenferry.server.metrics;
+
+import io.xenferry.model.db.ObjectDatabase;
+import io.xenferry.server.call.HttpAccess;
+import io.xenferry.server.http.Answers;
+import io.xenferry.server.http.Router;
+import io.xenferry.server.session.Sessions;
+import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
+import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.Set;
+import java.util.concurrent.Semaphore;
+import java.util.function.Predicate;
+import org.eclipse.jetty.http.HttpHeader;
+import org.eclipse.jetty.http.HttpStatus;
+import org.eclipse.jetty.server.Request;
+import org.eclipse.jetty.server.Response;
+import org.eclipse.jetty.util.Callback;
+import org.eclipse.jetty.util.Fields;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * {@code GET /rrd_updates}, what is new since a time, and {@code GET /vm_rrd}, {@code /host_rrd}
+ * and {@code /sr_rrd}, all there is of one object. A session, or a user's name and password.
+ */
+final class RrdRoutes {
+  /** Some 25 MB of text; ten minutes of 500 VMs. */
+  private static final int VALUES_LIMIT = 1_500_000;
+
+  /** An answer is built in memory: no more than these at once. */
+  private static final int AT_ONCE = 4;
+
+  private final Figures figures;
+  private final ObjectDatabase database;
+  private final String host;
+  private final HttpAccess access;
+  private final Semaphore building = new Semaphore(AT_ONCE);
+
+  /**
+   * @param host uuid of this one
+   */
+  RrdRoutes(Figures figures, ObjectDatabase database, String host, Sessions sessions) {
+    this.figures = figures;
+    this.database = database;
+    this.host = host;
+    this.access = new HttpAccess(sessions);
+  }
+
+  void mount(Router router) {
+    router.route("GET", "/rrd_updates", admitted("rrd_updates", this::updates));
+    router.route("GET", "/vm_rrd", admitted("vm_rrd", q -> whole(q, Owner.Kind.VM)));
+    router.route("GET", "/host_rrd", admitted("host_rrd", q -> whole(q, Owner.Kind.HOST)));
+    router.route("GET", "/sr_rrd", admitted("sr_rrd", q -> whole(q, Owner.Kind.SR)));
+  }
+
+  /**
+   * @param json whether the client wants that
+   */
+  private record Query(Fields fields, boolean json) {
+    @Nullable String value(String name) {
+      return fields.getValue(name);
+    }
+  }
+
+  /** What to answer. */
+  private record Reply(int status, String document) {}
+
+  private interface Work {
+    Reply answer(Query query);
+  }
+
+  private Request.Handler admitted(String action, Work work) {
+    return (request, response, callback) -> {
+      if (!Request.getPathInContext(request).equals("/" + action)) {
+        Answers.error(response, callback, HttpStatus.NOT_FOUND_404);
+        return true;
+      }
+      HttpAccess.Answer answer;
+      Fields fields;
+      try {
+        fields = Request.extractQueryParameters(request);
+      } catch (IllegalArgumentException e) { // a wrong escape
+        Answers.error(response, callback, HttpStatus.BAD_REQUEST_400);
+        return true;
+      }
+      answer =
+          access.admit(
+              action,
+              session(request, fields),
+              Optional.ofNullable(request.getHeaders().get(HttpHeader.AUTHORIZATION)),
+              Answers.origin(request));
+      try {
+        if (answer instanceof HttpAccess.Refused(int status)) {
+          if (status == HttpStatus.UNAUTHORIZED_401) {
+            response.getHeaders().put(HttpHeader.WWW_AUTHENTICATE, "Basic realm=\"XenFerry\"");
+          }
+          Answers.error(response, callback, status);
+        } else {
+          reply(request, new Query(fields, wantsJson(request, fields)), work, response, callback);
+        }
+      } finally {
+        access.end(answer);
+      }
+      return true;
+    };
+  }
+
+  private static Optional<String> session(Request request, Fields fields) {
+    return Optional.ofNullable(fields.getValue("session_id"))
+        .or(() ->
+            Request.getCookies(request).stream()
+                .filter(cookie -> cookie.getName().equals("session_id"))
+                .map(cookie -> cookie.getValue())
+                .findFirst());
+  }
+
+  private static boolean wantsJson(Request request, Fields fields) {
+    String accepted = request.getHeaders().get(HttpHeader.ACCEPT);
+    return fields.get("json") != null
+        || (accepted != null && accepted.contains("application/json"));
+  }
+
+  private void reply(
+      Request request, Query query, Work work, Response response, Callback callback) {
+    Reply reply;
+    if (!building.tryAcquire()) {
+      Answers.error(response, callback, HttpStatus.SERVICE_UNAVAILABLE_503);
+      return;
+    }
+    try {
+      reply = work.answer(query);
+    } finally {
+      building.release();
+    }
+    if (reply.status() != HttpStatus.OK_200) {
+      Answers.error(response, callback, reply.status());
+      return;
+    }
+    response.getHeaders().put("Access-Control-Allow-Origin", "*");
+    response.getHeaders().put("Access-Control-Allow-Headers", "X-Requested-With");
+    Answers.bytes(
+        response,
+        callback,
+        HttpStatus.OK_200,
+        query.json() ? "application/json" : "text/xml",
+        reply.document().getBytes(StandardCharsets.UTF_8));
+  }
+
+  private Reply updates(Query query) {
+    OptionalLong start = number(query.value("start"));
+    OptionalLong interval =
+        query.value("interval") == null ? OptionalLong.of(0) : number(query.value("interval"));
+    if (start.isEmpty() || interval.isEmpty()) {
+      return new Reply(HttpStatus.BAD_REQUEST_400, "");
+    }
+    Optional<Consolidation> how =
+        Arrays.stream(Consolidation.values())
+            .filter(c -> c.name().equals(query.value("cf")))
+            .findFirst();
+    Set<String> vms = Set.copyOf(query.fields().getValuesOrEmpty("vm_uuid"));
+    Set<String> srs = Set.copyOf(query.fields().getValuesOrEmpty("sr_uuid"));
+    boolean withHost = "true".equals(query.value("host"));
+    Predicate<Owner> wanted =
+        owner ->
+            switch (owner.kind()) {
+              case VM -> vms.isEmpty() || vms.contains(owner.uuid());
+              case HOST -> withHost;
+              case SR -> srs.contains(owner.uuid());
+            };
+    return figures
+        .table(start.getAsLong(), interval.getAsLong(), how, wanted, VALUES_LIMIT)
+        .map(table ->
+            new Reply(
+                HttpStatus.OK_200, query.json() ? Documents.json(table) : Documents.xml(table)))
+        .orElseGet(() -> new Reply(HttpStatus.PAYLOAD_TOO_LARGE_413, ""));
+  }
+
+  /** Seconds, with or without a fraction. */
+  private static OptionalLong number(@Nullable String text) {
+    if (text == null || !text.matches("[0-9]{1,12}([.][0-9]{0,20})?")) {
+      return OptionalLong.empty();
+    }
+    int point = text.indexOf('.');
+    return OptionalLong.of(Long.parseLong(point < 0 ? text : text.substring(0, point)));
+  }
+
+  private Reply whole(Query query, Owner.Kind kind) {
+    String uuid = kind == Owner.Kind.HOST ? host : query.value("uuid");
+    if (uuid == null) {
+      return new Reply(HttpStatus.BAD_REQUEST_400, "");
+    }
+    if (database.snapshot().byUuid(kind.className(), uuid).isEmpty()) {
+      return new Reply(HttpStatus.NOT_FOUND_404, "");
+    }
+    return figures
+        .with(
+            new Owner(kind, uuid),
+            archive ->
+                query.json() ? Documents.rrdJson(archive, kind) : Documents.rrdXml(archive, kind))
+        .map(document -> new Reply(HttpStatus.OK_200, document))
+        .orElseGet(() -> new Reply(HttpStatus.NOT_FOUND_404, ""));
+  }
+}
