@@ -5,8 +5,9 @@ import static org.awaitility.Awaitility.await;
 
 import java.time.Duration;
 import org.junit.jupiter.api.Tag;
-import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * A server is killed while the disk of a running VM moves between its SRs: at the next start the
@@ -22,9 +23,14 @@ class DiskMoveDeathTest {
     boolean isNow(String notes);
   }
 
-  @Test
-  void theGuestHasOneDiskWhereverTheServerDies() throws Exception {
-    try (Moves moves = new Moves("io.xenferry.server.ServerMain", "--target", "embedded")) {
+  @ParameterizedTest
+  @ValueSource(strings = {"simulated", "linux"})
+  void theGuestHasOneDiskWhereverTheServerDies(String guest) throws Exception {
+    String program = "io.xenferry.server.ServerMain";
+    try (Moves moves =
+        guest.equals("linux")
+            ? Moves.linux(program, "--target", "embedded")
+            : new Moves(program, "--target", "embedded")) {
       moves.install(16L << 20);
       moves.start();
       HostDisks disks = new HostDisks(moves.lab().alpha(), moves);
@@ -42,6 +48,7 @@ class DiskMoveDeathTest {
             seen[0] |= notes.contains("paused=true");
             return seen[0] && notes.isEmpty();
           });
+      disks.assertWell();
     }
   }
 

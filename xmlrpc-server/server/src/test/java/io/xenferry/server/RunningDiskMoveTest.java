@@ -21,6 +21,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
 import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -102,8 +103,14 @@ class RunningDiskMoveTest {
     return calls.text("VM.get_power_state", vm);
   }
 
+  /** The first disk. */
   private String diskOfVm() throws XenApiException {
-    return calls.text("VBD.get_VDI", TestServer.texts(calls.call("VM.get_VBDs", vm)).getFirst());
+    for (String vbd : TestServer.texts(calls.call("VM.get_VBDs", vm))) {
+      if (calls.text("VBD.get_userdevice", vbd).equals("0")) {
+        return calls.text("VBD.get_VDI", vbd);
+      }
+    }
+    throw new AssertionError("the VM has no first disk");
   }
 
   private void assertSettled() throws Exception {
@@ -235,6 +242,44 @@ class RunningDiskMoveTest {
     assertWell("to");
   }
 
+  @Test
+  void aDiskThatTheGuestOnlyReadsMovesToo() throws Exception {
+    runner(Map.of());
+    String read = calls.vdi(from, "read", SIZE);
+    String readUuid = calls.text("VDI.get_uuid", read);
+    Files.write(image("from", readUuid), new byte[] {7, 7}, StandardOpenOption.WRITE);
+    calls.call("VM.hard_shutdown", vm);
+    calls.call(
+        "VBD.create",
+        RecordsTest.required(
+            "VBD",
+            Map.of(
+                "VM",
+                vm,
+                "VDI",
+                read,
+                "userdevice",
+                "1",
+                "mode",
+                "RO",
+                "type",
+                "Disk",
+                "bootable",
+                false,
+                "empty",
+                false)));
+    calls.call("VM.start", vm, false, false);
+    String now = calls.text(MOVE, read, to, Map.of());
+    assertThat(Files.readAllBytes(image("to", calls.text("VDI.get_uuid", now)))).startsWith(7, 7);
+    assertThat(images("from")).containsExactly(image("from", uuid));
+    assertThat(TestServer.texts(calls.call("VDI.get_VBDs", now))).hasSize(1);
+    assertThat(state()).isEqualTo("Running");
+    assertThat(server.directory.resolve("moves")).isEmptyDirectory();
+    awaitWrites();
+    calls.call("VM.hard_shutdown", vm);
+    assertVerified("from");
+  }
+
   // ---- servers that die
 
   /** What is done with the guest and the disks while no server is there. */
@@ -257,15 +302,35 @@ class RunningDiskMoveTest {
           Map<String, String> driver = new LinkedHashMap<>(AtomicFile.read(record));
           driver.put("sm_config:" + VdiInfo.SM_CONFIG_MIGRATION, "move-" + made);
           AtomicFile.write(record, driver);
-          Path notes = Files.createDirectories(server.directory.resolve("moves"));
-          AtomicFile.write(
-              notes.resolve(made + ".move"),
-              Map.of(
-                  "from", uuid, "to", made, "sr", sr, "vm", guest, "device", "xvda", "paused",
-                  "true"));
+          note(made, guest, sr);
           return SqliteDatabase.open(server.directory.resolve("pool.db"));
         });
     calls = server.calls();
+  }
+
+  @Test
+  void aNoteThatOutlivesItsMoveIsForgotten() throws Exception {
+    runner(Map.of());
+    String now = calls.text(MOVE, vdi, to, Map.of());
+    String made = calls.text("VDI.get_uuid", now);
+    String guest = calls.text("VM.get_uuid", vm);
+    String sr = calls.text("SR.get_uuid", to);
+    server =
+        server.again(() -> {
+          note(made, guest, sr);
+          return SqliteDatabase.open(server.directory.resolve("pool.db"));
+        });
+    calls = server.calls();
+    assertMoved(now);
+    assertWell("to");
+  }
+
+  private void note(String made, String guest, String sr) throws IOException {
+    Path notes = Files.createDirectories(server.directory.resolve("moves"));
+    AtomicFile.write(
+        notes.resolve(made + ".move"),
+        Map.of(
+            "from", uuid, "to", made, "sr", sr, "vm", guest, "device", "xvda", "paused", "true"));
   }
 
   @Test

@@ -298,7 +298,30 @@ class SnapshotTest {
         new byte[] {9, 9, 9, 9},
         java.nio.file.StandardOpenOption.WRITE);
     root.call("VM.start", vm, false, false);
-    String layered = root.text("VDI.pool_migrate", raw, sr, Map.of());
+    Value self =
+        root.call("host.migrate_receive", root.only("host"), root.only("network"), Map.of());
+    // Raw in the SR that makes layers, and the same again with them.
+    String message = "VM.migrate_send";
+    for (String format : List.of("raw", "qcow2")) {
+      String home = format.equals("raw") ? sr : rawSr;
+      root.text(
+          message,
+          vm,
+          self,
+          true,
+          Map.of(disks(vm).getFirst(), home),
+          Map.of(),
+          Map.of(),
+          Map.of(),
+          Map.of(disks(vm).getFirst(), format));
+      assertThat(
+              Files.exists(
+                  (home.equals(sr) ? directory : plain)
+                      .resolve(root.text("VDI.get_uuid", disks(vm).getFirst()) + "." + format)))
+          .as(format)
+          .isTrue();
+    }
+    String layered = root.text("VDI.pool_migrate", disks(vm).getFirst(), sr, Map.of());
     Path image = leaf(layered);
     root.text("VM.snapshot", vm, "one", List.of());
     assertThat(leaf(layered)).isNotEqualTo(image);

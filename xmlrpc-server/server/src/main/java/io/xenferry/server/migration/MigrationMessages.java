@@ -130,21 +130,23 @@ public final class MigrationMessages {
   private Value assertCanMigrate(Call call) throws XenApiException, InterruptedException {
     Ref<VM> vm = call.ref(0);
     Request request =
-        new Request(vm, call.textMap(1), call.textMap(3), call.textMap(4), call.textMap(5));
+        new Request(
+            vm, call.textMap(1), call.textMap(3), call.textMap(4), call.textMap(5), Map.of());
     migrations.check(request);
     return Value.VOID;
   }
 
   private Value migrateSend(Call call) throws XenApiException, InterruptedException {
     Ref<VM> vm = call.ref(0);
-    for (String format : call.textMap(7).values()) {
-      if (!format.isEmpty() && !format.equals("raw")) {
-        throw new XenApiException("INVALID_VALUE", "vdi_format_map", format);
-      }
-    }
     return Value.of(
         migrations.send(
-            new Request(vm, call.textMap(1), call.textMap(3), call.textMap(4), call.textMap(5)),
+            new Request(
+                vm,
+                call.textMap(1),
+                call.textMap(3),
+                call.textMap(4),
+                call.textMap(5),
+                call.textMap(7)),
             task(call)));
   }
 
@@ -166,7 +168,7 @@ public final class MigrationMessages {
       }
     }
     return Value.of(
-        migrations.send(new Request(vm, token, vdis, vifs, call.textMap(3)), task(call)));
+        migrations.send(new Request(vm, token, vdis, vifs, call.textMap(3), Map.of()), task(call)));
   }
 
   private static Task task(Call call) throws XenApiException {
@@ -184,11 +186,12 @@ public final class MigrationMessages {
       Map<String, String> dest,
       Map<String, String> vdis,
       Map<String, String> vifs,
-      Map<String, String> options) {
+      Map<String, String> options,
+      Map<String, String> formats) {
 
     /** The same with these options. */
     Request with(Map<String, String> allOptions) {
-      return new Request(vm, dest, vdis, vifs, allOptions);
+      return new Request(vm, dest, vdis, vifs, allOptions, formats);
     }
 
     boolean copy() {

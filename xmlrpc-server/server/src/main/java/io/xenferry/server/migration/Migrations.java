@@ -111,6 +111,12 @@ public final class Migrations {
 
   private MoveRequest prepare(Snapshot db, Request asked, Ref<VM> there) throws XenApiException {
     Ref<VM> vm = asked.vm();
+    for (String format : asked.formats().values()) {
+      // Between hosts it is the destination's SR that chooses.
+      if (!format.isEmpty() && !format.equals("raw")) {
+        throw new XenApiException("INVALID_VALUE", "vdi_format_map", format);
+      }
+    }
     Request request = asked.with(MoveOptions.of(db, vm, asked.options()));
     String token =
         request
@@ -253,7 +259,10 @@ public final class Migrations {
       moves.move(
           disk.getKey(),
           disk.getValue(),
-          new DiskMoves.How(Optional.empty(), Long.parseLong(bandwidth)),
+          new DiskMoves.How(
+              Optional.ofNullable(request.formats().get(disk.getKey().opaque()))
+                  .filter(format -> !format.isEmpty()),
+              Long.parseLong(bandwidth)),
           task);
     }
   }

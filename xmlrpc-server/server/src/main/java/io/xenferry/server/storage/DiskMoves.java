@@ -353,7 +353,11 @@ public final class DiskMoves {
       Snapshot db = database.snapshot();
       Optional<Row> from = db.byUuid("VDI", move.from().toString());
       Optional<Row> to = db.byUuid("VDI", move.to().toString());
-      if (from.isEmpty() || to.isEmpty()) {
+      if (from.isEmpty()) {
+        // All was done but to forget the note.
+        return;
+      }
+      if (to.isEmpty()) {
         throw new XenApiException("UUID_INVALID", "VDI", move.to().toString());
       }
       Ref<VDI> vdi = new Ref<>(from.get().ref());

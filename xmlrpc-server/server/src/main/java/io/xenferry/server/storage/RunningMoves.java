@@ -358,8 +358,10 @@ final class RunningMoves {
         throw new XenApiException(
             "INTERNAL_ERROR",
             "VM " + of.vm() + " has " + image + ", which is not what is recorded");
-      } else {
-        guest.throttle(0);
+      }
+      // What the other server has left of its copy.
+      guest.throttle(0);
+      if (!disk(guest, of.device()).readOnly()) {
         guest.source(of.device()).close();
       }
       if (of.paused()) {
