@@ -193,7 +193,7 @@ record Options(
       } catch (NumberFormatException e) {
         // Falls through to the same complaint as a number out of range.
       }
-      throw ClientException.failedWithUsage("Not a port: " + value);
+      throw ClientException.usage("Not a port: " + value);
     }
 
     private void passwordFile(Path file) throws ClientException {

@@ -14,6 +14,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.SequencedMap;
+import java.util.stream.Stream;
 
 /**
  * A class of records: what its list shows and in which order, and which objects belong to it.
@@ -41,9 +42,11 @@ record RecordClass(
       RecordClass current = null;
       for (String line : Resources.lines("records.txt")) {
         String[] words = line.strip().split(" ");
-        if (words[0].equals("enum")) {
+        // A field is indented: there is one whose name is class.
+        boolean head = !line.startsWith(" ");
+        if (head && words[0].equals("enum")) {
           enums.put(words[1], EnumWords.of(words));
-        } else if (words[0].equals("class")) {
+        } else if (head && words[0].equals("class")) {
           current = head(words, classes);
           classes.put(current.name(), current);
         } else {
@@ -110,6 +113,16 @@ record RecordClass(
   /** Whether there is a list and nothing else: of what is no class of the XenAPI. */
   boolean listedOnly() {
     return apiClass.equals("-");
+  }
+
+  /** The fields that help texts name. */
+  Stream<RecordField> told() {
+    return fields.values().stream().filter(f -> !f.hidden());
+  }
+
+  /** Whether there is a command to clear fields; it may refuse each of them. */
+  boolean hasClear() {
+    return fields.values().stream().anyMatch(f -> f.can('s') || f.isSet() || f.isMap());
   }
 
   /** Whether any field allows this kind of change. */

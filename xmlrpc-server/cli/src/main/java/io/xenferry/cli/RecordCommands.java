@@ -16,34 +16,33 @@ import java.util.Set;
  * clear.
  */
 final class RecordCommands {
+  /** A saved database to read from, which is refused in words. */
+  private static final String DATABASE = "database:";
+
   private RecordCommands() {}
 
   /** Adds the commands of all classes. */
   static void register(Map<String, Command> commands) {
     for (RecordClass type : RecordClass.all()) {
       String name = type.name();
-      List<String> filters = new ArrayList<>(List.of("params"));
-      for (RecordField field : type.fields().values()) {
-        filters.add(field.isSet() ? field.name() + ":contains" : field.name());
-      }
-      add(commands, name + "-list", List.of(), filters, run -> list(run, type));
+      add(commands, name + "-list", List.of(), filters(type), run -> list(run, type));
       if (type.listedOnly()) {
         continue;
       }
-      add(commands, name + "-param-list", List.of("uuid"), List.of(), run -> paramList(run, type));
+      add(
+          commands,
+          name + "-param-list",
+          List.of("uuid"),
+          List.of(DATABASE),
+          run -> paramList(run, type));
       add(
           commands,
           name + "-param-get",
           List.of("uuid", "param-name"),
-          List.of("param-key"),
+          List.of("param-key", DATABASE),
           run -> get(run, type));
       if (type.can('s') || type.can('k')) {
-        List<String> settable =
-            type.fields().values().stream()
-                .filter(f -> f.can('s') || f.can('k'))
-                .map(f -> f.isMap() ? f.name() + ":" : f.name())
-                .toList();
-        add(commands, name + "-param-set", List.of("uuid"), settable, run -> set(run, type));
+        add(commands, name + "-param-set", List.of("uuid"), settable(type), run -> set(run, type));
       }
       if (type.can('a')) {
         List<String> needs = List.of("uuid", "param-name");
@@ -55,11 +54,29 @@ final class RecordCommands {
             List.of(),
             run -> remove(run, type));
       }
-      if (type.can('c')) {
+      if (type.hasClear()) {
         List<String> needs = List.of("uuid", "param-name");
         add(commands, name + "-param-clear", needs, List.of(), run -> clear(run, type));
       }
     }
+  }
+
+  /** What a list takes: the fields, the sets once more by a member. */
+  private static List<String> filters(RecordClass type) {
+    List<String> filters = new ArrayList<>(List.of("params"));
+    if (!type.listedOnly()) {
+      filters.add(DATABASE);
+    }
+    type.told().map(RecordField::name).forEach(filters::add);
+    type.told().filter(RecordField::isSet).map(f -> f.name() + ":contains").forEach(filters::add);
+    return filters;
+  }
+
+  private static List<String> settable(RecordClass type) {
+    List<String> settable = new ArrayList<>();
+    type.told().filter(f -> f.can('s')).map(RecordField::name).forEach(settable::add);
+    type.told().filter(f -> f.can('k')).map(f -> f.name() + ":").forEach(settable::add);
+    return settable;
   }
 
   private static void add(
