@@ -137,7 +137,7 @@ public final class FileBackend implements BlockBackend {
       throw new BlockException(Kind.OUT_OF_RANGE, path + ": size " + size);
     }
     try {
-      Files.createFile(path);
+      Files.createFile(path, OwnerOnly.file());
       try (RandomAccessFile file = new RandomAccessFile(path.toFile(), "rw")) {
         file.setLength(size);
       }

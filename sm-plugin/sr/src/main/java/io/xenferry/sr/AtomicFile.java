@@ -1,5 +1,6 @@
 package io.xenferry.sr;
 
+import io.xenferry.block.OwnerOnly;
 import java.io.IOException;
 import java.io.StringReader;
 import java.io.StringWriter;
@@ -12,6 +13,7 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.util.Map;
 import java.util.Properties;
+import java.util.Set;
 import java.util.TreeMap;
 
 /** Small maps in files that are, after any crash, the old one or the new one. */
@@ -40,7 +42,7 @@ public final class AtomicFile {
     return map;
   }
 
-  /** Writes a map durably. */
+  /** Writes a map durably, for its owner to read. */
   public static void write(Path path, Map<String, String> map) throws IOException {
     Properties properties = new Properties();
     properties.putAll(map);
@@ -50,9 +52,11 @@ public final class AtomicFile {
     try (FileChannel channel =
         FileChannel.open(
             next,
-            StandardOpenOption.CREATE,
-            StandardOpenOption.TRUNCATE_EXISTING,
-            StandardOpenOption.WRITE)) {
+            Set.of(
+                StandardOpenOption.CREATE,
+                StandardOpenOption.TRUNCATE_EXISTING,
+                StandardOpenOption.WRITE),
+            OwnerOnly.file())) {
       ByteBuffer bytes = ByteBuffer.wrap(text.toString().getBytes(StandardCharsets.UTF_8));
       while (bytes.hasRemaining()) {
         channel.write(bytes);

@@ -51,6 +51,13 @@ class FileSrDriverTest extends SrDriverContract {
   }
 
   @Test
+  void guestsDisksAreTheirOwnersAlone() throws Exception {
+    VdiInfo disk = sr.create(VdiInfo.request("disk", MIB));
+    sr.snapshot(disk, Progress.NONE);
+    assertOwnersAlone(dir.resolve("sr"));
+  }
+
+  @Test
   void filesOfOthersAreLeftAloneAndMayBeIntroduced() throws Exception {
     String foreign = UUID.randomUUID().toString();
     Files.write(file(foreign + ".raw"), new byte[MIB]);

@@ -66,6 +66,16 @@ class QcowSrDriverTest extends SrDriverContract {
     return read(sr, vdi, offset, 1)[0];
   }
 
+  @Test
+  void guestsDisksAreTheirOwnersAlone() throws Exception {
+    String disk = disk(MIB);
+    put(disk, 0, 1);
+    snapshot(disk);
+    put(disk, 0, 2);
+    cloneOf(disk);
+    assertOwnersAlone(dir.resolve("sr"));
+  }
+
   private List<String> images() throws IOException {
     try (Stream<Path> files = Files.list(dir.resolve("sr"))) {
       return files

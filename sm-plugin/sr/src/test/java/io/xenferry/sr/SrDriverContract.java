@@ -5,11 +5,15 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.xenferry.block.BlockBackend;
 import java.nio.ByteBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.UUID;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
 import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -91,6 +95,17 @@ public abstract class SrDriverContract {
     assertThat(info.nameLabel()).isEqualTo("an SR");
     assertThat(info.freeSpace()).isPositive().isLessThanOrEqualTo(info.totalSpace());
     assertThat(info.health()).isEqualTo(SrInfo.Health.HEALTHY);
+  }
+
+  /** Whatever is made for the SR in the file system, by this process or another. */
+  protected static void assertOwnersAlone(Path directory) throws Exception {
+    try (Stream<Path> files = Files.walk(directory)) {
+      assertThat(files)
+          .hasSizeGreaterThan(1)
+          .allSatisfy(f ->
+              assertThat(PosixFilePermissions.toString(Files.getPosixFilePermissions(f)))
+                  .endsWith("------"));
+    }
   }
 
   @Test

@@ -50,7 +50,9 @@ public final class ServerMain implements Callable<Integer> {
   @Option(
       names = "--state-dir",
       required = true,
-      description = "Database, certificate, users; made at the first start.")
+      description =
+          "Database, certificate, users; made at the first start, or empty before it, or of a"
+              + " server before this one.")
   private Path stateDirectory = Path.of("");
 
   @Option(names = "--listen", description = "Address to listen on (default: 127.0.0.1).")
@@ -157,7 +159,8 @@ public final class ServerMain implements Callable<Integer> {
                     .withBootDirectories(bootDirectories)
                     .withNbdsPort(nbdsPort))
             .with(RemoteServersConfig.defaults().withStrictTrust(strictTrust));
-    XenFerryServer.prepare(stateDirectory);
+    Umask.ownerOnly();
+    StateDirectory.prepare(stateDirectory);
     Path ready = stateDirectory.resolve("ready");
     try (FileChannel lockFile =
             FileChannel.open(

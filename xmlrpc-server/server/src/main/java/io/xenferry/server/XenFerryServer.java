@@ -24,9 +24,6 @@ import io.xenferry.server.session.Users;
 import io.xenferry.server.task.Tasks;
 import io.xenferry.wire.Fingerprint;
 import java.io.IOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Clock;
 import java.util.OptionalInt;
 import java.util.concurrent.atomic.AtomicReference;
@@ -61,7 +58,7 @@ public final class XenFerryServer implements AutoCloseable {
   public XenFerryServer(
       ServerConfig config, ObjectDatabase db, Clock clock, UnaryOperator<Ledger> ledger)
       throws IOException, XenApiException, InterruptedException {
-    prepare(config.stateDirectory());
+    StateDirectory.prepare(config.stateDirectory());
     certificate = Certificate.in(config.stateDirectory());
     Schema schema = new Schema();
     new FirstStart(config, clock, HostFacts.of(config.listen(), config.stateDirectory())).run(db);
@@ -102,16 +99,6 @@ public final class XenFerryServer implements AutoCloseable {
       close();
       throw e;
     }
-  }
-
-  /** Makes the directory, readable by its owner alone. */
-  static void prepare(Path directory) throws IOException {
-    if (!Files.exists(directory)) {
-      Files.createDirectories(
-          directory,
-          PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
-    }
-    Files.setPosixFilePermissions(directory, PosixFilePermissions.fromString("rwx------"));
   }
 
   public ServerContext context() {

@@ -14,7 +14,9 @@ import java.net.URI;
 import java.net.UnixDomainSocketAddress;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -53,6 +55,10 @@ class ServerMainTest {
       assertThat(contents(directory.resolve("tmp"))).doesNotContainAnyElementsOf(unpacked);
       TestServer.Calls root = new TestServer.Calls(api, login(api, directory));
       assertThat(root.text("network.get_name_label", network)).isEqualTo("survivor");
+      root.vdi(root.sr(directory.resolve("sr")), "disk", 1 << 20);
+      root.call("VM.start", root.vm("guest", java.util.Map.of()), false, false);
+      assertThat(readableByOthers(directory)).isEmpty();
+      root.call("VM.hard_shutdown", root.text("VM.get_by_uuid", guest(root)));
       second.destroy();
       assertThat(second.waitFor(30, TimeUnit.SECONDS)).isTrue();
       assertThat(Files.exists(directory.resolve("ready"))).isFalse();
@@ -174,6 +180,25 @@ class ServerMainTest {
         URI.create("https://127.0.0.1:" + m.group(1)),
         Trust.pinned(new Fingerprint(m.group(2))),
         Duration.ofSeconds(30));
+  }
+
+  private static String guest(TestServer.Calls root) throws Exception {
+    String vm = TestServer.texts(root.call("VM.get_by_name_label", "guest")).getFirst();
+    return root.text("VM.get_uuid", vm);
+  }
+
+  private static List<Path> readableByOthers(Path directory) throws IOException {
+    List<Path> wrong = new ArrayList<>();
+    try (Stream<Path> files = Files.walk(directory)) {
+      for (Path file : files.toList()) {
+        if (!PosixFilePermissions.toString(
+                Files.getPosixFilePermissions(file, LinkOption.NOFOLLOW_LINKS))
+            .endsWith("------")) {
+          wrong.add(file);
+        }
+      }
+    }
+    return wrong;
   }
 
   private static List<Path> contents(Path directory) throws IOException {

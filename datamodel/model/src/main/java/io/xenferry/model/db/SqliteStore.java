@@ -6,7 +6,9 @@ import io.xenferry.model.FieldDef;
 import io.xenferry.model.Types;
 import io.xenferry.model.Value;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.sql.Connection;
 import java.sql.PreparedStatement;
 import java.sql.ResultSet;
@@ -58,6 +60,7 @@ final class SqliteStore implements Store {
   static SqliteStore open(Path file) throws DatabaseException {
     SQLiteConfig config = new SQLiteConfig();
     config.setBusyTimeout(0);
+    make(file);
     Connection sql;
     try {
       sql = config.createConnection("jdbc:sqlite:" + file);
@@ -74,6 +77,19 @@ final class SqliteStore implements Store {
     } catch (DatabaseException e) {
       closeQuietly(sql);
       throw e;
+    }
+  }
+
+  /** What SQLite puts beside the file gets the same mode. */
+  private static void make(Path file) throws DatabaseException {
+    try {
+      if (!Files.exists(file)) {
+        Files.createFile(
+            file,
+            PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")));
+      }
+    } catch (IOException e) {
+      throw new DatabaseException("the database " + file + " cannot be made: " + e, e);
     }
   }
 

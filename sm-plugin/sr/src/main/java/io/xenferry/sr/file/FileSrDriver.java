@@ -1,5 +1,6 @@
 package io.xenferry.sr.file;
 
+import io.xenferry.block.OwnerOnly;
 import io.xenferry.sr.AtomicFile;
 import io.xenferry.sr.ProbeResult;
 import io.xenferry.sr.QueryResult;
@@ -124,7 +125,7 @@ public final class FileSrDriver implements SrDriver {
   private static boolean prepare(Path directory) throws SmapiException {
     try {
       if (!Files.exists(directory, LinkOption.NOFOLLOW_LINKS)) {
-        Files.createDirectory(directory);
+        Files.createDirectory(directory, OwnerOnly.directory());
         return true;
       }
       if (Files.exists(directory.resolve(FileVolumes.SR_RECORD))) {

@@ -3,6 +3,7 @@ package io.xenferry.sr.file;
 import io.xenferry.block.BlockBackend;
 import io.xenferry.block.BlockException;
 import io.xenferry.block.FileBackend;
+import io.xenferry.block.OwnerOnly;
 import io.xenferry.sr.AtomicFile;
 import io.xenferry.sr.SmError;
 import io.xenferry.sr.SmapiException;
@@ -22,6 +23,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
@@ -72,7 +74,9 @@ final class FileVolumes implements VolumeStore {
   static Optional<FileVolumes> open(Path directory, ImageFormat standard) throws IOException {
     FileChannel channel =
         FileChannel.open(
-            directory.resolve(LOCK), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+            directory.resolve(LOCK),
+            Set.of(StandardOpenOption.CREATE, StandardOpenOption.WRITE),
+            OwnerOnly.file());
     FileLock lock = null;
     try {
       lock = channel.tryLock();

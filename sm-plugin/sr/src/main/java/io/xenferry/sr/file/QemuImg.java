@@ -1,5 +1,6 @@
 package io.xenferry.sr.file;
 
+import io.xenferry.block.OwnerOnly;
 import java.io.ByteArrayOutputStream;
 import java.io.File;
 import java.io.IOException;
@@ -38,12 +39,14 @@ final class QemuImg {
 
   /** Makes an image of zeroes. */
   static void create(Path image, long size) throws IOException {
+    OwnerOnly.make(image);
     run(QUICK, "create", "-q", "-f", "qcow2", image.toString(), Long.toString(size));
     sync(image);
   }
 
   /** Makes an image that shows the one below, which is in the same directory. */
   static void createOn(Path image, Path below, ImageFormat format, long size) throws IOException {
+    OwnerOnly.make(image);
     run(
         QUICK,
         "create",

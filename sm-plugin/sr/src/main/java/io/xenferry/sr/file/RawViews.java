@@ -1,5 +1,6 @@
 package io.xenferry.sr.file;
 
+import io.xenferry.block.OwnerOnly;
 import io.xenferry.sr.AtomicFile;
 import java.io.File;
 import java.io.IOException;
@@ -43,7 +44,7 @@ final class RawViews {
       throw new IOException(
           "a qcow2 disk is exported through FUSE, and this host has no " + DEVICE);
     }
-    Files.write(view, new byte[0]);
+    OwnerOnly.make(view);
     Path output = directory.resolve(key + VIEW + ".log");
     boolean done = false;
     try {
