@@ -2,17 +2,26 @@ package io.xenferry.server;
 
 import static io.xenferry.server.SessionTest.assertCode;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.awaitility.Awaitility.await;
 
 import io.xenferry.model.Value;
+import io.xenferry.model.XenApiException;
 import java.io.RandomAccessFile;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 import java.util.Map;
+import java.util.Random;
+import java.util.Set;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** VMs made of VMs and templates, with their disks. */
 class CloneTest {
@@ -99,6 +108,65 @@ class CloneTest {
     String same = root.text("VM.copy", vm, "same", "OpaqueRef:NULL");
     assertThat(root.text("VDI.get_SR", disk(same))).isEqualTo(sr);
     assertCode("HANDLE_INVALID", () -> root.call("VM.copy", vm, "x", "OpaqueRef:none"));
+  }
+
+  /** Whatever copies in the end, and however far it is. */
+  @ParameterizedTest
+  @ValueSource(strings = {"VDI.copy", "VDI.clone", "VDI.snapshot", "VM.copy", "VM.clone"})
+  void aCancelledCopyLeavesNothing(String message) throws Exception {
+    String other = root.sr(server.directory.resolve("cancelled-" + message));
+    String vm = root.vm("large", Map.of());
+    String vdi = root.vdi(sr, "large", 192 << 20);
+    root.vbd(vm, vdi, 0);
+    byte[] some = new byte[1 << 20];
+    new Random(1).nextBytes(some);
+    try (RandomAccessFile file = new RandomAccessFile(image(directory, vdi).toFile(), "rw")) {
+      for (long at = 0; at < 192 << 20; at += some.length) {
+        file.write(some);
+      }
+    }
+    String nobody = "OpaqueRef:NULL";
+    // One that has been done before anybody could say so is none: then once more.
+    for (int attempt = 0; ; attempt++) {
+      assertThat(attempt).as("every one was faster").isLessThan(20);
+      Set<String> disks = Set.copyOf(root.all("VDI"));
+      Set<String> vms = Set.copyOf(root.all("VM"));
+      Set<Path> files = files();
+      String task =
+          switch (message) {
+            case "VDI.copy" -> root.text("Async.VDI.copy", vdi, other, nobody, nobody);
+            case "VM.copy" -> root.text("Async.VM.copy", vm, "copy", other);
+            case "VM.clone" -> root.text("Async.VM.clone", vm, "copy");
+            default -> root.text("Async." + message, vdi, Map.of());
+          };
+      assertThat(TestServer.texts(root.call("task.get_allowed_operations", task)))
+          .isIn(List.of("cancel"), List.of());
+      try {
+        root.call("task.cancel", task);
+      } catch (XenApiException tooLate) {
+        assertThat(tooLate.code()).isEqualTo("OPERATION_NOT_ALLOWED");
+      }
+      await()
+          .atMost(Duration.ofSeconds(60))
+          .until(() -> !root.text("task.get_status", task).equals("pending"));
+      if (root.text("task.get_status", task).equals("success")) {
+        continue;
+      }
+      assertThat(TestServer.texts(root.call("task.get_error_info", task)))
+          .containsExactly("TASK_CANCELLED", task);
+      assertThat(root.text("task.get_status", task)).isEqualTo("cancelled");
+      assertThat(Set.copyOf(root.all("VDI"))).isEqualTo(disks);
+      assertThat(Set.copyOf(root.all("VM"))).isEqualTo(vms);
+      assertThat(files()).isEqualTo(files);
+      assertThat(((Value.Struct) root.call("VM.get_current_operations", vm)).members()).isEmpty();
+      return;
+    }
+  }
+
+  private static Set<Path> files() throws Exception {
+    try (Stream<Path> all = Files.walk(server.directory)) {
+      return all.filter(f -> f.toString().endsWith(".raw")).collect(Collectors.toSet());
+    }
   }
 
   @Test

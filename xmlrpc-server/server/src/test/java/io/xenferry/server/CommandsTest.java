@@ -197,6 +197,9 @@ class CommandsTest {
     assertThat(xe("pool-list", "params=master", "--minimal"))
         .isEqualTo(xe("host-list", "--minimal"));
     assertThat(xe("migration-list")).isEmpty();
+    assertThat(xe("role-list", "params=name", "--minimal").split(","))
+        .contains("pool-admin", "read-only");
+    assertThat(xe("role-list")).contains("description ( RO)");
     assertThat(xe("help")).contains("vm-migrate");
     assertThat(xe("help", "vm-migrate")).contains("remote-master", "destination-sr-uuid");
   }

@@ -90,6 +90,14 @@ class CoverageTest {
     SessionTest.assertCode("NOT_IMPLEMENTED", () -> calls.call("user.create", Map.of()));
     String host = calls.only("host");
     SessionTest.assertCode("MESSAGE_REMOVED", () -> calls.call("host.reset_cpu_features", host));
+    // Whatever its arguments are; but only those who have a session are told.
+    SessionTest.assertCode(
+        "MESSAGE_REMOVED", () -> calls.call("host.reset_cpu_features", List.of("nonsense")));
+    SessionTest.assertCode("NOT_IMPLEMENTED", () -> calls.call("user.create", "nonsense"));
+    TestServer.Calls nobody = new TestServer.Calls(server.api, "OpaqueRef:none");
+    SessionTest.assertCode("SESSION_INVALID", () -> nobody.call("user.create", "nonsense"));
+    SessionTest.assertCode(
+        "SESSION_INVALID", () -> nobody.call("host.reset_cpu_features", List.of("nonsense")));
   }
 
   private static Registry.Entry entry(MessageDef m) {

@@ -12,6 +12,7 @@ import java.nio.file.Files;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Executors;
@@ -101,6 +102,21 @@ class EventTest {
       assertThat(((Value.Array) TestServer.member(answer, "events")).items()).isEmpty();
       assertThat(tokenOf(answer)).matches("[0-9]{20},[0-9]{20}");
     }
+  }
+
+  @Test
+  void withoutATokenItWaitsForTheFirstOfItsObjects() throws Exception {
+    CompletableFuture<Value> waiting = waiting(root, List.of("VMSS"), "", 60);
+    CompletableFuture<Value> brief = waiting(root, List.of("VGPU"), "", 1);
+    Value nothing = brief.get(20, TimeUnit.SECONDS);
+    assertThat(((Value.Array) TestServer.member(nothing, "events")).items()).isEmpty();
+    assertThat(waiting).isNotDone();
+    server.server.context().db().write(tx -> tx.create("VMSS", Map.of()));
+    Value answer = waiting.get(20, TimeUnit.SECONDS);
+    assertThat(((Value.Array) TestServer.member(answer, "events")).items())
+        .singleElement()
+        .satisfies(
+            e -> assertThat(TestServer.text(TestServer.member(e, "operation"))).isEqualTo("add"));
   }
 
   @Test

@@ -6,9 +6,11 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.xenferry.model.ClassDef;
 import io.xenferry.model.DataModel;
 import io.xenferry.model.FieldDef;
+import io.xenferry.model.MessageDef;
 import io.xenferry.model.Types;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
+import io.xenferry.server.call.Registry;
 import io.xenferry.server.schema.Coercion;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -63,6 +65,49 @@ class RecordsTest {
                 1,
                 "memory_static_max",
                 1024)));
+  }
+
+  @Test
+  void setsHoldNothingTwice() throws Exception {
+    String made =
+        root.text(
+            "network.create",
+            RecordsTest.required("network", Map.of("tags", List.of("a", "b", "a"))));
+    assertThat(TestServer.texts(root.call("network.get_tags", made))).containsExactly("a", "b");
+    root.call("network.set_tags", made, List.of("x", "x"));
+    assertThat(TestServer.texts(root.call("network.get_tags", made))).containsExactly("x");
+    root.call("network.destroy", made);
+  }
+
+  @Test
+  void aConstructorWantsWhateverHasNoDefault() throws Exception {
+    List<String> accepted = new ArrayList<>();
+    int asked = 0;
+    for (ClassDef c : DataModel.classes()) {
+      MessageDef create = DataModel.message(c.name() + ".create").orElse(null);
+      if (create == null
+          || create.kind() != MessageDef.Kind.CREATE
+          || server.server.dispatcher().registry().entry(create) instanceof Registry.Refused) {
+        continue;
+      }
+      for (FieldDef f : c.constructorFields()) {
+        if (f.defaultValue().isEmpty()) {
+          Map<String, Object> record = required(c.name(), Map.of());
+          record.remove(f.name());
+          asked++;
+          try {
+            root.call(c.name() + ".create", record);
+            accepted.add(f.wireName());
+          } catch (XenApiException e) {
+            if (!e.code().equals("INVALID_VALUE") || !e.params().getFirst().equals(f.name())) {
+              accepted.add(f.wireName() + " " + e.getMessage());
+            }
+          }
+        }
+      }
+    }
+    assertThat(accepted).isEmpty();
+    assertThat(asked).isGreaterThan(50);
   }
 
   @Test

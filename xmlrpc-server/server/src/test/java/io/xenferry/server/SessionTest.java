@@ -111,6 +111,21 @@ class SessionTest {
         .contains(role);
   }
 
+  /**
+   * An expression that is none of the query language: what published clients send for role-list.
+   */
+  @Test
+  void rolesAreListedForXe() throws Exception {
+    TestServer.Calls root = server.calls();
+    Value all = root.call("role.get_all_records");
+    assertThat(((Value.Struct) all).members()).isNotEmpty();
+    assertThat(root.call("role.get_all_records_where", "subroles<>[]")).isEqualTo(all);
+    assertThat(root.call("role.get_all_records_where", "field \"name__label\" = \"none\""))
+        .isEqualTo(new Value.Struct(new java.util.LinkedHashMap<>()));
+    assertCode("INVALID_VALUE", () -> root.call("role.get_all_records_where", "subroles<>"));
+    assertCode("INVALID_VALUE", () -> root.call("VM.get_all_records_where", "subroles<>[]"));
+  }
+
   @Test
   void aRestrictedSessionMayDoWhatItsTokenAllows() throws Exception {
     Session token =

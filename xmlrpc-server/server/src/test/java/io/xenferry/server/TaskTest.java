@@ -74,11 +74,59 @@ class TaskTest {
     root.call("task.add_to_other_config", task, "k", "v");
     root.call("task.set_status", task, "success");
     assertThat(root.text("task.get_status", task)).isEqualTo("success");
+    Value completed = root.call("task.get_record", task);
     root.call("task.set_status", task, "failure");
-    assertThat(root.text("task.get_status", task))
+    root.call("task.set_status", task, "pending");
+    root.call("task.set_result", task, "<value>y</value>");
+    root.call("task.set_error_info", task, List.of("INTERNAL_ERROR"));
+    root.call("task.set_progress", task, 0.1);
+    assertThat(root.call("task.get_record", task))
         .as("the first completion wins")
-        .isEqualTo("success");
+        .isEqualTo(completed);
     root.call("task.destroy", task);
+    assertCode("HANDLE_INVALID", () -> root.call("task.get_record", task));
+  }
+
+  @Test
+  void progressIsBetweenNothingAndAll() throws Exception {
+    String task = root.text("task.create", "upload", "");
+    root.call("task.set_progress", task, 5.0);
+    assertThat(root.call("task.get_progress", task)).isEqualTo(Value.of(1.0));
+    root.call("task.set_progress", task, -1.0);
+    assertThat(root.call("task.get_progress", task)).isEqualTo(Value.of(0.0));
+    root.call("task.set_status", task, "failure");
+    root.call("task.destroy", task);
+  }
+
+  @Test
+  void aTaskUnderWayGoesWhenItEnds() throws Exception {
+    String task = root.text("task.create", "upload", "");
+    root.call("task.destroy", task);
+    assertThat(root.text("task.get_status", task)).isEqualTo("pending");
+    assertThat(((Value.Struct) root.call("task.get_current_operations", task)).members())
+        .containsValue(Value.of("destroy"));
+    root.call("task.set_result", task, "<value>x</value>");
+    root.call("task.set_status", task, "success");
+    assertCode("HANDLE_INVALID", () -> root.call("task.get_record", task));
+  }
+
+  @Test
+  void whatCannotBeCancelledIsNot() throws Exception {
+    Task work =
+        server.server.context().tasks().start("work", "", Ref.nullRef(), "root", Ref.nullRef());
+    assertThat(TestServer.texts(root.call("task.get_allowed_operations", work.ref()))).isEmpty();
+    assertCode("OPERATION_NOT_ALLOWED", () -> root.call("task.cancel", work.ref()));
+    assertThat(((Value.Struct) root.call("task.get_current_operations", work.ref())).members())
+        .isEmpty();
+    work.throwIfCancelled();
+    work.cancellable(true);
+    work.pastCancelling();
+    assertCode("OPERATION_NOT_ALLOWED", () -> root.call("task.cancel", work.ref()));
+    work.pastCancelling();
+    server.server.context().tasks().succeed(work.ref(), "<value></value>");
+    root.call("task.cancel", work.ref());
+    assertThat(root.text("task.get_status", work.ref())).isEqualTo("success");
+    root.call("task.destroy", work.ref());
   }
 
   @Test

@@ -33,9 +33,10 @@ import org.slf4j.LoggerFactory;
  * <ol>
  *   <li>strip {@code Async.}, find the message
  *   <li>the number of parameters
- *   <li>their types
+ *   <li>their types, unless the message is refused whatever they are
  *   <li>the session
  *   <li>the role
+ *   <li>what a constructor's record must have
  *   <li>the message's code, or what follows from the fields, or a refusal
  * </ol>
  *
@@ -116,7 +117,8 @@ public final class Dispatcher implements AutoCloseable {
     }
     MessageDef m = found.get();
     List<Value> given = countParameters(m, name, params);
-    List<Value> args = coerce(m, given);
+    boolean refused = registry.entry(m) instanceof Registry.Refused;
+    List<Value> args = refused ? given : coerce(m, given);
     Optional<Session> session = Optional.empty();
     if (m.session()) {
       Session s = server.sessions().check(sessionRef(params.getFirst()));
@@ -132,7 +134,7 @@ public final class Dispatcher implements AutoCloseable {
     if (!canBeAsync(m)) {
       return run(new Call(m, args, session, Optional.empty(), origin, server));
     }
-    Task task = newTask(m.wireName(), session);
+    Task task = newTask(m.wireName(), m, session);
     try {
       return run(new Call(m, args, session, Optional.of(task), origin, server));
     } finally {
@@ -144,7 +146,8 @@ public final class Dispatcher implements AutoCloseable {
     return m.async() && !NO_ASYNC.contains(m.className());
   }
 
-  private Task newTask(String label, Optional<Session> session) throws XenApiException {
+  private Task newTask(String label, MessageDef m, Optional<Session> session)
+      throws XenApiException {
     return server
         .tasks()
         .start(
@@ -152,13 +155,14 @@ public final class Dispatcher implements AutoCloseable {
             "",
             Ref.of(session.map(Session::ref).orElse("")),
             session.map(Session::user).orElse(""),
-            Ref.nullRef());
+            Ref.nullRef(),
+            registry.isCancellable(m));
   }
 
   private String startAsync(
       String name, MessageDef m, List<Value> args, Optional<Session> session, Origin origin)
       throws XenApiException {
-    Task task = newTask(name, session);
+    Task task = newTask(name, m, session);
     Call call = new Call(m, args, session, Optional.of(task), origin, server);
     try {
       asyncCalls.execute(() -> runAsync(call, task));
@@ -193,6 +197,10 @@ public final class Dispatcher implements AutoCloseable {
   }
 
   private Content run(Call call) throws XenApiException, InterruptedException {
+    if (call.message().kind() == MessageDef.Kind.CREATE
+        && !(registry.entry(call.message()) instanceof Registry.Refused)) {
+      Accessors.constructorFields(DataModel.classDef(call.message().className()), call.members(0));
+    }
     return switch (registry.entry(call.message())) {
       case Registry.Implemented i -> i.handler().call(call);
       case Registry.Generic g -> accessors.call(call);

@@ -9,6 +9,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 
 /**
  * Messages with code of their own, and those that are refused although they could be done
@@ -102,6 +103,7 @@ public final class Registry {
           "user");
 
   private final Map<String, Entry> entries = new TreeMap<>();
+  private final Set<String> cancellable = new TreeSet<>();
 
   /**
    * @param test the test that shows it, {@code Class.method}, for the table of coverage
@@ -161,6 +163,18 @@ public final class Registry {
   public void stream(String wireName, StreamHandler handler, String test) {
     require(wireName);
     add(wireName, new Implemented(handler, test));
+  }
+
+  /** Their tasks may be cancelled from the first moment on; the work says when no longer. */
+  public void cancellable(String... wireNames) {
+    for (String n : wireNames) {
+      require(n);
+      cancellable.add(n);
+    }
+  }
+
+  boolean isCancellable(MessageDef m) {
+    return cancellable.contains(m.wireName());
   }
 
   /** Answers NOT_IMPLEMENTED [name] although it could be done generically. */

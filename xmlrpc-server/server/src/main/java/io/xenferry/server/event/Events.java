@@ -87,11 +87,15 @@ public final class Events implements AutoCloseable {
         timeoutSeconds >= 0 && timeoutSeconds < LONGEST.toSeconds()
             ? Duration.ofNanos((long) (timeoutSeconds * 1e9))
             : LONGEST;
+    long deadline = System.nanoTime() + timeout.toNanos();
     if (token.isEmpty()) {
       Snapshot snapshot = db.snapshot();
-      return answer(everything(snapshot, subscriptions), snapshot);
+      Iterable<Content> everything = everything(snapshot, subscriptions);
+      if (everything.iterator().hasNext()) {
+        return answer(everything, snapshot);
+      }
+      since = snapshot.generation(); // there is nothing yet: wait for the first of it
     }
-    long deadline = System.nanoTime() + timeout.toNanos();
     long seen = since;
     while (true) {
       CompletableFuture<Void> wake = nextWake();

@@ -4,11 +4,15 @@ import io.xenferry.model.DataModel;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.Row;
+import io.xenferry.model.db.Snapshot;
+import io.xenferry.model.query.Query;
 import io.xenferry.server.call.Call;
 import io.xenferry.server.call.Registry;
 import io.xenferry.server.schema.Schema;
+import io.xenferry.wire.Content;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 
 /** What the built-in roles allow; permissions are messages' names in lower case. */
 final class RoleMessages {
@@ -19,6 +23,25 @@ final class RoleMessages {
   static void register(Registry r) {
     r.implement("role.get_permissions_name_label", RoleMessages::permissions, TEST);
     r.implement("role.get_by_permission_name_label", RoleMessages::byPermission, TEST);
+    r.stream(
+        "role.get_all_records_where", RoleMessages::records, "SessionTest.rolesAreListedForXe");
+  }
+
+  /**
+   * As all classes have it, and one expression that is none: published clients ask so for roles
+   * that are no permissions. All roles here are such.
+   */
+  private static Content records(Call c) throws XenApiException {
+    String expression = c.text(0).strip();
+    Query query =
+        Query.parse(
+            DataModel.classDef("role"), expression.equals("subroles<>[]") ? "true" : expression);
+    Schema schema = c.server().schema();
+    Snapshot db = c.server().db().snapshot();
+    return new Content.Members(
+        query.run(db).stream()
+            .map(row -> Map.entry(row.ref(), Content.of((Value) schema.record(row))))
+            .toList());
   }
 
   private static Value permissions(Call c) throws XenApiException {

@@ -3,12 +3,9 @@ package io.xenferry.server.messages;
 import io.xenferry.model.Ref;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
-import io.xenferry.model.db.Row;
 import io.xenferry.server.call.Call;
 import io.xenferry.server.call.Registry;
 import io.xenferry.server.schema.Schema;
-import java.util.List;
-import java.util.Set;
 
 /** Tasks as their clients handle them. */
 final class TaskMessages {
@@ -33,7 +30,8 @@ final class TaskMessages {
     r.implement("task.destroy", TaskMessages::destroy, TEST + ".aClientKeepsATaskOfItsOwn");
     r.implement("task.cancel", TaskMessages::cancel, TEST + ".cancelReachesTheWork");
     r.implement("task.set_status", TaskMessages::setStatus, TEST + ".aClientKeepsATaskOfItsOwn");
-    r.implement("task.set_progress", c -> set(c, "progress"), TEST + ".aClientKeepsATaskOfItsOwn");
+    r.implement(
+        "task.set_progress", TaskMessages::setProgress, TEST + ".aClientKeepsATaskOfItsOwn");
     r.implement("task.set_result", c -> set(c, "result"), TEST + ".aClientKeepsATaskOfItsOwn");
     r.implement(
         "task.set_error_info", c -> set(c, "error_info"), TEST + ".aClientKeepsATaskOfItsOwn");
@@ -67,32 +65,21 @@ final class TaskMessages {
 
   private static Value setStatus(Call c) throws XenApiException {
     requireOwner(c, c.text(0));
-    String status = c.text(1);
-    if (!Set.of("success", "failure", "cancelled").contains(status)) {
-      return set(c, "status");
-    }
-    c.server()
-        .db()
-        .change(tx -> {
-          Schema schema = c.server().schema();
-          Row row = Schema.row(tx, "task", c.text(0));
-          if (schema.text(row, "status").equals("pending")) {
-            schema.set(tx, "task", row.ref(), "finished", Value.of(c.server().clock().instant()));
-            schema.set(tx, "task", row.ref(), "allowed_operations", new Value.Array(List.of()));
-            schema.set(tx, "task", row.ref(), "status", c.arg(1));
-          }
-        });
+    c.server().tasks().end(c.text(0), c.text(1));
+    return Value.VOID;
+  }
+
+  /** Kept between 0 and 1: clients count beyond, and say -1 where they do not know. */
+  private static Value setProgress(Call c) throws XenApiException {
+    requireOwner(c, c.text(0));
+    double progress = Math.clamp(c.real(1), 0.0, 1.0);
+    c.server().tasks().tell(c.text(0), "progress", Value.of(progress));
     return Value.VOID;
   }
 
   private static Value set(Call c, String field) throws XenApiException {
     requireOwner(c, c.text(0));
-    c.server()
-        .db()
-        .change(tx -> {
-          Schema.row(tx, "task", c.text(0));
-          c.server().schema().set(tx, "task", c.text(0), field, c.arg(1));
-        });
+    c.server().tasks().tell(c.text(0), field, c.arg(1));
     return Value.VOID;
   }
 }

@@ -54,6 +54,7 @@ public final class MigrationMessages {
     r.implement("VM.migrate_send", this::migrateSend, TEST + "movesARunningVmWithItsDisks");
     r.implement("VM.pool_migrate", this::poolMigrate, "RefusedMoveTest.withinThePoolAVmStays");
     r.implement("VM.receive", this::receive, TEST + "movesByReceiveAndMigrate");
+    r.cancellable("VM.migrate_send", "VM.migrate");
     r.implement("VM.migrate", this::migrate, TEST + "movesByReceiveAndMigrate");
   }
 

@@ -7,6 +7,7 @@ import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.MigrationStatus;
 import io.xenferry.migration.state.Role;
+import io.xenferry.migration.state.State;
 import io.xenferry.model.Ref;
 import io.xenferry.model.VM;
 import io.xenferry.model.Value;
@@ -90,7 +91,15 @@ final class MoveTasks {
   private AutoCloseable show(MigrationId id, Task task) {
     return coordinator.listen(status -> {
       if (status.migration().equals(id) && status.role() == Role.SOURCE) {
-        Effects.run("progress of " + id, () -> task.progress(status.progress()));
+        Effects.run(
+            "progress of " + id,
+            () -> {
+              if (!status.state().mayBecome(State.COMMITTING)
+                  && !status.state().mayBecome(State.SWITCHING)) {
+                task.cancellable(false);
+              }
+              task.progress(status.progress());
+            });
       }
     });
   }

@@ -11,15 +11,17 @@ import io.xenferry.wire.Dates;
 import io.xenferry.wire.Doubles;
 import io.xenferry.wire.WireException;
 import java.time.Instant;
-import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.SequencedMap;
+import java.util.Set;
 
 /**
  * Brings values that came in to their declared types: integers come as text, dates as text,
- * references may be empty. What does not fit is INVALID_VALUE [name, value].
+ * references may be empty, and what a set holds twice it holds once. What does not fit is
+ * INVALID_VALUE [name, value].
  */
 public final class Coercion {
   private Coercion() {}
@@ -42,11 +44,11 @@ public final class Coercion {
         if (!(value instanceof Value.Array(List<Value> items))) {
           throw invalid(name, brief(value));
         }
-        List<Value> result = new ArrayList<>(items.size());
+        Set<Value> result = new LinkedHashSet<>();
         for (Value item : items) {
           result.add(coerce(name, s.element(), item));
         }
-        yield new Value.Array(result);
+        yield new Value.Array(List.copyOf(result));
       }
       case Type.MapOf m -> {
         if (!(value instanceof Value.Struct(SequencedMap<String, Value> members))) {

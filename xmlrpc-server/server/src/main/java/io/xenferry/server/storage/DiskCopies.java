@@ -9,14 +9,17 @@ import io.xenferry.model.VbdMode;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Snapshot;
+import io.xenferry.server.task.Task;
 import io.xenferry.server.vm.DiskMaker;
-import io.xenferry.sr.Progress;
 import io.xenferry.sr.SmapiException;
 import io.xenferry.sr.StorageMux;
 import io.xenferry.sr.VdiInfo;
 
 /** Copies disks through the SR drivers: within an SR as the driver does it, else block by block. */
 public final class DiskCopies implements DiskMaker {
+  /** What copying is of the whole; the records are the rest. */
+  static final double COPYING = 0.98;
+
   private final ObjectDatabase database;
   private final HostStorage storage;
   private final StorageMux mux;
@@ -28,7 +31,7 @@ public final class DiskCopies implements DiskMaker {
   }
 
   @Override
-  public Ref<VDI> copy(Ref<VDI> disk, Ref<SR> to) throws XenApiException {
+  public Ref<VDI> copy(Ref<VDI> disk, Ref<SR> to, Task task) throws XenApiException {
     Snapshot db = database.snapshot();
     Ref<SR> from = db.get(disk, VDI.SR);
     storage.requireAttached(from);
@@ -44,7 +47,7 @@ public final class DiskCopies implements DiskMaker {
       VdiInfo source =
           mux.repository(sr).stat(location).withoutSmConfig(VdiInfo.SM_CONFIG_MIGRATION);
       if (from.equals(to)) {
-        VdiInfo made = mux.copyOf(sr, source, Progress.NONE);
+        VdiInfo made = mux.copyOf(sr, source, new TaskProgress(task, COPYING));
         return storage.recordMade(to, made);
       }
       Ref<VDI> made =
@@ -55,20 +58,32 @@ public final class DiskCopies implements DiskMaker {
                   .nameDescription(source.nameDescription())
                   .type(source.type())
                   .done());
-      fill(made, sr, location);
+      fill(made, sr, location, task);
       return made;
     } catch (SmapiException e) {
+      task.throwIfCancelled();
       throw e.toXenApi();
     }
   }
 
-  private void fill(Ref<VDI> made, String sr, String location)
+  /** The same for a disk by itself: the task is past cancelling then. */
+  Ref<VDI> copyAlone(Ref<VDI> disk, Ref<SR> to, Task task) throws XenApiException {
+    Ref<VDI> made = copy(disk, to, task);
+    task.cancellable(false);
+    if (task.cancelled()) {
+      storage.destroyVdi(made);
+    }
+    task.throwIfCancelled();
+    return made;
+  }
+
+  private void fill(Ref<VDI> made, String sr, String location, Task task)
       throws XenApiException, SmapiException {
     Snapshot db = database.snapshot();
     String there = db.get(db.get(made, VDI.SR), SR.UUID);
     boolean done = false;
     try (BlockBackend to = mux.repository(there).open(db.get(made, VDI.LOCATION), true)) {
-      mux.copy(sr, location, to, Progress.NONE);
+      mux.copy(sr, location, to, new TaskProgress(task, COPYING));
       done = true;
     } finally {
       if (!done) {

@@ -6,8 +6,9 @@ import io.xenferry.model.VDI;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Snapshot;
+import io.xenferry.server.task.Task;
 import io.xenferry.server.vm.DiskSnapshots;
-import io.xenferry.sr.Progress;
+import io.xenferry.sr.SmapiException;
 import io.xenferry.sr.StorageRepository.LiveSnapshot;
 import io.xenferry.sr.VdiInfo;
 import java.nio.file.Path;
@@ -37,12 +38,17 @@ public final class LayeredDisks implements DiskSnapshots {
   }
 
   @Override
-  public Ref<VDI> snapshot(Ref<VDI> disk) throws XenApiException {
+  public Ref<VDI> snapshot(Ref<VDI> disk, Task task) throws XenApiException {
     Snapshot db = database.snapshot();
     String sr = db.get(db.get(disk, VDI.SR), SR.UUID);
     VdiInfo wanted = wanted(disk, db);
-    return record(
-        disk, HostStorage.driver(() -> storage.mux().snapshot(sr, wanted, Progress.NONE)));
+    try {
+      return record(
+          disk, storage.mux().snapshot(sr, wanted, new TaskProgress(task, DiskCopies.COPYING)));
+    } catch (SmapiException e) {
+      task.throwIfCancelled();
+      throw e.toXenApi();
+    }
   }
 
   private Ref<VDI> record(Ref<VDI> disk, VdiInfo made) throws XenApiException {

@@ -65,6 +65,7 @@ public final class StorageMessages {
     r.implement("VDI.resize", c -> done(() -> resize(c)), TEST + "aDiskIsMadeResizedAndDestroyed");
     r.implement("VDI.clone", this::cloneVdi, "CloneTest.disksAreClonedAndCopiedByThemselves");
     r.implement("VDI.copy", this::copyVdi, "CloneTest.disksAreClonedAndCopiedByThemselves");
+    r.cancellable("VDI.clone", "VDI.copy");
     r.implement(
         "VDI.enable_cbt", x -> done(() -> storage.track(x.ref(0), true)), CBT + "changesAreListed");
     r.implement(
@@ -296,7 +297,8 @@ public final class StorageMessages {
 
   private Value cloneVdi(Call c) throws XenApiException {
     Ref<VDI> vdi = c.ref(0);
-    return Value.of(copies.copy(vdi, c.server().db().snapshot().get(vdi, VDI.SR)));
+    return Value.of(
+        copies.copyAlone(vdi, c.server().db().snapshot().get(vdi, VDI.SR), c.task().orElseThrow()));
   }
 
   private Value copyVdi(Call c) throws XenApiException {
@@ -304,7 +306,7 @@ public final class StorageMessages {
     if (sr.isNull() || !c.ref(2).isNull() || !c.ref(3).isNull()) {
       throw new XenApiException("NOT_IMPLEMENTED", "VDI.copy into a VDI, or of differences only");
     }
-    return Value.of(copies.copy(c.ref(0), sr));
+    return Value.of(copies.copyAlone(c.ref(0), sr, c.task().orElseThrow()));
   }
 
   private Value moveVdi(Call c) throws XenApiException, InterruptedException {

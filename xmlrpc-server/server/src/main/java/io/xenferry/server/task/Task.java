@@ -15,8 +15,26 @@ public interface Task {
    */
   void progress(double fraction);
 
-  /** Whether cancelling is possible now; not, until said so. Clients see it. */
+  /**
+   * Whether cancelling is possible now; not, until said so. Clients see it, and are refused when it
+   * is not: whoever asks {@link #cancelled} after this said no has the last word of them.
+   */
   void cancellable(boolean possible);
+
+  /** The end of what can be cancelled: TASK_CANCELLED if somebody asked, and from now on nobody. */
+  default void pastCancelling() throws XenApiException {
+    cancellable(false);
+    throwIfCancelled();
+  }
+
+  /**
+   * A view of the task for one of several equal steps.
+   *
+   * @param index from 0
+   */
+  default Task step(int index, int count) {
+    return new PartOfTask(this, index, count);
+  }
 
   /** Notes in the task's other_config what the work is, durably: a later server finds it there. */
   void note(String key, String value) throws XenApiException;

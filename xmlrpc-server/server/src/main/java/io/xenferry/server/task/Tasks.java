@@ -24,7 +24,7 @@ import org.slf4j.LoggerFactory;
  * Tasks: rows of the database, durable, and the live work behind those that are pending.
  *
  * <pre>
- * pending ──► success | failure | cancelled      the first completion wins
+ * pending ──► success | failure | cancelled      the first completion wins, nothing changes after
  * </pre>
  */
 public final class Tasks {
@@ -34,6 +34,9 @@ public final class Tasks {
   private static final Duration KEEP_COMPLETED = Duration.ofSeconds(3900);
 
   private static final int KEEP = 200;
+
+  /** How long a row is kept that a client made and then forgot. */
+  private static final Duration KEEP_PENDING = Duration.ofHours(24);
 
   private final ObjectDatabase db;
   private final Schema schema;
@@ -47,17 +50,30 @@ public final class Tasks {
     this.clock = clock;
   }
 
+  /** Makes a task for work that starts now, and that cannot be cancelled until it says so. */
+  public Task start(String label, String description, Ref<?> session, String user, Ref<?> parent)
+      throws XenApiException {
+    return start(label, description, session, user, parent, false);
+  }
+
   /**
    * Makes a task for work that starts now.
    *
    * @param session to which it belongs; {@link Ref#nullRef} for the server's own work
    * @param parent of which it is a step; null reference for none
+   * @param cancellable whether it can be cancelled from the first moment on
    */
-  public Task start(String label, String description, Ref<?> session, String user, Ref<?> parent)
+  public Task start(
+      String label,
+      String description,
+      Ref<?> session,
+      String user,
+      Ref<?> parent,
+      boolean cancellable)
       throws XenApiException {
     collect();
-    String ref = create(label, description, session, user, parent);
-    LiveTask task = new LiveTask(ref);
+    String ref = create(label, description, session, user, parent, cancellable);
+    LiveTask task = new LiveTask(ref, cancellable);
     live.put(ref, task);
     return task;
   }
@@ -65,8 +81,19 @@ public final class Tasks {
   /** A row that its client completes by itself: task.create. */
   public String create(String label, String description, Ref<?> session, String user, Ref<?> parent)
       throws XenApiException {
+    return create(label, description, session, user, parent, false);
+  }
+
+  private String create(
+      String label,
+      String description,
+      Ref<?> session,
+      String user,
+      Ref<?> parent,
+      boolean cancellable)
+      throws XenApiException {
     Instant now = clock.instant();
-    String ref = insert(label, description, session, parent, now);
+    String ref = insert(label, description, session, parent, now, cancellable);
     if (!user.isEmpty()) {
       owners.put(ref, user);
     }
@@ -79,7 +106,12 @@ public final class Tasks {
   }
 
   private String insert(
-      String label, String description, Ref<?> session, Ref<?> parent, Instant now)
+      String label,
+      String description,
+      Ref<?> session,
+      Ref<?> parent,
+      Instant now,
+      boolean cancellable)
       throws XenApiException {
     return db.write(tx -> {
       Map<String, Value> f = new LinkedHashMap<>();
@@ -91,6 +123,7 @@ public final class Tasks {
       f.put("progress", Value.of(0.0));
       f.put("type", Value.of("<none/>"));
       f.put("backtrace", Value.of("()"));
+      f.put("allowed_operations", operations(cancellable));
       f.put("subtask_of", Value.of(parent));
       if (!session.isNull()) {
         f.put("session", Value.of(session));
@@ -107,7 +140,7 @@ public final class Tasks {
     Map<String, String> noted = new LinkedHashMap<>();
     for (Row row : db.snapshot().rows("task")) {
       String value = schema.textMap(row, "other_config").get(key);
-      if (value != null && schema.text(row, "status").equals("pending")) {
+      if (value != null && isPending(row)) {
         noted.put(row.ref(), value);
       }
     }
@@ -125,10 +158,10 @@ public final class Tasks {
   /** Takes over the task of work that a former server began and this one goes on with. */
   public Optional<Task> adopt(String ref) {
     Row row = db.snapshot().row("task", ref).orElse(null);
-    if (row == null || !schema.text(row, "status").equals("pending")) {
+    if (row == null || !isPending(row)) {
       return Optional.empty();
     }
-    LiveTask task = new LiveTask(ref);
+    LiveTask task = new LiveTask(ref, schema.texts(row, "allowed_operations").contains("cancel"));
     task.shown = ((Value.Real) schema.get(row, "progress")).value();
     live.put(ref, task);
     return Optional.of(task);
@@ -137,7 +170,7 @@ public final class Tasks {
   /** At start-up, after adopting: whatever is still pending has nobody behind it. */
   public void failOrphans() throws XenApiException {
     for (Row r : List.copyOf(db.snapshot().rows("task"))) {
-      if (schema.text(r, "status").equals("pending") && !live.containsKey(r.ref())) {
+      if (isPending(r) && !live.containsKey(r.ref())) {
         fail(
             r.ref(),
             new XenApiException(
@@ -163,19 +196,69 @@ public final class Tasks {
 
   private void complete(String ref, String status, String result, List<String> error)
       throws XenApiException {
-    live.remove(ref);
+    try {
+      finish(
+          ref,
+          status,
+          tx -> {
+            schema.set(tx, "task", ref, "result", Value.of(result));
+            schema.set(tx, "task", ref, "error_info", Value.ofTexts(error));
+          });
+    } finally {
+      // Not before: a row without work is cancelled by whoever asks.
+      live.remove(ref);
+    }
+  }
+
+  /**
+   * What a client says about a task of its own, until that is completed; later it is ignored.
+   *
+   * @param field other than status
+   */
+  public void tell(String ref, String field, Value value) throws XenApiException {
+    db.change(tx -> {
+      if (isPending(Schema.row(tx, "task", ref))) {
+        schema.set(tx, "task", ref, field, value);
+      }
+    });
+  }
+
+  /**
+   * Completes a task as its client says, with the result or error that it told before; the second
+   * time nothing happens.
+   *
+   * @param status as in the data model; one that is no end is only shown
+   */
+  public void end(String ref, String status) throws XenApiException {
+    if (isPending(status)) {
+      tell(ref, "status", Value.of(status));
+      return;
+    }
+    Schema.row(db.snapshot(), "task", ref);
+    finish(ref, status, tx -> {});
+  }
+
+  private static boolean isPending(String status) {
+    return status.equals("pending") || status.equals("cancelling");
+  }
+
+  private boolean isPending(Row row) {
+    return isPending(schema.text(row, "status"));
+  }
+
+  private void finish(String ref, String status, ObjectDatabase.Change more)
+      throws XenApiException {
     Instant now = clock.instant();
     boolean there =
         db.write(tx -> {
           Row row = tx.row("task", ref).orElse(null);
-          if (row == null || !schema.text(row, "status").equals("pending")) {
+          if (row == null || !isPending(row)) {
             return row != null;
           }
-          schema.set(tx, "task", ref, "allowed_operations", new Value.Array(List.of()));
+          schema.set(tx, "task", ref, "allowed_operations", operations(false));
           schema.set(tx, "task", ref, "finished", Value.of(now));
           schema.set(tx, "task", ref, "progress", Value.of(1.0));
-          schema.set(tx, "task", ref, "result", Value.of(result));
-          schema.set(tx, "task", ref, "error_info", Value.ofTexts(error));
+          more.apply(tx);
           schema.set(tx, "task", ref, "status", Value.of(status));
           if (schema.textMap(row, "current_operations").containsValue("destroy")) {
             tx.delete("task", ref);
@@ -200,17 +283,25 @@ public final class Tasks {
   }
 
   /**
-   * Asks for cancelling. The work notices, or it doesn't; a row without work is cancelled here.
+   * Asks for cancelling. The work notices; a row without work is cancelled here. Nothing happens to
+   * a task that has ended.
    *
    * @param by the task of the cancelling call
-   * @throws XenApiException HANDLE_INVALID
+   * @throws XenApiException HANDLE_INVALID; OPERATION_NOT_ALLOWED when the work cannot be
+   *     cancelled, or no longer
    */
   public void cancel(String ref, String by) throws XenApiException {
+    LiveTask task = live.get(ref);
+    boolean told = task == null || task.tellCancelled();
     boolean pending =
         db.write(tx -> {
           Row row = Schema.row(tx, "task", ref);
-          if (!schema.text(row, "status").equals("pending")) {
+          if (!isPending(row)) {
             return false;
+          }
+          if (!told) {
+            throw new XenApiException(
+                "OPERATION_NOT_ALLOWED", "The task cannot be cancelled, or no longer");
           }
           markOperation(tx, row, by, "cancel");
           return true;
@@ -218,20 +309,19 @@ public final class Tasks {
     if (!pending) {
       return;
     }
-    LiveTask task = live.get(ref);
     if (task != null) {
-      task.cancel();
+      task.runCancelActions();
     } else {
       fail(ref, new XenApiException("TASK_CANCELLED", ref));
     }
   }
 
-  /** Removes a completed task; one under way goes once it completes. */
+  /** Removes a completed task; another goes once it completes. */
   public void destroy(String ref, String by) throws XenApiException {
     boolean gone =
         db.write(tx -> {
           Row row = Schema.row(tx, "task", ref);
-          if (schema.text(row, "status").equals("pending") && live.containsKey(ref)) {
+          if (isPending(row)) {
             markOperation(tx, row, by, "destroy");
             return false;
           }
@@ -250,11 +340,26 @@ public final class Tasks {
     schema.set(tx, "task", row.ref(), "current_operations", Value.ofTexts(operations));
   }
 
-  /** Old completed tasks go; beyond a number the oldest completed ones go early. */
+  private static Value operations(boolean cancellable) {
+    return Value.ofTexts(cancellable ? List.of("cancel") : List.of());
+  }
+
+  /**
+   * Old completed tasks go, and older ones that nobody completes; beyond a number the oldest
+   * completed ones go early.
+   */
   private void collect() throws XenApiException {
+    Instant forgotten = clock.instant().minus(KEEP_PENDING);
+    for (Row r : List.copyOf(db.snapshot().rows("task"))) {
+      if (isPending(r)
+          && !live.containsKey(r.ref())
+          && ((Value.Time) schema.get(r, "created")).instant().isBefore(forgotten)) {
+        drop(r.ref());
+      }
+    }
     List<Row> completed =
         db.snapshot().rows("task").stream()
-            .filter(r -> !schema.text(r, "status").equals("pending"))
+            .filter(r -> !isPending(r))
             .sorted(Comparator.comparing(this::finished))
             .toList();
     int total = db.snapshot().rows("task").size();
@@ -274,11 +379,13 @@ public final class Tasks {
   private final class LiveTask implements Task {
     private final String ref;
     private final List<Runnable> onCancel = new ArrayList<>();
+    private boolean cancellable;
     private boolean cancelled;
     private double shown;
 
-    LiveTask(String ref) {
+    LiveTask(String ref, boolean cancellable) {
       this.ref = ref;
+      this.cancellable = cancellable;
     }
 
     @Override
@@ -301,7 +408,13 @@ public final class Tasks {
 
     @Override
     public void cancellable(boolean possible) {
-      write("allowed_operations", Value.ofTexts(possible ? List.of("cancel") : List.of()));
+      synchronized (this) {
+        if (cancellable == possible) {
+          return;
+        }
+        cancellable = possible;
+      }
+      write("allowed_operations", operations(possible));
     }
 
     /** What is only for show must not fail the work. */
@@ -309,7 +422,7 @@ public final class Tasks {
       try {
         db.change(tx -> {
           Row row = tx.row("task", ref).orElse(null);
-          if (row == null || !schema.text(row, "status").equals("pending")) {
+          if (row == null || !isPending(row)) {
             return;
           }
           if (field.equals("progress")
@@ -356,14 +469,18 @@ public final class Tasks {
       action.run();
     }
 
-    private void cancel() {
+    /** Whether the work now knows, or knew, that it is to end; it does not while it must go on. */
+    private synchronized boolean tellCancelled() {
+      cancelled |= cancellable;
+      return cancelled;
+    }
+
+    /** Those that were there; whoever comes later runs its own. */
+    private void runCancelActions() {
       List<Runnable> actions;
       synchronized (this) {
-        if (cancelled) {
-          return;
-        }
-        cancelled = true;
         actions = List.copyOf(onCancel);
+        onCancel.clear();
       }
       actions.forEach(Runnable::run);
     }

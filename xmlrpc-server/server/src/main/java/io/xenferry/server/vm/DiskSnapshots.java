@@ -3,6 +3,7 @@ package io.xenferry.server.vm;
 import io.xenferry.model.Ref;
 import io.xenferry.model.VDI;
 import io.xenferry.model.XenApiException;
+import io.xenferry.server.task.Task;
 import java.nio.file.Path;
 
 /** Snapshots of disks; blocking. */
@@ -11,9 +12,10 @@ public interface DiskSnapshots {
   /**
    * Takes one of a disk that no guest writes.
    *
-   * @throws XenApiException SR_NOT_ATTACHED, VDI_IN_USE, or what the driver says
+   * @param task shows the progress, where the SR must copy; cancelling it ends that
+   * @throws XenApiException SR_NOT_ATTACHED, VDI_IN_USE, TASK_CANCELLED, or what the driver says
    */
-  Ref<VDI> snapshot(Ref<VDI> disk) throws XenApiException;
+  Ref<VDI> snapshot(Ref<VDI> disk, Task task) throws XenApiException;
 
   /** Begins one of a disk that a guest writes. */
   Live begin(Ref<VDI> disk) throws XenApiException;

@@ -8,6 +8,7 @@ import io.xenferry.model.VmPowerState;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Snapshot;
+import io.xenferry.server.task.Task;
 import io.xenferry.server.vm.GuestSpecs.VmDisk;
 import io.xenferry.spi.Guest;
 import io.xenferry.spi.Hypervisor;
@@ -46,8 +47,11 @@ public final class SnapshotDisks {
    * Takes snapshots of a VM's disks, all or none.
    *
    * @param vbds of the VM, with disks
+   * @param task past cancelling when this returns
+   * @throws XenApiException TASK_CANCELLED, or why not; then there are none
    */
-  public Map<Ref<VBD>, Ref<VDI>> take(Ref<VM> vm, List<Ref<VBD>> vbds) throws XenApiException {
+  public Map<Ref<VBD>, Ref<VDI>> take(Ref<VM> vm, List<Ref<VBD>> vbds, Task task)
+      throws XenApiException {
     Map<Ref<VBD>, Ref<VDI>> taken = new LinkedHashMap<>();
     boolean done = false;
     try {
@@ -58,10 +62,12 @@ public final class SnapshotDisks {
           if (isWritten(db, disk.vbd())) {
             written.add(disk);
           } else {
-            taken.put(disk.vbd(), snapshots.snapshot(disk.vdi()));
+            Task step = task.step(taken.size(), vbds.size());
+            taken.put(disk.vbd(), snapshots.snapshot(disk.vdi(), step));
           }
         }
       }
+      task.pastCancelling();
       if (!written.isEmpty()) {
         takeOfGuest(vm, written, taken);
       }
@@ -83,13 +89,19 @@ public final class SnapshotDisks {
   }
 
   /** Takes a snapshot of one disk. */
-  public Ref<VDI> take(Ref<VDI> disk) throws XenApiException {
+  public Ref<VDI> take(Ref<VDI> disk, Task task) throws XenApiException {
     Optional<Ref<VBD>> writer = writer(disk);
     if (writer.isEmpty()) {
-      return snapshots.snapshot(disk);
+      Ref<VDI> taken = snapshots.snapshot(disk, task);
+      task.cancellable(false);
+      if (task.cancelled()) {
+        takeBack(taken);
+      }
+      task.throwIfCancelled();
+      return taken;
     }
     Ref<VM> vm = database.snapshot().get(writer.get(), VBD.VM);
-    return take(vm, List.of(writer.get())).values().iterator().next();
+    return take(vm, List.of(writer.get()), task).values().iterator().next();
   }
 
   private Optional<Ref<VBD>> writer(Ref<VDI> disk) throws XenApiException {

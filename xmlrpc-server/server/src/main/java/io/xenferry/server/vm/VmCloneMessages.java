@@ -61,6 +61,7 @@ public final class VmCloneMessages {
         TEST + "aCloneHasDisksOfItsOwn");
     r.implement("VM.copy", this::copyTo, TEST + "aCopyGoesToTheSrThatIsNamed");
     r.implement("VM.provision", this::provision, TEST + "aTemplateDescribesItsDisks");
+    r.cancellable("VM.clone", "VM.copy", "VM.provision");
   }
 
   private Value copyTo(Call c) throws XenApiException {
@@ -107,22 +108,22 @@ public final class VmCloneMessages {
         Made made = new Made()) {
       Snapshot db = c.server().db().snapshot();
       Map<Ref<VBD>, Ref<VDI>> copies = new LinkedHashMap<>();
+      List<Ref<VBD>> originals = new ArrayList<>();
       for (Ref<VBD> vbd : db.get(vm, VM.VBDS)) {
         if (db.get(vbd, VBD.TYPE) == VbdType.DISK && !db.get(vbd, VBD.EMPTY)) {
-          Ref<VDI> disk = db.get(vbd, VBD.VDI);
-          copies.put(vbd, made.add(disks.copy(disk, sr.orElse(db.get(disk, VDI.SR)))));
-          throwIfCancelled(c);
+          originals.add(vbd);
         }
       }
+      Task task = c.task().orElseThrow();
+      for (Ref<VBD> vbd : originals) {
+        Ref<VDI> disk = db.get(vbd, VBD.VDI);
+        Task step = task.step(copies.size(), originals.size());
+        copies.put(vbd, made.add(disks.copy(disk, sr.orElse(db.get(disk, VDI.SR)), step)));
+      }
+      task.pastCancelling();
       Value copy = c.server().db().write(tx -> Value.of(records(tx, vm, c.arg(1), copies)));
       made.keep();
       return copy;
-    }
-  }
-
-  private static void throwIfCancelled(Call c) throws XenApiException {
-    if (c.task().isPresent()) {
-      c.task().get().throwIfCancelled();
     }
   }
 
@@ -196,8 +197,9 @@ public final class VmCloneMessages {
         Ref<SR> sr = sr(db, disk.sr());
         String name = db.get(vm, VM.NAME_LABEL) + " " + disk.device();
         wanted.put(disk, made.add(disks.create(sr, name, disk.type(), disk.size())));
-        throwIfCancelled(c);
+        c.task().orElseThrow().throwIfCancelled();
       }
+      c.task().orElseThrow().pastCancelling();
       c.server().db().change(tx -> provisioned(tx, vm, wanted));
       made.keep();
       return Value.VOID;

@@ -74,6 +74,7 @@ public final class VmSnapshotMessages {
 
   public void register(Registry r) {
     r.implement("VM.snapshot", this::snapshot, TEST + "aHaltedVmIsSnapshotAndGoesBack");
+    r.cancellable("VM.snapshot", "VDI.snapshot");
     r.implement("VM.revert", this::revert, TEST + "aHaltedVmIsSnapshotAndGoesBack");
     r.implement("VDI.snapshot", this::snapshotDisk, TEST + "aDiskIsSnapshotByItself");
     r.implement("VDI.resize_online", this::resizeOnline, TEST + "aDiskGrowsOnline");
@@ -97,7 +98,7 @@ public final class VmSnapshotMessages {
           vbds.add(vbd);
         }
       }
-      Map<Ref<VBD>, Ref<VDI>> taken = snapshots.take(vm, vbds);
+      Map<Ref<VBD>, Ref<VDI>> taken = snapshots.take(vm, vbds, c.task().orElseThrow());
       boolean done = false;
       try {
         Value made = c.server().db().write(tx -> Value.of(record(tx, vm, c.arg(1), taken)));
@@ -241,7 +242,7 @@ public final class VmSnapshotMessages {
     try {
       for (Ref<VBD> vbd : disksOf(db, snapshot)) {
         Ref<VDI> disk = db.get(vbd, VBD.VDI);
-        clones.put(vbd, disks.copy(disk, db.get(disk, VDI.SR)));
+        clones.put(vbd, disks.copy(disk, db.get(disk, VDI.SR), c.task().orElseThrow()));
       }
       List<Ref<VDI>> replaced = new ArrayList<>();
       c.server().db().change(tx -> goBack(tx, vm, snapshot, clones, replaced));
@@ -298,7 +299,7 @@ public final class VmSnapshotMessages {
   // ---- disks by themselves
 
   private Value snapshotDisk(Call c) throws XenApiException {
-    return Value.of(snapshots.take(c.<VDI>ref(0)));
+    return Value.of(snapshots.take(c.<VDI>ref(0), c.task().orElseThrow()));
   }
 
   private Value resizeOnline(Call c) throws XenApiException {
