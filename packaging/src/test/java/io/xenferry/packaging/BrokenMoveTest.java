@@ -6,8 +6,8 @@ import static org.awaitility.Awaitility.await;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.List;
 import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -127,28 +127,12 @@ class BrokenMoveTest {
     moves.assertWrites();
   }
 
-  /** Kills the destination's own daemon, and waits until the watchdog has brought it back. */
-  private void killTargetDaemon() throws Exception {
-    Path note = beta().stateDirectory().resolve("tgtd").resolve("tgtd.properties");
-    if (!"true".equals(System.getenv("XENFERRY_REQUIRE_TOOLS"))) {
-      Assumptions.assumeTrue(Files.exists(note), "tgtd is not installed");
-    }
-    assertThat(note).as("the destination's own tgtd").exists();
-    long pid = Long.parseLong(Moves.properties(note).getProperty("pid"));
-    ProcessHandle daemon = ProcessHandle.of(pid).orElseThrow();
-    assertThat(daemon.info().command().orElse("")).endsWith("tgtd");
-    daemon.destroyForcibly();
-    await()
-        .atMost(Duration.ofSeconds(60))
-        .until(() -> !Moves.properties(note).getProperty("pid").equals(Long.toString(pid)));
-  }
-
   @Test
   @Tag("slow")
   void aTargetDaemonThatIsKilledInMidCopyCostsNoWrite() throws Exception {
     Xe.Running xe = moves.move(alpha(), SLOWLY);
     moves.awaitSent(alpha());
-    killTargetDaemon();
+    TargetDaemon.kill(beta());
     Xe.Outcome outcome = xe.await();
     Site owner = moves.assertWell();
     assertThat(owner).as(outcome.toString()).isSameAs(outcome.exit() == 0 ? beta() : alpha());
@@ -160,7 +144,7 @@ class BrokenMoveTest {
     Xe.Running xe = moves.move(alpha(), SLOWLY, "strategy=mirror");
     moves.awaitMirrored(alpha());
     long killed = System.nanoTime();
-    killTargetDaemon();
+    TargetDaemon.kill(beta());
     long back = System.nanoTime();
     Duration gap = StoppedServerTest.longestGap(moves.lab().ledger(), killed, back);
     System.out.printf(
@@ -180,7 +164,7 @@ class BrokenMoveTest {
     Xe.local(alpha()).run("vm-shutdown", "uuid=" + moves.vm(), "--force");
     Xe.Running xe = moves.move(alpha(), "bandwidth=262144", "keep-source=true");
     moves.awaitSent(alpha());
-    killTargetDaemon();
+    TargetDaemon.kill(beta());
     Xe.Outcome outcome = xe.await();
     assertThat(outcome.exit()).as(outcome + moves.describe()).isZero();
     moves.awaitRest();
@@ -194,7 +178,9 @@ class BrokenMoveTest {
   }
 
   private static Path onlyImage(Site site) throws Exception {
-    assertThat(Moves.images(site)).hasSize(1);
-    return Moves.images(site).getFirst();
+    List<Path> images =
+        DiskFiles.all(site).stream().filter(file -> file.toString().endsWith(".raw")).toList();
+    assertThat(images).hasSize(1);
+    return images.getFirst();
   }
 }

@@ -16,10 +16,10 @@ import java.util.concurrent.locks.LockSupport;
 import java.util.function.Supplier;
 
 /**
- * A ledger that ends its own process before or after a record. Records have names: a state as it is
- * entered; {@code half ended} when it is settled or cleaned, and {@code ended} when it is both; in
- * the journal {@code objects intended}, {@code guest intended}, {@code exports closed} and {@code
- * object done}.
+ * A ledger that ends its own process, or its guests', before or after a record. Records have names:
+ * a state as it is entered; {@code half ended} when it is settled or cleaned, and {@code ended}
+ * when it is both; in the journal {@code objects intended}, {@code guest intended}, {@code exports
+ * closed} and {@code object done}.
  *
  * <p>By SIGKILL nothing happens on the writing thread any more. By SIGTERM it goes on once the
  * server has begun to stop.
@@ -64,17 +64,23 @@ final class FatalLedger extends ForwardingLedger {
     }
   }
 
-  private void end(Fault.Signal signal) throws IOException {
+  private static void signal(Fault.Signal signal) throws IOException {
     new ProcessBuilder("kill", "-" + signal.name(), Long.toString(ProcessHandle.current().pid()))
         .inheritIO()
         .start();
+  }
+
+  private void end(Fault.Signal signal) throws IOException {
     switch (signal) {
       case KILL -> {
+        signal(signal);
         while (true) {
           LockSupport.park();
         }
       }
+      case KILL_GUEST -> GuestProcesses.kill(state);
       case TERM -> {
+        signal(signal);
         long end = System.nanoTime() + PATIENCE_NANOS;
         while (Files.exists(state.resolve("ready")) && System.nanoTime() < end) {
           LockSupport.parkNanos(1_000_000);

@@ -8,8 +8,8 @@ import java.util.Locale;
 import java.util.Optional;
 
 /**
- * When a server is to end: before or after it writes a record, by a signal. It is written into the
- * server's state directory; the server takes it away as it obeys.
+ * When a server, or its guest, is to end: before or after it writes a record, by a signal. It is
+ * written into the server's state directory; the server takes it away as it obeys.
  *
  * @param record as {@link FatalLedger} names what is written
  */
@@ -21,7 +21,9 @@ record Fault(Moment moment, String record, Signal signal) {
 
   enum Signal {
     KILL,
-    TERM
+    TERM,
+    /** SIGKILL to the processes of the server's guests; the server itself goes on. */
+    KILL_GUEST
   }
 
   private static Path file(Path state) {

@@ -5,7 +5,6 @@ import static org.awaitility.Awaitility.await;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import io.xenferry.guest.Verdict;
-import io.xenferry.guest.Verifier;
 import io.xenferry.guest.linux.HeartbeatObserver;
 import io.xenferry.guest.linux.LinuxGuest;
 import io.xenferry.model.Value;
@@ -16,17 +15,17 @@ import java.io.OutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Properties;
 import java.util.TreeMap;
 import java.util.stream.Stream;
+import java.util.stream.StreamSupport;
 import org.junit.jupiter.api.Assumptions;
 
 /**
@@ -46,6 +45,9 @@ final class Moves implements AutoCloseable {
   private final Laboratory lab;
   private final Optional<LinuxWorkload> linux;
   private String vm = "";
+  private String format = DiskFiles.RAW;
+  private int rate = 512 << 10;
+  private int span = 16 << 20;
 
   /**
    * With the simulated guest.
@@ -96,24 +98,59 @@ final class Moves implements AutoCloseable {
     return site == lab.alpha() ? lab.beta() : lab.alpha();
   }
 
-  /** Starts both servers, makes their SRs, and a VM with disks. */
+  /**
+   * How much the Linux guest writes, from the next VM on.
+   *
+   * @param bytesPerSecond over all disks
+   * @param bytes at the beginning of each disk that it writes to
+   */
+  Moves writing(int bytesPerSecond, int bytes) {
+    rate = bytesPerSecond;
+    span = bytes;
+    return this;
+  }
+
+  /** Starts both servers, makes their SRs, and a VM with raw disks. */
   void install(long... diskSizes) throws Exception {
+    startServers();
+    addVm(DiskFiles.RAW, diskSizes);
+  }
+
+  /** Starts both servers and makes their SRs: for raw disks and, with the Linux guest, qcow2. */
+  void startServers() throws Exception {
     lab.start();
     for (Site site : sites()) {
-      try (Api api = new Api(site)) {
-        api.call(
-            "SR.create",
-            Value.of(api.texts("host.get_all").getFirst()),
-            Value.ofTexts(Map.of("location", site.directory().resolve("sr").toString())),
-            Value.of(0L),
-            Value.of("local"),
-            Value.of(""),
-            Value.of("file"),
-            Value.of("user"),
-            Value.of(false),
-            Value.EMPTY_STRUCT);
+      addRepository(site, DiskFiles.RAW);
+      if (linux.isPresent()) {
+        addRepository(site, DiskFiles.QCOW2);
       }
     }
+  }
+
+  private static void addRepository(Site site, String format) throws Exception {
+    try (Api api = new Api(site)) {
+      api.call(
+          "SR.create",
+          Value.of(api.texts("host.get_all").getFirst()),
+          Value.ofTexts(
+              Map.of(
+                  "location",
+                  DiskFiles.repository(site, format).toString(),
+                  "image-format",
+                  format)),
+          Value.of(0L),
+          Value.of(format),
+          Value.of(""),
+          Value.of("file"),
+          Value.of("user"),
+          Value.of(false),
+          Value.EMPTY_STRUCT);
+    }
+  }
+
+  /** Makes the VM at the first site, halted, with disks in the SR of the format. */
+  void addVm(String diskFormat, long... diskSizes) throws Exception {
+    format = diskFormat;
     vm =
         Xe.local(lab.alpha())
             .run("vm-install", "template=Other install media", "new-name-label=busy");
@@ -137,13 +174,38 @@ final class Moves implements AutoCloseable {
     }
   }
 
-  private static void addDisk(Api api, String vmRef, int device, long size) throws XenApiException {
+  /** Ends the VM and destroys it with its snapshots and all disks, so that another can be made. */
+  void removeVm() throws Exception {
+    Site site = owner();
+    try (Api api = new Api(site)) {
+      String ref = api.text("VM.get_by_uuid", vm);
+      api.call("VM.hard_shutdown", Value.of(ref));
+      linux.ifPresent(LinuxWorkload::close);
+      for (String snapshot : api.texts("VM.get_snapshots", ref)) {
+        api.call("VM.destroy", Value.of(snapshot));
+      }
+      api.call("VM.destroy", Value.of(ref));
+      for (String vdi : api.texts("VDI.get_all")) {
+        api.call("VDI.destroy", Value.of(vdi));
+      }
+    }
+    // What snapshots held is merged in the background.
+    await()
+        .atMost(PATIENCE)
+        .untilAsserted(() -> assertThat(DiskFiles.all(site)).as(site.tailOfLog()).isEmpty());
+    for (Site each : sites()) {
+      assertNothingLeft(each);
+    }
+    Files.delete(lab.ledger());
+  }
+
+  private void addDisk(Api api, String vmRef, int device, long size) throws XenApiException {
     String vdi =
         api.create(
             "VDI",
             Map.of(
                 "name_label", Value.of("disk"),
-                "SR", Value.of(api.text("SR.get_by_uuid", sr(api))),
+                "SR", Value.of(api.texts("SR.get_by_name_label", format).getFirst()),
                 "virtual_size", Value.of(size),
                 "type", Value.of("user"),
                 "sharable", Value.of(false),
@@ -171,7 +233,7 @@ final class Moves implements AutoCloseable {
       return;
     }
     api.text("VM.set_HVM_boot_policy", ref, "");
-    for (var field : linux.get().boot(524_288, 16 << 20).entrySet()) {
+    for (var field : linux.get().boot(rate, span).entrySet()) {
       api.text("VM.set_" + field.getKey(), ref, field.getValue());
     }
     for (var key : linux.get().platform().entrySet()) {
@@ -189,13 +251,14 @@ final class Moves implements AutoCloseable {
 
   /** Starts the VM, and waits until it has written something. */
   void start() throws Exception {
+    long before = Files.exists(lab.ledger()) ? Files.size(lab.ledger()) : 0;
     try (Api api = new Api(lab.alpha())) {
       api.call(
           "VM.start", Value.of(api.text("VM.get_by_uuid", vm)), Value.of(false), Value.of(false));
     }
     await()
         .atMost(PATIENCE)
-        .until(() -> Files.exists(lab.ledger()) && Files.size(lab.ledger()) > WRITTEN);
+        .until(() -> Files.exists(lab.ledger()) && Files.size(lab.ledger()) > before + WRITTEN);
   }
 
   /** Begins to move the VM by xe. */
@@ -212,7 +275,7 @@ final class Moves implements AutoCloseable {
                 "live=true"));
     try (Api here = new Api(from);
         Api there = new Api(to)) {
-      String sr = sr(there);
+      String sr = there.text("SR.get_uuid", there.texts("SR.get_by_name_label", format).getFirst());
       String network = there.text("network.get_uuid", there.texts("network.get_all").getFirst());
       String ref = here.text("VM.get_by_uuid", vm);
       for (String vbd : here.texts("VM.get_VBDs", ref)) {
@@ -225,15 +288,6 @@ final class Moves implements AutoCloseable {
     }
     command.addAll(List.of(options));
     return Xe.local(from).start(command.toArray(String[]::new));
-  }
-
-  private static String sr(Api site) throws XenApiException {
-    for (String sr : site.texts("SR.get_all")) {
-      if (site.text("SR.get_type", sr).equals("file")) {
-        return site.text("SR.get_uuid", sr);
-      }
-    }
-    throw new AssertionError("no SR");
   }
 
   /** Waits until the move from the site is where its phase, or its state, is so called. */
@@ -284,11 +338,6 @@ final class Moves implements AutoCloseable {
             return sent > 0;
           });
     }
-  }
-
-  /** The images of an SR. */
-  static List<Path> images(Site site) throws IOException {
-    return entries(site.directory().resolve("sr"), ".raw");
   }
 
   /** The migrations of a site by their ids: role, state, and whether it has ended. */
@@ -388,11 +437,7 @@ final class Moves implements AutoCloseable {
       if (running) {
         api.text("VM.pause", ref);
       }
-      List<Path> images = new ArrayList<>();
-      for (String vbd : api.texts("VM.get_VBDs", ref)) {
-        images.add(lab.image(owner, api.text("VDI.get_uuid", api.text("VBD.get_VDI", vbd))));
-      }
-      Verdict verdict = Verifier.verify(lab.ledger(), images);
+      Verdict verdict = DiskFiles.verify(lab.ledger(), disks(owner, vm));
       if (running) {
         api.text("VM.unpause", ref);
       }
@@ -405,10 +450,39 @@ final class Moves implements AutoCloseable {
     }
   }
 
+  /** The images of a VM's disks, in the order of their devices; the topmost ones. */
+  List<Path> disks(Site site, String uuid) throws Exception {
+    try (Api api = new Api(site)) {
+      Map<Integer, Path> images = new TreeMap<>();
+      for (String vbd : api.texts("VM.get_VBDs", api.text("VM.get_by_uuid", uuid))) {
+        String vdi = api.text("VDI.get_uuid", api.text("VBD.get_VDI", vbd));
+        images.put(
+            Integer.parseInt(api.text("VBD.get_userdevice", vbd)), DiskFiles.image(site, vdi));
+      }
+      return List.copyOf(images.values());
+    }
+  }
+
   /** Waits until the guest writes again. */
   void assertWrites() throws IOException {
     long before = Files.size(lab.ledger());
     await().atMost(Duration.ofSeconds(60)).until(() -> Files.size(lab.ledger()) > before);
+  }
+
+  /** Waits until the Linux guest has written so many more records to its first disk. */
+  void awaitWrites(long records) {
+    long before = observer().acknowledged(0);
+    await().atMost(PATIENCE).until(() -> observer().acknowledged(0) >= before + records);
+  }
+
+  /** The last move that began at the site, as it shows it. */
+  JsonNode lastMove(Site from) throws IOException, InterruptedException {
+    try (Rest rest = new Rest(from)) {
+      return StreamSupport.stream(rest.get("/v1/migrations").spliterator(), false)
+          .filter(move -> move.path("role").asText().equals("source"))
+          .max(Comparator.comparing(move -> Instant.parse(move.path("started").asText())))
+          .orElseThrow();
+    }
   }
 
   /** A site that does not own the VM has no record, disk, image, target, account or guest of it. */
@@ -418,13 +492,12 @@ final class Moves implements AutoCloseable {
       assertThat(api.texts("VDI.get_all")).as("disks at " + site.name()).isEmpty();
       assertThat(api.texts("VBD.get_all")).as("VBDs at " + site.name()).isEmpty();
     }
-    assertThat(entries(site.directory().resolve("sr"), ".raw"))
-        .as("images at " + site.name())
-        .isEmpty();
+    assertThat(DiskFiles.all(site)).as("images at " + site.name()).isEmpty();
     // What watched over a guest ends by itself, a moment after the guest.
     await()
         .atMost(PATIENCE)
-        .untilAsserted(() -> assertThat(guests(site)).as("guests at " + site.name()).isEmpty());
+        .untilAsserted(() ->
+            assertThat(GuestProcesses.commandLines(site)).as("guests at " + site.name()).isEmpty());
   }
 
   /** Whoever owns the VM: no export is left after a move, and no dirty log. */
@@ -433,33 +506,8 @@ final class Moves implements AutoCloseable {
     assertThat(entries(state.resolve("exports"), "")).as("exports of " + site.name()).isEmpty();
     assertThat(entries(state.resolve("nbds"), "")).as("exports of " + site.name()).isEmpty();
     assertThat(entries(state.resolve("dirty"), "")).as("dirty logs of " + site.name()).isEmpty();
-    Path note = state.resolve("tgtd").resolve("tgtd.properties");
-    if (Files.exists(note)) {
-      String control = properties(note).getProperty("control");
-      assertThat(tgtadm(control, "target")).as("targets of " + site.name()).isEmpty();
-      assertThat(tgtadm(control, "account").replace("Account list:", "").strip())
-          .as("accounts of " + site.name())
-          .isEmpty();
-    }
-  }
-
-  private static String tgtadm(String control, String mode) throws Exception {
-    Process tgtadm =
-        new ProcessBuilder(
-                "tgtadm", "-C", control, "--lld", "iscsi", "--mode", mode, "--op", "show")
-            .redirectErrorStream(true)
-            .start();
-    String out = new String(tgtadm.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-    assertThat(tgtadm.waitFor()).as(out).isZero();
-    return out.strip();
-  }
-
-  static Properties properties(Path file) throws IOException {
-    Properties properties = new Properties();
-    try (var in = Files.newInputStream(file)) {
-      properties.load(in);
-    }
-    return properties;
+    TargetDaemon.assertIdle(site);
+    assertThat(DiskFiles.views(site)).as("views of " + site.name()).isEmpty();
   }
 
   private static List<Path> entries(Path directory, String suffix) throws IOException {
@@ -468,37 +516,6 @@ final class Moves implements AutoCloseable {
     }
     try (Stream<Path> files = Files.list(directory)) {
       return files.filter(file -> file.toString().endsWith(suffix)).toList();
-    }
-  }
-
-  /** Command lines of the living guests of a site. */
-  static List<String> guests(Site site) throws IOException {
-    String directory = site.stateDirectory().resolve("guests").toString();
-    List<String> found = new ArrayList<>();
-    try (Stream<Path> processes = Files.list(Path.of("/proc"))) {
-      for (Path process : processes.filter(p -> p.resolve("cmdline").toFile().exists()).toList()) {
-        if (process.getFileName().toString().matches("[0-9]+")) {
-          String command = commandLine(process);
-          if (command.contains(directory)) {
-            found.add(process.getFileName() + " " + command.replace('\0', ' '));
-          }
-        }
-      }
-    }
-    return found;
-  }
-
-  private static String commandLine(Path process) throws IOException {
-    try {
-      return Files.readString(process.resolve("cmdline"), StandardCharsets.ISO_8859_1);
-    } catch (NoSuchFileException e) {
-      return "";
-    } catch (IOException e) {
-      // ESRCH: it ended while it was read.
-      if (Files.exists(process)) {
-        throw e;
-      }
-      return "";
     }
   }
 

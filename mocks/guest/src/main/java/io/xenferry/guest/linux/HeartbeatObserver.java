@@ -20,9 +20,11 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.zip.CRC32C;
@@ -53,6 +55,7 @@ public final class HeartbeatObserver implements AutoCloseable {
   private final Map<Integer, Long> acknowledged = new HashMap<>();
   private final List<Runner> runners = new ArrayList<>();
   private final List<String> anomalies = new ArrayList<>();
+  private final Set<String> boots = new HashSet<>();
   private long heartbeats;
   private long lastProgress;
   private long longestGap;
@@ -174,6 +177,7 @@ public final class HeartbeatObserver implements AutoCloseable {
       runner.firstTime = beat.time();
     }
     heartbeats++;
+    boots.add(beat.boot());
     runner.lastTime = beat.time();
     runner.lastSeen = logically(runner, beat, now);
     boolean progress = false;
@@ -277,6 +281,11 @@ public final class HeartbeatObserver implements AutoCloseable {
   /** Heartbeats received so far. */
   public synchronized long heartbeats() {
     return heartbeats;
+  }
+
+  /** How often the guest has booted; moves leave this as it is. */
+  public synchronized int boots() {
+    return boots.size();
   }
 
   /** Records of a disk that are known to be on it, by the number of the last. */
