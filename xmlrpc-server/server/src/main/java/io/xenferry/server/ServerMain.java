@@ -161,6 +161,7 @@ public final class ServerMain implements Callable<Integer> {
             .with(RemoteServersConfig.defaults().withStrictTrust(strictTrust));
     Umask.ownerOnly();
     StateDirectory.prepare(stateDirectory);
+    StateDirectory.requireRoom(stateDirectory, StateDirectory.ROOM);
     Path ready = stateDirectory.resolve("ready");
     try (FileChannel lockFile =
             FileChannel.open(

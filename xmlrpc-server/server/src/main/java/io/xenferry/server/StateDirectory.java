@@ -29,6 +29,11 @@ final class StateDirectory {
           // of a file system that was mounted for it
           "lost+found");
 
+  /**
+   * What a start writes before it could say why it fails: libraries that are unpacked, and logs.
+   */
+  static final long ROOM = 8 << 20;
+
   private StateDirectory() {}
 
   /**
@@ -46,6 +51,20 @@ final class StateDirectory {
       requireNobodyElses(directory);
     }
     Files.setPosixFilePermissions(directory, PosixFilePermissions.fromString("rwx------"));
+  }
+
+  /**
+   * So that a start on a full disk says so, instead of whatever fails first.
+   *
+   * @param bytes that must be free
+   */
+  static void requireRoom(Path directory, long bytes) throws IOException {
+    long free = Files.getFileStore(directory).getUsableSpace();
+    if (free < bytes) {
+      throw new IOException(
+          "the disk of %s is full: %d KiB are free, and a server needs %d KiB to start"
+              .formatted(directory, free >> 10, bytes >> 10));
+    }
   }
 
   private static void requireNobodyElses(Path directory) throws IOException {

@@ -24,7 +24,7 @@ class FullDestinationTest {
   private static final int MEBIBYTES = 12;
 
   /** What the kernel allows root to do, on most machines. */
-  private static void mount(Path at) throws Exception {
+  static void mount(Path at) throws Exception {
     Process mount =
         new ProcessBuilder(
                 "mount", "-t", "tmpfs", "-o", "size=" + MEBIBYTES + "m", "none", at.toString())
@@ -34,11 +34,11 @@ class FullDestinationTest {
     Assumptions.assumeTrue(mount.waitFor() == 0, "no file system may be mounted here: " + words);
   }
 
-  private static void unmount(Path at) throws Exception {
+  static void unmount(Path at) throws Exception {
     assertThat(new ProcessBuilder("umount", "--lazy", at.toString()).start().waitFor()).isZero();
   }
 
-  private static void fill(Path file) throws IOException {
+  static void fill(Path file) throws IOException {
     byte[] some = new byte[64 << 10];
     try (OutputStream out = Files.newOutputStream(file)) {
       while (true) {

@@ -44,8 +44,12 @@ final class SqliteStore implements Store {
   /** Deletions between two looks at how many are remembered: a look walks all of them. */
   private static final int TRIM_EVERY = 1_000;
 
+  /** A write even to a file that needs none: it takes the lock. */
+  private static final String OPENED =
+      "INSERT INTO meta VALUES ('opened', 1) ON CONFLICT DO UPDATE SET value = value + 1";
+
   private final Path file;
-  private final Connection sql;
+  private Connection sql;
   private final List<String> faults = new ArrayList<>();
   private int untrimmed;
   private long reserved;
@@ -58,12 +62,10 @@ final class SqliteStore implements Store {
   }
 
   static SqliteStore open(Path file) throws DatabaseException {
-    SQLiteConfig config = new SQLiteConfig();
-    config.setBusyTimeout(0);
     make(file);
     Connection sql;
     try {
-      sql = config.createConnection("jdbc:sqlite:" + file);
+      sql = connect(file);
     } catch (SQLException e) {
       throw explain(file, e);
     }
@@ -93,10 +95,57 @@ final class SqliteStore implements Store {
     }
   }
 
-  private void prepare() throws SQLException, DatabaseException {
+  private static Connection connect(Path file) throws SQLException {
+    SQLiteConfig config = new SQLiteConfig();
+    config.setBusyTimeout(0);
+    Connection sql = config.createConnection("jdbc:sqlite:" + file);
     try (Statement s = sql.createStatement()) {
       // Exclusive before WAL: then no shared memory is used and the lock stays.
       s.execute("PRAGMA locking_mode=EXCLUSIVE");
+    } catch (SQLException e) {
+      closeQuietly(sql);
+      throw e;
+    }
+    return sql;
+  }
+
+  /**
+   * A new connection, after the old one failed: what is in the file is asked anew, since nobody
+   * knows what the old one has kept.
+   *
+   * @throws IOException when the file cannot be written still, or holds what was said to have
+   *     failed
+   */
+  private void reopen() throws IOException {
+    closeQuietly(sql);
+    try {
+      sql = connect(file);
+      try (Statement s = sql.createStatement()) {
+        log(s);
+        if (meta(s, "generation") > generation) {
+          throw new DatabaseException(
+              file + " holds a change that was answered as failed; restart the server");
+        }
+        s.execute(OPENED);
+        sql.commit();
+      }
+    } catch (SQLException e) {
+      throw explain(file, e);
+    }
+    broken = false;
+    log.info("{} can be written again", file);
+  }
+
+  /** Begins transactions that are durable once they are committed. */
+  private void log(Statement s) throws SQLException {
+    s.execute("PRAGMA journal_mode=WAL");
+    s.execute("PRAGMA synchronous=FULL");
+    s.execute("PRAGMA foreign_keys=OFF");
+    sql.setAutoCommit(false);
+  }
+
+  private void prepare() throws SQLException, DatabaseException {
+    try (Statement s = sql.createStatement()) {
       int application = number(s, "PRAGMA application_id");
       int version = number(s, "PRAGMA user_version");
       int tables = number(s, "SELECT count(*) FROM sqlite_master");
@@ -108,10 +157,7 @@ final class SqliteStore implements Store {
             "%s was written by a newer version (format %d, this one knows %d); use that version"
                 .formatted(file, version, SCHEMA));
       }
-      s.execute("PRAGMA journal_mode=WAL");
-      s.execute("PRAGMA synchronous=FULL");
-      s.execute("PRAGMA foreign_keys=OFF");
-      sql.setAutoCommit(false);
+      log(s);
       s.execute("CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL)");
       s.execute(
           """
@@ -135,9 +181,7 @@ final class SqliteStore implements Store {
           """);
       s.execute("PRAGMA application_id=" + APPLICATION);
       s.execute("PRAGMA user_version=" + SCHEMA);
-      // A write even to a file that needs none: it takes the lock.
-      s.execute(
-          "INSERT INTO meta VALUES ('opened', 1) ON CONFLICT DO UPDATE SET value = value + 1");
+      s.execute(OPENED);
       sql.commit();
       String check = text(s, "PRAGMA quick_check(1)");
       if (!check.equals("ok")) {
@@ -227,14 +271,13 @@ final class SqliteStore implements Store {
 
   @Override
   public void commit(List<Commit> commits, long newGeneration) throws IOException {
-    if (broken) {
-      throw new DatabaseException(
-          file + " failed in the middle of a commit; restart the server when the disk works again");
-    }
     List<RowWrite> writes = commits.stream().flatMap(c -> c.writes().stream()).toList();
     List<RowWrite> durable = writes.stream().filter(w -> durable(w.row())).toList();
     if (durable.isEmpty() && newGeneration < reserved) {
-      return;
+      return; // sessions, for one: people may log in while the disk is full
+    }
+    if (broken) {
+      reopen();
     }
     long ahead = newGeneration < reserved ? reserved : newGeneration + RESERVE;
     try {
@@ -261,7 +304,11 @@ final class SqliteStore implements Store {
     }
   }
 
-  /** After a failed commit nobody knows what SQLite kept, unless the file can be asked. */
+  /**
+   * After a failed commit nobody knows what SQLite kept, unless the file can be asked. On a full
+   * disk it has taken back the transaction by itself, and the driver goes on as if there were one:
+   * only a new connection will do.
+   */
   private void undo(SQLException cause) {
     try {
       sql.rollback();

@@ -57,7 +57,12 @@ public final class SqliteLedger implements Ledger {
             statement TEXT NOT NULL) STRICT\
           """);
 
-  private final Connection connection;
+  private final Path file;
+  private Connection connection;
+
+  /** Whether a failed write may have left the connection in the middle of something. */
+  private boolean unsure;
+
   private final LedgerMarker marker;
   private final Supplier<Instant> clock;
   private final UUID incarnation;
@@ -66,7 +71,12 @@ public final class SqliteLedger implements Ledger {
   private boolean restored;
 
   private SqliteLedger(
-      Connection connection, LedgerMarker marker, Supplier<Instant> clock, Identity identity) {
+      Path file,
+      Connection connection,
+      LedgerMarker marker,
+      Supplier<Instant> clock,
+      Identity identity) {
+    this.file = file;
     this.connection = connection;
     this.marker = marker;
     this.clock = clock;
@@ -98,9 +108,7 @@ public final class SqliteLedger implements Ledger {
       Connection connection = DriverManager.getConnection("jdbc:sqlite:" + file);
       try {
         try (Statement statement = connection.createStatement()) {
-          statement.execute("PRAGMA journal_mode=WAL");
-          statement.execute("PRAGMA synchronous=FULL");
-          statement.execute("PRAGMA locking_mode=EXCLUSIVE");
+          prepare(statement);
           for (String sql : SCHEMA) {
             statement.execute(sql);
           }
@@ -109,7 +117,7 @@ public final class SqliteLedger implements Ledger {
         Identity identity = identify(connection, marker, host, random);
         connection.commit();
         marker.write(new LedgerMarker.Mark(identity.incarnation, identity.decisions));
-        return new SqliteLedger(connection, marker, clock, identity);
+        return new SqliteLedger(file, connection, marker, clock, identity);
       } catch (SQLException | IOException | RuntimeException e) {
         connection.close();
         marker.close();
@@ -117,6 +125,45 @@ public final class SqliteLedger implements Ledger {
       }
     } catch (SQLException | IOException e) {
       throw new LedgerException("cannot open the ledger " + file, e);
+    }
+  }
+
+  private static void prepare(Statement statement) throws SQLException {
+    // Exclusive before WAL: then no shared memory is used, for which a full disk has no room.
+    statement.execute("PRAGMA locking_mode=EXCLUSIVE");
+    statement.execute("PRAGMA journal_mode=WAL");
+    statement.execute("PRAGMA synchronous=FULL");
+  }
+
+  /**
+   * A new connection after a write that failed, on a full disk for one: SQLite has taken the
+   * transaction back by itself then, and the driver would commit each statement after it alone. The
+   * file says what is true, also where the write that failed has reached it.
+   */
+  private void reopen() {
+    try {
+      connection.close();
+      connection = DriverManager.getConnection("jdbc:sqlite:" + file);
+      try (Statement statement = connection.createStatement()) {
+        prepare(statement);
+      }
+      connection.setAutoCommit(false);
+      long held = host(connection, "decisions").map(Long::parseLong).orElse(-1L);
+      if (!host(connection, "incarnation").equals(Optional.of(incarnation.toString()))
+          || held < decisions) {
+        throw new LedgerException(
+            "the ledger %s is another than before: it holds %d decisions, not %d"
+                .formatted(file, held, decisions));
+      }
+      restored = host(connection, "restored").equals(Optional.of("true"));
+      if (held != decisions) {
+        decisions = held;
+        marker.write(new LedgerMarker.Mark(incarnation, decisions));
+      }
+      connection.commit();
+      unsure = false;
+    } catch (SQLException | IOException e) {
+      throw new LedgerException("cannot open the ledger " + file + " again", e);
     }
   }
 
@@ -433,6 +480,9 @@ public final class SqliteLedger implements Ledger {
   }
 
   private <T> List<T> query(String sql, Reader<T> reader, String... values) {
+    if (unsure) {
+      reopen();
+    }
     try (PreparedStatement statement = connection.prepareStatement(sql)) {
       for (int i = 0; i < values.length; i++) {
         statement.setString(i + 1, values[i]);
@@ -467,6 +517,9 @@ public final class SqliteLedger implements Ledger {
 
   /** One transaction; on return it, and the marker after it, are on stable storage. */
   private <T> T write(Change<T> change) {
+    if (unsure) {
+      reopen();
+    }
     try {
       T result = change.make();
       long next = host(connection, "decisions").map(Long::parseLong).orElse(0L);
@@ -490,6 +543,7 @@ public final class SqliteLedger implements Ledger {
       connection.rollback();
     } catch (SQLException e) {
       cause.addSuppressed(e);
+      unsure = true;
     }
   }
 }
