@@ -4,6 +4,9 @@ import static io.xenferry.server.SessionTest.assertCode;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.awaitility.Awaitility.await;
 
+import ch.qos.logback.classic.Logger;
+import ch.qos.logback.classic.spi.ILoggingEvent;
+import ch.qos.logback.core.read.ListAppender;
 import io.xenferry.guest.DiskFiller;
 import io.xenferry.guest.Verdict;
 import io.xenferry.guest.Verifier;
@@ -32,6 +35,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.slf4j.LoggerFactory;
 
 /** VDI.pool_migrate of a disk that a simulated guest writes all the time. */
 class RunningDiskMoveTest {
@@ -229,6 +233,46 @@ class RunningDiskMoveTest {
     await().atMost(LONG).until(() -> state().equals("Halted"));
     assertStayed();
     assertVerified("from");
+  }
+
+  @Test
+  @Tag("slow")
+  void aGuestThatDoesNotSayWhichDiskItHasIsAskedUntilItEnds() throws Exception {
+    runner(Map.of("xenferry:fault", "hang-qmp=blockdev-reopen"));
+    String task = begin(Map.of());
+    Path pid =
+        server.directory.resolve("guests").resolve(calls.text("VM.get_uuid", vm)).resolve("pid");
+    Path note = server.directory.resolve("moves").resolve(made() + ".move");
+    await().atMost(LONG).until(() -> Files.readString(note).contains("paused=true"));
+    ListAppender<ILoggingEvent> said = new ListAppender<>();
+    said.start();
+    Logger log = (Logger) LoggerFactory.getLogger("io.xenferry.server.storage.RunningMoves");
+    log.addAppender(said);
+    try {
+      // Three deadlines of the monitor.
+      await()
+          .atMost(LONG.multipliedBy(2))
+          .ignoreExceptions()
+          .until(() ->
+              List.copyOf(said.list).stream()
+                  .anyMatch(e -> e.getMessage().contains("still not known")));
+    } finally {
+      log.detachAppender(said);
+    }
+    assertThat(calls.text("task.get_status", task)).isEqualTo("pending");
+    assertThat(images("from")).hasSize(1);
+    assertThat(images("to")).hasSize(1);
+    assertCode("OTHER_OPERATION_IN_PROGRESS", () -> calls.call("VM.hard_reboot", vm));
+    ProcessHandle.of(Long.parseLong(Files.readString(pid).strip())).orElseThrow().destroyForcibly();
+    assertThat(outcome(task)).startsWith("VM_BAD_POWER_STATE");
+    await().atMost(LONG).until(() -> state().equals("Halted"));
+    assertStayed();
+    assertVerified("from");
+  }
+
+  /** The uuid of the disk that is being made. */
+  private String made() throws XenApiException {
+    return calls.text("VDI.get_uuid", TestServer.texts(calls.call("SR.get_VDIs", to)).getFirst());
   }
 
   @Test

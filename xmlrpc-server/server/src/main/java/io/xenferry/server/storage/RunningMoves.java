@@ -229,10 +229,7 @@ final class RunningMoves {
     try {
       guest.replaceImage(next);
     } catch (HypervisorException e) {
-      if (e.kind() == HypervisorException.Kind.REFUSED && !has(guest, next)) {
-        throw e;
-      }
-      log.warn("{}: it is not known which disk it has; it is asked", guest.vm(), e);
+      log.warn("VM {}: it did not say which disk it has; it is asked", guest.vm(), e);
       if (!has(guest, next)) {
         throw e;
       }
@@ -246,12 +243,22 @@ final class RunningMoves {
       try {
         return guest.image(disk.device()).equals(disk.file());
       } catch (HypervisorException e) {
-        if (e.kind() == HypervisorException.Kind.GONE || guest.state() == Guest.State.GONE) {
-          throw e;
+        if (isGone(guest, e)) {
+          throw new HypervisorException(
+              HypervisorException.Kind.GONE, "the guest's process is gone", e);
         }
-        log.warn("{}: which disk it has is still not known", guest.vm(), e);
+        log.warn("VM {}: which disk it has is still not known", guest.vm(), e);
         Thread.sleep(ASK_AGAIN);
       }
+    }
+  }
+
+  private static boolean isGone(Guest guest, HypervisorException failure)
+      throws InterruptedException {
+    try {
+      return failure.kind() == HypervisorException.Kind.GONE || guest.state() == Guest.State.GONE;
+    } catch (HypervisorException e) {
+      return e.kind() == HypervisorException.Kind.GONE;
     }
   }
 
@@ -281,13 +288,22 @@ final class RunningMoves {
     goOn(guest);
   }
 
+  /** A guest that does not answer is told again. */
   private static void goOn(Guest guest) throws InterruptedException {
-    try {
-      if (guest.state() == Guest.State.PAUSED) {
-        guest.resume();
+    while (true) {
+      try {
+        if (guest.state() == Guest.State.PAUSED) {
+          guest.resume();
+        }
+        return;
+      } catch (HypervisorException e) {
+        if (e.kind() == HypervisorException.Kind.REFUSED || isGone(guest, e)) {
+          log.error("the guest of VM {} does not go on", guest.vm(), e);
+          return;
+        }
+        log.warn("the guest of VM {} does not answer yet", guest.vm(), e);
+        Thread.sleep(ASK_AGAIN);
       }
-    } catch (HypervisorException e) {
-      log.error("the guest of VM {} does not go on", guest.vm(), e);
     }
   }
 
