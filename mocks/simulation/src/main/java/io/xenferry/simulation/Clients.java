@@ -20,6 +20,9 @@ import java.util.UUID;
  * it is shown; and the faults that are no message's or record's: cuts, crashes, deaths.
  */
 final class Clients {
+  /** Sent beside the end of the disks, or from the beginning. */
+  private static final long[] MEMORY = {4096, 1 << 30};
+
   private final World world;
   private int movesLeft;
 
@@ -117,7 +120,7 @@ final class Clients {
             world.vm,
             "vm",
             running ? Plan.Power.RUNNING : Plan.Power.HALTED,
-            running ? 4096 : 0,
+            running ? MEMORY[world.random.nextInt(MEMORY.length)] : 0,
             disks,
             false,
             false,

@@ -118,7 +118,7 @@ class ScenarioTest {
         source,
         "waiting for the process that receives the memory",
         () -> there[0] = guest(destination) == GuestState.INCOMING);
-    move();
+    server(source).start(request(List.of("sr", "sr")));
     run(Duration.ofSeconds(20));
     assertThat(there[0]).isTrue();
     assertThat(guest(destination)).isEqualTo(GuestState.RUNNING);
@@ -131,7 +131,7 @@ class ScenarioTest {
         source,
         "waiting for the process that receives the memory",
         () -> died[0] = destination.guests.remove(world.vm) != null);
-    move();
+    server(source).start(request(List.of("sr", "sr")));
     run(Duration.ofSeconds(20));
     assertThat(died[0]).isTrue();
     assertThat(guest(destination)).isEqualTo(GuestState.RUNNING);

@@ -109,6 +109,11 @@ public final class CopyJob {
     return find(disk).point;
   }
 
+  /** Bytes still to be sent of all disks together. To be asked on the job's scheduler only. */
+  public long left() {
+    return disks.stream().mapToLong(DiskCopy::leftNow).sum();
+  }
+
   /**
    * Changes the rate limit of a disk, at once.
    *

@@ -15,7 +15,8 @@ import java.util.Set;
  *
  * <p>The downtime limit is 1 ms until the server says that it is ready to switch. A server that
  * dies before leaves a guest that nobody pauses: its stream breaks, and it runs on. Only a guest of
- * which nothing at all is left to send is paused earlier; QEMU has no setting against that.
+ * which nothing at all is left to send is paused earlier; QEMU has no setting against that. So the
+ * bandwidth is taken away once little is left, and given back for the switch.
  */
 final class MemorySender {
   /** The most that QEMU takes, in milliseconds. */
@@ -23,6 +24,12 @@ final class MemorySender {
 
   /** QEMU has no word for "as fast as it goes"; this is beyond any memory bus. */
   private static final long UNLIMITED = 1L << 40;
+
+  /**
+   * Bytes a second while held: a page or two per tenth of a second, in which QEMU counts. Any guest
+   * that runs writes more.
+   */
+  private static final long HELD = 64 << 10;
 
   private static final Duration POLL = Duration.ofMillis(20);
 
@@ -38,6 +45,7 @@ final class MemorySender {
       Set.of("setup", "active", "pre-switchover", "device", "cancelling", "wait-unplug");
 
   private final Monitor monitor;
+  private volatile long limit = UNLIMITED;
 
   MemorySender(Monitor monitor) {
     this.monitor = monitor;
@@ -53,20 +61,23 @@ final class MemorySender {
                 Map.of("capability", "events", "state", true),
                 Map.of("capability", "pause-before-switchover", "state", true),
                 Map.of("capability", "auto-converge", "state", true))));
-    monitor.execute(
-        "migrate-set-parameters",
-        Map.of(
-            "max-bandwidth",
-            bytesPerSecond <= 0 ? UNLIMITED : bytesPerSecond,
-            "downtime-limit",
-            1));
+    limit = bytesPerSecond <= 0 ? UNLIMITED : bytesPerSecond;
+    monitor.execute("migrate-set-parameters", Map.of("max-bandwidth", limit, "downtime-limit", 1));
     monitor.execute("migrate", Map.of("uri", "unix:" + unixSocket));
+  }
+
+  void hold() throws HypervisorException, InterruptedException {
+    monitor.execute("migrate-set-parameters", Map.of("max-bandwidth", HELD));
   }
 
   void pauseForSwitch(Duration downtime) throws HypervisorException, InterruptedException {
     monitor.execute(
         "migrate-set-parameters",
-        Map.of("downtime-limit", Math.clamp(downtime.toMillis(), 1, DOWNTIME_LIMIT)));
+        Map.of(
+            "max-bandwidth",
+            limit,
+            "downtime-limit",
+            Math.clamp(downtime.toMillis(), 1, DOWNTIME_LIMIT)));
   }
 
   /** The guest is seen paused a moment before the migration says that it waits. */

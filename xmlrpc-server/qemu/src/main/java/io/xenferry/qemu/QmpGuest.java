@@ -320,6 +320,11 @@ final class QmpGuest implements Guest {
   }
 
   @Override
+  public void holdMemory() throws HypervisorException, InterruptedException {
+    memory.hold();
+  }
+
+  @Override
   public void pauseForSwitch(Duration downtime) throws HypervisorException, InterruptedException {
     memory.pauseForSwitch(downtime);
   }

@@ -204,6 +204,7 @@ public final class ServerMain implements Callable<Integer> {
         Files.writeString(temporary, line + "\n");
         Files.move(temporary, ready, StandardCopyOption.ATOMIC_MOVE);
         out.println(line);
+        server.warmUp();
         stop.await();
         Files.deleteIfExists(ready);
       } finally {

@@ -16,6 +16,7 @@ import io.xenferry.server.event.Events;
 import io.xenferry.server.http.Certificate;
 import io.xenferry.server.http.CliService;
 import io.xenferry.server.http.HttpServer;
+import io.xenferry.server.http.TlsWarmUp;
 import io.xenferry.server.messages.AllowedOperations;
 import io.xenferry.server.messages.Messages;
 import io.xenferry.server.schema.Schema;
@@ -121,6 +122,11 @@ public final class XenFerryServer implements AutoCloseable {
 
   public OptionalInt httpPort() {
     return http.httpPort();
+  }
+
+  /** For a server that is to stay: makes ready in the background what would be slow at first. */
+  void warmUp() {
+    TlsWarmUp.later(certificate);
   }
 
   public Fingerprint fingerprint() {

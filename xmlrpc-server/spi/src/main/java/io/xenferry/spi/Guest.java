@@ -173,6 +173,12 @@ public interface Guest {
       throws HypervisorException, InterruptedException;
 
   /**
+   * Holds the sending nearly still, so that it does not come to its end, and the guest is not
+   * paused, before {@link #pauseForSwitch}, which lets it go again. Returns at once.
+   */
+  void holdMemory() throws HypervisorException, InterruptedException;
+
+  /**
    * Lets the hypervisor pause the guest, by raising its downtime limit; the guest is then soon seen
    * in PRE_SWITCHOVER. Returns at once.
    */

@@ -79,9 +79,10 @@ final class XenFerry implements Contender {
 
     @Override
     public Moved move(Duration limit) throws IOException, InterruptedException {
-      try (Phases phases = new Phases(source.socket(), vm)) {
+      try (Phases here = new Phases(source.socket(), vm);
+          Phases there = new Phases(destination.socket(), vm)) {
         migrate(limit);
-        return moved(phases);
+        return moved(here.text() + there.text());
       }
     }
 
@@ -98,7 +99,7 @@ final class XenFerry implements Contender {
           "vdi:" + vdi + "=" + destination.sr());
     }
 
-    private Moved moved(Phases phases) throws IOException {
+    private Moved moved(String phases) throws IOException {
       JsonNode status = source.migrations(vm).getLast();
       long sent = status.path("memory-sent").asLong();
       StringBuilder passes = new StringBuilder();
@@ -110,7 +111,7 @@ final class XenFerry implements Contender {
       return new Moved(
           downtime.isNumber() ? OptionalDouble.of(downtime.asDouble()) : OptionalDouble.empty(),
           OptionalLong.of(sent),
-          passes + (tellPhases ? phases.text() : ""));
+          passes + (tellPhases ? phases : ""));
     }
 
     @Override

@@ -13,12 +13,14 @@ import java.util.concurrent.CompletableFuture;
 
 /**
  * SENDING: opens at the destination, copies the disks until they converge while the process starts
- * there that receives the memory, then sends the memory until the hypervisor may pause the guest.
- * The guest runs; any failure just leaves it running.
+ * there that receives the memory, and sends the memory beside the end of that, until the hypervisor
+ * may pause the guest. The guest runs; any failure just leaves it running.
  */
 final class Sending extends SourceStage {
   private boolean opened;
   private boolean converged;
+  private boolean memoryBegun;
+  private boolean memoryNearlySent;
   private CompletableFuture<GuestState> guestEnded = new CompletableFuture<>();
 
   Sending(SourceMigration migration) {
@@ -101,16 +103,29 @@ final class Sending extends SourceStage {
         job::converged,
         done -> {
           converged = true;
-          if (!migration.plan().running()) {
-            migration.move(new Switching(migration));
+          if (migration.plan().running()) {
+            prepareOnceBoth();
           } else {
-            migration.phase("waiting for the process that receives the memory");
-            startGuest();
+            migration.move(new Switching(migration));
           }
         },
         failure -> migration.failed(this, "the copy failed", failure));
     if (migration.plan().running()) {
       startGuest();
+      // What the guest writes into its memory meanwhile is sent again: the less of the disks is
+      // left, the less that is. As much of either takes about as long.
+      migration.hear(
+          this,
+          "copying the disks",
+          SourceMigration.UNBOUNDED,
+          () -> job.nearly(migration.plan().memoryBytes()),
+          nearly -> {
+            memoryBegun = true;
+            migration.phase("waiting for the process that receives the memory");
+            startGuest();
+          },
+          // The copy itself tells why.
+          failure -> {});
     }
   }
 
@@ -119,7 +134,7 @@ final class Sending extends SourceStage {
    * but room, and again when it is needed, in case it has died meanwhile.
    */
   private void startGuest() {
-    boolean needed = converged;
+    boolean needed = memoryBegun;
     Asking.ask(
         migration,
         this,
@@ -151,11 +166,22 @@ final class Sending extends SourceStage {
         "sending the memory",
         host().deadlines().memory(),
         () -> host().source().guests().sendMemory(vm, target),
-        sent -> prepareDisks(vm),
+        sent -> {
+          memoryNearlySent = true;
+          prepareOnceBoth();
+        },
         failure -> migration.failed(this, "the memory could not be sent", failure));
   }
 
   /** Not before: the guest writes more slowly while its disks are mirrored. */
+  private void prepareOnceBoth() {
+    if (converged && memoryNearlySent) {
+      prepareDisks(migration.plan().vm());
+    } else if (memoryNearlySent) {
+      migration.phase("copying the disks");
+    }
+  }
+
   private void prepareDisks(UUID vm) {
     CopyJob job = Objects.requireNonNull(migration.job(), "copied before");
     migration.phase("preparing the disks for the switch");

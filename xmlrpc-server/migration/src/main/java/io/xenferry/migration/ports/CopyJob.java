@@ -18,6 +18,12 @@ public interface CopyJob {
   CompletableFuture<Void> converged();
 
   /**
+   * Completes when no more than so many bytes are left of all disks together, as a rule once: more
+   * may become dirty afterwards. At the latest when converged; fails with that.
+   */
+  CompletableFuture<Void> nearly(long bytes);
+
+  /**
    * The guest is about to be paused: brings up mirrors where the plan wants them, and completes
    * when next to nothing is left and every destination is there. Fails when the job has failed for
    * good.

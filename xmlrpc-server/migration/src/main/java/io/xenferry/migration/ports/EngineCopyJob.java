@@ -18,7 +18,11 @@ import java.util.concurrent.CompletableFuture;
 
 /** The copy engine's job as the coordinator sees it. */
 public final class EngineCopyJob implements CopyJob {
+  /** A look adds up a number per disk; a gigabyte takes ten times as long. */
+  private static final Duration LOOK = Duration.ofMillis(50);
+
   private final List<Plan.Disk> disks;
+  private final Scheduler scheduler;
   private final CompletableFuture<Void> converged = new CompletableFuture<>();
   private final io.xenferry.copy.CopyJob job;
 
@@ -35,6 +39,7 @@ public final class EngineCopyJob implements CopyJob {
       Scheduler scheduler,
       CopyListener also) {
     this.disks = List.copyOf(disks);
+    this.scheduler = scheduler;
     this.job =
         engine.start(
             plans,
@@ -79,6 +84,23 @@ public final class EngineCopyJob implements CopyJob {
   @Override
   public CompletableFuture<Void> converged() {
     return converged;
+  }
+
+  @Override
+  public CompletableFuture<Void> nearly(long bytes) {
+    CompletableFuture<Void> reached = converged.copy();
+    scheduler.execute(() -> look(bytes, reached));
+    return reached;
+  }
+
+  private void look(long bytes, CompletableFuture<Void> reached) {
+    if (!reached.isDone() && !job.ended().isDone()) {
+      if (job.left() <= bytes) {
+        reached.complete(null);
+      } else {
+        scheduler.schedule(LOOK, () -> look(bytes, reached));
+      }
+    }
   }
 
   @Override

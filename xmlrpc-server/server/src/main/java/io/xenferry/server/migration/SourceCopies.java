@@ -290,6 +290,11 @@ final class SourceCopies implements SourcePorts.Copies {
     }
 
     @Override
+    public CompletableFuture<Void> nearly(long bytes) {
+      return job.nearly(bytes);
+    }
+
+    @Override
     public CompletableFuture<Void> prepareSwitch() {
       return job.prepareSwitch();
     }

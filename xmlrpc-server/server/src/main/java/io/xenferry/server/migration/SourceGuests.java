@@ -29,7 +29,7 @@ final class SourceGuests implements SourcePorts.Guests {
   /** The coordinator's own deadlines are shorter or equal; this only ends forgotten threads. */
   private static final Duration DEADLINE = Duration.ofHours(3);
 
-  private static final Duration LOOK = Duration.ofMillis(20);
+  private static final Duration LOOK = Duration.ofMillis(10);
 
   /** Of the downtime, what the rest of the memory shall take at first: the disks need the rest. */
   private static final int MEMORY_SHARE = 5;
@@ -136,6 +136,8 @@ final class SourceGuests implements SourcePorts.Guests {
       double rate = Math.max(0, now.sent() - before.sent()) / seconds;
       if (now.sent() > 0
           && now.remaining() <= Math.max(1 << 20, rate * downtime.toMillis() / 1e3)) {
+        // What is still to be made ready may take a while, and the guest is to run meanwhile.
+        sending.command(guest::holdMemory);
         return;
       }
       if (System.nanoTime() - end > 0) {

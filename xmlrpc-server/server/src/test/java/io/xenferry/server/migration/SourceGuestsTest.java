@@ -86,6 +86,17 @@ class SourceGuestsTest {
   }
 
   @Test
+  void theRestIsHeldUntilTheSwitchSoThatNobodyIsPausedEarly() throws Exception {
+    CompletableFuture<Void> sent = guests.sendMemory(VM, TARGET);
+    guest.awaitCommand("send");
+    assertThat(guest.held).isFalse();
+    guest.progress = new Guest.MemoryProgress(200 << 20, 4096, 0);
+    settle(sent);
+    assertThat(guest.held).isTrue();
+    assertThat(guest.commands).containsExactly("cancel", "send");
+  }
+
+  @Test
   void aRestThatDoesNotGetSmallIsTakenAsItIs() throws Exception {
     CompletableFuture<Void> sent = guests.sendMemory(VM, TARGET);
     guest.awaitCommand("send");
@@ -244,6 +255,8 @@ class SourceGuestsTest {
     final List<Consumer<State>> listeners = new CopyOnWriteArrayList<>();
     volatile CountDownLatch holdPause = new CountDownLatch(0);
     volatile State state = State.RUNNING;
+    volatile boolean held;
+    volatile MemoryProgress progress = new MemoryProgress(0, 1 << 30, 0);
 
     void awaitListener() {
       org.awaitility.Awaitility.await()
@@ -333,6 +346,11 @@ class SourceGuestsTest {
     }
 
     @Override
+    public void holdMemory() {
+      held = true;
+    }
+
+    @Override
     public void pauseForSwitch(Duration downtime) throws InterruptedException {
       commands.add("pause");
       downtimes.add(downtime);
@@ -351,7 +369,7 @@ class SourceGuestsTest {
 
     @Override
     public MemoryProgress memoryProgress() {
-      return new MemoryProgress(0, 1 << 30, 0);
+      return progress;
     }
 
     @Override
