@@ -97,11 +97,31 @@ class LinuxFaultTest {
   @Test
   @Tag("slow")
   void aSendingQemuThatIsKilledLeavesTheVmAtTheSource() throws Exception {
+    afterCrash("destroy");
     Xe.Running xe = moves.move(alpha(), SLOWLY);
     moves.awaitSent(alpha());
     GuestProcesses.kill(alpha().stateDirectory());
     assertThat(xe.await().exit()).isEqualTo(1);
     assertHalted(alpha());
+  }
+
+  private void afterCrash(String action) throws Exception {
+    try (Api api = new Api(alpha())) {
+      api.text("VM.set_actions_after_crash", api.text("VM.get_by_uuid", moves.vm()), action);
+    }
+  }
+
+  /** As the VM's record asks for when its guest crashes. */
+  @Test
+  @Tag("slow")
+  void aSendingQemuThatIsKilledIsStartedAgainWhereThatIsWanted() throws Exception {
+    afterCrash("restart");
+    Xe.Running xe = moves.move(alpha(), SLOWLY);
+    moves.awaitSent(alpha());
+    GuestProcesses.kill(alpha().stateDirectory());
+    assertThat(xe.await().exit()).isEqualTo(1);
+    await().atMost(PATIENCE).until(() -> moves.observer().boots() == 2);
+    assertThat(moves.assertWell()).isSameAs(alpha());
   }
 
   @ParameterizedTest

@@ -283,7 +283,7 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
     }
 
     @Override
-    public CompletableFuture<Void> destroyDisk(MigrationId migration, Plan.Disk disk) {
+    public CompletableFuture<Void> destroyDisk(MigrationId migration, UUID vm, Plan.Disk disk) {
       return act(
           "disk " + disk.device() + " is destroyed",
           () -> {

@@ -2,12 +2,14 @@ package io.xenferry.sr;
 
 import io.xenferry.block.BlockBackend;
 import io.xenferry.block.BlockException;
+import io.xenferry.block.ForwardingBackend;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -224,6 +226,29 @@ public final class StorageMux implements AutoCloseable {
     return repository(sr).attachVdi(vdi, now.isWritable());
   }
 
+  /** Whether anybody but one domain has to do with a VDI: another domain, another host, a copy. */
+  public boolean isUsedBesides(String domain, String sr, String vdi) throws SmapiException {
+    return uses.locked(
+        sr,
+        vdi,
+        use ->
+            isExported(sr, vdi)
+                || use.isCopied()
+                || use.domains.values().stream().anyMatch(user -> !user.equals(domain)));
+  }
+
+  /**
+   * Takes a VDI away from one domain, whose guest is gone; forgets it even if the back end fails.
+   */
+  public void takeFrom(String domain, String sr, String vdi) throws SmapiException {
+    Map<String, String> domains = uses.locked(sr, vdi, use -> Map.copyOf(use.domains));
+    for (Map.Entry<String, String> user : domains.entrySet()) {
+      if (user.getValue().equals(domain)) {
+        destroyDatapath(user.getKey(), sr, vdi, true);
+      }
+    }
+  }
+
   // ---- VDIs that nobody uses
 
   public void destroyVdi(String sr, String vdi) throws SmapiException {
@@ -400,33 +425,73 @@ public final class StorageMux implements AutoCloseable {
         });
   }
 
+  /**
+   * Opens a VDI that nobody writes for a copy; until the backend is closed nobody can begin to.
+   *
+   * @throws SmapiException VDI_IN_USE and what the back end says
+   */
+  public BlockBackend openForCopy(String sr, String vdi) throws SmapiException {
+    StorageRepository repository = repository(sr);
+    beginCopy(sr, vdi);
+    boolean open = false;
+    try {
+      BlockBackend backend = new Copied(repository.open(vdi, false), sr, vdi);
+      open = true;
+      return backend;
+    } finally {
+      if (!open) {
+        uses.endCopy(sr, vdi);
+      }
+    }
+  }
+
+  private final class Copied extends ForwardingBackend {
+    private final String sr;
+    private final String vdi;
+    private final AtomicBoolean closed = new AtomicBoolean();
+
+    Copied(BlockBackend delegate, String sr, String vdi) {
+      super(delegate);
+      this.sr = sr;
+      this.vdi = vdi;
+    }
+
+    @Override
+    public void close() {
+      if (closed.compareAndSet(false, true)) {
+        try {
+          super.close();
+        } finally {
+          uses.endCopy(sr, vdi);
+        }
+      }
+    }
+  }
+
   private interface Copy<T> {
     T run() throws SmapiException;
   }
 
   private <T> T copying(String sr, String vdi, Copy<T> copy) throws SmapiException {
-    VdiUse use =
-        uses.locked(
-            sr,
-            vdi,
-            u -> {
-              if (u.isWritten() || isExported(sr, vdi)) {
-                throw SmapiException.failure(
-                    SmError.VDI_IN_USE, "a domain or another host writes the VDI");
-              }
-              u.beginCopy();
-              return u;
-            });
+    beginCopy(sr, vdi);
     try {
       return copy.run();
     } finally {
-      uses.locked(
-          sr,
-          vdi,
-          u -> {
-            use.endCopy();
-            return u;
-          });
+      uses.endCopy(sr, vdi);
     }
+  }
+
+  private void beginCopy(String sr, String vdi) throws SmapiException {
+    uses.locked(
+        sr,
+        vdi,
+        use -> {
+          if (use.isWritten() || isExported(sr, vdi)) {
+            throw SmapiException.failure(
+                SmError.VDI_IN_USE, "a domain or another host writes the VDI");
+          }
+          use.beginCopy();
+          return use;
+        });
   }
 }

@@ -37,6 +37,21 @@ final class VdiUses {
     }
   }
 
+  /** A copy of a VDI has ended. */
+  void endCopy(String sr, String vdi) {
+    try {
+      locked(
+          sr,
+          vdi,
+          use -> {
+            use.endCopy();
+            return use;
+          });
+    } catch (SmapiException e) {
+      throw new IllegalStateException(e); // the body throws none
+    }
+  }
+
   /** The VDIs, as SR and location, that a datapath or a copy uses now. */
   List<List<String>> inUse() {
     return uses.entrySet().stream()

@@ -40,18 +40,30 @@ class SmapiTest {
   }
 
   private static HttpResponse<InputStream> post(String query, byte[] body) throws Exception {
+    return post(server, query, body);
+  }
+
+  private static HttpResponse<InputStream> post(TestServer to, String query, byte[] body)
+      throws Exception {
     return HTTP.send(
         HttpRequest.newBuilder(
-                URI.create("http://127.0.0.1:" + server.httpPort() + "/services/SM" + query))
+                URI.create("http://" + to.address + ":" + to.httpPort() + "/services/SM" + query))
             .POST(HttpRequest.BodyPublishers.ofByteArray(body))
             .build(),
         HttpResponse.BodyHandlers.ofInputStream());
   }
 
   private static Value.Struct call(String method, Map<String, Object> arguments) throws Exception {
+    return call(server, root.session(), method, arguments);
+  }
+
+  static Value.Struct call(
+      TestServer to, String session, String method, Map<String, Object> arguments)
+      throws Exception {
     HttpResponse<InputStream> answer =
         post(
-            "?session_id=" + root.session(),
+            to,
+            "?session_id=" + session,
             CODEC.writeCall(method, List.of(TestServer.value(arguments))));
     assertThat(answer.statusCode()).isEqualTo(200);
     assertThat(answer.headers().firstValue("content-type")).contains("text/xml");

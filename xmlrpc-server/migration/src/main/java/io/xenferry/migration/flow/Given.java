@@ -102,7 +102,7 @@ final class Given extends SourceStage {
       effects.add(
           permitted(
               "destroying disk " + disk.device(),
-              () -> ports.objects().destroyDisk(migration.id(), disk)));
+              () -> ports.objects().destroyDisk(migration.id(), plan.vm(), disk)));
     }
     return effects;
   }

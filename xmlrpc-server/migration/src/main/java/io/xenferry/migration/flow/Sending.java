@@ -49,6 +49,25 @@ final class Sending extends SourceStage {
                         + " s"));
           }
         });
+    migration.step(
+        this,
+        "looking at the guest",
+        host().deadlines().step(),
+        () -> host().source().guests().observe(migration.plan().vm()),
+        this::open,
+        failure -> migration.failed(this, "the guest cannot be seen", failure));
+  }
+
+  /** Whoever started or stopped it before the gate was closed to them did so after the plan. */
+  private void open(GuestState seen) {
+    if (migration.plan().running() == (seen == GuestState.GONE)) {
+      migration.backToOwned(
+          migration.failure(
+              "the VM was "
+                  + (migration.plan().running() ? "stopped" : "started")
+                  + " while its move was being prepared"));
+      return;
+    }
     Asking.ask(
         migration,
         this,

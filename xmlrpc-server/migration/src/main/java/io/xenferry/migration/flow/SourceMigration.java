@@ -188,9 +188,9 @@ public final class SourceMigration extends Migration {
   private MigrationException stopped(GuestState seen) {
     return failure(
         seen == GuestState.SHUTDOWN
-            ? "the VM shut down while it was being moved; it stays at the source, halted"
-            : "the VM stopped while it was being moved, by a forced shutdown or a crash; it stays"
-                + " at the source, halted");
+            ? "the guest shut down while it was being moved; the VM stays at the source"
+            : "the guest stopped while it was being moved, by a forced shutdown or a crash; the VM"
+                + " stays at the source");
   }
 
   void guestPaused() {

@@ -80,8 +80,8 @@ public interface SourcePorts {
     /** Removes the VM's record, so that it is shown no longer. */
     CompletableFuture<Void> removeVm(MigrationId migration, Plan plan);
 
-    /** Destroys one disk of the VM; one that is gone is no error. */
-    CompletableFuture<Void> destroyDisk(MigrationId migration, Plan.Disk disk);
+    /** Destroys one disk of the VM; one that is gone is no error, one that is used is. */
+    CompletableFuture<Void> destroyDisk(MigrationId migration, UUID vm, Plan.Disk disk);
 
     /** Gives the kept VM a uuid of its own and locks it against starting. */
     CompletableFuture<Void> keep(MigrationId migration, Plan plan, UUID keptVm);

@@ -7,6 +7,7 @@ import io.xenferry.migration.state.Plan;
 import io.xenferry.model.Ref;
 import io.xenferry.model.VDI;
 import io.xenferry.model.VM;
+import io.xenferry.model.VMMetrics;
 import io.xenferry.model.Value;
 import io.xenferry.model.VmPowerState;
 import io.xenferry.model.XenApiException;
@@ -113,6 +114,7 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
       throws XenApiException {
     Ref<VM> ref = document.ref();
     createVm(tx, migration, plan, ref, plan.vmAtDestination(), document.vm());
+    tx.set(tx.get(ref, VM.METRICS), VMMetrics.VCPUS_NUMBER, document.vcpus());
     createDevices(tx, plan, ref, document, document.drives(), document.nics(), here);
     Optional<Row> image =
         plan.suspendImage().isPresent()

@@ -53,6 +53,11 @@ final class MemoryRelay implements AutoCloseable {
     /** Says that nothing more will be sent; the other direction stays open. */
     void shutdownOutput() throws IOException;
 
+    /** Closes without regard for what is still being written; returns at once. */
+    default void abort() {
+      close();
+    }
+
     @Override
     void close();
   }
@@ -196,7 +201,7 @@ final class MemoryRelay implements AutoCloseable {
     }
     Stream r = remote;
     if (r != null) {
-      r.close();
+      r.abort();
     }
   }
 }

@@ -7,9 +7,13 @@ import java.io.InputStream;
 import java.io.OutputStream;
 import java.net.Socket;
 import java.time.Duration;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** Opens the connection that a guest's memory goes through: HTTP with an Upgrade, pinned. */
 final class MemoryStreams implements MemoryRelay.Opener {
+  private static final Logger log = LoggerFactory.getLogger(MemoryStreams.class);
+
   private static final Duration CONNECT = Duration.ofSeconds(10);
 
   /** A guest's memory stream pauses while the hypervisor looks for dirty pages, not for minutes. */
@@ -41,6 +45,17 @@ final class MemoryStreams implements MemoryRelay.Opener {
     @Override
     public void shutdownOutput() throws IOException {
       socket.shutdownOutput();
+    }
+
+    /** Closing would say goodbye first, and wait for a write that nobody takes. */
+    @Override
+    public void abort() {
+      try {
+        socket.setSoLinger(true, 0);
+      } catch (IOException e) {
+        log.debug("{} has been closed already", socket, e);
+      }
+      close();
     }
 
     @Override

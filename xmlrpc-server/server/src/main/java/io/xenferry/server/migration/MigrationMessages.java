@@ -7,6 +7,7 @@ import io.xenferry.model.Network;
 import io.xenferry.model.PIF;
 import io.xenferry.model.Ref;
 import io.xenferry.model.SR;
+import io.xenferry.model.VBD;
 import io.xenferry.model.VDI;
 import io.xenferry.model.VIF;
 import io.xenferry.model.VM;
@@ -18,10 +19,15 @@ import io.xenferry.model.db.Snapshot;
 import io.xenferry.server.call.Call;
 import io.xenferry.server.call.Registry;
 import io.xenferry.server.task.Task;
+import io.xenferry.server.vm.GuestSpecs;
+import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
+import java.util.UUID;
 
 /**
  * The messages that move VMs. {@code host.migrate_receive} with {@code VM.migrate_send} is the
@@ -157,7 +163,7 @@ public final class MigrationMessages {
     Snapshot db = call.server().db().snapshot();
     String sr = token.getOrDefault(SR_KEY, "");
     Map<String, String> vdis = new LinkedHashMap<>();
-    for (var disk : io.xenferry.server.vm.GuestSpecs.disks(db, vm)) {
+    for (var disk : GuestSpecs.disks(db, vm)) {
       vdis.put(disk.vdi().opaque(), sr);
     }
     Map<String, String> vifs = new LinkedHashMap<>();
@@ -209,9 +215,10 @@ public final class MigrationMessages {
     }
 
     List<Plan.Disk> disks(Snapshot db) throws XenApiException {
-      List<Plan.Disk> disks = new java.util.ArrayList<>();
-      for (var disk : io.xenferry.server.vm.GuestSpecs.disks(db, vm)) {
-        if (disk.cd()) { // arrives as an empty drive
+      List<Plan.Disk> disks = new ArrayList<>();
+      Set<Ref<VDI>> seen = new HashSet<>();
+      for (var disk : itsDisks(db)) {
+        if (disk.cd() || !seen.add(disk.vdi())) { // an empty drive there; one disk of two VBDs
           continue;
         }
         String sr = vdis.get(disk.vdi().opaque());
@@ -220,7 +227,7 @@ public final class MigrationMessages {
         }
         disks.add(
             new Plan.Disk(
-                java.util.UUID.fromString(db.get(disk.vdi(), VDI.UUID)),
+                UUID.fromString(db.get(disk.vdi(), VDI.UUID)),
                 disk.device(),
                 db.get(disk.vdi(), VDI.VIRTUAL_SIZE),
                 sr,
@@ -255,15 +262,26 @@ public final class MigrationMessages {
           true);
     }
 
+    /** Those that are plugged in come first: of two VBDs with one disk the guest's own counts. */
+    private List<GuestSpecs.VmDisk> itsDisks(Snapshot db) throws XenApiException {
+      List<GuestSpecs.VmDisk> plugged = new ArrayList<>();
+      List<GuestSpecs.VmDisk> others = new ArrayList<>();
+      for (GuestSpecs.VmDisk disk : GuestSpecs.disks(db, vm)) {
+        (db.get(disk.vbd(), VBD.CURRENTLY_ATTACHED) ? plugged : others).add(disk);
+      }
+      plugged.addAll(others);
+      return plugged;
+    }
+
     /** The disks of the VM's snapshots, the oldest first. */
     private void addSnapshots(Snapshot db, List<Plan.Disk> disks) throws XenApiException {
-      java.util.Set<Ref<VDI>> added = new java.util.HashSet<>();
+      Set<Ref<VDI>> added = new HashSet<>();
       for (Ref<VM> snapshot : VmDocument.snapshots(db, vm)) {
-        for (var disk : io.xenferry.server.vm.GuestSpecs.disks(db, snapshot)) {
+        for (var disk : GuestSpecs.disks(db, snapshot)) {
           if (!disk.cd() && added.add(disk.vdi())) {
             disks.add(
                 new Plan.Disk(
-                    java.util.UUID.fromString(db.get(disk.vdi(), VDI.UUID)),
+                    UUID.fromString(db.get(disk.vdi(), VDI.UUID)),
                     Layers.device(added.size()),
                     db.get(disk.vdi(), VDI.VIRTUAL_SIZE),
                     srOfSnapshot(db, disk.vdi()),
@@ -280,7 +298,7 @@ public final class MigrationMessages {
       if (sr == null) {
         sr = vdis.get(db.get(vdi, VDI.SNAPSHOT_OF).opaque());
       }
-      if (sr == null && new java.util.HashSet<>(vdis.values()).size() == 1) {
+      if (sr == null && new HashSet<>(vdis.values()).size() == 1) {
         sr = vdis.values().iterator().next();
       }
       if (sr == null) {

@@ -181,7 +181,7 @@ public final class MigrationService implements AutoCloseable {
 
     @Override
     public GuestSpec of(UUID vm) throws XenApiException {
-      return parts.lifecycle().spec(find(vm));
+      return parts.lifecycle().arriving(find(vm));
     }
 
     @Override

@@ -8,9 +8,11 @@ import io.xenferry.model.Host;
 import io.xenferry.model.Network;
 import io.xenferry.model.Ref;
 import io.xenferry.model.SR;
+import io.xenferry.model.VBD;
 import io.xenferry.model.VDI;
 import io.xenferry.model.VIF;
 import io.xenferry.model.VM;
+import io.xenferry.model.VbdMode;
 import io.xenferry.model.VmOperations;
 import io.xenferry.model.VmPowerState;
 import io.xenferry.model.XenApiException;
@@ -24,11 +26,14 @@ import io.xenferry.server.task.Task;
 import io.xenferry.server.vm.GuestSpecs;
 import io.xenferry.server.vm.VmAdmission;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.Set;
 import java.util.UUID;
 
 /** Moves VMs for clients: checks a request, builds its plan, and follows the coordinator. */
@@ -133,7 +138,8 @@ public final class Migrations {
     if (request.copy()
         && state != VmPowerState.HALTED
         && !(suspended && "true".equals(request.options().get("force")))) {
-      throw new XenApiException("VM_BAD_POWER_STATE", vm.opaque(), "halted", state.wire());
+      throw new XenApiException(
+          "VM_BAD_POWER_STATE", vm.opaque(), "halted", state.wire().toLowerCase(Locale.ROOT));
     }
     if (suspended) {
       checkSuspendImage(db, vm);
@@ -149,6 +155,7 @@ public final class Migrations {
           "OPERATION_NOT_ALLOWED",
           "the VM and its snapshots have more than " + Plan.MAX_DISKS + " disks");
     }
+    requireItsOwn(db, request, planned);
     Map<String, String> options = new LinkedHashMap<>(request.options());
     Layers layers = layers(planned);
     if (!layers.below().isEmpty()) {
@@ -167,6 +174,31 @@ public final class Migrations {
             options);
     return new MoveRequest(
         plan, VmDocument.of(db, vm, there, networks, !request.copy()).text(), token);
+  }
+
+  /**
+   * The disks are the VM's alone: another VM that has one as well would lose it when it moves, and
+   * may be writing it while it is copied.
+   */
+  private void requireItsOwn(Snapshot db, Request request, List<Plan.Disk> planned)
+      throws XenApiException {
+    Set<Ref<VM>> own = new HashSet<>(VmDocument.snapshots(db, request.vm()));
+    own.add(request.vm());
+    boolean stays = request.copy() || "true".equals(request.options().get("keep-source"));
+    UUID vm = UUID.fromString(db.get(request.vm(), VM.UUID));
+    for (Plan.Disk disk : planned) {
+      Ref<VDI> vdi = new Ref<>(db.byUuid("VDI", disk.vdi().toString()).orElseThrow().ref());
+      for (Ref<VBD> vbd : db.get(vdi, VDI.VBDS)) {
+        if (!own.contains(db.get(vbd, VBD.VM))
+            && (!stays
+                || db.get(vbd, VBD.CURRENTLY_ATTACHED) && db.get(vbd, VBD.MODE) == VbdMode.RW)) {
+          throw new XenApiException("VDI_IN_USE", vdi.opaque(), "migrate_send");
+        }
+      }
+      if (!stays) {
+        disks.requireUsedOnlyBy(vm, disk.vdi());
+      }
+    }
   }
 
   /** What rests on what, of disks that go to one SR. */

@@ -22,7 +22,6 @@ import io.xenferry.wire.Dialect;
 import io.xenferry.wire.XmlRpcCodec;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
-import java.util.function.Consumer;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -37,18 +36,24 @@ final class MoveTasks {
   /** In a task's other_config: the migration that it stands for. */
   static final String MIGRATION_KEY = "xenferry:migration";
 
+  /** Is told of a VM whose move has come to nothing, before its task ends. */
+  @FunctionalInterface
+  interface Stayed {
+    /**
+     * @param begunHere whether this server began the move, and not one before it
+     */
+    void stayed(Ref<VM> vm, boolean begunHere);
+  }
+
   private final ObjectDatabase database;
   private final Ledger ledger;
   private final Coordinator coordinator;
   private final VmAdmission admission;
   private final Tasks tasks;
   private final MoveAnswers answers;
-  private final Consumer<Ref<VM>> stayed;
+  private final Stayed stayed;
   private final XmlRpcCodec codec = new XmlRpcCodec(Dialect.XENAPI);
 
-  /**
-   * @param stayed is told of a VM whose move has come to nothing, before its task ends
-   */
   MoveTasks(
       ObjectDatabase database,
       Ledger ledger,
@@ -56,7 +61,7 @@ final class MoveTasks {
       VmAdmission admission,
       Tasks tasks,
       MoveAnswers answers,
-      Consumer<Ref<VM>> stayed) {
+      Stayed stayed) {
     this.database = database;
     this.ledger = ledger;
     this.coordinator = coordinator;
@@ -80,7 +85,7 @@ final class MoveTasks {
     try {
       answers.await(started.outcome(), vm, destination);
     } catch (XenApiException e) {
-      stayed.accept(vm);
+      stayed.stayed(vm, true);
       task.throwIfCancelled();
       throw e;
     } finally {
@@ -162,7 +167,7 @@ final class MoveTasks {
             () -> {
               close(listener);
               if (failure != null && !vm.isNull()) {
-                stayed.accept(vm);
+                stayed.stayed(vm, false);
               }
               shown.ifPresent(VmAdmission.InProgress::close);
               finish(task, row, vm, Optional.ofNullable(failure));

@@ -117,7 +117,8 @@ final class SourceCopies implements SourcePorts.Copies {
                 .findFirst()
                 .orElseThrow(() -> new IOException("no target for disk " + disk.vdi()));
         DestinationOpener destination = carriers.opener(plan, target, migration);
-        SourceDisk source = source(disk, Layers.of(plan).below(disk.vdi()), guest);
+        Optional<Guest> writer = guest.filter(g -> has(g, disk));
+        SourceDisk source = source(disk, Layers.of(plan).below(disk.vdi()), writer);
         DirtyLog dirty;
         try {
           Path file = logFile(migration, disk);
@@ -131,7 +132,7 @@ final class SourceCopies implements SourcePorts.Copies {
         }
         plans.add(
             new DiskPlan(source, destination, Layers.of(plan).below(disk.vdi()).isEmpty(), dirty)
-                .withStrategy(strategyOf(disk, guest.isPresent())));
+                .withStrategy(strategyOf(disk, writer.isPresent())));
       }
       RunningCopy copy = new RunningCopy(engine, optionsOf(plan), plan, plans, scheduler, guest);
       begun = true;
@@ -147,12 +148,19 @@ final class SourceCopies implements SourcePorts.Copies {
     }
   }
 
+  /** Neither the disks of snapshots nor those that are not plugged in. */
+  private static boolean has(Guest guest, Plan.Disk disk) {
+    return guest.hardware().spec().disks().stream()
+        .anyMatch(plugged -> plugged.device().equals(disk.device()));
+  }
+
   /**
    * @param lower what the disk rests on, which the destination gets as well
+   * @param guest that has the disk; nobody writes it when there is none
    */
   private SourceDisk source(Plan.Disk disk, Optional<UUID> lower, Optional<Guest> guest)
       throws Exception {
-    if (guest.isPresent() && !Layers.isOfSnapshot(disk)) {
+    if (guest.isPresent()) {
       int layers = lower.isPresent() ? images.layersAbove(disk.vdi(), lower.get()) : 0;
       return guest.get().source(disk.device(), layers);
     }
@@ -236,7 +244,7 @@ final class SourceCopies implements SourcePorts.Copies {
     if (guest.isPresent() && guest.get().state() != Guest.State.GONE) {
       guest.get().throttle(0);
       for (Plan.Disk disk : plan.disks()) {
-        if (!Layers.isOfSnapshot(disk)) {
+        if (has(guest.get(), disk)) {
           guest.get().source(disk.device()).close();
         }
       }

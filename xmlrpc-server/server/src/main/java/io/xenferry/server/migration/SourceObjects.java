@@ -63,8 +63,8 @@ final class SourceObjects implements SourcePorts.Objects {
   }
 
   @Override
-  public CompletableFuture<Void> destroyDisk(MigrationId migration, Plan.Disk disk) {
-    return Effects.run("destroy " + disk.vdi(), () -> disks.destroy(disk.vdi()));
+  public CompletableFuture<Void> destroyDisk(MigrationId migration, UUID vm, Plan.Disk disk) {
+    return Effects.run("destroy " + disk.vdi(), () -> disks.destroy(disk.vdi(), vm));
   }
 
   @Override

@@ -14,6 +14,7 @@ import io.xenferry.model.VBD;
 import io.xenferry.model.VDI;
 import io.xenferry.model.VIF;
 import io.xenferry.model.VM;
+import io.xenferry.model.VMMetrics;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.Row;
@@ -33,6 +34,8 @@ import java.util.stream.Stream;
  * the networks that the client chose there, and the same of each of its snapshots. References do
  * not travel, and nothing that only the server of a pool knows (power state, operations, domain
  * id).
+ *
+ * @param vcpus how many processors the VM has now, if it runs
  */
 record VmDocument(
     Ref<VM> ref,
@@ -40,7 +43,8 @@ record VmDocument(
     List<Drive> drives,
     List<Nic> nics,
     Map<UUID, Map<String, Value>> vdis,
-    Past past) {
+    Past past,
+    long vcpus) {
 
   private static final ObjectMapper JSON = new ObjectMapper();
 
@@ -58,7 +62,6 @@ record VmDocument(
           "current_operations",
           "power_state",
           "domid",
-          "currently_attached",
           "storage_lock",
           "reserved",
           "status_code",
@@ -115,7 +118,8 @@ record VmDocument(
     }
     List<Nic> nics = nics(db, vm, networks);
     Past past = withPast ? past(db, vm, networks, vdis) : Past.NONE;
-    return new VmDocument(there, fields(db, "VM", vm.opaque()), drives, nics, vdis, past);
+    long vcpus = db.get(db.get(vm, VM.METRICS), VMMetrics.VCPUS_NUMBER);
+    return new VmDocument(there, fields(db, "VM", vm.opaque()), drives, nics, vdis, past, vcpus);
   }
 
   private static List<Drive> drives(Snapshot db, Ref<VM> vm, Map<UUID, Map<String, Value>> vdis)
@@ -228,6 +232,7 @@ record VmDocument(
     ObjectNode root = JSON.createObjectNode();
     root.put("version", 1);
     root.put("ref", ref.opaque());
+    root.put("vcpus", vcpus);
     devices(root, vm, drives, nics);
     past.parent().ifPresent(parent -> root.put("parent", parent.toString()));
     ArrayNode takenNodes = root.putArray("snapshots");
@@ -312,7 +317,14 @@ record VmDocument(
     if (!ref.matches("OpaqueRef:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")) {
       throw new IllegalArgumentException("the VM's document names no reference");
     }
-    return new VmDocument(new Ref<>(ref), record(root.path("vm"), "VM"), drives, nics, vdis, past);
+    return new VmDocument(
+        new Ref<>(ref),
+        record(root.path("vm"), "VM"),
+        drives,
+        nics,
+        vdis,
+        past,
+        root.path("vcpus").asLong());
   }
 
   private static Optional<UUID> uuid(JsonNode node, String name) {

@@ -296,7 +296,7 @@ public final class DiskMoves {
       } else {
         disks.adopt(move.to());
         if (records.unused(move.from())) {
-          disks.destroy(move.from());
+          disks.destroy(move.from(), move.guest().map(DiskMove.Running::vm).orElse(move.from()));
         }
         records.settled(move);
       }

@@ -427,10 +427,11 @@ public final class HostStorage implements VmDisks, AutoCloseable {
   }
 
   /**
-   * For whoever deletes volumes beneath the records: leave to do so from every VM that has one of
-   * them, to be closed afterwards.
+   * For whoever uses or changes volumes beneath the records: leave to do so from every VM that has
+   * one of them, to be closed afterwards.
    *
    * @param location of a VDI; none means all of the SR
+   * @throws XenApiException when it belongs to a VM that is moving or in doubt, or to a migration
    */
   List<Gate.Permit> permits(String srUuid, Optional<String> location) throws XenApiException {
     Snapshot db = database.snapshot();
@@ -443,6 +444,11 @@ public final class HostStorage implements VmDisks, AutoCloseable {
       for (Ref<VDI> vdi : db.get(new Ref<SR>(sr.get().ref()), SR.VDIS)) {
         if (location.isPresent() && !location.get().equals(db.get(vdi, VDI.LOCATION))) {
           continue;
+        }
+        String migration = db.get(vdi, VDI.SM_CONFIG).get(VdiInfo.SM_CONFIG_MIGRATION);
+        if (migration != null) {
+          throw new XenApiException(
+              "OPERATION_NOT_ALLOWED", "The VDI belongs to migration " + migration + ".");
         }
         for (Ref<VM> vm : users(db, vdi)) {
           permits.add(gate.enter(UUID.fromString(db.get(vm, VM.UUID)), Operation.DESTROY_DISK));
@@ -531,8 +537,26 @@ public final class HostStorage implements VmDisks, AutoCloseable {
 
   // ---- disks of VMs
 
+  private static final String DATAPATHS = "vbd/";
+
   private static String datapath(UUID vm, Place place) {
-    return "vbd/" + vm + "/" + place.location();
+    return DATAPATHS + vm + "/" + place.location();
+  }
+
+  /**
+   * For whoever uses volumes beneath the records.
+   *
+   * @throws XenApiException when the datapath is that of a VM here, which its guest may be using
+   */
+  void requireForeign(String datapath) throws XenApiException {
+    if (datapath.startsWith(DATAPATHS)) {
+      int end = datapath.indexOf('/', DATAPATHS.length());
+      String vm = datapath.substring(DATAPATHS.length(), end < 0 ? datapath.length() : end);
+      if (database.snapshot().byUuid("VM", vm).isPresent()) {
+        throw new XenApiException(
+            "OPERATION_NOT_ALLOWED", "Datapath " + datapath + " is that of a VM.");
+      }
+    }
   }
 
   @Override

@@ -61,8 +61,18 @@ public interface MigrationDisks {
    */
   void closeExportsIf(Predicate<String> orphaned) throws IOException;
 
-  /** Destroys a disk, whoever made it. */
-  void destroy(UUID vdi) throws XenApiException;
+  /**
+   * Destroys a disk, whoever made it, unless somebody uses it.
+   *
+   * @param formerUser a VM whose guest is gone: what it had of the disk is forgotten
+   * @throws XenApiException VDI_IN_USE
+   */
+  void destroy(UUID vdi, UUID formerUser) throws XenApiException;
+
+  /**
+   * @throws XenApiException VDI_IN_USE when another VM, another host or a copy uses the disk now
+   */
+  void requireUsedOnlyBy(UUID vm, UUID vdi) throws XenApiException;
 
   /**
    * Opens a disk that no guest has for reading.

@@ -38,6 +38,21 @@ import org.eclipse.jetty.util.Callback;
 public final class StorageRoutes {
   private static final Set<String> ROLES = Set.of("pool-admin", "pool-operator", "vm-power-admin");
 
+  /** What changes nothing that a VM in doubt or a migration goes by; the mux guards the rest. */
+  private static final Set<String> HARMLESS =
+      Set.of(
+          "VDI.create",
+          "VDI.introduce",
+          "VDI.stat",
+          "VDI.copy",
+          "VDI.similar_content",
+          "VDI.get_by_name",
+          "VDI.list_changed_blocks",
+          "VDI.set_name_label",
+          "VDI.set_name_description",
+          "VDI.epoch_begin",
+          "VDI.epoch_end");
+
   private final HostStorage storage;
   private final Sessions sessions;
   private final LimitsConfig limits;
@@ -119,19 +134,16 @@ public final class StorageRoutes {
       Optional<String> sr = text(arguments, "sr");
       if (sr.isPresent()) {
         storage.typeOf(sr.get()).ifPresent(type -> smapi.learnType(sr.get(), type));
-        switch (method) {
-          case "VDI.destroy", "VDI.resize", "VDI.data_destroy" ->
-              permits = storage.permits(sr.get(), Optional.of(text(arguments, "vdi").orElse("")));
-          case "VDI.revert" ->
-              permits =
-                  storage.permits(
-                      sr.get(),
-                      arguments.members().get("snapshot_info") instanceof Value.Struct snapshot
-                          ? text(snapshot, "snapshot_of")
-                          : Optional.empty());
-          case "SR.destroy" -> permits = storage.permits(sr.get(), Optional.empty());
-          default -> {}
+        if (method.equals("SR.destroy")) {
+          permits = storage.permits(sr.get(), Optional.empty());
+        } else if (method.equals("DP.destroy2")
+            || method.startsWith("VDI.") && !HARMLESS.contains(method)) {
+          permits = storage.permits(sr.get(), Optional.of(volume(method, arguments)));
         }
+      }
+      Optional<String> datapath = text(arguments, "dp");
+      if (datapath.isPresent() && !method.equals("DP.attach_info")) {
+        storage.requireForeign(datapath.get());
       }
       return smapi.respond(method, arguments);
     } catch (XenApiException e) {
@@ -142,6 +154,23 @@ public final class StorageRoutes {
     } finally {
       permits.forEach(Gate.Permit::close);
     }
+  }
+
+  /** The VDI that a call is about. */
+  private static String volume(String method, Value.Struct arguments) {
+    Optional<String> vdi =
+        switch (method) {
+          case "VDI.snapshot", "VDI.clone" ->
+              arguments.members().get("vdi_info") instanceof Value.Struct info
+                  ? text(info, "vdi")
+                  : Optional.empty();
+          case "VDI.revert" ->
+              arguments.members().get("snapshot_info") instanceof Value.Struct snapshot
+                  ? text(snapshot, "snapshot_of")
+                  : Optional.empty();
+          default -> text(arguments, "vdi");
+        };
+    return vdi.orElse("");
   }
 
   private static Optional<String> text(Value.Struct arguments, String name) {

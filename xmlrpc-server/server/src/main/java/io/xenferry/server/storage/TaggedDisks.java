@@ -157,8 +157,7 @@ final class TaggedDisks implements MigrationDisks {
   @Override
   public BlockBackend open(UUID vdi) throws XenApiException {
     HostStorage.Place place = storage.get(vdi);
-    return HostStorage.driver(
-        () -> storage.mux().repository(place.sr()).open(place.location(), false));
+    return HostStorage.driver(() -> storage.mux().openForCopy(place.sr(), place.location()));
   }
 
   @Override
@@ -230,11 +229,22 @@ final class TaggedDisks implements MigrationDisks {
   }
 
   @Override
-  public void destroy(UUID vdi) throws XenApiException {
+  public void destroy(UUID vdi, UUID formerUser) throws XenApiException {
     Optional<HostStorage.Place> place = storage.find(vdi);
     if (place.isPresent()) {
-      forgetDatapaths(place.get());
+      String sr = place.get().sr();
+      String location = place.get().location();
+      HostStorage.drive(() -> storage.mux().takeFrom(formerUser.toString(), sr, location));
       storage.destroyVdi(place.get().ref());
+    }
+  }
+
+  @Override
+  public void requireUsedOnlyBy(UUID vm, UUID vdi) throws XenApiException {
+    HostStorage.Place place = storage.get(vdi);
+    if (HostStorage.driver(
+        () -> storage.mux().isUsedBesides(vm.toString(), place.sr(), place.location()))) {
+      throw new XenApiException("VDI_IN_USE", place.ref().opaque(), "migrate_send");
     }
   }
 

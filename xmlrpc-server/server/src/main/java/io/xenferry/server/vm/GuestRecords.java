@@ -62,6 +62,7 @@ public final class GuestRecords {
       tx.set(vm, VM.POWER_STATE, state);
       tx.set(vm, VM.RESIDENT_ON, host);
       tx.set(vm, VM.DOMID, nextDomid(tx));
+      tx.set(tx.get(vm, VM.METRICS), VMMetrics.VCPUS_NUMBER, (long) spec.vcpus().present());
       attached(tx, vm, spec);
       if (!tx.get(vm, VM.METRICS).isNull()) {
         Ref<VMMetrics> metrics = tx.get(vm, VM.METRICS);

@@ -6,6 +6,7 @@ import io.xenferry.model.VBD;
 import io.xenferry.model.VDI;
 import io.xenferry.model.VIF;
 import io.xenferry.model.VM;
+import io.xenferry.model.VMMetrics;
 import io.xenferry.model.VbdMode;
 import io.xenferry.model.VbdType;
 import io.xenferry.model.XenApiException;
@@ -78,9 +79,24 @@ public final class GuestSpecs {
    */
   public static GuestSpec of(Snapshot db, Ref<VM> vm, Images images, BootFiles bootFiles)
       throws XenApiException {
+    return of(db, vm, images, bootFiles, false);
+  }
+
+  /** The machine as it is recorded to run now: what was unplugged is left out. */
+  public static GuestSpec running(Snapshot db, Ref<VM> vm, Images images, BootFiles bootFiles)
+      throws XenApiException {
+    return of(db, vm, images, bootFiles, true);
+  }
+
+  private static GuestSpec of(
+      Snapshot db, Ref<VM> vm, Images images, BootFiles bootFiles, boolean asItRuns)
+      throws XenApiException {
     List<GuestSpec.Disk> disks = new ArrayList<>();
     List<GuestSpec.CdDrive> drives = new ArrayList<>();
     for (VmDisk disk : disks(db, vm)) {
+      if (asItRuns && !db.get(disk.vbd(), VBD.CURRENTLY_ATTACHED)) {
+        continue;
+      }
       UUID vdi = UUID.fromString(db.get(disk.vdi(), VDI.UUID));
       Path image = images.of(disk.vdi(), disk.writable());
       if (disk.cd()) {
@@ -92,7 +108,9 @@ public final class GuestSpecs {
       }
     }
     for (Ref<VBD> vbd : db.get(vm, VM.VBDS)) {
-      if (db.get(vbd, VBD.TYPE) == VbdType.CD && db.get(vbd, VBD.EMPTY)) {
+      if (db.get(vbd, VBD.TYPE) == VbdType.CD
+          && db.get(vbd, VBD.EMPTY)
+          && (!asItRuns || db.get(vbd, VBD.CURRENTLY_ATTACHED))) {
         drives.add(new GuestSpec.CdDrive(device(db, vbd), Optional.empty()));
       }
     }
@@ -103,11 +121,11 @@ public final class GuestSpecs {
         db.get(vm, VM.NAME_LABEL),
         machine(platform),
         memory(db, vm),
-        vcpus(db, vm, platform),
+        vcpus(db, vm, platform, asItRuns),
         boot(db, vm, bootFiles),
         disks,
         drives,
-        nics(db, vm),
+        nics(db, vm, asItRuns),
         platform);
   }
 
@@ -126,9 +144,14 @@ public final class GuestSpecs {
     return new GuestSpec.Memory(maximum, dynamic > 0 ? Math.min(dynamic, maximum) : maximum);
   }
 
-  private static GuestSpec.Vcpus vcpus(Snapshot db, Ref<VM> vm, Map<String, String> platform)
+  private static GuestSpec.Vcpus vcpus(
+      Snapshot db, Ref<VM> vm, Map<String, String> platform, boolean asItRuns)
       throws XenApiException {
-    int present = Math.toIntExact(Math.max(1, db.get(vm, VM.VCPUS_AT_STARTUP)));
+    long wanted =
+        asItRuns
+            ? db.get(db.get(vm, VM.METRICS), VMMetrics.VCPUS_NUMBER)
+            : db.get(vm, VM.VCPUS_AT_STARTUP);
+    int present = Math.toIntExact(Math.max(1, wanted));
     int maximum = Math.toIntExact(Math.max(present, db.get(vm, VM.VCPUS_MAX)));
     String text = platform.getOrDefault(CORES_KEY, "1");
     int cores = text.matches("[0-9]{1,4}") ? Integer.parseInt(text) : 0;
@@ -181,10 +204,13 @@ public final class GuestSpecs {
     return List.copyOf(order);
   }
 
-  private static List<GuestSpec.Nic> nics(Snapshot db, Ref<VM> vm) throws XenApiException {
+  private static List<GuestSpec.Nic> nics(Snapshot db, Ref<VM> vm, boolean asItRuns)
+      throws XenApiException {
     List<GuestSpec.Nic> nics = new ArrayList<>();
     for (Ref<VIF> vif : db.get(vm, VM.VIFS)) {
-      nics.add(nic(db, vif));
+      if (!asItRuns || db.get(vif, VIF.CURRENTLY_ATTACHED)) {
+        nics.add(nic(db, vif));
+      }
     }
     nics.sort(Comparator.comparing(GuestSpec.Nic::device));
     return nics;

@@ -107,7 +107,11 @@ public final class GuestWatch {
         case PAUSED, PRE_SWITCHOVER, RECEIVED ->
             seenThere(vm, guest.orElseThrow(), VmPowerState.PAUSED);
         case INCOMING -> log.info("the guest of {} still waits for a memory stream", vm);
-        case SHUTDOWN, CRASHED, GONE -> ended(vm, guest, state, seen);
+        case SHUTDOWN, CRASHED, GONE -> {
+          if (ended(vm, guest, state, seen) == AfterEnd.Then.RESTART) {
+            afterEnd.restart(vm);
+          }
+        }
       }
     } catch (XenApiException | HypervisorException e) {
       log.warn("the record of {} could not be brought up to date", vm, e);
@@ -128,22 +132,46 @@ public final class GuestWatch {
 
   /**
    * A move has come to nothing and the VM is this host's: if its guest ended meanwhile, it is dealt
-   * with now. Its migration may still be telling the destination.
+   * with now, but for a restart, which waits until the operation is over. Its migration may still
+   * be telling the destination.
+   *
+   * @param begunHere whether this server began the move; else the guest may have ended long ago,
+   *     and the host been restarted in between
    */
-  public void stayed(Ref<VM> vm) {
+  public void stayed(Ref<VM> vm, boolean begunHere) {
     try {
       if (database.snapshot().row("VM", vm.opaque()).isEmpty()) {
         return;
       }
       Optional<Guest> guest = hypervisor.find(uuid(vm));
       Guest.State state = guest.isPresent() ? guest.get().state() : Guest.State.GONE;
-      if (hasEnded(state)) {
-        halt(vm, guest);
+      AfterEnd.Seen seen = begunHere ? AfterEnd.Seen.AT_ONCE : AfterEnd.Seen.LATER;
+      if (hasEnded(state) && ended(vm, guest, state, seen) == AfterEnd.Then.RESTART) {
+        Thread.ofVirtual().name("restart of " + vm).start(() -> restartWhenFree(vm));
       }
     } catch (XenApiException | HypervisorException e) {
       log.warn("whether the guest of {} still runs is not known", vm, e);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
+    }
+  }
+
+  private void restartWhenFree(Ref<VM> vm) {
+    try {
+      awaitFree(vm);
+      if (database.snapshot().get(vm, VM.POWER_STATE) == VmPowerState.HALTED) {
+        afterEnd.restart(vm);
+      }
+    } catch (XenApiException e) {
+      log.debug("{} is gone", vm, e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  private void awaitFree(Ref<VM> vm) throws XenApiException, InterruptedException {
+    while (!database.snapshot().get(vm, VM.CURRENT_OPERATIONS).isEmpty()) {
+      Thread.sleep(OPERATION_LOOK);
     }
   }
 
@@ -154,9 +182,10 @@ public final class GuestWatch {
     };
   }
 
-  private void ended(Ref<VM> vm, Optional<Guest> guest, Guest.State state, AfterEnd.Seen seen)
+  /** Records the end; what is left to be done. */
+  private AfterEnd.Then ended(
+      Ref<VM> vm, Optional<Guest> guest, Guest.State state, AfterEnd.Seen seen)
       throws XenApiException, HypervisorException, InterruptedException {
-    AfterEnd.Then then;
     // Two notices of one end must not lead to two restarts.
     ending.lockInterruptibly();
     try {
@@ -165,19 +194,17 @@ public final class GuestWatch {
         if (guest.isPresent()) {
           guest.get().destroy();
         }
-        return;
+        return AfterEnd.Then.HALT;
       }
-      then = afterEnd.decide(vm, state, seen);
+      AfterEnd.Then then = afterEnd.decide(vm, state, seen);
       if (then == AfterEnd.Then.PRESERVE && state == Guest.State.CRASHED) {
         records.state(vm, VmPowerState.PAUSED);
-        return;
+      } else {
+        halt(vm, guest);
       }
-      halt(vm, guest);
+      return then;
     } finally {
       ending.unlock();
-    }
-    if (then == AfterEnd.Then.RESTART) {
-      afterEnd.restart(vm);
     }
   }
 
@@ -216,9 +243,7 @@ public final class GuestWatch {
     Ref<VM> vm = new Ref<>(row.get().ref());
     try {
       // Whoever does something with the VM sees the end, too, and may have wanted it.
-      while (!database.snapshot().get(vm, VM.CURRENT_OPERATIONS).isEmpty()) {
-        Thread.sleep(OPERATION_LOOK);
-      }
+      awaitFree(vm);
       reconcile(vm);
     } catch (XenApiException e) {
       log.debug("{} is gone", vm, e);

@@ -4,6 +4,7 @@ import io.xenferry.migration.gate.Gate;
 import io.xenferry.migration.gate.Operation;
 import io.xenferry.model.Host;
 import io.xenferry.model.Ref;
+import io.xenferry.model.VBD;
 import io.xenferry.model.VM;
 import io.xenferry.model.VmOperations;
 import io.xenferry.model.VmPowerState;
@@ -237,11 +238,21 @@ public final class VmLifecycle {
     watch.arrived(vm);
   }
 
-  /** Lets the guest of a VM use its disks, which {@link #spec} has attached. */
+  /** Lets the guest of a VM use its disks, which {@link #arriving} has attached. */
   public void activateDisks(Ref<VM> vm) throws XenApiException {
-    for (VmDisk disk : GuestSpecs.disks(database.snapshot(), vm)) {
-      disks.activate(disk.vdi(), uuid(vm));
+    Snapshot db = database.snapshot();
+    for (VmDisk disk : GuestSpecs.disks(db, vm)) {
+      if (db.get(disk.vbd(), VBD.CURRENTLY_ATTACHED)) {
+        disks.activate(disk.vdi(), uuid(vm));
+      }
     }
+  }
+
+  /** The same as {@link #spec} of a VM that runs elsewhere and comes here as its records say. */
+  public GuestSpec arriving(Ref<VM> vm) throws XenApiException {
+    UUID uuid = uuid(vm);
+    return GuestSpecs.running(
+        database.snapshot(), vm, (vdi, writable) -> disks.attach(vdi, uuid, writable), bootFiles);
   }
 
   /**
