@@ -58,8 +58,14 @@ final class MemoryStreams implements MemoryRelay.Opener {
       close();
     }
 
+    /** A socket of TLS that is closed reads what is still coming, as long as any read may take. */
     @Override
     public void close() {
+      try {
+        socket.setSoTimeout(1);
+      } catch (IOException e) {
+        log.debug("{} has been closed already", socket, e);
+      }
       try {
         socket.close();
       } catch (IOException e) {
