@@ -90,14 +90,12 @@ class MoveMatrixTest {
 
   private static Optional<Kept> kept = Optional.empty();
 
-  /** Each value of each kind, and most pairs of them. */
+  /** Each value of each kind. */
   static Stream<Cell> some() {
     return Stream.of(
-        new Cell("auto", Transport.TGTD, DiskFiles.QCOW2, 3, true),
-        new Cell("mirror", Transport.NBDS, DiskFiles.QCOW2, 3, true),
-        new Cell("log-dirty", Transport.NBDS, DiskFiles.RAW, 1, false),
-        new Cell("auto", Transport.EMBEDDED, DiskFiles.RAW, 1, false),
-        new Cell("mirror", Transport.EMBEDDED, DiskFiles.RAW, 1, false));
+        new Cell("auto", Transport.TGTD, DiskFiles.QCOW2, 1, true),
+        new Cell("mirror", Transport.NBDS, DiskFiles.RAW, 3, false),
+        new Cell("log-dirty", Transport.EMBEDDED, DiskFiles.RAW, 1, false));
   }
 
   static Stream<Cell> all() {
