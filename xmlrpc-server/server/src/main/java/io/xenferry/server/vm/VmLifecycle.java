@@ -201,9 +201,32 @@ public final class VmLifecycle {
       guest(vm).restart();
       records.booted(vm);
       records.state(vm, VmPowerState.RUNNING);
-    } catch (HypervisorException | InterruptedException e) {
+    } catch (HypervisorException e) {
+      throw whileItMoves(vm, e).orElseGet(() -> translated(e, task));
+    } catch (InterruptedException e) {
       throw translated(e, task);
     }
+  }
+
+  /** A guest that a move has paused for its switch refuses what it allows before. */
+  private Optional<XenApiException> whileItMoves(Ref<VM> vm, HypervisorException e)
+      throws XenApiException {
+    if (e.kind() != HypervisorException.Kind.REFUSED) {
+      return Optional.empty();
+    }
+    for (var operation : database.snapshot().get(vm, VM.CURRENT_OPERATIONS).entrySet()) {
+      if (operation.getValue() == VmOperations.MIGRATE_SEND) {
+        return Optional.of(
+            new XenApiException(
+                    "OTHER_OPERATION_IN_PROGRESS",
+                    "VM",
+                    vm.opaque(),
+                    VmOperations.MIGRATE_SEND.wire(),
+                    operation.getKey())
+                .withCause(e));
+      }
+    }
+    return Optional.empty();
   }
 
   /**
