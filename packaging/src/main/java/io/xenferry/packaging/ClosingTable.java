@@ -3,6 +3,7 @@ package io.xenferry.packaging;
 import com.fasterxml.jackson.databind.JsonNode;
 import io.xenferry.guest.Verdict;
 import java.io.PrintStream;
+import java.time.Duration;
 import java.util.Locale;
 
 /** What a move cost, and what the checker found. */
@@ -13,7 +14,10 @@ final class ClosingTable {
     this.out = out;
   }
 
-  void print(JsonNode status, double seconds, Verdict verdict) {
+  /**
+   * @param gap the longest without an acknowledged write while the VM moved
+   */
+  void print(JsonNode status, double seconds, Duration gap, Verdict verdict) {
     out.printf(
         "%-8s %12s %12s %12s %8s %12s %10s%n",
         "disk", "logical", "allocated", "sent", "passes", "mirrored", "fallbacks");
@@ -35,7 +39,7 @@ final class ClosingTable {
     row("total time", String.format(Locale.ROOT, "%.1f s", seconds));
     row("rate", Demo.bytes(sent / seconds) + "/s");
     row("downtime", String.format(Locale.ROOT, "%.0f ms", status.path("downtime-ms").asDouble()));
-    row("longest gap between writes", verdict.longestGap().toMillis() + " ms");
+    row("longest gap between writes", gap.toMillis() + " ms");
     row("acknowledged writes", Long.toString(verdict.acknowledged()));
     row("records checked", Long.toString(verdict.blocksChecked()));
     row("corrupt blocks", Long.toString(verdict.corruptBlocks()));

@@ -3,6 +3,7 @@ package io.xenferry.packaging;
 import com.fasterxml.jackson.databind.JsonNode;
 import io.xenferry.guest.Verdict;
 import io.xenferry.guest.Verifier;
+import io.xenferry.guest.ledger.LedgerReader;
 import io.xenferry.guest.linux.HeartbeatObserver;
 import java.io.IOException;
 import java.io.PrintStream;
@@ -227,7 +228,7 @@ final class Demo {
       outcome = Xe.overTls(from).start(arguments.toArray(String[]::new)).await();
       awaitEnd(rest, last);
     }
-    double seconds = (System.nanoTime() - start) / 1e9;
+    long end = System.nanoTime();
     display.done();
     if (outcome.exit() != 0) {
       out.println(outcome.err() + outcome.out());
@@ -237,7 +238,7 @@ final class Demo {
     if (status == null) {
       throw new IOException("the move was not seen in the event stream");
     }
-    return check(from, to, vm, status, seconds, flip);
+    return check(from, to, vm, status, start, end, flip);
   }
 
   /** xe returns at the commit; what is left at the source is being removed for a moment longer. */
@@ -256,8 +257,12 @@ final class Demo {
     }
   }
 
+  /**
+   * @param start of the move, by the monotonic clock
+   * @param end likewise
+   */
   private int check(
-      Site from, Site to, Laboratory.Vm vm, JsonNode status, double seconds, boolean flip)
+      Site from, Site to, Laboratory.Vm vm, JsonNode status, long start, long end, boolean flip)
       throws IOException, InterruptedException {
     Xe xe = Xe.local(to);
     Thread.sleep(WRITE_ALONE_MILLIS);
@@ -273,7 +278,12 @@ final class Demo {
     Verdict verdict = Verifier.verify(lab.ledger(), images);
     xe.run("vm-unpause", "uuid=" + vm.uuid());
     out.println();
-    new ClosingTable(out).print(status, seconds, verdict);
+    new ClosingTable(out)
+        .print(
+            status,
+            (end - start) / 1e9,
+            LedgerReader.longestGap(lab.ledger(), start, end),
+            verdict);
     out.printf("The VM runs on %s; %s has nothing of it any more.%n", to.name(), from.name());
     out.println("lost writes: " + (verdict.lostBlocks() + verdict.corruptBlocks()));
     List<String> anomalies = linux.map(l -> l.observer().anomalies()).orElse(List.of());

@@ -3,6 +3,7 @@ package io.xenferry.packaging;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.awaitility.Awaitility.await;
 
+import io.xenferry.guest.ledger.LedgerReader;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -146,7 +147,7 @@ class BrokenMoveTest {
     long killed = System.nanoTime();
     TargetDaemon.kill(beta());
     long back = System.nanoTime();
-    Duration gap = StoppedServerTest.longestGap(moves.lab().ledger(), killed, back);
+    Duration gap = LedgerReader.longestGap(moves.lab().ledger(), killed, back);
     System.out.printf(
         "longest gap with tgtd killed %d ms of %d ms%n",
         gap.toMillis(), (back - killed) / 1_000_000);

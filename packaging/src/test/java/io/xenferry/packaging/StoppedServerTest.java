@@ -3,12 +3,8 @@ package io.xenferry.packaging;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.awaitility.Awaitility.await;
 
-import io.xenferry.guest.ledger.LedgerEntry;
 import io.xenferry.guest.ledger.LedgerReader;
-import java.nio.file.Path;
 import java.time.Duration;
-import java.util.ArrayList;
-import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -78,33 +74,6 @@ class StoppedServerTest {
     await().atMost(pass.multipliedBy(3)).until(() -> System.nanoTime() - end > 0);
   }
 
-  /** The longest time without an acknowledged write that touches the interval. */
-  static Duration longestGap(Path ledger, long from, long to) throws Exception {
-    List<Long> times = new ArrayList<>();
-    LedgerReader.read(
-        ledger,
-        entry -> {
-          if (entry.type() == LedgerEntry.Type.WRITE) {
-            times.add(entry.monotonic());
-          }
-        });
-    times.sort(null);
-    long longest = 0;
-    long before = from;
-    for (long time : times) {
-      if (time <= from) {
-        before = time;
-      } else {
-        longest = Math.max(longest, time - before);
-        before = time;
-        if (time > to) {
-          return Duration.ofNanos(longest);
-        }
-      }
-    }
-    return Duration.ofNanos(Math.max(longest, to - before));
-  }
-
   @ParameterizedTest
   @Tag("slow")
   @ValueSource(strings = {"log-dirty", "mirror", "auto"})
@@ -119,7 +88,8 @@ class StoppedServerTest {
     } finally {
       signal("CONT", alpha().pid());
     }
-    Duration gap = longestGap(moves.lab().ledger(), stopped, stopped + STOPPED.toNanos());
+    Duration gap =
+        LedgerReader.longestGap(moves.lab().ledger(), stopped, stopped + STOPPED.toNanos());
     System.out.printf("%s: longest gap with the server stopped %d ms%n", strategy, gap.toMillis());
     assertThat(gap).isLessThan(LONGEST_GAP);
     Xe.Outcome outcome = xe.await();
@@ -137,7 +107,7 @@ class StoppedServerTest {
     alpha().kill();
     Duration dead = Duration.ofSeconds(3);
     let(dead);
-    Duration gap = longestGap(moves.lab().ledger(), killed, killed + dead.toNanos());
+    Duration gap = LedgerReader.longestGap(moves.lab().ledger(), killed, killed + dead.toNanos());
     System.out.printf("longest gap with the server killed %d ms%n", gap.toMillis());
     assertThat(gap).isLessThan(dead);
     alpha().start();

@@ -137,6 +137,7 @@ public final class XenFerryServer implements AutoCloseable {
   @Override
   public void close() throws IOException {
     context.events().close();
+    toolstack.migrations().endFollowing();
     try {
       http.close();
     } finally {

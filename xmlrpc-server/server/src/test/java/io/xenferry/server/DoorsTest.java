@@ -11,6 +11,7 @@ import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.net.StandardProtocolFamily;
 import java.net.UnixDomainSocketAddress;
+import java.net.http.HttpClient;
 import java.nio.ByteBuffer;
 import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
@@ -50,6 +51,19 @@ class DoorsTest {
   void headersThatDripInEnd(String start) throws Exception {
     try (TestServer server = server(50, 50, Duration.ofSeconds(1))) {
       drip(server.httpPort(), start.getBytes(StandardCharsets.US_ASCII));
+    }
+  }
+
+  /** In order: a stream that breaks off would be an exception. */
+  @Test
+  void aStreamOfEventsEndsWhenTheServerStops() throws Exception {
+    try (HttpClient client = HttpClient.newHttpClient()) {
+      TestServer server = server(50, 50, Duration.ofSeconds(30));
+      InputStream events;
+      try (server) {
+        events = Rest.follow(client, server, "/v1/migrations/events");
+      }
+      assertThat(events.readAllBytes()).isEmpty();
     }
   }
 

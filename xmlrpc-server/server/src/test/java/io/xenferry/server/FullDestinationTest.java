@@ -76,7 +76,7 @@ class FullDestinationTest {
     String task =
         hosts.source.text(
             "Async.VM.migrate_send",
-            t.arguments(hosts.token(), sr, Map.of("bandwidth", Integer.toString(256 << 10))));
+            t.arguments(hosts.token(), sr, Map.of("bandwidth", Integer.toString(1 << 20))));
     await()
         .atMost(TwoHosts.LONG)
         .until(

@@ -178,7 +178,7 @@ class InterruptedMoveTest {
   void aVmThatIsResetWhileItMovesGoesOnMoving() throws Exception {
     Traveller t = hosts.traveller("restless", 1);
     source.call("VM.start", t.vm(), false, false);
-    String task = hosts.begin(t, 512 << 10);
+    String task = hosts.begin(t, 2 << 20);
     source.call("VM.hard_reboot", t.vm());
     await()
         .atMost(TwoHosts.LONG)

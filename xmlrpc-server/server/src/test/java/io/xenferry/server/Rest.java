@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.InputStream;
 import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
@@ -25,6 +26,16 @@ final class Rest {
       assertThat(answer.statusCode()).as(answer.body()).isEqualTo(200);
       return new ObjectMapper().readTree(answer.body());
     }
+  }
+
+  /** A body without a known end, read as it arrives, as root. */
+  static InputStream follow(HttpClient client, TestServer server, String path) throws Exception {
+    HttpResponse<InputStream> answer =
+        client.send(
+            request(server, path, "root:" + server.password).GET().build(),
+            HttpResponse.BodyHandlers.ofInputStream());
+    assertThat(answer.statusCode()).isEqualTo(200);
+    return answer.body();
   }
 
   private static HttpRequest.Builder request(TestServer server, String path, String user) {

@@ -5,6 +5,9 @@ import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
 
 /** Reads a ledger from its beginning, entry by entry. */
 public final class LedgerReader {
@@ -16,6 +19,35 @@ public final class LedgerReader {
   @FunctionalInterface
   public interface Visitor {
     void visit(LedgerEntry entry) throws IOException;
+  }
+
+  /**
+   * The longest time without an acknowledged write that touches an interval.
+   *
+   * @param from nanoseconds of {@link LedgerEntry#monotonic}
+   * @param to likewise
+   */
+  public static Duration longestGap(Path ledger, long from, long to) throws IOException {
+    List<Long> times = new ArrayList<>();
+    read(
+        ledger,
+        entry -> {
+          if (entry.type() == LedgerEntry.Type.WRITE) {
+            times.add(entry.monotonic());
+          }
+        });
+    times.sort(null);
+    long longest = 0;
+    long before = from;
+    for (long time : times) {
+      if (time <= from) {
+        before = time;
+      } else if (before < to) {
+        longest = Math.max(longest, time - before);
+        before = time;
+      }
+    }
+    return Duration.ofNanos(Math.max(longest, to - before));
   }
 
   /**

@@ -3,6 +3,7 @@ package io.xenferry.server.http;
 import io.xenferry.server.call.Dispatcher;
 import io.xenferry.server.config.LimitsConfig;
 import io.xenferry.server.config.ListenConfig;
+import java.time.Duration;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
@@ -11,6 +12,7 @@ import java.util.concurrent.atomic.AtomicReference;
 import org.eclipse.jetty.http.HttpHeader;
 import org.eclipse.jetty.http.HttpStatus;
 import org.eclipse.jetty.http.UriCompliance;
+import org.eclipse.jetty.server.AbstractConnector;
 import org.eclipse.jetty.server.ConnectionFactory;
 import org.eclipse.jetty.server.Connector;
 import org.eclipse.jetty.server.DetectorConnectionFactory;
@@ -49,6 +51,12 @@ import org.jspecify.annotations.Nullable;
  * when nothing happens on them, and when a request's head does not become whole in time.
  */
 public final class HttpServer implements AutoCloseable {
+  /** What is under way when the server stops may take so long. */
+  private static final Duration GRACE = Duration.ofSeconds(3);
+
+  /** A connection on which nothing happens for so long is not waited for. */
+  private static final Duration RESTING = Duration.ofMillis(200);
+
   private final Server server;
   private final ServerConnector tls;
   private final @Nullable ServerConnector plain;
@@ -122,7 +130,10 @@ public final class HttpServer implements AutoCloseable {
     network.forEach(c -> c.addBean(shares));
     server.addBean(
         new NetworkConnectionLimit(limits.connections(), network.toArray(Connector[]::new)));
-    server.setStopTimeout(3000);
+    for (Connector connector : server.getConnectors()) {
+      ((AbstractConnector) connector).setShutdownIdleTimeout(RESTING.toMillis());
+    }
+    server.setStopTimeout(GRACE.toMillis());
   }
 
   private static ServerConnector connector(

@@ -20,9 +20,11 @@ import java.time.Duration;
 import java.util.Base64;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
@@ -61,6 +63,12 @@ final class MigrationRoutes {
   private final SourceCopies copies;
   private final Sessions sessions;
 
+  /** Of those who follow; an empty entry ends the following. */
+  private final Set<BlockingQueue<Optional<MigrationStatus>>> followers =
+      ConcurrentHashMap.newKeySet();
+
+  private volatile boolean followingEnded;
+
   MigrationRoutes(Coordinator coordinator, SourceCopies copies, Sessions sessions) {
     this.coordinator = coordinator;
     this.copies = copies;
@@ -69,6 +77,19 @@ final class MigrationRoutes {
 
   void mount(Router router) {
     router.route("GET", BASE, this::get).route("POST", BASE, this::post);
+  }
+
+  /** Ends all following, which would else keep a server from stopping at once. */
+  void endFollowing() {
+    followingEnded = true;
+    followers.forEach(queue -> put(queue, Optional.empty()));
+  }
+
+  private static void put(
+      BlockingQueue<Optional<MigrationStatus>> queue, Optional<MigrationStatus> entry) {
+    while (!queue.offer(entry)) {
+      queue.poll();
+    }
   }
 
   private boolean get(Request request, Response response, Callback callback) throws Exception {
@@ -183,38 +204,40 @@ final class MigrationRoutes {
   /** Sends the present state first, then each change. */
   private boolean follow(Response response, Callback callback, Optional<MigrationStatus> one)
       throws Exception {
-    BlockingQueue<MigrationStatus> queue = new ArrayBlockingQueue<>(QUEUE);
+    BlockingQueue<Optional<MigrationStatus>> queue = new ArrayBlockingQueue<>(QUEUE);
     AutoCloseable listener =
         coordinator.listen(status -> {
           if (one.isEmpty()
               || one.get().migration().equals(status.migration())
                   && one.get().role() == status.role()) {
-            while (!queue.offer(status)) {
-              queue.poll();
-            }
+            put(queue, Optional.of(status));
           }
         });
     response.getHeaders().put(HttpHeader.CONTENT_TYPE, "text/event-stream");
     response.getHeaders().put(HttpHeader.CACHE_CONTROL, "no-cache, no-store");
     try (listener;
         OutputStream out = Content.Sink.asOutputStream(response)) {
+      followers.add(queue);
+      out.flush(); // there may be nothing to tell for long
       for (MigrationStatus status : one.map(List::of).orElseGet(coordinator::statuses)) {
         event(out, status);
       }
       boolean ended = one.isPresent() && one.get().ended();
-      while (!ended) {
-        MigrationStatus status = queue.poll(KEEP_ALIVE.toSeconds(), TimeUnit.SECONDS);
-        if (status == null) {
+      while (!ended && !followingEnded) {
+        Optional<MigrationStatus> next = queue.poll(KEEP_ALIVE.toSeconds(), TimeUnit.SECONDS);
+        if (next == null) {
           out.write(":\n\n".getBytes(StandardCharsets.UTF_8));
           out.flush();
-        } else {
-          event(out, status);
-          ended = one.isPresent() && status.ended();
+        } else if (next.isPresent()) {
+          event(out, next.get());
+          ended = one.isPresent() && next.get().ended();
         }
       }
     } catch (IOException e) {
       callback.failed(e);
       return true;
+    } finally {
+      followers.remove(queue);
     }
     callback.succeeded();
     return true;

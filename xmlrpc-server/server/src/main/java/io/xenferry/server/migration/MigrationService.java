@@ -250,6 +250,11 @@ public final class MigrationService implements AutoCloseable {
                 }));
   }
 
+  /** Ends the event streams of those who follow migrations, which know no end of their own. */
+  public void endFollowing() {
+    routes.endFollowing();
+  }
+
   @Override
   public void close() {
     peers.close();
