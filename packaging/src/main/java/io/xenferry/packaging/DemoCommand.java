@@ -124,7 +124,7 @@ public final class DemoCommand implements Callable<Integer> {
     Optional<LinuxWorkload> linux =
         guest == GuestKind.qemu ? Optional.of(LinuxWorkload.prepare()) : Optional.empty();
     List<String> options = new ArrayList<>(List.of("--target", target.name()));
-    linux.ifPresent(workload -> options.addAll(workload.serverOptions()));
+    options.addAll(linux.map(LinuxWorkload::serverOptions).orElse(Laboratory.SIMULATED));
     Laboratory lab = new Laboratory(place, options, out);
     Thread stop =
         new Thread(

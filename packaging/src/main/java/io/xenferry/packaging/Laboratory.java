@@ -19,6 +19,10 @@ import java.util.stream.Stream;
 final class Laboratory implements AutoCloseable {
   private static final String NETWORK_A = "127.23.1.";
   private static final String SERVER = "io.xenferry.server.ServerMain";
+
+  /** Options of servers whose guests are simulated. */
+  static final List<String> SIMULATED = List.of("--hypervisor", "simulated");
+
   private static final List<String> JVM_OPTIONS = List.of("-Xmx512m");
 
   private final Path directory;

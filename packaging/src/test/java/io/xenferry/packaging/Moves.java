@@ -55,7 +55,7 @@ final class Moves implements AutoCloseable {
    * @param program the main class of both servers
    */
   Moves(String program, String... serverOptions) throws IOException {
-    this(Optional.empty(), program, List.of(serverOptions));
+    this(Optional.empty(), program, with(Laboratory.SIMULATED, serverOptions));
   }
 
   private Moves(Optional<LinuxWorkload> linux, String program, List<String> serverOptions)
@@ -77,9 +77,11 @@ final class Moves implements AutoCloseable {
     }
     Assumptions.assumeTrue(missing.isEmpty(), "the Linux guest needs " + missing.orElse(""));
     LinuxWorkload workload = LinuxWorkload.prepare();
-    List<String> options = new ArrayList<>(workload.serverOptions());
-    options.addAll(List.of(serverOptions));
-    return new Moves(Optional.of(workload), program, options);
+    return new Moves(Optional.of(workload), program, with(workload.serverOptions(), serverOptions));
+  }
+
+  private static List<String> with(List<String> options, String... more) {
+    return Stream.concat(options.stream(), Stream.of(more)).toList();
   }
 
   Laboratory lab() {

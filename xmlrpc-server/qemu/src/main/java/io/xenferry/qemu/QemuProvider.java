@@ -26,7 +26,8 @@ public final class QemuProvider implements HypervisorProvider {
                 new IOException(
                     "the hypervisor qemu needs "
                         + PROGRAM
-                        + " on the PATH (Debian package qemu-system-x86)"));
+                        + " on the PATH (Debian package qemu-system-x86); --hypervisor=simulated needs"
+                        + " nothing"));
     return new QemuHypervisor(new QemuLauncher(program), runDirectory);
   }
 

@@ -71,8 +71,10 @@ public final class ServerMain implements Callable<Integer> {
 
   @Option(
       names = "--hypervisor",
-      description = "What guests run on: qemu or simulated (default: ${DEFAULT-VALUE}).")
-  private String hypervisor = ToolstackConfig.defaults().hypervisor();
+      description =
+          "What guests run on: qemu, or simulated for trying XenFerry out: processes that only write"
+              + " to their disks (default: ${DEFAULT-VALUE}).")
+  private String hypervisor = "qemu";
 
   @Option(
       names = "--boot-dir",

@@ -163,6 +163,7 @@ class ServerMainTest {
                 "--state-dir=" + directory,
                 // A killed server leaves its tgtd to the next one; here no next one need come.
                 "--target=embedded",
+                "--hypervisor=simulated",
                 "--port=0"));
     command.addAll(List.of(options));
     return new ProcessBuilder(command)
