@@ -16,6 +16,7 @@ import io.xenferry.spi.Guest;
 import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.HypervisorException;
 import java.nio.ByteBuffer;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -102,6 +103,59 @@ class QemuHypervisorTest extends HypervisorContract {
     try (SourceDisk source = guest.source("xvdb")) {
       source.beginPass().get(30, SECONDS).end(true).get(30, SECONDS);
     }
+  }
+
+  /**
+   * A guest that has not run yet: what its flash memory holds is what its file had at the start.
+   */
+  @Test
+  void whatIsInItsFlashGoesAlongWhateverTheFileAtTheDestinationHas() throws Exception {
+    Path installed = Path.of("/usr/share/OVMF");
+    boolean there = Files.isRegularFile(installed.resolve("OVMF_CODE_4M.fd"));
+    if ("true".equals(System.getenv("XENFERRY_REQUIRE_TOOLS"))) {
+      assertThat(there).as("Debian package ovmf").isTrue();
+    }
+    assumeTrue(there, "OVMF is not installed");
+    Path here = flash(installed, "here.fd", (byte) 1);
+    Path other = flash(installed, "other.fd", (byte) 2);
+    Guest source = guests.host("s").start(uefi(installed, here, "a"), true);
+    Guest destination = guests.host("d").startIncoming(uefi(installed, other, "b"));
+    source.sendMemory(destination.incomingSocket(), 0);
+    source.pauseForSwitch(Duration.ofSeconds(30));
+    Guests.awaitState(source, Guest.State.PRE_SWITCHOVER);
+    source.finishMemory();
+    Guests.awaitState(destination, Guest.State.RECEIVED);
+    destination.activate();
+    destination.resume();
+    destination.pause();
+    assertThat(Files.readAllBytes(other)[FLASH_PLACE]).isEqualTo((byte) 1);
+    source.destroy();
+    destination.destroy();
+  }
+
+  /** In the spare block, which firmware does not look at before it writes. */
+  private static final int FLASH_PLACE = 400_000;
+
+  private Path flash(Path installed, String name, byte content) throws Exception {
+    byte[] image = Files.readAllBytes(installed.resolve("OVMF_VARS_4M.fd"));
+    image[FLASH_PLACE] = content;
+    return Files.write(guests.directory.resolve(name), image);
+  }
+
+  private GuestSpec uefi(Path installed, Path variables, String disk) throws Exception {
+    GuestSpec bios = spec(disk);
+    return new GuestSpec(
+        bios.vm(),
+        bios.name(),
+        bios.machine(),
+        bios.memory(),
+        bios.vcpus(),
+        new GuestSpec.Boot.Uefi(
+            List.of(GuestSpec.BootDevice.DISK), installed.resolve("OVMF_CODE_4M.fd"), variables),
+        bios.disks(),
+        bios.drives(),
+        bios.nics(),
+        bios.platform());
   }
 
   private static void write(QmpClient monitor, int offset) throws Exception {

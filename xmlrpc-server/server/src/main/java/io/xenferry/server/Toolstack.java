@@ -37,6 +37,7 @@ import io.xenferry.server.storage.StorageRoutes;
 import io.xenferry.server.vm.BootFiles;
 import io.xenferry.server.vm.DeviceGuard;
 import io.xenferry.server.vm.DeviceMessages;
+import io.xenferry.server.vm.FirmwareMessages;
 import io.xenferry.server.vm.SnapshotDisks;
 import io.xenferry.server.vm.TuningMessages;
 import io.xenferry.server.vm.VmAdmission;
@@ -166,6 +167,7 @@ final class Toolstack implements AutoCloseable {
                 hypervisor,
                 storage,
                 lifecycle,
+                devices,
                 admission,
                 context.sessions(),
                 context.tasks(),
@@ -185,6 +187,7 @@ final class Toolstack implements AutoCloseable {
         new VmSuspend(database, hypervisor, gate, storage, copies, admission, lifecycle, host);
     new VmLifecycleMessages(lifecycle, suspend, gate, admission).register(registry);
     new DeviceMessages(devices).register(registry);
+    new FirmwareMessages(lifecycle, admission, gate).register(registry);
     new TuningMessages(new VmTuning(database, hypervisor, gate, admission)).register(registry);
     new VmCloneMessages(copies, admission).register(registry);
     SnapshotDisks snapshots =

@@ -110,9 +110,14 @@ class GuestSpecsTest {
     file("firmware/OVMF_VARS_4M.fd");
     Path own = directory.resolve("variables").resolve(root.text("VM.get_uuid", vm) + ".fd");
     assertThat(spec(vm).boot()).isEqualTo(new Boot.Uefi(List.of(BootDevice.DISK), code, own));
-    Files.writeString(own, "changed");
+    String changed = "firmware/ovmf_vars_4m.fd";
+    Files.writeString(own, changed);
     spec(vm);
-    assertThat(own).hasContent("changed");
+    assertThat(own).hasContent(changed);
+    Files.writeString(own, "torn");
+    spec(vm);
+    assertThat(own).hasContent("firmware/OVMF_VARS_4M.fd");
+    assertThat(own.resolveSibling(own.getFileName() + ".damaged")).hasContent("torn");
     root.call("VM.set_HVM_boot_params", vm, Map.of("firmware", "openboot"));
     assertCode("INVALID_VALUE", () -> spec(vm));
     root.call("VM.set_HVM_boot_params", vm, Map.of("order", "x"));

@@ -95,6 +95,8 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
           for (UUID upper : layers.inOrder()) {
             disks.layer(made(here, upper), made(here, layers.below(upper).orElseThrow()));
           }
+          // Of a VM of this uuid that was here before.
+          lifecycle.firmware().discard(plan.vmAtDestination());
           database.change(tx -> create(tx, migration, plan, document, here));
           noteSnapshots(document, here);
         });
@@ -294,20 +296,24 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
   public CompletableFuture<Void> remove(MigrationId migration, UUID vm) {
     return Effects.run(
         "remove record of " + vm,
-        () ->
-            database.change(tx -> {
-              Row row = tx.byUuid("VM", vm.toString()).orElse(null);
-              if (row != null) {
-                Ref<VM> ref = new Ref<>(row.ref());
-                if (migration
-                    .toString()
-                    .equals(tx.get(ref, VM.OTHER_CONFIG).get(VmRecords.MIGRATION_KEY))) {
-                  for (Ref<VM> snapshot : List.copyOf(tx.get(ref, VM.SNAPSHOTS))) {
-                    VmRecords.delete(tx, snapshot);
-                  }
-                  VmRecords.delete(tx, ref);
+        () -> {
+          database.change(tx -> {
+            Row row = tx.byUuid("VM", vm.toString()).orElse(null);
+            if (row != null) {
+              Ref<VM> ref = new Ref<>(row.ref());
+              if (migration
+                  .toString()
+                  .equals(tx.get(ref, VM.OTHER_CONFIG).get(VmRecords.MIGRATION_KEY))) {
+                for (Ref<VM> snapshot : List.copyOf(tx.get(ref, VM.SNAPSHOTS))) {
+                  VmRecords.delete(tx, snapshot);
                 }
+                VmRecords.delete(tx, ref);
               }
-            }));
+            }
+          });
+          if (database.snapshot().byUuid("VM", vm.toString()).isEmpty()) {
+            lifecycle.firmware().discardOrWarn(vm);
+          }
+        });
   }
 }

@@ -31,6 +31,7 @@ import io.xenferry.server.storage.HostStorage;
 import io.xenferry.server.storage.MigrationDisks;
 import io.xenferry.server.task.Tasks;
 import io.xenferry.server.vm.VmAdmission;
+import io.xenferry.server.vm.VmDevices;
 import io.xenferry.server.vm.VmLifecycle;
 import io.xenferry.spi.Guest;
 import io.xenferry.spi.GuestSpec;
@@ -60,6 +61,7 @@ public final class MigrationService implements AutoCloseable {
   private final Migrations migrations;
   private final MoveTasks tasks;
   private final Orphans orphans;
+  private final EjectedCds cds;
   private final PeerRoutes peerRoutes;
   private final MigrationRoutes routes;
   private final MigrationTable table;
@@ -72,6 +74,7 @@ public final class MigrationService implements AutoCloseable {
       Hypervisor hypervisor,
       HostStorage storage,
       VmLifecycle lifecycle,
+      VmDevices devices,
       VmAdmission admission,
       Sessions sessions,
       Tasks tasks,
@@ -106,7 +109,8 @@ public final class MigrationService implements AutoCloseable {
             CopyOptions.DEFAULT.withDowntimeBudget(downtime),
             DiskCarriers.of(IscsiOptions.defaults(), certificate));
     SourceGuests guests = new SourceGuests(parts.hypervisor(), downtime, new MemoryStreams());
-    SourceObjects objects = new SourceObjects(parts.database(), parts.storage(), disks);
+    SourceObjects objects =
+        new SourceObjects(parts.database(), parts.storage(), disks, parts.lifecycle());
     DestinationStorage storage =
         new DestinationStorage(
             disks,
@@ -134,6 +138,7 @@ public final class MigrationService implements AutoCloseable {
             hostUuid,
             new PeerAddress("https://" + authority(address, port), certificate.fingerprint().hex()),
             boot);
+    cds = new EjectedCds(parts.database(), ledger, parts.devices());
     MoveAnswers answers = new MoveAnswers(parts.database(), host);
     tasks =
         new MoveTasks(
@@ -143,7 +148,10 @@ public final class MigrationService implements AutoCloseable {
             parts.admission(),
             parts.tasks(),
             answers,
-            parts.lifecycle().watch()::stayed);
+            (vm, begunHere, task) -> {
+              parts.lifecycle().watch().stayed(vm, begunHere);
+              cds.putBack(vm, task);
+            });
     migrations =
         new Migrations(
             parts.database(),
@@ -153,6 +161,8 @@ public final class MigrationService implements AutoCloseable {
             answers,
             tasks,
             parts.moves(),
+            parts.lifecycle().records()::noteVariables,
+            cds,
             port);
     peerRoutes = new PeerRoutes(coordinator.endpoint(), id -> incoming(parts, id));
     table = new MigrationTable(coordinator, parts.sessions());
@@ -233,6 +243,7 @@ public final class MigrationService implements AutoCloseable {
       throw new IllegalStateException("the ledger cannot be taken up", e.getCause());
     }
     tasks.adoptAll();
+    cds.putBackAll();
     orphans.sweep();
     sweepLater();
   }

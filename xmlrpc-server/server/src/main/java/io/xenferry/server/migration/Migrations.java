@@ -45,6 +45,8 @@ public final class Migrations {
   private final MoveAnswers answers;
   private final MoveTasks tasks;
   private final DiskMoves moves;
+  private final Note variables;
+  private final EjectedCds cds;
   private final int port;
 
   /**
@@ -58,7 +60,11 @@ public final class Migrations {
       MoveAnswers answers,
       MoveTasks tasks,
       DiskMoves moves,
+      Note variables,
+      EjectedCds cds,
       int port) {
+    this.cds = cds;
+    this.variables = variables;
     this.database = database;
     this.disks = disks;
     this.coordinator = coordinator;
@@ -67,6 +73,12 @@ public final class Migrations {
     this.tasks = tasks;
     this.moves = moves;
     this.port = port;
+  }
+
+  /** Brings the record of a VM up to date with what its guest has changed in its firmware. */
+  @FunctionalInterface
+  interface Note {
+    void note(Ref<VM> vm) throws XenApiException;
   }
 
   /** A token for one migration to this host, through one of its addresses. */
@@ -103,13 +115,23 @@ public final class Migrations {
     }
     Ref<VM> there = Ref.random();
     try (var operation = admission.begin(vm, VmOperations.MIGRATE_SEND, task.ref())) {
-      MoveRequest move = prepare(database.snapshot(), request, there);
-      answers.await(coordinator.check(move), vm, request.destination());
+      answers.await(
+          coordinator.check(prepare(database.snapshot(), request, there)),
+          vm,
+          request.destination());
       task.throwIfCancelled();
-      tasks.begins(task, move);
-      Coordinator.Started started =
-          answers.await(coordinator.start(move), vm, request.destination());
-      tasks.follow(started, task, vm, request.destination());
+      variables.note(vm);
+      cds.eject(vm, task.ref());
+      try {
+        MoveRequest move = prepare(database.snapshot(), request, there);
+        tasks.begins(task, move);
+        Coordinator.Started started =
+            answers.await(coordinator.start(move), vm, request.destination());
+        tasks.follow(started, task, vm, request.destination());
+      } finally {
+        // Does nothing for one that has moved.
+        cds.putBack(vm, task.ref());
+      }
     }
     return there;
   }

@@ -41,8 +41,9 @@ final class MoveTasks {
   interface Stayed {
     /**
      * @param begunHere whether this server began the move, and not one before it
+     * @param task of the move
      */
-    void stayed(Ref<VM> vm, boolean begunHere);
+    void stayed(Ref<VM> vm, boolean begunHere, String task);
   }
 
   private final ObjectDatabase database;
@@ -85,7 +86,7 @@ final class MoveTasks {
     try {
       answers.await(started.outcome(), vm, destination);
     } catch (XenApiException e) {
-      stayed.stayed(vm, true);
+      stayed.stayed(vm, true, task.ref());
       task.throwIfCancelled();
       throw e;
     } finally {
@@ -167,7 +168,7 @@ final class MoveTasks {
             () -> {
               close(listener);
               if (failure != null && !vm.isNull()) {
-                stayed.stayed(vm, false);
+                stayed.stayed(vm, false, task.ref());
               }
               shown.ifPresent(VmAdmission.InProgress::close);
               finish(task, row, vm, Optional.ofNullable(failure));

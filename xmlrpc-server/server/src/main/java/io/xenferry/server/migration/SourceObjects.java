@@ -13,6 +13,7 @@ import io.xenferry.server.storage.MigrationDisks;
 import io.xenferry.server.vm.GuestSpecs;
 import io.xenferry.server.vm.GuestSpecs.VmDisk;
 import io.xenferry.server.vm.VmDisks;
+import io.xenferry.server.vm.VmLifecycle;
 import io.xenferry.server.vm.VmRecords;
 import java.util.List;
 import java.util.Map;
@@ -25,8 +26,11 @@ final class SourceObjects implements SourcePorts.Objects {
   private final ObjectDatabase database;
   private final VmDisks vmDisks;
   private final MigrationDisks disks;
+  private final VmLifecycle lifecycle;
 
-  SourceObjects(ObjectDatabase database, VmDisks vmDisks, MigrationDisks disks) {
+  SourceObjects(
+      ObjectDatabase database, VmDisks vmDisks, MigrationDisks disks, VmLifecycle lifecycle) {
+    this.lifecycle = lifecycle;
     this.database = database;
     this.vmDisks = vmDisks;
     this.disks = disks;
@@ -53,6 +57,7 @@ final class SourceObjects implements SourcePorts.Objects {
               }
             });
           }
+          lifecycle.firmware().discardOrWarn(plan.vm());
         });
   }
 
@@ -75,6 +80,7 @@ final class SourceObjects implements SourcePorts.Objects {
           Optional<Ref<VM>> vm = find(plan.vm());
           if (vm.isPresent()) {
             giveBack(vm.get(), plan.vm());
+            lifecycle.records().noteVariables(vm.get());
             database.change(tx -> {
               tx.set(vm.get(), VM.UUID, keptVm.toString());
               tx.set(vm.get(), VM.POWER_STATE, VmPowerState.HALTED);
@@ -90,9 +96,11 @@ final class SourceObjects implements SourcePorts.Objects {
                   Map.of(
                       VmOperations.START, "the VM has moved to another host",
                       VmOperations.START_ON, "the VM has moved to another host"));
+              EjectedCds.putBack(tx, vm.get());
               tx.set(vm.get(), VM.ALLOWED_OPERATIONS, List.of());
             });
           }
+          lifecycle.firmware().discardOrWarn(plan.vm());
         });
   }
 }

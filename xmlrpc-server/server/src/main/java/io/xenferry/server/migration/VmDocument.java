@@ -19,6 +19,7 @@ import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
+import io.xenferry.server.vm.FirmwareVariables;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -136,6 +137,9 @@ record VmDocument(
       } else {
         fields.put("empty", Value.of(true));
       }
+      Map<String, String> config = new LinkedHashMap<>(db.get(vbd, VBD.OTHER_CONFIG));
+      config.remove(EjectedCds.KEY);
+      fields.put("other_config", Value.ofTexts(config));
       drives.add(new Drive(uuid, fields));
     }
     return drives;
@@ -300,7 +304,7 @@ record VmDocument(
           new Taken(
               UUID.fromString(node.path("uuid").asText()),
               uuid(node, "parent"),
-              record(node.path("vm"), "VM"),
+              vm(node.path("vm")),
               readDrives(node),
               readNics(node)));
     }
@@ -318,13 +322,7 @@ record VmDocument(
       throw new IllegalArgumentException("the VM's document names no reference");
     }
     return new VmDocument(
-        new Ref<>(ref),
-        record(root.path("vm"), "VM"),
-        drives,
-        nics,
-        vdis,
-        past,
-        root.path("vcpus").asLong());
+        new Ref<>(ref), vm(root.path("vm")), drives, nics, vdis, past, root.path("vcpus").asLong());
   }
 
   private static Optional<UUID> uuid(JsonNode node, String name) {
@@ -347,6 +345,23 @@ record VmDocument(
       nics.add(new Nic(node.path("network").asText(), record(node.path("record"), "VIF")));
     }
     return nics;
+  }
+
+  /** As much as this server itself takes from its clients. */
+  private static Map<String, Value> vm(JsonNode node) {
+    Map<String, Value> fields = record(node, "VM");
+    long length = 0;
+    if (fields.get("NVRAM") instanceof Value.Struct nvram) {
+      for (Map.Entry<String, Value> e : nvram.members().entrySet()) {
+        length += e.getKey().length();
+        length += e.getValue() instanceof Value.Text(String text) ? text.length() : 0;
+      }
+    }
+    if (length > FirmwareVariables.LIMIT) {
+      throw new IllegalArgumentException(
+          "NVRAM of the VM has more than " + FirmwareVariables.LIMIT + " characters");
+    }
+    return fields;
   }
 
   private static Map<String, Value> record(JsonNode node, String className) {

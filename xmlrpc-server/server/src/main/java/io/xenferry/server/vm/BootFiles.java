@@ -7,9 +7,8 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
-import java.nio.file.attribute.PosixFilePermissions;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.UUID;
 
@@ -20,17 +19,17 @@ import java.util.UUID;
 public final class BootFiles {
   private final List<Path> directories;
   private final List<Path> firmware;
-  private final Path variables;
+  private final FirmwareVariables variables;
 
   /**
    * @param directories where kernels may lie; need not exist
    * @param firmware directories in which distributions install OVMF
-   * @param variables a directory of the server's own, for the VMs' firmware variables
+   * @param variables a directory of the server's own, for the variables of VMs that run
    */
   public BootFiles(List<Path> directories, List<Path> firmware, Path variables) {
     this.directories = List.copyOf(directories);
     this.firmware = List.copyOf(firmware);
-    this.variables = variables;
+    this.variables = new FirmwareVariables(variables);
   }
 
   /**
@@ -56,30 +55,44 @@ public final class BootFiles {
         "BOOTLOADER_FAILED", vm, name + " is no file under any of " + directories);
   }
 
+  /** Where the VMs' variables are while they run. */
+  FirmwareVariables variables() {
+    return variables;
+  }
+
   /**
-   * The firmware, and the VM's variables, which are made if the VM has none on this host.
+   * The firmware, and the VM's variables.
    *
-   * @throws XenApiException BOOTLOADER_FAILED when no UEFI firmware is installed
+   * @param arriving whether the guest comes from another host, see {@link
+   *     FirmwareVariables#forArrival}
+   * @throws XenApiException BOOTLOADER_FAILED when no UEFI firmware is installed, or cannot begin
+   *     with what the VM has
    */
-  Boot.Uefi uefi(UUID vm, List<BootDevice> order) throws XenApiException {
+  Boot.Uefi uefi(UUID vm, List<BootDevice> order, Map<String, String> nvram, boolean arriving)
+      throws XenApiException {
     Path code = installed(vm, "OVMF_CODE_4M.fd");
-    Path own = variables.resolve(vm + ".fd");
+    Path template = installed(vm, "OVMF_VARS_4M.fd");
     try {
-      if (!Files.exists(own)) {
-        Files.createDirectories(
-            variables,
-            PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
-        Path draft = variables.resolve(vm + ".new");
-        Files.copy(installed(vm, "OVMF_VARS_4M.fd"), draft, StandardCopyOption.REPLACE_EXISTING);
-        Files.setPosixFilePermissions(draft, PosixFilePermissions.fromString("rw-------"));
-        Files.move(draft, own, StandardCopyOption.ATOMIC_MOVE);
-      }
+      Path own =
+          arriving
+              ? variables.forArrival(vm, nvram, template)
+              : variables.forStart(vm, nvram, template);
+      return new Boot.Uefi(order, code, own);
     } catch (IOException e) {
       throw new XenApiException(
               "BOOTLOADER_FAILED", vm.toString(), "cannot make the firmware's variables: " + e)
           .withCause(e);
+    } catch (FirmwareVariables.UnusableException e) {
+      throw new XenApiException(
+              "BOOTLOADER_FAILED",
+              vm.toString(),
+              "the firmware cannot begin with NVRAM:"
+                  + FirmwareVariables.KEY
+                  + " of the VM: "
+                  + e.getMessage()
+                  + ". Without that key (VM.remove_from_NVRAM) it begins with fresh variables")
+          .withCause(e);
     }
-    return new Boot.Uefi(order, code, own);
   }
 
   private Path installed(UUID vm, String name) throws XenApiException {

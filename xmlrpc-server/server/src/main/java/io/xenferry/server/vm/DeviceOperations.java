@@ -42,7 +42,7 @@ final class DeviceOperations {
       throws XenApiException {
     database.change(tx -> {
       Ref<VM> vm = tx.get(vbd, VBD.VM);
-      checkVm(tx, vm, states);
+      checkVm(tx, vm, states, task);
       Map<String, VbdOperations> current = tx.get(vbd, VBD.CURRENT_OPERATIONS);
       for (Map.Entry<String, VbdOperations> other : current.entrySet()) {
         throw busy("VBD", vbd, other.getValue().wire(), other.getKey());
@@ -75,7 +75,7 @@ final class DeviceOperations {
       throws XenApiException {
     database.change(tx -> {
       Ref<VM> vm = tx.get(vif, VIF.VM);
-      checkVm(tx, vm, states);
+      checkVm(tx, vm, states, task);
       Map<String, VifOperations> current = tx.get(vif, VIF.CURRENT_OPERATIONS);
       for (Map.Entry<String, VifOperations> other : current.entrySet()) {
         throw busy("VIF", vif, other.getValue().wire(), other.getKey());
@@ -106,7 +106,8 @@ final class DeviceOperations {
     database.change(tx -> allowed.refresh(tx, vm.opaque()));
   }
 
-  private static void checkVm(Snapshot db, Ref<VM> vm, Set<VmPowerState> states)
+  /** What is part of another operation on the VM has that one's task. */
+  private static void checkVm(Snapshot db, Ref<VM> vm, Set<VmPowerState> states, String task)
       throws XenApiException {
     VmPowerState state = db.get(vm, VM.POWER_STATE);
     if (!states.contains(state)) {
@@ -119,7 +120,9 @@ final class DeviceOperations {
           state.wire().toLowerCase(Locale.ROOT));
     }
     for (Map.Entry<String, VmOperations> other : db.get(vm, VM.CURRENT_OPERATIONS).entrySet()) {
-      throw busy("VM", vm, other.getValue().wire(), other.getKey());
+      if (!other.getKey().equals(task)) {
+        throw busy("VM", vm, other.getValue().wire(), other.getKey());
+      }
     }
   }
 

@@ -82,7 +82,10 @@ public final class GuestSpecs {
     return of(db, vm, images, bootFiles, false);
   }
 
-  /** The machine as it is recorded to run now: what was unplugged is left out. */
+  /**
+   * The machine as it is recorded to run elsewhere now, to come here: what was unplugged is left
+   * out.
+   */
   public static GuestSpec running(Snapshot db, Ref<VM> vm, Images images, BootFiles bootFiles)
       throws XenApiException {
     return of(db, vm, images, bootFiles, true);
@@ -122,7 +125,7 @@ public final class GuestSpecs {
         machine(platform),
         memory(db, vm),
         vcpus(db, vm, platform, asItRuns),
-        boot(db, vm, bootFiles),
+        boot(db, vm, bootFiles, asItRuns),
         disks,
         drives,
         nics(db, vm, asItRuns),
@@ -167,7 +170,8 @@ public final class GuestSpecs {
    * starts with its kernel if it names one, and by BIOS if not: there is no boot loader here that
    * looks into a disk.
    */
-  private static Boot boot(Snapshot db, Ref<VM> vm, BootFiles files) throws XenApiException {
+  private static Boot boot(Snapshot db, Ref<VM> vm, BootFiles files, boolean arriving)
+      throws XenApiException {
     Map<String, String> params = db.get(vm, VM.HVM_BOOT_PARAMS);
     String kernel = db.get(vm, VM.PV_KERNEL);
     if (db.get(vm, VM.HVM_BOOT_POLICY).isEmpty() && !kernel.isEmpty()) {
@@ -181,7 +185,8 @@ public final class GuestSpecs {
     String firmware = params.getOrDefault("firmware", "bios");
     return switch (firmware) {
       case "bios" -> new Boot.Bios(order);
-      case "uefi" -> files.uefi(UUID.fromString(db.get(vm, VM.UUID)), order);
+      case "uefi" ->
+          files.uefi(UUID.fromString(db.get(vm, VM.UUID)), order, db.get(vm, VM.NVRAM), arriving);
       default -> throw new XenApiException("INVALID_VALUE", "HVM_boot_params:firmware", firmware);
     };
   }

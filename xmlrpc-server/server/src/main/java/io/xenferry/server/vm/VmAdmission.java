@@ -58,12 +58,14 @@ public final class VmAdmission {
           Map.entry(
               VmOperations.CHANGING_DYNAMIC_RANGE,
               EnumSet.of(VmPowerState.RUNNING, VmPowerState.PAUSED)),
+          Map.entry(VmOperations.CHANGING_NVRAM, EnumSet.of(VmPowerState.HALTED)),
           Map.entry(VmOperations.DESTROY, EnumSet.of(VmPowerState.HALTED)),
           Map.entry(VmOperations.CLONE, EnumSet.of(VmPowerState.HALTED)),
           Map.entry(VmOperations.COPY, EnumSet.of(VmPowerState.HALTED)));
 
   private static final Set<VmOperations> OF_TEMPLATES =
-      EnumSet.of(VmOperations.CLONE, VmOperations.COPY, VmOperations.DESTROY);
+      EnumSet.of(
+          VmOperations.CLONE, VmOperations.COPY, VmOperations.DESTROY, VmOperations.CHANGING_NVRAM);
 
   private final ObjectDatabase database;
   private final AllowedOperations allowed;

@@ -10,6 +10,7 @@ import io.xenferry.model.VmOperations;
 import io.xenferry.model.VmPowerState;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
+import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.server.vm.GuestSpecs.VmDisk;
 import io.xenferry.spi.Guest;
@@ -47,6 +48,7 @@ public final class VmLifecycle {
   private final BootFiles bootFiles;
   private final GuestRecords records;
   private final GuestWatch watch;
+  private final Predicate<UUID> migrating;
 
   /**
    * @param migrating whether the ledger has an unended row of a VM; its guest is then the
@@ -67,7 +69,8 @@ public final class VmLifecycle {
     this.disks = disks;
     this.admission = admission;
     this.bootFiles = bootFiles;
-    this.records = new GuestRecords(database, disks, admission, host);
+    this.records = new GuestRecords(database, disks, admission, bootFiles.variables(), host);
+    this.migrating = migrating;
     this.watch =
         new GuestWatch(
             database,
@@ -83,8 +86,13 @@ public final class VmLifecycle {
     return watch;
   }
 
-  GuestRecords records() {
+  public GuestRecords records() {
     return records;
+  }
+
+  /** The UEFI variables of VMs that run. */
+  public FirmwareVariables firmware() {
+    return bootFiles.variables();
   }
 
   public void start(Ref<VM> vm, boolean paused, String task) throws XenApiException {
@@ -111,8 +119,23 @@ public final class VmLifecycle {
         watch.follow(guest);
       } catch (XenApiException | HypervisorException | InterruptedException e) {
         records.giveBack(vm, attached);
+        keepVariables(vm, e);
         throw translated(e, task);
       }
+    }
+  }
+
+  /** A guest that could not be started may have run for a moment. */
+  private void keepVariables(Ref<VM> vm, Exception failure) throws XenApiException {
+    try {
+      if (hypervisor.find(uuid(vm)).isEmpty()) {
+        records.takeVariables(vm);
+      }
+    } catch (XenApiException | HypervisorException e) {
+      log.warn("the UEFI variables of {} stay beside its record", vm, e);
+      failure.addSuppressed(e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
     }
   }
 
@@ -237,8 +260,28 @@ public final class VmLifecycle {
     admission.forgetAll();
     try {
       watch.reconcileAll();
+      for (UUID uuid : firmware().present()) {
+        settleVariables(uuid);
+      }
     } catch (HypervisorException e) {
       throw translated(e, "");
+    }
+  }
+
+  /** UEFI variables that a server before this one had no time to put into the record or remove. */
+  private void settleVariables(UUID uuid) throws HypervisorException, InterruptedException {
+    if (migrating.test(uuid) || hypervisor.find(uuid).isPresent()) {
+      return;
+    }
+    Optional<Row> row = database.snapshot().byUuid("VM", uuid.toString());
+    if (row.isEmpty()) {
+      firmware().discardOrWarn(uuid);
+      return;
+    }
+    try {
+      records.takeVariables(new Ref<>(row.get().ref()));
+    } catch (XenApiException e) {
+      log.warn("the UEFI variables of VM {} stay beside its record", uuid, e);
     }
   }
 

@@ -72,6 +72,7 @@ public final class VmLifecycleMessages {
     try (var operation = admission.begin(vm, VmOperations.DESTROY, task(c));
         Gate.Permit permit = gate.enter(uuid, Operation.DESTROY_VM)) {
       c.server().db().change(tx -> VmRecords.delete(tx, vm));
+      lifecycle.firmware().discardOrWarn(uuid);
     }
     return Value.VOID;
   }

@@ -101,6 +101,7 @@ public final class VmSnapshotMessages {
       Map<Ref<VBD>, Ref<VDI>> taken = snapshots.take(vm, vbds, c.task().orElseThrow());
       boolean done = false;
       try {
+        lifecycle.records().noteVariables(vm);
         Value made = c.server().db().write(tx -> Value.of(record(tx, vm, c.arg(1), taken)));
         done = true;
         return made;
@@ -227,6 +228,7 @@ public final class VmSnapshotMessages {
     try (var one = admission.begin(snapshot, VmOperations.REVERT, task(c));
         var other = admission.begin(vm, VmOperations.REVERTING, task(c));
         Gate.Permit permit = gate.enter(uuid(c, vm), Operation.CHANGE_DEVICE)) {
+      lifecycle.records().takeVariables(vm);
       List<Ref<VDI>> replaced = revert(c, vm, snapshot);
       for (Ref<VDI> old : replaced) {
         takeBack(old);
