@@ -27,7 +27,8 @@ import org.junit.jupiter.params.provider.MethodSource;
  * from where it was, and after each move everything is looked at from outside. {@code -Dcase=REGEX}
  * chooses among all cells.
  *
- * <p>Cells that differ in neither the servers nor the VM follow each other and share them.
+ * <p>Cells that differ in neither the servers nor the VM follow each other and share them; those
+ * with snapshots take them of the VM of those without.
  */
 @Timeout(600)
 class MoveMatrixTest {
@@ -64,7 +65,12 @@ class MoveMatrixTest {
   }
 
   /** What a VM is like; and what it takes to share it. */
-  record Machine(String target, String format, int disks, boolean snapshots) {}
+  record Machine(String target, String format, int disks, boolean snapshots) {
+    /** What it is before its snapshots are taken. */
+    Machine without() {
+      return new Machine(target, format, disks, false);
+    }
+  }
 
   record Cell(String strategy, Transport transport, String format, int disks, boolean snapshots) {
     Machine machine() {
@@ -220,32 +226,42 @@ class MoveMatrixTest {
     if (kept.isPresent() && kept.get().machine().equals(wanted)) {
       return kept.get().moves();
     }
-    if (kept.isPresent() && !kept.get().machine().target().equals(wanted.target())) {
-      end();
+    Machine plain = wanted.without();
+    if (kept.isEmpty() || !kept.get().machine().equals(plain)) {
+      make(plain);
     }
-    Moves moves;
-    if (kept.isPresent()) {
-      moves = kept.get().moves();
-      moves.removeVm();
-    } else {
-      moves = Moves.linux("io.xenferry.server.ServerMain", "--target", wanted.target());
-      kept = Optional.of(new Kept(moves, wanted));
-      moves.writing(RATE, SPAN).startServers();
-    }
-    kept = Optional.of(new Kept(moves, wanted));
-    long[] sizes = new long[wanted.disks()];
-    for (int i = 0; i < sizes.length; i++) {
-      sizes[i] = SIZE + i * 4 * MIB;
-    }
-    moves.addVm(wanted.format(), sizes);
-    moves.start();
+    Moves moves = kept.orElseThrow().moves();
     if (wanted.snapshots()) {
+      kept = Optional.of(new Kept(moves, wanted));
       for (String name : List.of("one", "two")) {
         snapshot(moves, wanted.format(), name);
       }
       assertThat(VmPast.of(moves.owner(), moves.vm()).snapshots()).hasSize(2);
     }
     return moves;
+  }
+
+  /** Instead of the one that is there, if any. */
+  private static void make(Machine wanted) throws Exception {
+    if (kept.isPresent() && !kept.get().machine().target().equals(wanted.target())) {
+      end();
+    }
+    Moves moves;
+    if (kept.isPresent()) {
+      moves = kept.get().moves();
+      kept = Optional.of(new Kept(moves, wanted));
+      moves.removeVm();
+    } else {
+      moves = Moves.linux("io.xenferry.server.ServerMain", "--target", wanted.target());
+      kept = Optional.of(new Kept(moves, wanted));
+      moves.writing(RATE, SPAN).startServers();
+    }
+    long[] sizes = new long[wanted.disks()];
+    for (int i = 0; i < sizes.length; i++) {
+      sizes[i] = SIZE + i * 4 * MIB;
+    }
+    moves.addVm(wanted.format(), sizes);
+    moves.start();
   }
 
   /** Of qcow2 disks while the guest writes; raw ones do not allow that, and have to wait. */

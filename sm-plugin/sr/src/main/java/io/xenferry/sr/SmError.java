@@ -36,4 +36,9 @@ public enum SmError {
   public int number() {
     return number;
   }
+
+  /** As XenAPI names a failure that has nothing but a number. */
+  String code() {
+    return "SR_BACKEND_FAILURE_" + number;
+  }
 }

@@ -24,7 +24,7 @@ public final class SmapiException extends Exception {
 
   /** SR_BACKEND_FAILURE_n, with the sentence in the place where clients look for it. */
   public static SmapiException failure(SmError number, String sentence) {
-    return backend("SR_BACKEND_FAILURE_" + number.number(), List.of("", sentence, ""));
+    return backend(number.code(), List.of("", sentence, ""));
   }
 
   /** Any code of the data model. */
@@ -91,8 +91,18 @@ public final class SmapiException extends Exception {
     return new Value.Array(List.of(Value.of(error), payload));
   }
 
-  /** The failure as XenAPI clients get it. */
+  /** The failure as XenAPI clients get it, where it is about no disk that they know. */
   public XenApiException toXenApi() {
+    return toXenApi("");
+  }
+
+  /**
+   * The failure as XenAPI clients get it. Some that a driver has a number for have a code of their
+   * own there, and clients wait and try again when they see it.
+   *
+   * @param vdi reference of the disk that it is about
+   */
+  public XenApiException toXenApi(String vdi) {
     if (error.equals("Backend_error")
         && args.size() == 2
         && args.get(0) instanceof Value.Text(String code)
@@ -101,7 +111,7 @@ public final class SmapiException extends Exception {
       for (Value item : items) {
         params.add(item instanceof Value.Text(String text) ? text : item.toString());
       }
-      return new XenApiException(code, params).withCause(this);
+      return named(code, params, vdi).withCause(this);
     }
     if ((error.equals("No_storage_plugin_for_sr") || error.equals("Sr_not_attached"))
         && !args.isEmpty()
@@ -109,5 +119,22 @@ public final class SmapiException extends Exception {
       return new XenApiException("SR_NOT_ATTACHED", sr).withCause(this);
     }
     return new XenApiException("INTERNAL_ERROR", String.valueOf(getMessage())).withCause(this);
+  }
+
+  private static XenApiException named(String code, List<String> params, String vdi) {
+    if (code.equals(SmError.VDI_IN_USE.code())) {
+      return new XenApiException("VDI_IN_USE", vdi, sentence(params));
+    }
+    if (code.equals(SmError.SR_IN_USE.code())) {
+      return new XenApiException("SR_DEVICE_IN_USE", sentence(params));
+    }
+    if (code.equals(SmError.SR_NOT_EMPTY.code())) {
+      return new XenApiException("SR_NOT_EMPTY", sentence(params));
+    }
+    return new XenApiException(code, params);
+  }
+
+  private static String sentence(List<String> params) {
+    return params.size() > 1 ? params.get(1) : "";
   }
 }

@@ -200,7 +200,7 @@ class RunningDiskMoveTest {
         busy,
         () -> calls.call("VBD.unplug", TestServer.texts(calls.call("VM.get_VBDs", vm)).getFirst()));
     String pbd = TestServer.texts(calls.call("SR.get_PBDs", to)).getFirst();
-    assertCode("SR_BACKEND_FAILURE_16", () -> calls.call("PBD.unplug", pbd));
+    assertCode("SR_DEVICE_IN_USE", () -> calls.call("PBD.unplug", pbd));
     calls.call("task.cancel", task);
     assertThat(outcome(task)).contains("TASK_CANCELLED");
     assertStayed();

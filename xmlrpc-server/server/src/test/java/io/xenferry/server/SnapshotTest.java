@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.xenferry.block.ExternalTools;
 import io.xenferry.model.Value;
+import io.xenferry.model.XenApiException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -197,6 +198,30 @@ class SnapshotTest {
     assertThat(root.text("VDI.get_virtual_size", disks(vm).get(0))).isEqualTo("" + SIZE);
     assertThat(at(disks(vm).get(0))).isEqualTo(10);
     assertThat(root.text("VM.get_uuid", vm)).isNotEmpty();
+    root.call("VM.start", vm, false, false);
+    root.call("VM.hard_shutdown", vm);
+  }
+
+  @Test
+  void aRawDiskIsNotSnapshotUnderItsGuestAndNothingIsLeftOfTheAttempt() throws Exception {
+    String vm = vm("mixed", 1);
+    String raw = root.vdi(rawSr, "raw", SIZE);
+    root.vbd(vm, raw, 1);
+    root.call("VM.start", vm, false, false);
+    List<String> vdis = TestServer.texts(root.call("VDI.get_all"));
+    XenApiException refused =
+        assertCode("VDI_IN_USE", () -> root.call("VM.snapshot", vm, "one", List.of()));
+    assertThat(refused.params()).first().isEqualTo(raw);
+    assertThat(refused.params().get(1)).contains("only qcow2");
+    refused = assertCode("VDI_IN_USE", () -> root.call("VDI.snapshot", raw, Map.of()));
+    assertThat(refused.params()).first().isEqualTo(raw);
+    assertThat(TestServer.texts(root.call("VDI.get_all"))).hasSameElementsAs(vdis);
+    assertThat(TestServer.texts(root.call("VM.get_snapshots", vm))).isEmpty();
+
+    root.call("VM.hard_shutdown", vm);
+    String snapshot = root.text("VM.snapshot", vm, "one", List.of());
+    assertThat(disks(snapshot)).hasSize(2);
+    assertThat(at(disks(snapshot).getFirst())).isEqualTo(10);
     root.call("VM.start", vm, false, false);
     root.call("VM.hard_shutdown", vm);
   }

@@ -135,11 +135,29 @@ public final class HostStorage implements VmDisks, AutoCloseable {
     }
   }
 
+  /** As {@link #driver(DriverCall)}; what fails is about the disk. */
+  static <T> T driver(Ref<VDI> vdi, DriverCall<T> call) throws XenApiException {
+    try {
+      return call.run();
+    } catch (SmapiException e) {
+      throw e.toXenApi(vdi.opaque());
+    }
+  }
+
   static void drive(DriverRun run) throws XenApiException {
     try {
       run.run();
     } catch (SmapiException e) {
       throw e.toXenApi();
+    }
+  }
+
+  /** As {@link #drive(DriverRun)}; what fails is about the disk. */
+  static void drive(Ref<VDI> vdi, DriverRun run) throws XenApiException {
+    try {
+      run.run();
+    } catch (SmapiException e) {
+      throw e.toXenApi(vdi.opaque());
     }
   }
 
@@ -386,7 +404,7 @@ public final class HostStorage implements VmDisks, AutoCloseable {
   void destroyVdi(Ref<VDI> vdi) throws XenApiException {
     Place place = place(vdi);
     Ref<SR> sr = database.snapshot().get(vdi, VDI.SR);
-    drive(() -> mux.destroyVdi(place.sr(), place.location()));
+    drive(vdi, () -> mux.destroyVdi(place.sr(), place.location()));
     database.change(tx -> {
       if (tx.row("VDI", vdi.opaque()).isPresent()) {
         tx.delete("VDI", vdi.opaque());
@@ -472,7 +490,7 @@ public final class HostStorage implements VmDisks, AutoCloseable {
 
   void resizeVdi(Ref<VDI> vdi, long size) throws XenApiException {
     Place place = place(vdi);
-    long now = driver(() -> mux.resize(place.sr(), place.location(), size));
+    long now = driver(vdi, () -> mux.resize(place.sr(), place.location(), size));
     database.change(tx -> tx.set(vdi, VDI.VIRTUAL_SIZE, now));
     refreshSpace(database.snapshot().get(vdi, VDI.SR));
   }
@@ -483,13 +501,15 @@ public final class HostStorage implements VmDisks, AutoCloseable {
     if (on && database.snapshot().get(vdi, VDI.IS_A_SNAPSHOT)) {
       throw new XenApiException("OPERATION_NOT_ALLOWED", "a snapshot does not change");
     }
-    drive(() -> {
-      if (on) {
-        mux.repository(place.sr()).enableCbt(place.location());
-      } else {
-        mux.repository(place.sr()).disableCbt(place.location());
-      }
-    });
+    drive(
+        vdi,
+        () -> {
+          if (on) {
+            mux.repository(place.sr()).enableCbt(place.location());
+          } else {
+            mux.repository(place.sr()).disableCbt(place.location());
+          }
+        });
     database.change(tx -> tx.set(vdi, VDI.CBT_ENABLED, on));
   }
 
@@ -506,7 +526,7 @@ public final class HostStorage implements VmDisks, AutoCloseable {
   /** Leaves of a snapshot what is known of its changed blocks. */
   void dataDestroy(Ref<VDI> vdi) throws XenApiException {
     Place place = place(vdi);
-    drive(() -> mux.dataDestroy(place.sr(), place.location()));
+    drive(vdi, () -> mux.dataDestroy(place.sr(), place.location()));
     database.change(tx -> tx.set(vdi, VDI.TYPE, io.xenferry.model.VdiType.CBT_METADATA));
     refreshSpace(database.snapshot().get(vdi, VDI.SR));
   }
@@ -569,7 +589,7 @@ public final class HostStorage implements VmDisks, AutoCloseable {
       return image(UUID.fromString(database.snapshot().get(vdi, VDI.UUID)));
     }
     List<Implementation> ways =
-        driver(() -> mux.attachVdi(dp, place.sr(), place.location(), vm.toString(), writable));
+        driver(vdi, () -> mux.attachVdi(dp, place.sr(), place.location(), vm.toString(), writable));
     for (Implementation way : ways) {
       if (way instanceof Implementation.File(String path)) {
         return Path.of(path);
@@ -583,14 +603,14 @@ public final class HostStorage implements VmDisks, AutoCloseable {
   public void activate(Ref<VDI> vdi, UUID vm) throws XenApiException {
     Place place = place(vdi);
     String dp = datapath(vm, place);
-    drive(() -> mux.activate(dp, place.sr(), place.location(), vm.toString()));
+    drive(vdi, () -> mux.activate(dp, place.sr(), place.location(), vm.toString()));
   }
 
   @Override
   public void detach(Ref<VDI> vdi, UUID vm) throws XenApiException {
     Place place = place(vdi);
     String dp = datapath(vm, place);
-    drive(() -> mux.destroyDatapath(dp, place.sr(), place.location(), false));
+    drive(vdi, () -> mux.destroyDatapath(dp, place.sr(), place.location(), false));
   }
 
   /** Where the image of a disk is; UUID_INVALID, SR_NOT_ATTACHED. */

@@ -47,7 +47,7 @@ public final class LayeredDisks implements DiskSnapshots {
           disk, storage.mux().snapshot(sr, wanted, new TaskProgress(task, DiskCopies.COPYING)));
     } catch (SmapiException e) {
       task.throwIfCancelled();
-      throw e.toXenApi();
+      throw e.toXenApi(disk.opaque());
     }
   }
 
@@ -67,7 +67,7 @@ public final class LayeredDisks implements DiskSnapshots {
     Snapshot db = database.snapshot();
     String sr = db.get(db.get(disk, VDI.SR), SR.UUID);
     VdiInfo wanted = wanted(disk, db);
-    LiveSnapshot begun = HostStorage.driver(() -> storage.mux().beginSnapshot(sr, wanted));
+    LiveSnapshot begun = HostStorage.driver(disk, () -> storage.mux().beginSnapshot(sr, wanted));
     return new Live() {
       @Override
       public Path now() {
@@ -81,7 +81,7 @@ public final class LayeredDisks implements DiskSnapshots {
 
       @Override
       public Ref<VDI> commit() throws XenApiException {
-        return record(disk, HostStorage.driver(begun::commit));
+        return record(disk, HostStorage.driver(disk, begun::commit));
       }
 
       @Override
