@@ -101,6 +101,25 @@ final class DiskFiles {
     return blocks * 512;
   }
 
+  /**
+   * What a raw image would take if its file system gave it nothing smaller than clusters, in bytes;
+   * somebody may have it open.
+   */
+  static long touched(Path raw, long cluster) throws IOException, InterruptedException {
+    long bytes = 0;
+    long end = 0;
+    for (JsonNode extent :
+        JSON.readTree(run("qemu-img", "map", "-U", "-f", RAW, "--output=json", raw.toString()))) {
+      if (extent.path("data").asBoolean()) {
+        long from = Math.max(end, extent.path("start").asLong() / cluster * cluster);
+        long to = extent.path("start").asLong() + extent.path("length").asLong();
+        end = Math.max(end, (to + cluster - 1) / cluster * cluster);
+        bytes += Math.max(0, end - from);
+      }
+    }
+    return bytes;
+  }
+
   /** Does something with the disk's bytes, whatever the image's format; nobody may be writing. */
   private static <T> T withRaw(List<Path> images, Look<T> look)
       throws IOException, InterruptedException {
