@@ -3,23 +3,27 @@ package io.xenferry.guest;
 import static java.util.concurrent.TimeUnit.SECONDS;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.awaitility.Awaitility.await;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.xenferry.block.Range;
 import io.xenferry.copy.SourceDisk;
 import io.xenferry.qemu.GuestDirectory;
 import io.xenferry.qemu.GuestLauncher;
+import io.xenferry.qemu.QemuHypervisor;
 import io.xenferry.qemu.QemuLauncher;
 import io.xenferry.qemu.QemuProvider;
 import io.xenferry.qemu.qmp.QmpClient;
 import io.xenferry.spi.Guest;
 import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.HypervisorException;
+import java.io.File;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -49,6 +53,12 @@ class QemuHypervisorTest extends HypervisorContract {
       @Override
       public String name() {
         return launcher.name();
+      }
+
+      @Override
+      public void prepare(GuestSpec spec, GuestDirectory directory)
+          throws HypervisorException, InterruptedException {
+        launcher.prepare(spec, directory);
       }
 
       @Override
@@ -131,6 +141,63 @@ class QemuHypervisorTest extends HypervisorContract {
     assertThat(Files.readAllBytes(other)[FLASH_PLACE]).isEqualTo((byte) 1);
     source.destroy();
     destination.destroy();
+  }
+
+  @Test
+  void itsTpmGoesAlongAndEndsWithIt() throws Exception {
+    requireSwtpm();
+    Path here = guests.directory.resolve("tpm-here");
+    Path other = guests.directory.resolve("tpm-other");
+    QemuHypervisor first = guests.host("s");
+    first.start(spec("a").withTpm(here), true);
+    first.close();
+    Path state = here.resolve("tpm2-00.permall");
+    assertThat(state).as("made when the machine begins").exists();
+    Guest source = guests.host("s").find(vm).orElseThrow();
+    Guest destination = guests.host("d").startIncoming(spec("b").withTpm(other));
+    assertThat(other.resolve("tpm2-00.permall")).doesNotExist();
+    source.sendMemory(destination.incomingSocket(), 0);
+    source.pauseForSwitch(Duration.ofSeconds(30));
+    Guests.awaitState(source, Guest.State.PRE_SWITCHOVER);
+    source.finishMemory();
+    Guests.awaitState(destination, Guest.State.RECEIVED);
+    assertThat(other.resolve("tpm2-00.permall")).hasSameBinaryContentAs(state);
+    destination.activate();
+    destination.resume();
+    source.destroy();
+    assertThat(emulators("s")).isEmpty();
+    assertThat(emulators("d")).hasSize(1);
+    destination.destroy();
+    assertThat(emulators("d")).isEmpty();
+  }
+
+  @Test
+  void itsTpmEndsWhenItsProcessIsKilled() throws Exception {
+    requireSwtpm();
+    Guest guest = guests.host("s").start(spec("a").withTpm(guests.directory.resolve("tpm")), false);
+    Path pid = guests.directory.resolve("s").resolve(vm.toString()).resolve("pid");
+    ProcessHandle.of(Long.parseLong(Files.readString(pid).strip())).orElseThrow().destroyForcibly();
+    Guests.awaitState(guest, Guest.State.GONE);
+    await().atMost(Duration.ofSeconds(30)).until(() -> emulators("s").isEmpty());
+  }
+
+  private static void requireSwtpm() {
+    boolean there =
+        Arrays.stream(System.getenv().getOrDefault("PATH", "").split(File.pathSeparator))
+            .anyMatch(place -> Files.isExecutable(Path.of(place, "swtpm")));
+    if ("true".equals(System.getenv("XENFERRY_REQUIRE_TOOLS"))) {
+      assertThat(there).as("swtpm on the path").isTrue();
+    }
+    assumeTrue(there, "swtpm is not installed");
+  }
+
+  /** The processes of swtpm for guests of a host. */
+  private List<ProcessHandle> emulators(String host) {
+    String words = guests.directory.resolve(host).resolve(vm.toString()) + "/tpm.pid";
+    return ProcessHandle.allProcesses()
+        .filter(p -> p.info().commandLine().filter(c -> c.contains(words)).isPresent())
+        .filter(ProcessHandle::isAlive)
+        .toList();
   }
 
   /** In the spare block, which firmware does not look at before it writes. */

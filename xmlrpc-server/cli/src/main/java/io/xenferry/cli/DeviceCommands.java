@@ -29,6 +29,8 @@ final class DeviceCommands {
     commands.put("vif-create", DeviceCommands::createVif);
     commands.put("vif-unplug", DeviceCommands::unplugVif);
     commands.put("vif-move", DeviceCommands::moveVif);
+    commands.put("vtpm-create", DeviceCommands::createVtpm);
+    commands.put("vtpm-destroy", DeviceCommands::destroyVtpm);
     commands.put("network-create", DeviceCommands::createNetwork);
   }
 
@@ -67,6 +69,26 @@ final class DeviceCommands {
     vbd.put("other_config", Value.Struct.of(Map.of()));
     String ref = run.calls().text("VBD.create", new Value.Struct(vbd));
     run.printer().line(run.calls().uuid("VBD", ref));
+  }
+
+  private static void createVtpm(Run run) throws XenApiException, CliException, IOException {
+    Value vm = Value.of(run.calls().byUuid("VM", run.arguments().need("vm-uuid")));
+    Value unique = Value.of(run.arguments().flag("is-unique"));
+    String ref = run.calls().text("VTPM.create", vm, unique);
+    run.printer().line(run.calls().uuid("VTPM", ref));
+  }
+
+  /** What it keeps, keys for a guest's disks perhaps, is lost. */
+  private static void destroyVtpm(Run run) throws XenApiException, CliException, IOException {
+    String vtpm = run.calls().byUuid("VTPM", run.arguments().need("uuid"));
+    if (!run.arguments().flag("force")) {
+      run.client().print("The TPM goes with all that it keeps; this cannot be undone.");
+      run.client().print("Type 'yes' to continue");
+      if (!run.client().prompt().strip().toLowerCase(Locale.ROOT).equals("yes")) {
+        throw CliException.failed("Nothing was destroyed");
+      }
+    }
+    run.calls().call("VTPM.destroy", Value.of(vtpm));
   }
 
   private static String vbd(Run run) throws XenApiException, CliException {

@@ -19,7 +19,8 @@ import java.util.stream.Stream;
  * watchdog.sock}, {@code nbd.sock}, {@code incoming.sock}, {@code outgoing.sock} while its memory
  * is sent, {@code m-DEVICE.sock} while a disk is mirrored, {@code guest.log} (the process's stdout
  * and stderr), and {@code incoming} as long as the guest has not run since it was started for a
- * memory stream.
+ * memory stream. A guest with a TPM has {@code tpm.sock}, {@code tpm.pid} and {@code tpm.log} as
+ * well.
  *
  * @param path by which its files are known for good
  * @param sockets the same directory by a name that is short enough for sockets, for now
@@ -75,6 +76,19 @@ public record GuestDirectory(Path path, Path sockets) {
   /** Where the server listens for the memory that the guest sends. */
   Path outgoingSocket() {
     return sockets.resolve("outgoing.sock");
+  }
+
+  /** Where QEMU controls the guest's TPM. */
+  Path tpmSocket() {
+    return sockets.resolve("tpm.sock");
+  }
+
+  Path tpmPidFile() {
+    return path.resolve("tpm.pid");
+  }
+
+  Path tpmLogFile() {
+    return path.resolve("tpm.log");
   }
 
   static Path longestSocket(Path directory) {

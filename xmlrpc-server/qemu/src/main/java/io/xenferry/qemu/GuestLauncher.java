@@ -38,6 +38,14 @@ public interface GuestLauncher {
     return Map.of();
   }
 
+  /**
+   * Begins what must be there before the process. The guest's directory and spec are.
+   *
+   * @throws HypervisorException when the guest cannot have it; nothing is left then
+   */
+  default void prepare(GuestSpec spec, GuestDirectory directory)
+      throws HypervisorException, InterruptedException {}
+
   /** Completes what the process cannot do for itself, once it answers. */
   default void started(GuestSpec spec, GuestDirectory directory)
       throws HypervisorException, InterruptedException {}

@@ -42,7 +42,15 @@ final class GuestProcess {
 
   /** The live process that was told to write its id to the file, by that id or else by search. */
   static Optional<GuestProcess> startedWith(Path pidFile) {
-    String argument = pidFile.toString();
+    return startedWith(pidFile, pidFile.toString());
+  }
+
+  /**
+   * The same of one that was told so in other words.
+   *
+   * @param argument among those of its command line
+   */
+  static Optional<GuestProcess> startedWith(Path pidFile, String argument) {
     Optional<GuestProcess> known = Optional.empty();
     try {
       long pid = Long.parseLong(Files.readString(pidFile).trim());

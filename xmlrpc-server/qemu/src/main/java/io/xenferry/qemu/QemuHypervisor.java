@@ -88,8 +88,16 @@ public final class QemuHypervisor implements Hypervisor {
       }
       List<String> command = new ArrayList<>(List.of("setsid"));
       command.addAll(launcher.command(spec, directory, mode));
+      // Of a guest that is gone; it must be gone as well before its files go.
+      TpmEmulator.end(directory);
       directory.create(spec, mode == GuestLauncher.Mode.INCOMING);
-      guest = remember(spec, directory, spawn(command, directory));
+      launcher.prepare(spec, directory);
+      try {
+        guest = remember(spec, directory, spawn(command, directory));
+      } catch (HypervisorException e) {
+        TpmEmulator.end(directory);
+        throw e;
+      }
     } finally {
       lock.unlock();
     }
@@ -168,7 +176,12 @@ public final class QemuHypervisor implements Hypervisor {
     lock.lockInterruptibly();
     try {
       for (UUID vm : runDirectory.guests()) {
-        adoptReadable(vm).ifPresent(found::add);
+        Optional<QmpGuest> guest = adoptReadable(vm);
+        guest.ifPresent(found::add);
+        if (guest.isEmpty() && !runs(vm)) {
+          // A server that was killed may have started it and not yet the guest.
+          TpmEmulator.end(runDirectory.guest(vm));
+        }
       }
     } catch (IOException e) {
       throw new HypervisorException(Kind.REFUSED, "cannot list " + runDirectory.path(), e);
@@ -186,6 +199,10 @@ public final class QemuHypervisor implements Hypervisor {
     } finally {
       lock.unlock();
     }
+  }
+
+  private boolean runs(UUID vm) throws HypervisorException {
+    return GuestProcess.startedWith(runDirectory.guest(vm).pidFile()).isPresent();
   }
 
   private Optional<QmpGuest> adoptReadable(UUID vm) {

@@ -81,6 +81,9 @@ public final class QemuLauncher implements GuestLauncher {
     disks(command, spec);
     drives(command, spec);
     nics(command, spec, directory);
+    if (spec.tpm().isPresent()) {
+      TpmEmulator.addTo(command, directory);
+    }
     rest(command, spec, directory);
     switch (mode) {
       case RUNNING -> {}
@@ -91,6 +94,14 @@ public final class QemuLauncher implements GuestLauncher {
       }
     }
     return command;
+  }
+
+  @Override
+  public void prepare(GuestSpec spec, GuestDirectory directory)
+      throws HypervisorException, InterruptedException {
+    if (spec.tpm().isPresent()) {
+      TpmEmulator.start(spec.tpm().get(), directory);
+    }
   }
 
   @Override

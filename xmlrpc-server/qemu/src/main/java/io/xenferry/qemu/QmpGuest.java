@@ -40,6 +40,7 @@ final class QmpGuest implements Guest {
   private final String name;
   private final GuestDirectory directory;
   private final GuestProcess process;
+  private final Optional<GuestProcess> tpm;
   private final Monitor monitor;
   private final MemorySender memory;
   private final NbdExports exports;
@@ -66,6 +67,7 @@ final class QmpGuest implements Guest {
     this.name = spec.name();
     this.directory = directory;
     this.process = process;
+    this.tpm = spec.tpm().isPresent() ? TpmEmulator.find(directory) : Optional.empty();
     this.onGone = onGone;
     this.monitor = new Monitor(process, directory, this::tellState);
     this.memory = new MemorySender(monitor);
@@ -215,9 +217,16 @@ final class QmpGuest implements Guest {
 
   @Override
   public void destroy() throws HypervisorException, InterruptedException {
-    if (process.alive()) {
+    boolean alive = process.alive();
+    if (alive) {
       process.kill();
       process.awaitEnd(END_DEADLINE);
+    }
+    if (tpm.isPresent()) {
+      // What it keeps is whole once its process is gone.
+      TpmEmulator.end(vm, tpm.get());
+    }
+    if (alive) {
       try {
         // Only here: afterwards the directory may be that of the VM's next process.
         directory.remove();

@@ -79,6 +79,7 @@ final class SpecFile {
     }
     ObjectNode platform = root.putObject("platform");
     spec.platform().forEach(platform::put);
+    spec.tpm().ifPresent(directory -> root.put("tpm", directory.toString()));
     return JSON.writeValueAsBytes(root);
   }
 
@@ -160,7 +161,8 @@ final class SpecFile {
         List.copyOf(disks),
         List.copyOf(drives),
         List.copyOf(nics),
-        Map.copyOf(platform));
+        Map.copyOf(platform),
+        root.has("tpm") ? Optional.of(Path.of(text(root, "tpm"))) : Optional.empty());
   }
 
   private static String text(JsonNode node, String field) {

@@ -48,6 +48,7 @@ import io.xenferry.server.vm.VmLifecycleMessages;
 import io.xenferry.server.vm.VmSnapshotMessages;
 import io.xenferry.server.vm.VmSuspend;
 import io.xenferry.server.vm.VmTuning;
+import io.xenferry.server.vm.VtpmMessages;
 import io.xenferry.spi.Hypervisor;
 import io.xenferry.spi.HypervisorProvider;
 import java.io.IOException;
@@ -188,6 +189,7 @@ final class Toolstack implements AutoCloseable {
     new VmLifecycleMessages(lifecycle, suspend, gate, admission).register(registry);
     new DeviceMessages(devices).register(registry);
     new FirmwareMessages(lifecycle, admission, gate).register(registry);
+    new VtpmMessages(lifecycle, admission, gate).register(registry);
     new TuningMessages(new VmTuning(database, hypervisor, gate, admission)).register(registry);
     new VmCloneMessages(copies, admission).register(registry);
     SnapshotDisks snapshots =
@@ -224,7 +226,7 @@ final class Toolstack implements AutoCloseable {
   private static BootFiles bootFiles(ToolstackConfig toolstack, Path state) {
     List<Path> kernels = new ArrayList<>(List.of(state.resolve("boot")));
     kernels.addAll(toolstack.bootDirectories());
-    return new BootFiles(kernels, FIRMWARE, state.resolve("firmware"));
+    return new BootFiles(kernels, FIRMWARE, state.resolve("firmware"), state.resolve("tpm"));
   }
 
   private static Hypervisor hypervisor(String name, Path runDirectory) throws IOException {

@@ -129,6 +129,10 @@ class CommandsTest {
     assertThat(xe("vif-list", "vm-uuid=" + vm, "params=network-uuid", "--minimal"))
         .isEqualTo(other);
 
+    String vtpm = xe("vtpm-create", "vm-uuid=" + vm);
+    assertThat(xe("vtpm-list", "vm-uuid=" + vm, "--minimal")).isEqualTo(vtpm);
+    xe("vtpm-destroy", "uuid=" + vtpm, "--force");
+
     xe("vm-start", "uuid=" + vm);
     assertThat(xe("vm-list", "name-label=made", "params=power-state", "--minimal"))
         .isEqualTo("running");

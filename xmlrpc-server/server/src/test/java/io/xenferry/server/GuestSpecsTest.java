@@ -48,7 +48,8 @@ class GuestSpecsTest {
         new BootFiles(
             List.of(directory.resolve("missing"), directory.resolve("boot")),
             List.of(directory.resolve("firmware")),
-            directory.resolve("variables")));
+            directory.resolve("variables"),
+            directory.resolve("tpm")));
   }
 
   private Path file(String name) throws Exception {

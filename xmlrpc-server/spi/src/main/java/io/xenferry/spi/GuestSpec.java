@@ -15,6 +15,8 @@ import java.util.UUID;
  * @param disks in the order of their device numbers
  * @param drives CD drives, with a medium or empty, in the order of their device numbers
  * @param platform the VM's platform map, for what has no field of its own
+ * @param tpm the directory in which its TPM, if it has one, keeps its state; nobody else writes to
+ *     it while the guest is there
  */
 public record GuestSpec(
     UUID vm,
@@ -26,7 +28,8 @@ public record GuestSpec(
     List<Disk> disks,
     List<CdDrive> drives,
     List<Nic> nics,
-    Map<String, String> platform) {
+    Map<String, String> platform,
+    Optional<Path> tpm) {
 
   /** Of {@link #slot}: XenServer's limit for guests that it fully virtualises is the same. */
   public static final int DISK_SLOTS = 16;
@@ -46,13 +49,14 @@ public record GuestSpec(
         List.copyOf(disks),
         List.copyOf(drives),
         List.copyOf(nics),
-        platform);
+        platform,
+        tpm);
   }
 
   /** The same with other processors and another share of its memory. */
   public GuestSpec with(Vcpus otherVcpus, Memory otherMemory) {
     return new GuestSpec(
-        vm, name, machine, otherMemory, otherVcpus, boot, disks, drives, nics, platform);
+        vm, name, machine, otherMemory, otherVcpus, boot, disks, drives, nics, platform, tpm);
   }
 
   /** A guest that boots from its first disk by BIOS, all of its memory and processors present. */
@@ -74,7 +78,39 @@ public record GuestSpec(
         disks,
         List.of(),
         nics,
-        platform);
+        platform,
+        Optional.empty());
+  }
+
+  /** A guest without a TPM. */
+  public GuestSpec(
+      UUID vm,
+      String name,
+      Machine machine,
+      Memory memory,
+      Vcpus vcpus,
+      Boot boot,
+      List<Disk> disks,
+      List<CdDrive> drives,
+      List<Nic> nics,
+      Map<String, String> platform) {
+    this(vm, name, machine, memory, vcpus, boot, disks, drives, nics, platform, Optional.empty());
+  }
+
+  /** The same with a TPM. */
+  public GuestSpec withTpm(Path directory) {
+    return new GuestSpec(
+        vm,
+        name,
+        machine,
+        memory,
+        vcpus,
+        boot,
+        disks,
+        drives,
+        nics,
+        platform,
+        Optional.of(directory));
   }
 
   /**

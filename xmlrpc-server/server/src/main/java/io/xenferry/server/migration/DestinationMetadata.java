@@ -20,6 +20,7 @@ import io.xenferry.server.vm.GuestSpecs;
 import io.xenferry.server.vm.MacAddress;
 import io.xenferry.server.vm.VmLifecycle;
 import io.xenferry.server.vm.VmRecords;
+import io.xenferry.server.vm.Vtpms;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -117,6 +118,7 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
     Ref<VM> ref = document.ref();
     createVm(tx, migration, plan, ref, plan.vmAtDestination(), document.vm());
     tx.set(tx.get(ref, VM.METRICS), VMMetrics.VCPUS_NUMBER, document.vcpus());
+    createTpm(tx, plan, ref, document.tpm());
     createDevices(tx, plan, ref, document, document.drives(), document.nics(), here);
     Optional<Row> image =
         plan.suspendImage().isPresent()
@@ -132,6 +134,7 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
       Ref<VM> snapshot = Ref.random();
       createVm(tx, migration, plan, snapshot, taken.uuid(), taken.vm());
       createDevices(tx, plan, snapshot, document, taken.drives(), taken.nics(), here);
+      createTpm(tx, plan, snapshot, taken.tpm());
       tx.set(snapshot, VM.SNAPSHOT_OF, ref);
       snapshots.put(taken.uuid(), snapshot);
     }
@@ -201,6 +204,13 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
     vm.put("other_config", Value.Struct.of(config));
     tx.create("VM", ref.opaque(), vm);
     VmRecords.addMetrics(tx, ref);
+  }
+
+  private static void createTpm(Transaction tx, Plan plan, Ref<VM> vm, Optional<Vtpms.Tpm> tpm)
+      throws XenApiException {
+    if (tpm.isPresent()) {
+      Vtpms.create(tx, vm, plan.copy() ? tpm.get().forCopy() : tpm.get());
+    }
   }
 
   private static void createDevices(

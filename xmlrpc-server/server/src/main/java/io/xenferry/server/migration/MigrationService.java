@@ -161,7 +161,7 @@ public final class MigrationService implements AutoCloseable {
             answers,
             tasks,
             parts.moves(),
-            parts.lifecycle().records()::noteVariables,
+            parts.lifecycle().firmware()::note,
             cds,
             port);
     peerRoutes = new PeerRoutes(coordinator.endpoint(), id -> incoming(parts, id));

@@ -11,6 +11,7 @@ import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
+import io.xenferry.server.vm.BootFiles;
 import io.xenferry.server.vm.VmRecords;
 import java.util.Map;
 
@@ -52,6 +53,13 @@ final class Obstacles {
       if (!"true".equals(plan.options().get("force"))) {
         checkVendor(db, plan, document);
       }
+    }
+    if (plan.power() != Plan.Power.HALTED && document.tpm().isPresent() && !BootFiles.hasTpms()) {
+      throw new XenApiException(
+          "VM_INCOMPATIBLE_WITH_THIS_HOST",
+          plan.vmAtDestination().toString(),
+          host.opaque(),
+          "the VM has a TPM, and swtpm is not installed on this host");
     }
     if (plan.running()) {
       checkMemory(db, plan);

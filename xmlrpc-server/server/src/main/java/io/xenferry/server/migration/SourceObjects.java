@@ -80,7 +80,7 @@ final class SourceObjects implements SourcePorts.Objects {
           Optional<Ref<VM>> vm = find(plan.vm());
           if (vm.isPresent()) {
             giveBack(vm.get(), plan.vm());
-            lifecycle.records().noteVariables(vm.get());
+            lifecycle.firmware().note(vm.get());
             database.change(tx -> {
               tx.set(vm.get(), VM.UUID, keptVm.toString());
               tx.set(vm.get(), VM.POWER_STATE, VmPowerState.HALTED);

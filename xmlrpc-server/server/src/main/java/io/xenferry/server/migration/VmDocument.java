@@ -20,6 +20,8 @@ import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.server.vm.FirmwareVariables;
+import io.xenferry.server.vm.TpmStates;
+import io.xenferry.server.vm.Vtpms;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -45,7 +47,8 @@ record VmDocument(
     List<Nic> nics,
     Map<UUID, Map<String, Value>> vdis,
     Past past,
-    long vcpus) {
+    long vcpus,
+    Optional<Vtpms.Tpm> tpm) {
 
   private static final ObjectMapper JSON = new ObjectMapper();
 
@@ -98,7 +101,8 @@ record VmDocument(
       Optional<UUID> parent,
       Map<String, Value> vm,
       List<Drive> drives,
-      List<Nic> nics) {}
+      List<Nic> nics,
+      Optional<Vtpms.Tpm> tpm) {}
 
   /** A VIF, and the reference of its network at the destination. */
   record Nic(String network, Map<String, Value> fields) {}
@@ -120,7 +124,8 @@ record VmDocument(
     List<Nic> nics = nics(db, vm, networks);
     Past past = withPast ? past(db, vm, networks, vdis) : Past.NONE;
     long vcpus = db.get(db.get(vm, VM.METRICS), VMMetrics.VCPUS_NUMBER);
-    return new VmDocument(there, fields(db, "VM", vm.opaque()), drives, nics, vdis, past, vcpus);
+    return new VmDocument(
+        there, fields(db, "VM", vm.opaque()), drives, nics, vdis, past, vcpus, Vtpms.of(db, vm));
   }
 
   private static List<Drive> drives(Snapshot db, Ref<VM> vm, Map<UUID, Map<String, Value>> vdis)
@@ -181,7 +186,8 @@ record VmDocument(
               parent(db, snapshot),
               fields(db, "VM", snapshot.opaque()),
               drives(db, snapshot, vdis),
-              nics(db, snapshot, networks)));
+              nics(db, snapshot, networks),
+              Vtpms.of(db, snapshot)));
     }
     Map<UUID, UUID> snapshotOf = new LinkedHashMap<>();
     for (UUID vdi : vdis.keySet()) {
@@ -238,6 +244,7 @@ record VmDocument(
     root.put("ref", ref.opaque());
     root.put("vcpus", vcpus);
     devices(root, vm, drives, nics);
+    tpm(root, tpm);
     past.parent().ifPresent(parent -> root.put("parent", parent.toString()));
     ArrayNode takenNodes = root.putArray("snapshots");
     for (Taken taken : past.snapshots()) {
@@ -245,6 +252,7 @@ record VmDocument(
       node.put("uuid", taken.uuid().toString());
       taken.parent().ifPresent(parent -> node.put("parent", parent.toString()));
       devices(node, taken.vm(), taken.drives(), taken.nics());
+      tpm(node, taken.tpm());
     }
     ObjectNode origins = root.putObject("snapshot_of");
     past.snapshotOf().forEach((vdi, of) -> origins.put(vdi.toString(), of.toString()));
@@ -268,6 +276,23 @@ record VmDocument(
       node.put("network", nic.network());
       node.set("record", object(nic.fields()));
     }
+  }
+
+  private static void tpm(ObjectNode root, Optional<Vtpms.Tpm> tpm) {
+    tpm.ifPresent(
+        t -> root.putObject("vtpm").put("unique", t.unique()).put("contents", t.contents()));
+  }
+
+  private static Optional<Vtpms.Tpm> readTpm(JsonNode root) {
+    JsonNode node = root.path("vtpm");
+    if (!node.isObject()) {
+      return Optional.empty();
+    }
+    String contents = node.path("contents").asText();
+    if (!TpmStates.valid(contents)) {
+      throw new IllegalArgumentException("what the VM's TPM keeps is not base64, or too long");
+    }
+    return Optional.of(new Vtpms.Tpm(node.path("unique").asBoolean(), contents));
   }
 
   private static ObjectNode object(Map<String, Value> fields) {
@@ -306,7 +331,8 @@ record VmDocument(
               uuid(node, "parent"),
               vm(node.path("vm")),
               readDrives(node),
-              readNics(node)));
+              readNics(node),
+              readTpm(node)));
     }
     Map<UUID, UUID> snapshotOf = new LinkedHashMap<>();
     for (Map.Entry<String, JsonNode> entry : root.path("snapshot_of").properties()) {
@@ -322,7 +348,14 @@ record VmDocument(
       throw new IllegalArgumentException("the VM's document names no reference");
     }
     return new VmDocument(
-        new Ref<>(ref), vm(root.path("vm")), drives, nics, vdis, past, root.path("vcpus").asLong());
+        new Ref<>(ref),
+        vm(root.path("vm")),
+        drives,
+        nics,
+        vdis,
+        past,
+        root.path("vcpus").asLong(),
+        readTpm(root));
   }
 
   private static Optional<UUID> uuid(JsonNode node, String name) {

@@ -3,10 +3,12 @@ package io.xenferry.server.vm;
 import io.xenferry.model.XenApiException;
 import io.xenferry.spi.GuestSpec.Boot;
 import io.xenferry.spi.GuestSpec.BootDevice;
+import java.io.File;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -20,16 +22,19 @@ public final class BootFiles {
   private final List<Path> directories;
   private final List<Path> firmware;
   private final FirmwareVariables variables;
+  private final TpmStates tpms;
 
   /**
    * @param directories where kernels may lie; need not exist
    * @param firmware directories in which distributions install OVMF
    * @param variables a directory of the server's own, for the variables of VMs that run
+   * @param tpms likewise for what their TPMs keep
    */
-  public BootFiles(List<Path> directories, List<Path> firmware, Path variables) {
+  public BootFiles(List<Path> directories, List<Path> firmware, Path variables, Path tpms) {
     this.directories = List.copyOf(directories);
     this.firmware = List.copyOf(firmware);
     this.variables = new FirmwareVariables(variables);
+    this.tpms = new TpmStates(tpms);
   }
 
   /**
@@ -53,6 +58,39 @@ public final class BootFiles {
     }
     throw new XenApiException(
         "BOOTLOADER_FAILED", vm, name + " is no file under any of " + directories);
+  }
+
+  /** Where what the VMs' TPMs keep is while they run. */
+  TpmStates tpms() {
+    return tpms;
+  }
+
+  /**
+   * The directory for the TPM of a VM.
+   *
+   * @param arriving whether the guest comes from another host
+   * @throws XenApiException BOOTLOADER_FAILED when this host has no program for it
+   */
+  Path tpm(UUID vm, Vtpms.Tpm tpm, boolean arriving) throws XenApiException {
+    if (!hasTpms()) {
+      throw new XenApiException(
+          "BOOTLOADER_FAILED",
+          vm.toString(),
+          "the VM has a TPM, and swtpm is not installed on this host (Debian package swtpm)");
+    }
+    try {
+      return arriving ? tpms.forArrival(vm, tpm.contents()) : tpms.forStart(vm, tpm.contents());
+    } catch (IOException e) {
+      throw new XenApiException(
+              "BOOTLOADER_FAILED", vm.toString(), "cannot make the TPM's directory: " + e)
+          .withCause(e);
+    }
+  }
+
+  /** Whether VMs with a TPM can run here. */
+  public static boolean hasTpms() {
+    return Arrays.stream(System.getenv().getOrDefault("PATH", "").split(File.pathSeparator))
+        .anyMatch(place -> Files.isExecutable(Path.of(place, "swtpm")));
   }
 
   /** Where the VMs' variables are while they run. */

@@ -20,12 +20,12 @@ import java.util.UUID;
 public final class FirmwareMessages {
   private static final String TEST = "FirmwareTest.variablesAreSetOfHaltedVmsOnly";
 
-  private final GuestRecords records;
+  private final FirmwareRecords firmware;
   private final VmAdmission admission;
   private final Gate gate;
 
   public FirmwareMessages(VmLifecycle lifecycle, VmAdmission admission, Gate gate) {
-    this.records = lifecycle.records();
+    this.firmware = lifecycle.firmware();
     this.admission = admission;
     this.gate = gate;
   }
@@ -52,7 +52,7 @@ public final class FirmwareMessages {
     String task = c.task().map(Task::ref).orElseGet(() -> Ref.random().opaque());
     try (var operation = admission.begin(vm, VmOperations.CHANGING_NVRAM, task);
         Gate.Permit permit = gate.enter(uuid, Operation.CHANGE_DEVICE)) {
-      records.takeVariables(vm);
+      firmware.take(vm);
       change.run();
     }
     return Value.VOID;

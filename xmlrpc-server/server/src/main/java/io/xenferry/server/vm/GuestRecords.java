@@ -16,13 +16,10 @@ import io.xenferry.model.db.Transaction;
 import io.xenferry.server.console.ConsoleRecords;
 import io.xenferry.server.vm.GuestSpecs.VmDisk;
 import io.xenferry.spi.GuestSpec;
-import java.io.IOException;
 import java.time.Instant;
 import java.util.HashSet;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
 import org.slf4j.Logger;
@@ -35,7 +32,7 @@ public final class GuestRecords {
   private final ObjectDatabase database;
   private final VmDisks disks;
   private final VmAdmission admission;
-  private final FirmwareVariables firmware;
+  private final FirmwareRecords firmware;
   private final Ref<Host> host;
 
   /**
@@ -45,7 +42,7 @@ public final class GuestRecords {
       ObjectDatabase database,
       VmDisks disks,
       VmAdmission admission,
-      FirmwareVariables firmware,
+      FirmwareRecords firmware,
       Ref<Host> host) {
     this.database = database;
     this.firmware = firmware;
@@ -143,11 +140,9 @@ public final class GuestRecords {
   void gone(Ref<VM> vm, VmPowerState state) throws XenApiException {
     giveBack(vm, GuestSpecs.disks(database.snapshot(), vm));
     UUID uuid = UUID.fromString(database.snapshot().get(vm, VM.UUID));
-    Optional<String> variables = variablesOrWarn(uuid);
+    FirmwareRecords.Kept kept = firmware.readOrWarn(uuid);
     database.change(tx -> {
-      if (variables.isPresent()) {
-        setVariables(tx, vm, variables.get());
-      }
+      kept.store(tx, vm);
       tx.set(vm, VM.POWER_STATE, state);
       tx.set(vm, VM.RESIDENT_ON, Ref.nullRef());
       tx.set(vm, VM.DOMID, -1L);
@@ -167,61 +162,8 @@ public final class GuestRecords {
       }
       admission.refresh(tx, vm);
     });
-    if (variables.isPresent()) {
+    if (kept.any()) {
       firmware.discardOrWarn(uuid);
-    }
-  }
-
-  /** What cannot be read now stays where it is, and the next start or server takes it. */
-  private Optional<String> variablesOrWarn(UUID vm) {
-    try {
-      return firmware.current(vm);
-    } catch (IOException e) {
-      log.error("the UEFI variables of VM {} cannot be read; its record has older ones", vm, e);
-      return Optional.empty();
-    }
-  }
-
-  private static void setVariables(Transaction tx, Ref<VM> vm, String value)
-      throws XenApiException {
-    Map<String, String> nvram = new LinkedHashMap<>(tx.get(vm, VM.NVRAM));
-    if (!value.equals(nvram.put(FirmwareVariables.KEY, value))) {
-      tx.set(vm, VM.NVRAM, nvram);
-    }
-  }
-
-  /**
-   * Puts the firmware's variables as they are just now into the record of a VM, for whoever is
-   * about to make something of it. One that runs goes on with its own.
-   */
-  public void noteVariables(Ref<VM> vm) throws XenApiException {
-    UUID uuid = UUID.fromString(database.snapshot().get(vm, VM.UUID));
-    try {
-      Optional<String> value = firmware.current(uuid);
-      if (value.isPresent()) {
-        database.change(tx -> setVariables(tx, vm, value.get()));
-      }
-    } catch (IOException e) {
-      throw new XenApiException(
-              "INTERNAL_ERROR", "the UEFI variables of VM " + uuid + " cannot be read: " + e)
-          .withCause(e);
-    }
-  }
-
-  /**
-   * The same for one that does not run: the record alone has them from now on.
-   *
-   * @throws XenApiException when that is not so
-   */
-  void takeVariables(Ref<VM> vm) throws XenApiException {
-    noteVariables(vm);
-    UUID uuid = UUID.fromString(database.snapshot().get(vm, VM.UUID));
-    try {
-      firmware.discard(uuid);
-    } catch (IOException e) {
-      throw new XenApiException(
-              "INTERNAL_ERROR", "the UEFI variables of VM " + uuid + " cannot be removed: " + e)
-          .withCause(e);
     }
   }
 

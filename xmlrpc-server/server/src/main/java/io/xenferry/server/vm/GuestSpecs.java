@@ -119,17 +119,20 @@ public final class GuestSpecs {
     }
     drives.sort(Comparator.comparing(GuestSpec.CdDrive::device));
     Map<String, String> platform = db.get(vm, VM.PLATFORM);
-    return new GuestSpec(
-        UUID.fromString(db.get(vm, VM.UUID)),
-        db.get(vm, VM.NAME_LABEL),
-        machine(platform),
-        memory(db, vm),
-        vcpus(db, vm, platform, asItRuns),
-        boot(db, vm, bootFiles, asItRuns),
-        disks,
-        drives,
-        nics(db, vm, asItRuns),
-        platform);
+    GuestSpec spec =
+        new GuestSpec(
+            UUID.fromString(db.get(vm, VM.UUID)),
+            db.get(vm, VM.NAME_LABEL),
+            machine(platform),
+            memory(db, vm),
+            vcpus(db, vm, platform, asItRuns),
+            boot(db, vm, bootFiles, asItRuns),
+            disks,
+            drives,
+            nics(db, vm, asItRuns),
+            platform);
+    Optional<Vtpms.Tpm> tpm = Vtpms.of(db, vm);
+    return tpm.isPresent() ? spec.withTpm(bootFiles.tpm(spec.vm(), tpm.get(), asItRuns)) : spec;
   }
 
   private static GuestSpec.Machine machine(Map<String, String> platform) throws XenApiException {

@@ -58,6 +58,7 @@ public final class VmAdmission {
           Map.entry(
               VmOperations.CHANGING_DYNAMIC_RANGE,
               EnumSet.of(VmPowerState.RUNNING, VmPowerState.PAUSED)),
+          Map.entry(VmOperations.CREATE_VTPM, EnumSet.of(VmPowerState.HALTED)),
           Map.entry(VmOperations.CHANGING_NVRAM, EnumSet.of(VmPowerState.HALTED)),
           Map.entry(VmOperations.DESTROY, EnumSet.of(VmPowerState.HALTED)),
           Map.entry(VmOperations.CLONE, EnumSet.of(VmPowerState.HALTED)),

@@ -46,6 +46,7 @@ public final class VmLifecycle {
   private final VmDisks disks;
   private final VmAdmission admission;
   private final BootFiles bootFiles;
+  private final FirmwareRecords firmware;
   private final GuestRecords records;
   private final GuestWatch watch;
   private final Predicate<UUID> migrating;
@@ -69,7 +70,8 @@ public final class VmLifecycle {
     this.disks = disks;
     this.admission = admission;
     this.bootFiles = bootFiles;
-    this.records = new GuestRecords(database, disks, admission, bootFiles.variables(), host);
+    this.firmware = new FirmwareRecords(database, bootFiles.variables(), bootFiles.tpms());
+    this.records = new GuestRecords(database, disks, admission, firmware, host);
     this.migrating = migrating;
     this.watch =
         new GuestWatch(
@@ -86,13 +88,13 @@ public final class VmLifecycle {
     return watch;
   }
 
-  public GuestRecords records() {
+  GuestRecords records() {
     return records;
   }
 
-  /** The UEFI variables of VMs that run. */
-  public FirmwareVariables firmware() {
-    return bootFiles.variables();
+  /** What the machines of VMs that run keep. */
+  public FirmwareRecords firmware() {
+    return firmware;
   }
 
   public void start(Ref<VM> vm, boolean paused, String task) throws XenApiException {
@@ -119,20 +121,20 @@ public final class VmLifecycle {
         watch.follow(guest);
       } catch (XenApiException | HypervisorException | InterruptedException e) {
         records.giveBack(vm, attached);
-        keepVariables(vm, e);
+        keepFirmware(vm, e);
         throw translated(e, task);
       }
     }
   }
 
   /** A guest that could not be started may have run for a moment. */
-  private void keepVariables(Ref<VM> vm, Exception failure) throws XenApiException {
+  private void keepFirmware(Ref<VM> vm, Exception failure) throws XenApiException {
     try {
       if (hypervisor.find(uuid(vm)).isEmpty()) {
-        records.takeVariables(vm);
+        firmware.take(vm);
       }
     } catch (XenApiException | HypervisorException e) {
-      log.warn("the UEFI variables of {} stay beside its record", vm, e);
+      log.warn("what the firmware of {} keeps stays beside its record", vm, e);
       failure.addSuppressed(e);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
@@ -260,28 +262,28 @@ public final class VmLifecycle {
     admission.forgetAll();
     try {
       watch.reconcileAll();
-      for (UUID uuid : firmware().present()) {
-        settleVariables(uuid);
+      for (UUID uuid : firmware.present()) {
+        settleFirmware(uuid);
       }
     } catch (HypervisorException e) {
       throw translated(e, "");
     }
   }
 
-  /** UEFI variables that a server before this one had no time to put into the record or remove. */
-  private void settleVariables(UUID uuid) throws HypervisorException, InterruptedException {
+  /** What a server before this one had no time to put into the record, or to remove. */
+  private void settleFirmware(UUID uuid) throws HypervisorException, InterruptedException {
     if (migrating.test(uuid) || hypervisor.find(uuid).isPresent()) {
       return;
     }
     Optional<Row> row = database.snapshot().byUuid("VM", uuid.toString());
     if (row.isEmpty()) {
-      firmware().discardOrWarn(uuid);
+      firmware.discardOrWarn(uuid);
       return;
     }
     try {
-      records.takeVariables(new Ref<>(row.get().ref()));
+      firmware.take(new Ref<>(row.get().ref()));
     } catch (XenApiException e) {
-      log.warn("the UEFI variables of VM {} stay beside its record", uuid, e);
+      log.warn("what the firmware of VM {} keeps stays beside its record", uuid, e);
     }
   }
 

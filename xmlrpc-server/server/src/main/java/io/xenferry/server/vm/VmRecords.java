@@ -52,6 +52,7 @@ public final class VmRecords {
         }
       }
     }
+    Vtpms.delete(tx, vm);
     tx.delete("VM", vm.opaque());
   }
 }

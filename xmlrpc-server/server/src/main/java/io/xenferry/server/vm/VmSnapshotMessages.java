@@ -25,6 +25,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
 import org.slf4j.Logger;
@@ -101,7 +102,7 @@ public final class VmSnapshotMessages {
       Map<Ref<VBD>, Ref<VDI>> taken = snapshots.take(vm, vbds, c.task().orElseThrow());
       boolean done = false;
       try {
-        lifecycle.records().noteVariables(vm);
+        lifecycle.firmware().note(vm);
         Value made = c.server().db().write(tx -> Value.of(record(tx, vm, c.arg(1), taken)));
         done = true;
         return made;
@@ -161,6 +162,7 @@ public final class VmSnapshotMessages {
     f.put("parent", Value.of(tx.get(vm, VM.PARENT)));
     Ref<VM> snapshot = new Ref<>(tx.create("VM", f));
     VmRecords.addMetrics(tx, snapshot);
+    copyTpm(tx, vm, snapshot);
     for (Ref<VBD> vbd : tx.get(vm, VM.VBDS)) {
       boolean disk = tx.get(vbd, VBD.TYPE) == VbdType.DISK && !tx.get(vbd, VBD.EMPTY);
       if (!disk || taken.containsKey(vbd)) {
@@ -182,6 +184,14 @@ public final class VmSnapshotMessages {
     v.put("currently_attached", Value.of(false));
     v.put("device", Value.of(tx.get(vbd, VBD.DEVICE)));
     tx.create("VBD", v);
+  }
+
+  /** With what it keeps: it is one VM. */
+  private static void copyTpm(Transaction tx, Ref<VM> from, Ref<VM> to) throws XenApiException {
+    Optional<Vtpms.Tpm> tpm = Vtpms.of(tx, from);
+    if (tpm.isPresent()) {
+      Vtpms.create(tx, to, tpm.get());
+    }
   }
 
   /** With their addresses: it is one VM, and only one of the two runs. */
@@ -228,7 +238,7 @@ public final class VmSnapshotMessages {
     try (var one = admission.begin(snapshot, VmOperations.REVERT, task(c));
         var other = admission.begin(vm, VmOperations.REVERTING, task(c));
         Gate.Permit permit = gate.enter(uuid(c, vm), Operation.CHANGE_DEVICE)) {
-      lifecycle.records().takeVariables(vm);
+      lifecycle.firmware().take(vm);
       List<Ref<VDI>> replaced = revert(c, vm, snapshot);
       for (Ref<VDI> old : replaced) {
         takeBack(old);
@@ -294,6 +304,8 @@ public final class VmSnapshotMessages {
       }
     }
     copyVifs(tx, snapshot, vm);
+    Vtpms.delete(tx, vm);
+    copyTpm(tx, snapshot, vm);
     tx.set(vm, VM.PARENT, snapshot);
     admission.refresh(tx, vm);
   }
