@@ -2,6 +2,7 @@ package io.xenferry.xe.client;
 
 import java.io.IOException;
 import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -39,7 +40,11 @@ record Options(
       settings.file(Path.of(home, ".xe"));
     }
     List<String> extra = new ArrayList<>();
-    settings.words(splitExtra(environment.getOrDefault("XE_EXTRA_ARGS", "")), extra);
+    settings.words(
+        splitExtra(
+            ExactArguments.variable(
+                "XE_EXTRA_ARGS", environment.getOrDefault("XE_EXTRA_ARGS", ""))),
+        extra);
     List<String> arguments = new ArrayList<>();
     settings.words(commandLine, arguments);
     arguments.addAll(extra);
@@ -165,7 +170,7 @@ record Options(
         case "port" -> port = Optional.of(portNumber(value));
         case "username" -> user = value;
         case "password" -> password = value;
-        case "passwordfile" -> passwordFile(Path.of(value));
+        case "passwordfile" -> passwordFile(value);
         case "nossl" -> ssl = !truth(value);
         case "debug" -> debug = truth(value);
         case "debugonfail" -> debugOnFail = truth(value);
@@ -196,16 +201,16 @@ record Options(
       throw ClientException.usage("Not a port: " + value);
     }
 
-    private void passwordFile(Path file) throws ClientException {
+    private void passwordFile(String file) throws ClientException {
       try {
-        List<String> lines = Files.readAllLines(file);
+        List<String> lines = Files.readAllLines(Path.of(file));
         if (lines.size() < 2) {
           throw ClientException.failed(
               "The password file must hold the user name and the password, a line each: " + file);
         }
         user = lines.get(0);
         password = lines.get(1);
-      } catch (IOException e) {
+      } catch (IOException | InvalidPathException e) {
         throw ClientException.failed("The password file cannot be read: " + file);
       }
     }

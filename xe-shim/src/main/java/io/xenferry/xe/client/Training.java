@@ -44,6 +44,11 @@ public final class Training {
   private Training() {}
 
   public static void main(String[] args) throws IOException, GeneralSecurityException {
+    try {
+      ExactArguments.of(List.of(args), ExactArguments.COMMAND_LINE);
+    } catch (ClientException e) {
+      throw new IOException(e);
+    }
     Path dir = Files.createTempDirectory("xe-training");
     try {
       overUnixSocket(dir.resolve("socket"));

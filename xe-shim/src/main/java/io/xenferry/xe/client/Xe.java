@@ -38,10 +38,21 @@ public final class Xe {
             new FileInputStream(FileDescriptor.in),
             new BufferedOutputStream(new FileOutputStream(FileDescriptor.out)),
             new FileOutputStream(FileDescriptor.err));
-    int status = xe.run(List.of(args));
+    int status = xe.main(List.of(args));
     if (status != 0) {
       System.exit(status);
     }
+  }
+
+  private int main(List<String> decoded) throws IOException {
+    List<String> args;
+    try {
+      args = ExactArguments.of(decoded, ExactArguments.COMMAND_LINE);
+    } catch (ClientException e) {
+      streams.complain(e.getMessage() + "\n");
+      return e.status();
+    }
+    return run(args);
   }
 
   /** Runs one command and returns the status to end with. */

@@ -6,7 +6,7 @@ import java.io.IOException;
  * The peer sent something that the thin CLI protocol does not allow. The connection is of no
  * further use.
  */
-public final class ProtocolException extends IOException {
+public class ProtocolException extends IOException {
   private static final long serialVersionUID = 1L;
 
   public ProtocolException(String message) {

@@ -32,33 +32,61 @@ public final class RequestBody {
     return body;
   }
 
+  /** An argument is not UTF-8. */
+  public static final class NotText extends ProtocolException {
+    private static final long serialVersionUID = 1L;
+
+    private final String argument;
+
+    NotText(String argument) {
+      super("an argument is not UTF-8: " + argument);
+      this.argument = argument;
+    }
+
+    /** Its name where it has one, since its value may be a secret; else what is legible of it. */
+    public String argument() {
+      return argument;
+    }
+  }
+
   /**
    * Splits a body; one carriage return at the end of an argument, as a pool member that forwards a
    * request has it, is dropped.
    *
-   * @throws ProtocolException the body is too long or not UTF-8
+   * @throws NotText an argument is not UTF-8
+   * @throws ProtocolException the body is too long
    */
   public static List<String> split(byte[] body) throws ProtocolException {
     if (body.length > LIMIT) {
       throw new ProtocolException("the request is longer than " + LIMIT + " bytes");
     }
-    String text;
-    try {
-      text = StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(body)).toString();
-    } catch (CharacterCodingException e) {
-      throw new ProtocolException("the request is not UTF-8");
-    }
     List<String> arguments = new ArrayList<>();
     int from = 0;
-    while (from <= text.length()) {
-      int to = text.indexOf('\n', from);
-      if (to < 0) {
-        to = text.length();
+    while (from <= body.length) {
+      int to = from;
+      while (to < body.length && body[to] != '\n') {
+        to++;
       }
-      String item = text.substring(from, to);
+      String item = text(body, from, to);
       arguments.add(item.endsWith("\r") ? item.substring(0, item.length() - 1) : item);
       from = to + 1;
     }
     return arguments;
+  }
+
+  private static String text(byte[] body, int from, int to) throws NotText {
+    try {
+      return StandardCharsets.UTF_8
+          .newDecoder()
+          .decode(ByteBuffer.wrap(body, from, to - from))
+          .toString();
+    } catch (CharacterCodingException e) {
+      throw new NotText(legible(new String(body, from, to - from, StandardCharsets.UTF_8)));
+    }
+  }
+
+  private static String legible(String argument) {
+    int eq = argument.indexOf('=');
+    return eq < 0 ? argument : argument.substring(0, eq);
   }
 }

@@ -1,6 +1,7 @@
 package io.xenferry.xe.client;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.xenferry.xe.protocol.Greeting;
 import io.xenferry.xe.protocol.Message;
@@ -470,6 +471,57 @@ class XeTest {
     assertThat(plain("x", "-pwf", Files.writeString(dir.resolve("short"), "root\n").toString()))
         .isEqualTo(1);
     assertThat(err()).contains("cannot be read", "a line each");
+  }
+
+  /** As cron and systemd start it. */
+  @Test
+  void argumentsAreSentAsTheyAreWhateverTheLocale() throws Exception {
+    serve((in, out) -> {
+      greet(in, out);
+      MessageCodec.write(out, new Message.Exit(0));
+    });
+    assertThat(underC("\\303\\251\\342\\202\\254\\360\\237\\230\\200")).isEmpty();
+    assertThat(new String(request.get(), StandardCharsets.UTF_8))
+        .endsWith("\nname-description=é€😀\nusername=root\npassword=null");
+    assertThat(underC("\\351")).isEqualTo("Argument 3 is not UTF-8.\n");
+  }
+
+  private String underC(String escaped) throws Exception {
+    ProcessBuilder builder =
+        new ProcessBuilder(
+            "sh",
+            "-c",
+            // Words in ASCII, since this JVM may have such a locale itself.
+            "exec \"$0\" -cp \"$1\" io.xenferry.xe.client.Xe vm-param-set uuid=u"
+                + " \"name-description=$(printf '"
+                + escaped
+                + "')\" -s 127.0.0.1 --nossl -p "
+                + server.getLocalPort(),
+            Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+            System.getProperty("java.class.path"));
+    builder.environment().put("LC_ALL", "C");
+    builder.environment().put("HOME", dir.toString());
+    Process xe = builder.redirectError(dir.resolve("err").toFile()).start();
+    xe.getOutputStream().close();
+    assertThat(xe.waitFor(50, TimeUnit.SECONDS)).isTrue();
+    String complaint = Files.readString(dir.resolve("err"));
+    assertThat(xe.exitValue()).as(complaint).isEqualTo(complaint.isEmpty() ? 0 : 1);
+    return complaint;
+  }
+
+  @Test
+  void withoutTheKernelsWordsWhatWasLostIsRefused() throws Exception {
+    Path none = dir.resolve("none");
+    assertThat(ExactArguments.of(List.of("a", "é", ""), none)).containsExactly("a", "é", "");
+    assertThatThrownBy(() -> ExactArguments.of(List.of("a", "b\uFFFD"), none))
+        .hasMessage("Argument 2 is not UTF-8.");
+    Path other = Files.writeString(dir.resolve("other"), "java\0x\0é\0");
+    assertThat(ExactArguments.of(List.of("??", ""), other))
+        .as("the words of something else")
+        .containsExactly("??", "");
+    environment.put("XE_EXTRA_ARGS", "a=\uFFFD");
+    assertThat(plain("x")).isEqualTo(1);
+    assertThat(err()).startsWith("XE_EXTRA_ARGS is not UTF-8");
   }
 
   @Test

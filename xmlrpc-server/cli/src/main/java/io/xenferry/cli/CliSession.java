@@ -65,12 +65,24 @@ public final class CliSession {
     ClientChannel client = new ClientChannel(in, out, connection, deadlines);
     try {
       client.greet();
-      new CliSession(client, environment).serve(RequestBody.split(body));
+      CliSession session = new CliSession(client, environment);
+      try {
+        session.serve(RequestBody.split(body));
+      } catch (RequestBody.NotText e) {
+        session.refuse(e);
+      }
     } catch (InterruptedIOException e) {
       LOG.info("A client of xe was dropped: {}", e.getMessage());
     } catch (IOException e) {
       LOG.debug("A client of xe went away", e);
     }
+  }
+
+  private void refuse(RequestBody.NotText e) throws IOException {
+    show(
+        Optional.empty(),
+        new XenApiException("INVALID_VALUE", "Invalid UTF-8 string in parameter", e.argument()));
+    client.send(new Message.Exit(1));
   }
 
   private void serve(List<String> items) throws IOException {

@@ -88,7 +88,13 @@ final class Help {
       throws IOException {
     Optional<Command> found = Commands.named(name);
     if (found.isEmpty()) {
-      client.print("Unknown command '" + name + "'");
+      // Where clients expect it; what is minimal is for programs, and holds names of commands only.
+      String complaint = "Unknown command '" + name + "'";
+      if (printer.minimal()) {
+        client.stderr(complaint + "\n");
+      } else {
+        client.print(complaint);
+      }
       return;
     }
     Command command = found.get();

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.xenferry.model.Value;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -151,6 +152,18 @@ class CliSessionTest {
                 .xe("pool-join", "master-address=a", "master-username=b", "master-password=c")
                 .err())
         .isEqualTo("Error: The command 'pool-join' is not available on this server\n");
+    assertThat(api.calls).isEmpty();
+  }
+
+  /** The value may be a secret: only the name is told. */
+  @Test
+  void anArgumentThatIsNotUtf8IsRefusedByName() throws IOException {
+    byte[] body = "vm-list\nx=secret@\nusername=root".getBytes(StandardCharsets.US_ASCII);
+    body["vm-list\nx=secret".length()] = (byte) 0xe9;
+    Terminal.Result result = terminal.raw(body);
+    assertThat(result.err()).contains("Invalid UTF-8 string in parameter", ": x\n");
+    assertThat(result.err()).doesNotContain("secret");
+    assertThat(result.status()).isEqualTo(1);
     assertThat(api.calls).isEmpty();
   }
 
@@ -440,6 +453,12 @@ class CliSessionTest {
                     description     : \
             """);
     assertThat(terminal.xe("help", "nope").out()).startsWith("Unknown command 'nope'\n");
+    Terminal.Result minimal = terminal.xe("help", "nope", "vm-clone", "--minimal");
+    assertThat(minimal.out().strip()).isEqualTo("vm-clone");
+    assertThat(minimal.err()).isEqualTo("Unknown command 'nope'\n");
+    assertThat(minimal.status()).isZero();
+    assertThat(terminal.xe("help", "vm-migrate").out())
+        .contains("bandwidth is in bytes a second", "max-downtime in milliseconds");
     assertThat(terminal.xe("help", "--all").out()).contains("vm-migrate", "task-list");
     assertThat(api.calls).isEmpty();
   }

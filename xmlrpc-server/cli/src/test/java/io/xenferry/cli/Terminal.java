@@ -50,17 +50,16 @@ final class Terminal implements CliEnvironment {
   }
 
   Result raw(List<String> items) throws IOException {
+    return raw(String.join("\n", items).getBytes(StandardCharsets.UTF_8));
+  }
+
+  Result raw(byte[] body) throws IOException {
     ByteArrayOutputStream in = new ByteArrayOutputStream();
     Greeting.OURS.write(in);
     in.writeBytes(answers.toByteArray());
     answers.reset();
     ByteArrayOutputStream out = new ByteArrayOutputStream();
-    CliSession.run(
-        String.join("\n", items).getBytes(StandardCharsets.UTF_8),
-        new ByteArrayInputStream(in.toByteArray()),
-        out,
-        () -> {},
-        this);
+    CliSession.run(body, new ByteArrayInputStream(in.toByteArray()), out, () -> {}, this);
     return read(out.toByteArray());
   }
 
