@@ -22,6 +22,8 @@ class PublishedModelTest {
   /** Ours, beside the published model. */
   private static final Set<String> EXTENSIONS = Set.of("VM.receive", "VM.migrate");
 
+  private static final Set<String> OWN_FIELDS = Set.of("task.server_notes");
+
   private static List<String> table(String... kinds) throws IOException {
     try (BufferedReader in =
         new BufferedReader(
@@ -75,7 +77,11 @@ class PublishedModelTest {
   void fields() throws IOException {
     assertSame(
         table("field"),
-        DataModel.classes().stream().flatMap(c -> c.fields().stream()).map(this::field).toList());
+        DataModel.classes().stream()
+            .flatMap(c -> c.fields().stream())
+            .filter(f -> !OWN_FIELDS.contains(f.wireName()))
+            .map(this::field)
+            .toList());
   }
 
   private String field(FieldDef f) {

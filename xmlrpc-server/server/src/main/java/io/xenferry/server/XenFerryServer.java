@@ -19,6 +19,7 @@ import io.xenferry.server.http.HttpServer;
 import io.xenferry.server.http.TlsWarmUp;
 import io.xenferry.server.messages.AllowedOperations;
 import io.xenferry.server.messages.Messages;
+import io.xenferry.server.messages.ResourceOperations;
 import io.xenferry.server.schema.Schema;
 import io.xenferry.server.session.Sessions;
 import io.xenferry.server.session.Users;
@@ -57,16 +58,18 @@ public final class XenFerryServer implements AutoCloseable {
    * @param ledger decorates the ledger, for those who watch what is written into it
    */
   public XenFerryServer(
-      ServerConfig config, ObjectDatabase db, Clock clock, UnaryOperator<Ledger> ledger)
+      ServerConfig config, ObjectDatabase database, Clock clock, UnaryOperator<Ledger> ledger)
       throws IOException, XenApiException, InterruptedException {
     StateDirectory.prepare(config.stateDirectory());
     certificate = Certificate.in(config.stateDirectory());
     Schema schema = new Schema();
+    ResourceOperations db = new ResourceOperations(database);
     new FirstStart(config, clock, HostFacts.of(config.listen(), config.stateDirectory())).run(db);
+    db.refreshAll();
     Users users = new Users(config.stateDirectory(), config.sessions().hashIterations());
     Sessions sessions = new Sessions(db, schema, users, config.sessions(), clock);
     Tasks tasks = new Tasks(db, schema, clock);
-    Events events = new Events(db, schema, sessions);
+    Events events = new Events(db, schema, sessions, clock);
     context = new ServerContext(config, db, schema, clock, users, sessions, tasks, events);
     Registry registry = new Registry();
     AllowedOperations allowed = new AllowedOperations(registry);

@@ -147,7 +147,13 @@ class EventTest {
     other.call("event.register", List.of("pool"));
     String pool = root.only("pool");
     root.call("pool.set_name_description", pool, "n " + System.nanoTime());
-    assertThat(((Value.Array) other.call("event.next")).items()).isNotEmpty();
+    List<Value> events = ((Value.Array) other.call("event.next")).items();
+    assertThat(events)
+        .isNotEmpty()
+        .allSatisfy(e ->
+            assertThat(Double.parseDouble(TestServer.text(TestServer.member(e, "timestamp"))))
+                .as("seconds since the epoch")
+                .isBetween(1.7e9, 1e11));
     other.call("event.unregister", List.of("pool"));
     assertCode("SESSION_NOT_REGISTERED", () -> other.call("event.next"));
     assertThat(Long.parseLong(root.text("event.get_current_id"))).isPositive();

@@ -128,12 +128,40 @@ class PlugTest {
   }
 
   @Test
+  void whatIsListedOfADiskIsWhatIsAccepted() throws Exception {
+    String vm = vm("listed", Map.of());
+    String vdi = root.text("VBD.get_VDI", vbdAt(vm, "0"));
+    assertThat(allowed("VDI", vdi)).contains("snapshot", "clone", "copy", "resize", "destroy");
+    assertThat(allowed("SR", sr)).contains("scan", "update", "vdi_create").doesNotContain("plug");
+    root.call("VM.start", vm, false, false);
+    assertThat(allowed("VDI", vdi))
+        .contains("mirror", "resize_online")
+        .doesNotContain("snapshot", "clone", "copy", "resize", "destroy", "forget");
+    assertThat(allowed("SR", sr)).contains("scan").doesNotContain("unplug", "destroy", "forget");
+    assertCode("VDI_IN_USE", () -> root.call("VDI.destroy", vdi));
+    assertCode("VDI_IN_USE", () -> root.call("VDI.clone", vdi, Map.of()));
+    root.call("VM.hard_shutdown", vm);
+    assertThat(allowed("VDI", vdi)).contains("clone", "destroy", "forget");
+    root.call("VDI.destroy", vdi);
+  }
+
+  private static String vbdAt(String vm, String userdevice) throws XenApiException {
+    for (String vbd : TestServer.texts(root.call("VM.get_VBDs", vm))) {
+      if (root.text("VBD.get_userdevice", vbd).equals(userdevice)) {
+        return vbd;
+      }
+    }
+    throw new AssertionError("the VM has no disk " + userdevice);
+  }
+
+  @Test
   void aDiskThatTheGuestDoesNotLetGoStays() throws Exception {
     String vm = vm("stubborn", Map.of("xenferry:fault", "refuse-unplug"));
     String vbd = TestServer.texts(root.call("VM.get_VBDs", vm)).getFirst();
     root.call("VM.start", vm, false, false);
     root.call("VBD.set_unpluggable", vbd, false);
     assertCode("VBD_NOT_UNPLUGGABLE", () -> root.call("VBD.unplug", vbd));
+    assertThat(allowed("VBD", vbd)).doesNotContain("unplug", "unplug_force");
     root.call("VBD.set_unpluggable", vbd, true);
     assertCode("DEVICE_DETACH_REJECTED", () -> root.call("VBD.unplug", vbd));
     assertThat(attached("VBD", vbd)).isTrue();

@@ -29,9 +29,23 @@ class PoolAndHostTest {
       assertThat(root.text("host.compute_memory_overhead", host)).isEqualTo("0");
       assertThat(root.call("host.get_tracked_user_agents", host))
           .isEqualTo(TestServer.value(Map.of()));
+      for (String message :
+          List.of(
+              "host.get_servertime", "host.get_server_localtime", "host.compute_memory_overhead")) {
+        assertThat(
+                SessionTest.assertCode("HANDLE_INVALID", () -> root.call(message, "nonsense"))
+                    .params())
+            .containsExactly("host", "nonsense");
+      }
       root.call("host.disable", host);
       assertThat(root.call("host.get_enabled", host)).isEqualTo(Value.of(false));
+      assertThat(TestServer.texts(root.call("host.get_allowed_operations", host)))
+          .contains("enable")
+          .doesNotContain("vm_migrate");
       root.call("host.enable", host);
+      assertThat(TestServer.texts(root.call("host.get_allowed_operations", host)))
+          .contains("vm_start", "vm_migrate")
+          .doesNotContain("enable", "evacuate");
     }
   }
 

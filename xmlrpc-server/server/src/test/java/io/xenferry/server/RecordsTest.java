@@ -295,6 +295,17 @@ class RecordsTest {
     root.call("VM.set_memory", vm, 4096);
     assertThat(memory(vm)).containsExactly("1024", "4096", "4096", "4096");
     assertThat(root.text("VM.compute_memory_overhead", vm)).isEqualTo("0");
+    assertCode("HANDLE_INVALID", () -> root.call("VM.compute_memory_overhead", "nonsense"));
+    for (String message : List.of("VM.set_order", "VM.set_start_delay", "VM.set_shutdown_delay")) {
+      root.call(message, vm, 7);
+      assertThat(root.text(message.replace("set_", "get_"), vm)).isEqualTo("7");
+      assertCode("INVALID_VALUE", () -> root.call(message, vm, -5));
+    }
+    assertThat(
+            assertCode(
+                    "INVALID_VALUE", () -> root.call("VM.set_order", vm, Map.of("a", List.of("b"))))
+                .params())
+        .containsExactly("value", "(('a' ('b')))");
     root.call("VM.update_allowed_operations", vm);
     root.call("VM.assert_operation_valid", vm, "start");
     assertCode("VM_BAD_POWER_STATE", () -> root.call("VM.assert_operation_valid", vm, "pause"));

@@ -81,6 +81,9 @@ class SessionTest {
     assertCode(
         "CHANGE_PASSWORD_REJECTED",
         () -> carol.call("session.change_password", "first-password", "short"));
+    assertCode(
+        "CHANGE_PASSWORD_REJECTED",
+        () -> carol.call("session.change_password", "first-password", "\uD83D\uDD11".repeat(3)));
     carol.call("session.change_password", "first-password", "second-password");
     login("carol", "second-password");
     assertCode("SESSION_AUTHENTICATION_FAILED", () -> login("carol", "first-password"));
@@ -109,6 +112,68 @@ class SessionTest {
         .doesNotContain("vm.destroy");
     assertThat(TestServer.texts(root.call("role.get_by_permission_name_label", "vm.get_record")))
         .contains(role);
+  }
+
+  @Test
+  void aSessionTellsItsPermissions() throws Exception {
+    server.server.context().users().put("ivan", "vm-operator", "some-password");
+    TestServer.Calls ivan = login("ivan", "some-password");
+    assertThat(TestServer.texts(ivan.call("session.get_rbac_permissions", ivan.session())))
+        .contains("vm.start", "vm.add_to_other_config/key:folder")
+        .doesNotContain(
+            "vm.add_to_other_config", "vm.add_to_other_config/key:pci", "vm.destroy", "VM.start")
+        .containsAll(
+            TestServer.texts(
+                ivan.call(
+                    "role.get_permissions_name_label",
+                    TestServer.texts(ivan.call("role.get_by_name_label", "vm-operator"))
+                        .getFirst())));
+    TestServer.Calls root = server.calls();
+    assertThat(TestServer.texts(root.call("session.get_rbac_permissions", root.session())))
+        .as("root may do everything without any")
+        .isEmpty();
+  }
+
+  @Test
+  void someKeysHaveRolesOfTheirOwn() throws Exception {
+    server.server.context().users().put("judy", "vm-admin", "some-password");
+    server.server.context().users().put("kurt", "vm-operator", "some-password");
+    TestServer.Calls judy = login("judy", "some-password");
+    TestServer.Calls kurt = login("kurt", "some-password");
+    TestServer.Calls root = server.calls();
+    String vm = root.vm("keys", java.util.Map.of());
+
+    XenApiException e =
+        assertCode(
+            "RBAC_PERMISSION_DENIED",
+            () -> judy.call("VM.add_to_other_config", vm, "pci", "0/0000:00:1d.0"));
+    assertThat(e.params().getFirst()).isEqualTo("vm.add_to_other_config/key:pci");
+    assertCode(
+        "RBAC_PERMISSION_DENIED",
+        () -> judy.call("VM.add_to_platform", vm, "hvm_serial", "/dev/ttyS0"));
+    root.call("VM.add_to_other_config", vm, "pci", "0/0000:00:1d.0");
+    assertCode("RBAC_PERMISSION_DENIED", () -> judy.call("VM.remove_from_other_config", vm, "pci"));
+    judy.call("VM.add_to_other_config", vm, "mine", "1");
+
+    // A whole map: what needs more is to stay as it is.
+    assertCode(
+        "RBAC_PERMISSION_DENIED",
+        () -> judy.call("VM.set_other_config", vm, java.util.Map.of("mine", "2")));
+    assertCode(
+        "RBAC_PERMISSION_DENIED",
+        () -> judy.call("VM.set_platform", vm, java.util.Map.of("hvm_serial", "pty")));
+    judy.call("VM.set_other_config", vm, java.util.Map.of("mine", "2", "pci", "0/0000:00:1d.0"));
+
+    String pool = root.only("pool");
+    kurt.call("VM.add_to_other_config", vm, "folder", "/a");
+    kurt.call("VM.add_to_other_config", vm, "XenCenter.CustomFields.x", "y");
+    kurt.call("pool.add_to_other_config", pool, "XenCenter.CustomFields.x", "y");
+    kurt.call("pool.remove_from_other_config", pool, "XenCenter.CustomFields.x");
+    assertCode(
+        "RBAC_PERMISSION_DENIED", () -> kurt.call("VM.add_to_other_config", vm, "folders", "/a"));
+    assertCode(
+        "RBAC_PERMISSION_DENIED", () -> kurt.call("pool.add_to_other_config", pool, "auto", "1"));
+    root.call("VM.destroy", vm);
   }
 
   /**

@@ -101,6 +101,10 @@ class StorageTest {
         "SR.create", root.only("host"), config, 0, "x", "", type, "user", false, Map.of());
   }
 
+  private static List<String> allowed(String type, String object) throws Exception {
+    return TestServer.texts(root.call(type + ".get_allowed_operations", object));
+  }
+
   @Test
   void aForgottenSrKeepsItsDisks() throws Exception {
     String sr = root.sr(directory("kept"));
@@ -109,7 +113,10 @@ class StorageTest {
     String disk = root.text("VDI.get_uuid", vdi);
     String pbd = TestServer.texts(root.call("SR.get_PBDs", sr)).getFirst();
     assertCode("SR_HAS_PBD", () -> root.call("SR.forget", sr));
+    assertThat(allowed("SR", sr)).contains("unplug").doesNotContain("forget", "plug", "destroy");
     root.call("PBD.unplug", pbd);
+    assertThat(allowed("SR", sr)).containsExactly("forget", "plug", "pbd_destroy");
+    assertThat(allowed("VDI", vdi)).containsExactly("forget");
     root.call("SR.forget", sr);
     assertCode("HANDLE_INVALID", () -> root.record("VDI", vdi));
 

@@ -6,7 +6,10 @@ import static org.awaitility.Awaitility.await;
 
 import io.xenferry.model.Ref;
 import io.xenferry.model.Value;
+import io.xenferry.model.db.SqliteDatabase;
 import io.xenferry.server.task.Task;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CountDownLatch;
@@ -58,6 +61,7 @@ class TaskTest {
   void someMessagesHaveNoAsynchronousForm() {
     assertCode("Fault", () -> root.call("Async.task.create", "a", "b"));
     assertCode("Fault", () -> root.call("Async.VM.get_record", "OpaqueRef:x"));
+    assertCode("MESSAGE_METHOD_UNKNOWN", () -> root.call("Async.VM_start", "OpaqueRef:x"));
   }
 
   @Test
@@ -164,6 +168,68 @@ class TaskTest {
     assertCode("RBAC_PERMISSION_DENIED", () -> erin.call("task.cancel", task));
     root.call("task.cancel", task);
     assertThat(root.text("task.get_status", task)).isEqualTo("cancelled");
+  }
+
+  private static TestServer.Calls login(TestServer at, String user, String role) throws Exception {
+    at.server.context().users().put(user, role, "some-password");
+    return new TestServer.Calls(
+        at.api,
+        TestServer.text(
+            at.api.call("session.login_with_password", Value.of(user), Value.of("some-password"))));
+  }
+
+  @Test
+  void whatOthersKeepWithTheirTasksStays() throws Exception {
+    TestServer.Calls frank = login(server, "frank", "vm-admin");
+    String task = root.text("task.create", "upload", "");
+    root.call("task.add_to_other_config", task, "k", "v");
+    Value kept = root.call("task.get_other_config", task);
+    assertCode("RBAC_PERMISSION_DENIED", () -> frank.call("task.set_other_config", task, Map.of()));
+    assertCode(
+        "RBAC_PERMISSION_DENIED", () -> frank.call("task.add_to_other_config", task, "a", "b"));
+    assertCode(
+        "RBAC_PERMISSION_DENIED", () -> frank.call("task.remove_from_other_config", task, "k"));
+    assertThat(root.call("task.get_other_config", task)).isEqualTo(kept);
+
+    String own = frank.text("task.create", "upload", "");
+    frank.call("task.set_other_config", own, Map.of("a", "b"));
+    frank.call("task.add_to_other_config", own, "XenCenterUUID", "c");
+    frank.call("task.remove_from_other_config", own, "a");
+    assertThat(frank.call("task.get_other_config", own))
+        .isEqualTo(TestServer.value(Map.of("XenCenterUUID", "c")));
+    login(server, "grace", "pool-operator").call("task.set_other_config", own, Map.of());
+    frank.call("task.set_status", own, "success");
+    frank.call("task.destroy", own);
+  }
+
+  @Test
+  void whatTheServerNotesOfATaskIsForNobodyElse() throws Exception {
+    Task work =
+        server.server.context().tasks().start("work", "", Ref.nullRef(), "root", Ref.nullRef());
+    work.note("migration", "one");
+    root.call("task.set_other_config", work.ref(), Map.of("migration", "another"));
+    root.call("task.remove_from_other_config", work.ref(), "migration");
+    assertThat(server.server.context().tasks().pendingWith("migration"))
+        .containsEntry(work.ref(), "one");
+    assertThat(((Value.Struct) root.call("task.get_record", work.ref())).members())
+        .doesNotContainKey("server_notes");
+    server.server.context().tasks().succeed(work.ref(), "<value></value>");
+  }
+
+  @Test
+  void aTaskIsItsOwnersAlsoAfterARestart() throws Exception {
+    Path directory = Files.createTempDirectory("xenferry");
+    Path file = directory.resolve("pool.db");
+    TestServer before = TestServer.start(directory, SqliteDatabase.open(file), TestServer.limits());
+    String task = login(before, "frank", "vm-power-admin").text("task.create", "upload", "");
+    try (TestServer after = before.again(() -> SqliteDatabase.open(file))) {
+      TestServer.Calls other = login(after, "erin", "vm-power-admin");
+      assertCode("RBAC_PERMISSION_DENIED", () -> other.call("task.destroy", task));
+      TestServer.Calls frank = login(after, "frank", "vm-power-admin");
+      frank.call("task.cancel", task);
+      frank.call("task.destroy", task);
+      assertCode("HANDLE_INVALID", () -> frank.call("task.get_record", task));
+    }
   }
 
   @Test

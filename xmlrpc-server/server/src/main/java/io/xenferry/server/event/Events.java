@@ -10,6 +10,7 @@ import io.xenferry.model.db.Snapshot;
 import io.xenferry.server.schema.Schema;
 import io.xenferry.server.session.Sessions;
 import io.xenferry.wire.Content;
+import java.time.Clock;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -36,9 +37,13 @@ public final class Events implements AutoCloseable {
 
   private static final Duration LONGEST = Duration.ofHours(24);
 
+  /** What event.from has in place of a time, as with the published server. */
+  private static final String NO_TIME = "0.0";
+
   private final ObjectDatabase db;
   private final Schema schema;
   private final Sessions sessions;
+  private final Clock clock;
   private final ObjectDatabase.Registration registration;
   private final Map<String, Registered> registered = new ConcurrentHashMap<>();
   // Whoever waits, waits for this; every wake-up replaces it before it completes the old one.
@@ -48,7 +53,8 @@ public final class Events implements AutoCloseable {
   /** The one subscription of a session that event.register made. */
   private record Registered(List<Subscription> subscriptions, long generation) {}
 
-  public Events(ObjectDatabase db, Schema schema, Sessions sessions) {
+  public Events(ObjectDatabase db, Schema schema, Sessions sessions, Clock clock) {
+    this.clock = clock;
     this.db = db;
     this.schema = schema;
     this.sessions = sessions;
@@ -110,7 +116,7 @@ public final class Events implements AutoCloseable {
         Snapshot batched = db.snapshot();
         List<Snapshot.Change> all = changes(batched, subscriptions, since);
         if (!all.isEmpty()) {
-          return answer(contents(batched, all), batched);
+          return answer(contents(batched, all, NO_TIME), batched);
         }
         snapshot = batched;
       }
@@ -202,12 +208,17 @@ public final class Events implements AutoCloseable {
       registered.computeIfPresent(
           session, (s, old) -> new Registered(old.subscriptions(), snapshot.generation()));
       if (!all.isEmpty()) {
-        return new Content.Items(contents(snapshot, all));
+        return new Content.Items(contents(snapshot, all, now()));
       }
       if (!await(wake, deadline)) {
         return new Content.Items(List.of());
       }
     }
+  }
+
+  /** Seconds since the epoch. */
+  private String now() {
+    return String.format(Locale.ROOT, "%.3f", clock.instant().toEpochMilli() / 1000.0);
   }
 
   public long currentId() {
@@ -238,12 +249,14 @@ public final class Events implements AutoCloseable {
             .filter(c -> Subscription.anyOf(subscriptions, c.name()))
             .flatMap(c -> snapshot.rows(c.name()).stream())
             .filter(r -> Subscription.anyMatch(subscriptions, r.className(), r.ref()))
-            .map(r -> event(Snapshot.Change.Kind.ADD, r.className(), r.ref(), r.modified(), r))
+            .map(r ->
+                event(Snapshot.Change.Kind.ADD, r.className(), r.ref(), r.modified(), NO_TIME, r))
             .iterator();
   }
 
   /** Additions, then changes, then deletions. */
-  private List<Content> contents(Snapshot snapshot, List<Snapshot.Change> changes) {
+  private List<Content> contents(
+      Snapshot snapshot, List<Snapshot.Change> changes, String timestamp) {
     List<Content> events = new ArrayList<>();
     for (Snapshot.Change.Kind kind : Snapshot.Change.Kind.values()) {
       for (Snapshot.Change c : changes) {
@@ -252,7 +265,7 @@ public final class Events implements AutoCloseable {
         }
         Row row = snapshot.row(c.className(), c.ref()).orElse(null);
         if (row != null || kind == Snapshot.Change.Kind.DEL) {
-          events.add(event(kind, c.className(), c.ref(), c.generation(), row));
+          events.add(event(kind, c.className(), c.ref(), c.generation(), timestamp, row));
         }
       }
     }
@@ -264,10 +277,11 @@ public final class Events implements AutoCloseable {
       String className,
       String ref,
       long generation,
+      String timestamp,
       @org.jspecify.annotations.Nullable Row row) {
     SequencedMap<String, Value> m = new LinkedHashMap<>();
     m.put("id", Value.of(Long.toString(generation)));
-    m.put("timestamp", Value.of("0.0"));
+    m.put("timestamp", Value.of(timestamp));
     m.put("class", Value.of(className.toLowerCase(Locale.ROOT)));
     m.put("operation", Value.of(kind.name().toLowerCase(Locale.ROOT)));
     m.put("ref", Value.of(ref));

@@ -122,7 +122,7 @@ public final class AllowedOperations {
       operations.add(schema.bool(device, "empty") ? "insert" : "eject");
     } else if (!cd && there && !attached) {
       operations.add("plug");
-    } else if (!cd && state.equals("Running") && attached) {
+    } else if (!cd && state.equals("Running") && attached && unpluggable(device)) {
       // A guest that stands still cannot let go.
       operations.add("unplug");
       operations.add("unplug_force");
@@ -132,6 +132,10 @@ public final class AllowedOperations {
         // A VIF's unplugging by force is no operation of its own.
         .filter(o -> device.className().equals("VBD") || !o.equals("unplug_force"))
         .toList();
+  }
+
+  private boolean unpluggable(Row device) {
+    return !device.className().equals("VBD") || schema.bool(device, "unpluggable");
   }
 
   private boolean implemented(String wireName) {

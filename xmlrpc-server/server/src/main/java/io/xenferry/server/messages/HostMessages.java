@@ -25,21 +25,37 @@ final class HostMessages {
   }
 
   void register(Registry r) {
-    r.implement("host.get_servertime", c -> Value.of(c.server().clock().instant()), TEST);
+    r.implement("host.get_servertime", HostMessages::serverTime, TEST);
     r.implement("host.get_server_localtime", HostMessages::localTime, TEST);
     r.implement("host.list_methods", HostMessages::listMethods, TEST);
     r.implement("host.get_management_interface", HostMessages::managementInterface, TEST);
     r.implement("host.get_server_certificate", this::serverCertificate, TEST);
     r.implement("host.compute_free_memory", HostMessages::freeMemory, TEST);
-    r.implement("host.compute_memory_overhead", c -> Value.of(0L), TEST);
+    r.implement("host.compute_memory_overhead", HostMessages::memoryOverhead, TEST);
     r.implement("host.get_tracked_user_agents", c -> Value.ofTexts(Map.of()), TEST);
     r.implement("host.is_in_emergency_mode", c -> Value.of(false), TEST);
     r.implement("host.enable", c -> enabled(c, true), TEST);
     r.implement("host.disable", c -> enabled(c, false), TEST);
   }
 
+  private static Value serverTime(Call c) throws XenApiException {
+    requireHost(c);
+    return Value.of(c.server().clock().instant());
+  }
+
+  /** Nothing is taken from guests' memory. */
+  private static Value memoryOverhead(Call c) throws XenApiException {
+    requireHost(c);
+    return Value.of(0L);
+  }
+
+  private static void requireHost(Call c) throws XenApiException {
+    Schema.row(c.server().db().snapshot(), "host", c.text(0));
+  }
+
   /** The wire has no zone for it: the local clock's face. */
-  private static Value localTime(Call c) {
+  private static Value localTime(Call c) throws XenApiException {
+    requireHost(c);
     LocalDateTime face =
         LocalDateTime.ofInstant(c.server().clock().instant(), ZoneId.systemDefault());
     return Value.of(face.toInstant(ZoneOffset.UTC));

@@ -9,12 +9,14 @@ import io.xenferry.model.query.Query;
 import io.xenferry.server.call.Call;
 import io.xenferry.server.call.Registry;
 import io.xenferry.server.schema.Schema;
+import io.xenferry.server.session.Permission;
 import io.xenferry.wire.Content;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 
-/** What the built-in roles allow; permissions are messages' names in lower case. */
+/**
+ * What the built-in roles allow; permissions are messages' names in lower case, and keys of maps.
+ */
 final class RoleMessages {
   private static final String TEST = "SessionTest.rolesTellTheirPermissions";
 
@@ -47,22 +49,11 @@ final class RoleMessages {
   private static Value permissions(Call c) throws XenApiException {
     Row role = Schema.row(c.server().db().snapshot(), "role", c.text(0));
     String name = c.server().schema().text(role, "name_label");
-    return Value.ofTexts(
-        DataModel.classes().stream()
-            .flatMap(t -> t.messages().stream())
-            .filter(m -> m.roles().contains(name))
-            .map(m -> m.wireName().toLowerCase(Locale.ROOT))
-            .toList());
+    return Permission.ofRole(name);
   }
 
   private static Value byPermission(Call c) {
-    List<String> names =
-        DataModel.classes().stream()
-            .flatMap(t -> t.messages().stream())
-            .filter(m -> m.wireName().toLowerCase(Locale.ROOT).equals(c.text(0)))
-            .findFirst()
-            .map(m -> m.roles())
-            .orElse(List.of());
+    List<String> names = Permission.all().getOrDefault(c.text(0), List.of());
     return Value.ofTexts(
         c.server().db().snapshot().rows("role").stream()
             .filter(row -> names.contains(c.server().schema().text(row, "name_label")))

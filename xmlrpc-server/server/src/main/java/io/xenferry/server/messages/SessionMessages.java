@@ -58,7 +58,8 @@ final class SessionMessages {
           case Session.Restricted u ->
               throw new XenApiException("USER_IS_NOT_LOCAL_SUPERUSER", s.user());
         };
-    if (c.text(1).length() < 6 || c.text(1).length() > 256) {
+    int characters = c.text(1).codePointCount(0, c.text(1).length());
+    if (characters < 6 || characters > 256) {
       throw new XenApiException("CHANGE_PASSWORD_REJECTED", "It must have 6 to 256 characters");
     }
     if (!s.superuser() && c.server().users().authenticate(s.user(), c.text(0)).isEmpty()) {

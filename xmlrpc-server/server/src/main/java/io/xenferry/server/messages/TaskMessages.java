@@ -3,9 +3,12 @@ package io.xenferry.server.messages;
 import io.xenferry.model.Ref;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
+import io.xenferry.server.call.Accessors;
 import io.xenferry.server.call.Call;
 import io.xenferry.server.call.Registry;
 import io.xenferry.server.schema.Schema;
+import io.xenferry.server.session.Session;
+import java.util.List;
 
 /** Tasks as their clients handle them. */
 final class TaskMessages {
@@ -35,6 +38,19 @@ final class TaskMessages {
     r.implement("task.set_result", c -> set(c, "result"), TEST + ".aClientKeepsATaskOfItsOwn");
     r.implement(
         "task.set_error_info", c -> set(c, "error_info"), TEST + ".aClientKeepsATaskOfItsOwn");
+    for (String change : List.of("set_", "add_to_", "remove_from_")) {
+      r.implement(
+          "task." + change + "other_config",
+          TaskMessages::changeConfig,
+          TEST + ".whatOthersKeepWithTheirTasksStays");
+    }
+  }
+
+  /** Keys that clients keep with tasks; what the server relies on is elsewhere. */
+  private static Value changeConfig(Call c) throws XenApiException {
+    requireOwner(c, c.text(0));
+    Accessors.change(c, tx -> {});
+    return Value.VOID;
   }
 
   /** Others' tasks are for operators. */
@@ -48,7 +64,7 @@ final class TaskMessages {
   }
 
   private static String callerName(Call c) {
-    return c.session().map(s -> s.user()).orElse("");
+    return c.session().map(Session::user).orElse("");
   }
 
   private static Value destroy(Call c) throws XenApiException {

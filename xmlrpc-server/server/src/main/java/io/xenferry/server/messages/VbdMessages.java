@@ -34,6 +34,8 @@ final class VbdMessages {
     r.implement("VBD.destroy", this::destroy, TEST);
     r.implement("VBD.set_mode", c -> setDetached(c, "mode"), TEST);
     r.implement("VBD.set_userdevice", this::setUserdevice, TEST);
+    r.implement(
+        "VBD.set_unpluggable", this::setUnpluggable, "PlugTest.aDiskThatTheGuestDoesNotLetGoStays");
     r.implement("VBD.set_type", c -> setDetached(c, "type"), TEST);
   }
 
@@ -129,6 +131,18 @@ final class VbdMessages {
           Row vbd = Schema.row(tx, "VBD", c.text(0));
           requireDetached(vbd);
           schema.set(tx, "VBD", vbd.ref(), field, c.arg(1));
+        });
+    return Value.VOID;
+  }
+
+  private Value setUnpluggable(Call c) throws XenApiException {
+    Accessors.change(
+        c,
+        tx -> {
+          String vm = schema.text(Schema.row(tx, "VBD", c.text(0)), "VM");
+          if (tx.row("VM", vm).isPresent()) {
+            allowed.refresh(tx, vm);
+          }
         });
     return Value.VOID;
   }

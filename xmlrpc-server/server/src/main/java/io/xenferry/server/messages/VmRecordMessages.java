@@ -51,7 +51,10 @@ final class VmRecordMessages {
     r.implement("VM.get_allowed_VIF_devices", c -> freeDevices(c, "VIF", "device", 7), TEST);
     r.implement("VM.update_allowed_operations", this::updateAllowed, TEST);
     r.implement("VM.assert_operation_valid", this::assertOperationValid, TEST);
-    r.implement("VM.compute_memory_overhead", c -> Value.of(0L), TEST);
+    r.implement("VM.compute_memory_overhead", this::memoryOverhead, TEST);
+    for (String number : List.of("order", "start_delay", "shutdown_delay")) {
+      r.implement("VM.set_" + number, c -> setPositive(c, number), TEST);
+    }
     for (String f : List.of("static_max", "static_min", "dynamic_max", "dynamic_min")) {
       r.implement(
           "VM.set_memory_" + f, c -> setMemory(c, Map.of("memory_" + f, c.integer(1))), TEST);
@@ -240,6 +243,19 @@ final class VmRecordMessages {
           schema.set(tx, "VM", vm.ref(), "HVM_boot_policy", Value.of(policy));
           schema.set(tx, "VM", vm.ref(), "domain_type", Value.of(policy.isEmpty() ? "pv" : "hvm"));
         });
+    return Value.VOID;
+  }
+
+  private Value memoryOverhead(Call c) throws XenApiException {
+    Schema.row(c.server().db().snapshot(), "VM", c.text(0));
+    return Value.of(0L);
+  }
+
+  private static Value setPositive(Call c, String name) throws XenApiException {
+    if (c.integer(1) < 0) {
+      throw new XenApiException("INVALID_VALUE", name, Long.toString(c.integer(1)));
+    }
+    Accessors.change(c, tx -> {});
     return Value.VOID;
   }
 

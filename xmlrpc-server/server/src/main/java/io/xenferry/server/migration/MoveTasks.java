@@ -33,8 +33,8 @@ import org.slf4j.LoggerFactory;
 final class MoveTasks {
   private static final Logger log = LoggerFactory.getLogger(MoveTasks.class);
 
-  /** In a task's other_config: the migration that it stands for. */
-  static final String MIGRATION_KEY = "xenferry:migration";
+  /** In a task's notes: the migration that it stands for. */
+  private static final String MIGRATION = "migration";
 
   /** Is told of a VM whose move has come to nothing, before its task ends. */
   @FunctionalInterface
@@ -74,7 +74,7 @@ final class MoveTasks {
 
   /** Before the move begins: its task says which one it is. */
   void begins(Task task, MoveRequest move) throws XenApiException {
-    task.note(MIGRATION_KEY, coordinator.migrationOf(move).toString());
+    task.note(MIGRATION, coordinator.migrationOf(move).toString());
   }
 
   /** Shows in the task how the move goes on, until it has come out one way or the other. */
@@ -124,7 +124,7 @@ final class MoveTasks {
    */
   void adoptAll() {
     tasks
-        .pendingWith(MIGRATION_KEY)
+        .pendingWith(MIGRATION)
         .forEach((ref, migration) -> {
           Optional<LedgerRow> row = find(migration);
           if (row.isPresent()) {

@@ -5,6 +5,7 @@ import io.xenferry.model.DataModel;
 import io.xenferry.model.FieldDef;
 import io.xenferry.model.Ref;
 import io.xenferry.model.Type;
+import io.xenferry.model.Types;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import io.xenferry.wire.Dates;
@@ -155,7 +156,7 @@ public final class Coercion {
   }
 
   private static String brief(Value value) {
-    String s = value instanceof Value.Text(String text) ? text : value.toString();
+    String s = Types.databaseText(value);
     return s.length() <= 200 ? s : s.substring(0, 200);
   }
 }

@@ -104,9 +104,7 @@ public final class Schema {
   /** A map of texts, a copy. */
   public SequencedMap<String, String> textMap(Row row, String field) {
     SequencedMap<String, String> map = new LinkedHashMap<>();
-    ((Value.Struct) get(row, field))
-        .members()
-        .forEach((k, v) -> map.put(k, v instanceof Value.Text(String text) ? text : v.toString()));
+    ((Value.Struct) get(row, field)).members().forEach((k, v) -> map.put(k, Types.databaseText(v)));
     return map;
   }
 

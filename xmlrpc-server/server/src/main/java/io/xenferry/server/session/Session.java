@@ -44,12 +44,24 @@ public record Session(String ref, String user, String origin, Rights rights) {
     };
   }
 
-  /** Roles are the model's; a message without roles is everybody's but a restricted session's. */
+  /**
+   * Roles are the model's, those of single keys of maps, too; a message without roles is
+   * everybody's but a restricted session's.
+   */
   public boolean mayCall(MessageDef message, List<Value> args) {
     return switch (rights) {
       case Superuser s -> true;
-      case Role r -> message.roles().isEmpty() || message.roles().contains(r.name());
+      case Role r -> Permission.of(message, args).has(r.name());
       case Restricted r -> r.scope().allows(message, args);
+    };
+  }
+
+  /** Whether a role of its own, or being root, gives it the permission. */
+  public boolean has(Permission permission) {
+    return switch (rights) {
+      case Superuser s -> true;
+      case Role r -> permission.has(r.name());
+      case Restricted r -> false;
     };
   }
 

@@ -104,6 +104,10 @@ public final class Sessions {
           fields.put("auth_user_sid", Value.of(root ? "" : user));
           fields.put("auth_user_name", Value.of(user));
           fields.put("originator", Value.of(originator));
+          // Root needs none: clients ask for is_local_superuser first.
+          if (rights instanceof Session.Role(String name)) {
+            fields.put("rbac_permissions", Permission.ofRole(name));
+          }
           return tx.create("session", fields);
         });
     Session session = new Session(ref, user, originator, rights);

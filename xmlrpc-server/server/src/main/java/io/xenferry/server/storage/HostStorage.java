@@ -11,7 +11,6 @@ import io.xenferry.model.VBD;
 import io.xenferry.model.VDI;
 import io.xenferry.model.VM;
 import io.xenferry.model.Value;
-import io.xenferry.model.VdiOperations;
 import io.xenferry.model.VdiType;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
@@ -48,17 +47,6 @@ import org.slf4j.LoggerFactory;
  */
 public final class HostStorage implements VmDisks, AutoCloseable {
   private static final Logger log = LoggerFactory.getLogger(HostStorage.class);
-
-  /** What may be done with a disk with which nothing is being done. */
-  static final List<VdiOperations> OPERATIONS =
-      List.of(
-          VdiOperations.SNAPSHOT,
-          VdiOperations.CLONE,
-          VdiOperations.COPY,
-          VdiOperations.RESIZE,
-          VdiOperations.DESTROY,
-          VdiOperations.FORGET,
-          VdiOperations.MIRROR);
 
   private final ObjectDatabase database;
   private final StorageMux mux;
@@ -359,8 +347,6 @@ public final class HostStorage implements VmDisks, AutoCloseable {
     fields.put("is_a_snapshot", Value.of(info.isASnapshot()));
     fields.put("snapshot_time", Value.of(info.snapshotTime()));
     fields.put("managed", Value.of(true));
-    fields.put(
-        "allowed_operations", Value.ofTexts(OPERATIONS.stream().map(VdiOperations::wire).toList()));
     for (Ref<VDI> other : info.snapshotOf().isEmpty() ? List.<Ref<VDI>>of() : tx.get(sr, SR.VDIS)) {
       if (tx.get(other, VDI.LOCATION).equals(info.snapshotOf())) {
         fields.put("snapshot_of", Value.of(other));

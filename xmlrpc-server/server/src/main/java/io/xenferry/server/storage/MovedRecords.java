@@ -33,18 +33,11 @@ final class MovedRecords {
 
   /** Shows what is done with a disk until it is closed. */
   AutoCloseable begin(Ref<VDI> vdi, VdiOperations operation, String task) throws XenApiException {
-    List<VdiOperations> before =
-        database.write(tx -> {
-          List<VdiOperations> allowed = List.copyOf(tx.get(vdi, VDI.ALLOWED_OPERATIONS));
-          tx.set(vdi, VDI.CURRENT_OPERATIONS, Map.of(task, operation));
-          tx.set(vdi, VDI.ALLOWED_OPERATIONS, List.of());
-          return allowed;
-        });
+    database.change(tx -> tx.set(vdi, VDI.CURRENT_OPERATIONS, Map.of(task, operation)));
     return () ->
         database.change(tx -> {
           if (tx.row("VDI", vdi.opaque()).isPresent()) {
             tx.set(vdi, VDI.CURRENT_OPERATIONS, Map.of());
-            tx.set(vdi, VDI.ALLOWED_OPERATIONS, before);
           }
         });
   }
@@ -57,7 +50,6 @@ final class MovedRecords {
           Ref<VDI> vdi = new Ref<>(row.ref());
           if (!tx.get(vdi, VDI.CURRENT_OPERATIONS).isEmpty()) {
             tx.set(vdi, VDI.CURRENT_OPERATIONS, Map.of());
-            tx.set(vdi, VDI.ALLOWED_OPERATIONS, HostStorage.OPERATIONS);
           }
         }
       });

@@ -36,7 +36,10 @@ public interface Task {
     return new PartOfTask(this, index, count);
   }
 
-  /** Notes in the task's other_config what the work is, durably: a later server finds it there. */
+  /**
+   * Notes with the task what the work is, durably and where no client comes: a later server finds
+   * it there.
+   */
   void note(String key, String value) throws XenApiException;
 
   boolean cancelled();

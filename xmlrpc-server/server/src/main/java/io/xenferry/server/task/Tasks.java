@@ -35,6 +35,12 @@ public final class Tasks {
 
   private static final int KEEP = 200;
 
+  /** What the server itself notes of a task, out of clients' sight and reach. */
+  private static final String NOTES = "server_notes";
+
+  /** In the notes: the user whose task it is. */
+  private static final String OWNER = "owner";
+
   /** How long a row is kept that a client made and then forgot. */
   private static final Duration KEEP_PENDING = Duration.ofHours(24);
 
@@ -42,7 +48,6 @@ public final class Tasks {
   private final Schema schema;
   private final Clock clock;
   private final Map<String, LiveTask> live = new ConcurrentHashMap<>();
-  private final Map<String, String> owners = new ConcurrentHashMap<>();
 
   public Tasks(ObjectDatabase db, Schema schema, Clock clock) {
     this.db = db;
@@ -93,26 +98,6 @@ public final class Tasks {
       boolean cancellable)
       throws XenApiException {
     Instant now = clock.instant();
-    String ref = insert(label, description, session, parent, now, cancellable);
-    if (!user.isEmpty()) {
-      owners.put(ref, user);
-    }
-    return ref;
-  }
-
-  /** Who made it; nobody once the server was restarted. */
-  public Optional<String> owner(String ref) {
-    return Optional.ofNullable(owners.get(ref));
-  }
-
-  private String insert(
-      String label,
-      String description,
-      Ref<?> session,
-      Ref<?> parent,
-      Instant now,
-      boolean cancellable)
-      throws XenApiException {
     return db.write(tx -> {
       Map<String, Value> f = new LinkedHashMap<>();
       f.put("name_label", Value.of(label));
@@ -125,6 +110,9 @@ public final class Tasks {
       f.put("backtrace", Value.of("()"));
       f.put("allowed_operations", operations(cancellable));
       f.put("subtask_of", Value.of(parent));
+      if (!user.isEmpty()) {
+        f.put(NOTES, Value.ofTexts(Map.of(OWNER, user)));
+      }
       if (!session.isNull()) {
         f.put("session", Value.of(session));
       }
@@ -133,13 +121,20 @@ public final class Tasks {
     });
   }
 
+  /** Who made it, also before a restart; nobody for the server's own, or when it is gone. */
+  public Optional<String> owner(String ref) {
+    return db.snapshot()
+        .row("task", ref)
+        .flatMap(row -> Optional.ofNullable(schema.textMap(row, NOTES).get(OWNER)));
+  }
+
   /**
    * Pending tasks that have a {@link Task#note} of that key: their references, and what it says.
    */
   public Map<String, String> pendingWith(String key) {
     Map<String, String> noted = new LinkedHashMap<>();
     for (Row row : db.snapshot().rows("task")) {
-      String value = schema.textMap(row, "other_config").get(key);
+      String value = schema.textMap(row, NOTES).get(key);
       if (value != null && isPending(row)) {
         noted.put(row.ref(), value);
       }
@@ -249,32 +244,25 @@ public final class Tasks {
   private void finish(String ref, String status, ObjectDatabase.Change more)
       throws XenApiException {
     Instant now = clock.instant();
-    boolean there =
-        db.write(tx -> {
-          Row row = tx.row("task", ref).orElse(null);
-          if (row == null || !isPending(row)) {
-            return row != null;
-          }
-          schema.set(tx, "task", ref, "allowed_operations", operations(false));
-          schema.set(tx, "task", ref, "finished", Value.of(now));
-          schema.set(tx, "task", ref, "progress", Value.of(1.0));
-          more.apply(tx);
-          schema.set(tx, "task", ref, "status", Value.of(status));
-          if (schema.textMap(row, "current_operations").containsValue("destroy")) {
-            tx.delete("task", ref);
-            return false;
-          }
-          return true;
-        });
-    if (!there) {
-      owners.remove(ref);
-    }
+    db.change(tx -> {
+      Row row = tx.row("task", ref).orElse(null);
+      if (row == null || !isPending(row)) {
+        return;
+      }
+      schema.set(tx, "task", ref, "allowed_operations", operations(false));
+      schema.set(tx, "task", ref, "finished", Value.of(now));
+      schema.set(tx, "task", ref, "progress", Value.of(1.0));
+      more.apply(tx);
+      schema.set(tx, "task", ref, "status", Value.of(status));
+      if (schema.textMap(row, "current_operations").containsValue("destroy")) {
+        tx.delete("task", ref);
+      }
+    });
   }
 
   /** Removes the row of a call that answered by itself. */
   public void drop(String ref) throws XenApiException {
     live.remove(ref);
-    owners.remove(ref);
     db.change(tx -> {
       if (tx.row("task", ref).isPresent()) {
         tx.delete("task", ref);
@@ -318,19 +306,14 @@ public final class Tasks {
 
   /** Removes a completed task; another goes once it completes. */
   public void destroy(String ref, String by) throws XenApiException {
-    boolean gone =
-        db.write(tx -> {
-          Row row = Schema.row(tx, "task", ref);
-          if (isPending(row)) {
-            markOperation(tx, row, by, "destroy");
-            return false;
-          }
-          tx.delete("task", ref);
-          return true;
-        });
-    if (gone) {
-      owners.remove(ref);
-    }
+    db.change(tx -> {
+      Row row = Schema.row(tx, "task", ref);
+      if (isPending(row)) {
+        markOperation(tx, row, by, "destroy");
+      } else {
+        tx.delete("task", ref);
+      }
+    });
   }
 
   private void markOperation(Transaction tx, Row row, String by, String operation)
@@ -440,9 +423,9 @@ public final class Tasks {
     public void note(String key, String value) throws XenApiException {
       db.change(tx -> {
         Row row = Schema.row(tx, "task", ref);
-        Map<String, String> config = schema.textMap(row, "other_config");
-        config.put(key, value);
-        schema.set(tx, "task", ref, "other_config", Value.ofTexts(config));
+        Map<String, String> notes = schema.textMap(row, NOTES);
+        notes.put(key, value);
+        schema.set(tx, "task", ref, NOTES, Value.ofTexts(notes));
       });
     }
 
