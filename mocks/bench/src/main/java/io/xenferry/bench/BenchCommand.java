@@ -11,6 +11,7 @@ import picocli.CommandLine.Spec;
 @Command(
     name = "xenferry bench",
     description = "Measures XenFerry against a peer in the same run.",
+    version = "XenFerry ${sys:xenferry.version:-of an unknown version}",
     mixinStandardHelpOptions = true,
     subcommands = {CopyBench.class, MigrateBench.class})
 public final class BenchCommand implements Callable<Integer> {

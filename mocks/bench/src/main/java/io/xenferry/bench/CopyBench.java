@@ -28,6 +28,7 @@ import picocli.CommandLine.Option;
 @Command(
     name = "copy",
     description = "Copies a file to an iSCSI LUN: the engine against qemu-img convert.",
+    version = "XenFerry ${sys:xenferry.version:-of an unknown version}",
     mixinStandardHelpOptions = true)
 final class CopyBench implements Callable<Integer> {
   private static final int CANNOT_RUN = 3;

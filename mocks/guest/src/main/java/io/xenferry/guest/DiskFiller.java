@@ -21,6 +21,7 @@ import picocli.CommandLine.Option;
  */
 @Command(
     name = "fill-disk",
+    version = "XenFerry ${sys:xenferry.version:-of an unknown version}",
     mixinStandardHelpOptions = true,
     description = "Prepares a raw disk whose content the verifier can check.")
 public final class DiskFiller implements Callable<Integer> {

@@ -33,6 +33,7 @@ import picocli.CommandLine.Parameters;
  */
 @Command(
     name = "verify-disks",
+    version = "XenFerry ${sys:xenferry.version:-of an unknown version}",
     mixinStandardHelpOptions = true,
     description = "Proves that no acknowledged write was lost. The guest must not be running.",
     exitCodeListHeading = "Exit status:%n",

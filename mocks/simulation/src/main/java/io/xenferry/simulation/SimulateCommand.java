@@ -15,6 +15,7 @@ import picocli.CommandLine.Spec;
 /** {@code xenferry simulate}: thousands of migrations with faults everywhere. */
 @Command(
     name = "xenferry simulate",
+    version = "XenFerry ${sys:xenferry.version:-of an unknown version}",
     mixinStandardHelpOptions = true,
     description = {
       "Runs the coordinator, ledger, gate, peers' protocol and copy engine in a simulated world",

@@ -150,6 +150,13 @@ public record GuestDirectory(Path path, Path sockets) {
     }
   }
 
+  /** Removes all of it. */
+  void delete() throws IOException {
+    remove();
+    Files.deleteIfExists(logFile());
+    Files.deleteIfExists(path);
+  }
+
   GuestSpec readSpec() throws IOException {
     return SpecFile.read(specFile());
   }

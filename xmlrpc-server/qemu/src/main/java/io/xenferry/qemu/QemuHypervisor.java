@@ -18,6 +18,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.UUID;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.Predicate;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -252,6 +253,44 @@ public final class QemuHypervisor implements Hypervisor {
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     }
+  }
+
+  @Override
+  public void removeLeavings(Predicate<UUID> known)
+      throws HypervisorException, InterruptedException {
+    List<UUID> present;
+    try {
+      present = runDirectory.guests();
+    } catch (IOException e) {
+      throw new HypervisorException(Kind.REFUSED, "cannot list " + runDirectory.path(), e);
+    }
+    for (UUID vm : present) {
+      if (!known.test(vm)) {
+        // A guest's directory is made, and its process started, under the same lock.
+        lock.lockInterruptibly();
+        try {
+          removeLeavings(vm, known);
+        } catch (IOException e) {
+          log.warn("something of the former guest of VM {} stays", vm, e);
+        } finally {
+          lock.unlock();
+        }
+      }
+    }
+  }
+
+  private void removeLeavings(UUID vm, Predicate<UUID> known)
+      throws IOException, HypervisorException, InterruptedException {
+    Path path = runDirectory.path().resolve(vm.toString());
+    GuestDirectory directory = new GuestDirectory(path, path);
+    QmpGuest guest = this.known.get(vm);
+    if (guest != null && guest.process().alive()
+        || GuestProcess.startedWith(directory.pidFile()).isPresent()
+        || known.test(vm)) {
+      return;
+    }
+    TpmEmulator.end(directory);
+    directory.delete();
   }
 
   @Override

@@ -22,6 +22,8 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.SortedSet;
+import java.util.TreeSet;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
 import java.util.function.UnaryOperator;
@@ -43,6 +45,7 @@ import picocli.CommandLine.Option;
  */
 @Command(
     name = "xenferry server",
+    version = "XenFerry ${sys:xenferry.version:-of an unknown version}",
     mixinStandardHelpOptions = true,
     description = "A XenAPI server on this host.")
 public final class ServerMain implements Callable<Integer> {
@@ -156,7 +159,7 @@ public final class ServerMain implements Callable<Integer> {
                     Optional.ofNullable(unixSocket)))
             .with(
                 ToolstackConfig.defaults()
-                    .withHypervisor(hypervisor)
+                    .withHypervisor(hypervisor())
                     .withTargets(targets())
                     .withBootDirectories(bootDirectories)
                     .withNbdsPort(nbdsPort))
@@ -228,6 +231,16 @@ public final class ServerMain implements Callable<Integer> {
       }
     }
     System.setProperty("org.sqlite.tmpdir", directory.toString());
+  }
+
+  private String hypervisor() {
+    SortedSet<String> known = new TreeSet<>(Toolstack.hypervisors().keySet());
+    if (!known.contains(hypervisor)) {
+      throw new CommandLine.ParameterException(
+          new CommandLine(this),
+          "--hypervisor is " + String.join(" or ", known) + ", not " + hypervisor);
+    }
+    return hypervisor;
   }
 
   private ToolstackConfig.Targets targets() {

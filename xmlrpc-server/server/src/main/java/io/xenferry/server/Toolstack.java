@@ -38,6 +38,7 @@ import io.xenferry.server.vm.BootFiles;
 import io.xenferry.server.vm.DeviceGuard;
 import io.xenferry.server.vm.DeviceMessages;
 import io.xenferry.server.vm.FirmwareMessages;
+import io.xenferry.server.vm.GuestLeavings;
 import io.xenferry.server.vm.SnapshotDisks;
 import io.xenferry.server.vm.TuningMessages;
 import io.xenferry.server.vm.VmAdmission;
@@ -56,9 +57,13 @@ import java.net.InetAddress;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Deque;
 import java.util.List;
 import java.util.ServiceLoader;
+import java.util.SortedMap;
+import java.util.TreeMap;
 import java.util.function.UnaryOperator;
 
 /**
@@ -95,6 +100,7 @@ final class Toolstack implements AutoCloseable {
   private final Metrics metrics;
   private final MigrationService migrations;
   private final DiskMoves moves;
+  private final GuestLeavings leavings;
 
   /**
    * @param port of this server's TLS listener
@@ -112,93 +118,121 @@ final class Toolstack implements AutoCloseable {
     ObjectDatabase database = context.db();
     Path state = config.stateDirectory();
     ToolstackConfig toolstack = config.toolstack();
+    HypervisorProvider guestsOn = hypervisor(toolstack.hypervisor());
     Row hostRow = database.snapshot().rows("host").iterator().next();
     Ref<Host> host = new Ref<>(hostRow.ref());
     String hostUuid = database.snapshot().get(host, Host.UUID);
-    ledger =
-        decorator.apply(
-            SqliteLedger.open(
-                state.resolve("ledger.db"),
-                state.resolve("ledger.marker"),
-                hostUuid,
-                new SecureRandomness(),
-                Instant::now));
-    String boot = Files.readString(BOOT_ID).strip();
-    Gate gate = new Gate(ledger, boot);
-    InetAddress address = InetAddress.getByName(config.listen().address());
-    targets = targets(toolstack.targets(), state, address);
-    hypervisor = hypervisor(toolstack.hypervisor(), state.resolve("guests"));
-    storage =
-        new HostStorage(
-            database,
-            targets,
-            new HostStorage.Nbds(address, toolstack.nbdsPort(), state.resolve("nbds"), certificate),
-            gate,
-            host,
-            state.resolve("datapaths.json"));
-    storageRoutes = new StorageRoutes(storage, context.sessions(), config.limits());
-    VmAdmission admission = new VmAdmission(database, allowed::refresh);
-    lifecycle =
-        new VmLifecycle(
-            database,
-            hypervisor,
-            gate,
-            storage,
-            admission,
-            bootFiles(toolstack, state),
-            host,
-            vm -> ledger.unended(vm).stream().anyMatch(row -> !settledHere(row)));
-    devices = new VmDevices(database, hypervisor, storage, allowed::refresh);
-    lifecycle.watch().alsoFor(devices::watch);
-    String authority = config.listen().address() + (port == HTTPS ? "" : ":" + port);
-    ConsoleRecords consoleRecords = new ConsoleRecords(database, "https://" + authority);
-    lifecycle.watch().alsoFor(consoleRecords::appear);
-    metrics = new Metrics(context, hypervisor, state.resolve("rrd"), host);
-    consoles = new ConsoleService(consoleRecords, hypervisor, context.sessions());
-    CopyEngine engine = new CopyEngine(CopyEngine.DEFAULT_REQUEST_SIZE, toolstack.copyMemory());
-    moves =
-        new DiskMoves(
-            database, storage, hypervisor, admission, gate, engine, state.resolve("moves"));
-    migrations =
-        new MigrationService(
-            new MigrationService.Parts(
-                database,
-                ledger,
-                gate,
-                hypervisor,
-                storage,
-                lifecycle,
-                devices,
-                admission,
-                context.sessions(),
-                context.tasks(),
-                engine,
-                moves),
-            toolstack.downtime(),
-            state.resolve("dirty"),
-            boot,
-            host,
-            hostUuid,
-            config.listen().address(),
-            port,
-            certificate);
-    DiskCopies copies = new DiskCopies(database, storage);
-    new StorageMessages(storage, copies, moves).register(registry);
-    VmSuspend suspend =
-        new VmSuspend(database, hypervisor, gate, storage, copies, admission, lifecycle, host);
-    new VmLifecycleMessages(lifecycle, suspend, gate, admission).register(registry);
-    new DeviceMessages(devices).register(registry);
-    new FirmwareMessages(lifecycle, admission, gate).register(registry);
-    new VtpmMessages(lifecycle, admission, gate).register(registry);
-    new TuningMessages(new VmTuning(database, hypervisor, gate, admission)).register(registry);
-    new VmCloneMessages(copies, admission).register(registry);
-    SnapshotDisks snapshots =
-        new SnapshotDisks(database, hypervisor, copies, new LayeredDisks(database, storage));
-    new VmSnapshotMessages(copies, snapshots, lifecycle, admission, gate).register(registry);
-    migrations.register(registry);
-    metrics.register(registry);
-    new DeviceGuard(gate).register(registry);
-    moves.guard(registry);
+    Deque<AutoCloseable> begun = new ArrayDeque<>();
+    try {
+      ledger =
+          decorator.apply(
+              SqliteLedger.open(
+                  state.resolve("ledger.db"),
+                  state.resolve("ledger.marker"),
+                  hostUuid,
+                  new SecureRandomness(),
+                  Instant::now));
+      begun.push(ledger);
+      String boot = Files.readString(BOOT_ID).strip();
+      Gate gate = new Gate(ledger, boot);
+      InetAddress address = InetAddress.getByName(config.listen().address());
+      targets = targets(toolstack.targets(), state, address);
+      begun.push(targets);
+      hypervisor = guestsOn.open(state.resolve("guests"));
+      begun.push(hypervisor);
+      storage =
+          new HostStorage(
+              database,
+              targets,
+              new HostStorage.Nbds(
+                  address, toolstack.nbdsPort(), state.resolve("nbds"), certificate),
+              gate,
+              host,
+              state.resolve("datapaths.json"));
+      begun.push(storage);
+      storageRoutes = new StorageRoutes(storage, context.sessions(), config.limits());
+      VmAdmission admission = new VmAdmission(database, allowed::refresh);
+      lifecycle =
+          new VmLifecycle(
+              database,
+              hypervisor,
+              gate,
+              storage,
+              admission,
+              bootFiles(toolstack, state),
+              host,
+              vm -> ledger.unended(vm).stream().anyMatch(row -> !settledHere(row)));
+      devices = new VmDevices(database, hypervisor, storage, allowed::refresh);
+      lifecycle.watch().alsoFor(devices::watch);
+      String authority = config.listen().address() + (port == HTTPS ? "" : ":" + port);
+      ConsoleRecords consoleRecords = new ConsoleRecords(database, "https://" + authority);
+      lifecycle.watch().alsoFor(consoleRecords::appear);
+      metrics = new Metrics(context, hypervisor, state.resolve("rrd"), host);
+      begun.push(metrics);
+      consoles = new ConsoleService(consoleRecords, hypervisor, context.sessions());
+      begun.push(consoles);
+      leavings = new GuestLeavings(database, hypervisor);
+      begun.push(leavings);
+      CopyEngine engine = new CopyEngine(CopyEngine.DEFAULT_REQUEST_SIZE, toolstack.copyMemory());
+      moves =
+          new DiskMoves(
+              database, storage, hypervisor, admission, gate, engine, state.resolve("moves"));
+      migrations =
+          new MigrationService(
+              new MigrationService.Parts(
+                  database,
+                  ledger,
+                  gate,
+                  hypervisor,
+                  storage,
+                  lifecycle,
+                  devices,
+                  admission,
+                  context.sessions(),
+                  context.tasks(),
+                  engine,
+                  moves),
+              toolstack.downtime(),
+              state.resolve("dirty"),
+              boot,
+              host,
+              hostUuid,
+              config.listen().address(),
+              port,
+              certificate);
+      begun.push(migrations);
+      DiskCopies copies = new DiskCopies(database, storage);
+      new StorageMessages(storage, copies, moves).register(registry);
+      VmSuspend suspend =
+          new VmSuspend(database, hypervisor, gate, storage, copies, admission, lifecycle, host);
+      new VmLifecycleMessages(lifecycle, suspend, gate, admission).register(registry);
+      new DeviceMessages(devices).register(registry);
+      new FirmwareMessages(lifecycle, admission, gate).register(registry);
+      new VtpmMessages(lifecycle, admission, gate).register(registry);
+      new TuningMessages(new VmTuning(database, hypervisor, gate, admission)).register(registry);
+      new VmCloneMessages(copies, admission).register(registry);
+      SnapshotDisks snapshots =
+          new SnapshotDisks(database, hypervisor, copies, new LayeredDisks(database, storage));
+      new VmSnapshotMessages(copies, snapshots, lifecycle, admission, gate).register(registry);
+      migrations.register(registry);
+      metrics.register(registry);
+      new DeviceGuard(gate).register(registry);
+      moves.guard(registry);
+    } catch (IOException | XenApiException | RuntimeException | Error e) {
+      endAll(begun, e);
+      throw e;
+    }
+  }
+
+  /** Ends what had begun, the last first: tgtd outlives this process unless it is told. */
+  private static void endAll(Deque<AutoCloseable> begun, Throwable failure) {
+    for (AutoCloseable part : begun) {
+      try {
+        part.close();
+      } catch (Exception e) {
+        failure.addSuppressed(e);
+      }
+    }
   }
 
   /** Whether the guest is this host's for good: the other host is only still to be told. */
@@ -229,13 +263,19 @@ final class Toolstack implements AutoCloseable {
     return new BootFiles(kernels, FIRMWARE, state.resolve("firmware"), state.resolve("tpm"));
   }
 
-  private static Hypervisor hypervisor(String name, Path runDirectory) throws IOException {
-    for (HypervisorProvider provider : ServiceLoader.load(HypervisorProvider.class)) {
-      if (provider.name().equals(name)) {
-        return provider.open(runDirectory);
-      }
+  /** What guests can run on, by name. */
+  static SortedMap<String, HypervisorProvider> hypervisors() {
+    SortedMap<String, HypervisorProvider> found = new TreeMap<>();
+    ServiceLoader.load(HypervisorProvider.class).forEach(p -> found.put(p.name(), p));
+    return found;
+  }
+
+  private static HypervisorProvider hypervisor(String name) throws IOException {
+    HypervisorProvider provider = hypervisors().get(name);
+    if (provider == null) {
+      throw new IOException("there is no hypervisor " + name + " on the class path");
     }
-    throw new IOException("there is no hypervisor " + name + " on the class path");
+    return provider;
   }
 
   /** Adds the routes of storage, of figures, and those of migrations: the peers' and the users'. */
@@ -266,11 +306,13 @@ final class Toolstack implements AutoCloseable {
     devices.forgetOperations();
     lifecycle.reconcile();
     migrations.recover();
+    leavings.recover();
     metrics.start();
   }
 
   @Override
   public void close() {
+    leavings.close();
     consoles.close();
     metrics.close();
     try {

@@ -86,16 +86,23 @@ public final class XenFerryServer implements AutoCloseable {
             (body, stream, origin) ->
                 java.util.Objects.requireNonNull(xe.get()).serve(body, stream, origin));
     http.bind();
-    toolstack = new Toolstack(config, context, registry, allowed, certificate, http.port(), ledger);
-    toolstack.mount(http.router());
-    http.connectWith(toolstack.consoles());
-    xe.set(
-        new CliServer(
-            dispatcher,
-            sessions,
-            new KnownServers(config.stateDirectory(), config.remoteServers()),
-            toolstack.migrations().table()));
     try {
+      toolstack =
+          new Toolstack(config, context, registry, allowed, certificate, http.port(), ledger);
+    } catch (IOException | XenApiException | RuntimeException e) {
+      http.close();
+      dispatcher.close();
+      throw e;
+    }
+    try {
+      toolstack.mount(http.router());
+      http.connectWith(toolstack.consoles());
+      xe.set(
+          new CliServer(
+              dispatcher,
+              sessions,
+              new KnownServers(config.stateDirectory(), config.remoteServers()),
+              toolstack.migrations().table()));
       toolstack.recover();
       tasks.failOrphans();
       http.start();

@@ -92,8 +92,10 @@ class ConsoleTest {
     assertThat(status(path, "Cookie: a=b; " + session)).isEqualTo("200");
     assertThat(status(path, "Authorization: Basic " + base64("root:wrong"))).isEqualTo("401");
     assertThat(status(path, "Authorization: Basic !")).isEqualTo("401");
-    assertThat(status(path, "Authorization: Basic " + base64("root:" + server.password)))
-        .isEqualTo("200");
+    for (String scheme : new String[] {"Basic", "basic", "BASIC "}) {
+      String login = base64("root:" + server.password);
+      assertThat(status(path, "Authorization: " + scheme + " " + login)).isEqualTo("200");
+    }
     root.call("VM.hard_shutdown", vm);
     assertThat(status(path + "&" + session)).isEqualTo("404");
   }

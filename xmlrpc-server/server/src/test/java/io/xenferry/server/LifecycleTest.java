@@ -117,6 +117,25 @@ class LifecycleTest {
     root.call("VM.hard_shutdown", vm);
   }
 
+  /** The log of a guest is of use as long as there is a record of its VM. */
+  @Test
+  void nothingOfAGuestStaysWhenItsVmIsDestroyed() throws Exception {
+    String vm = vm("leaves", server.directory.resolve("leaves"));
+    String other = vm("remains", server.directory.resolve("remains"));
+    root.call("VM.start", vm, false, false);
+    root.call("VM.start", other, false, false);
+    root.call("VM.hard_shutdown", vm);
+    Path guests = server.directory.resolve("guests");
+    Path left = guests.resolve(root.text("VM.get_uuid", vm));
+    assertThat(left.resolve("guest.log")).exists();
+    root.call("VM.destroy", vm);
+    await().atMost(Duration.ofSeconds(60)).until(() -> Files.notExists(left));
+    assertThat(state(other)).isEqualTo("Running");
+    assertThat(processId(other)).isPositive();
+    root.call("VM.hard_shutdown", other);
+    assertThat(guests.resolve(root.text("VM.get_uuid", other)).resolve("guest.log")).exists();
+  }
+
   @Test
   void aGuestThatDiesIsHalted() throws Exception {
     String vm = vm("dies", server.directory.resolve("dies"));

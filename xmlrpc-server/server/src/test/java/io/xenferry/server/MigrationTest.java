@@ -96,6 +96,8 @@ class MigrationTest {
     assertThat(TwoHosts.objects(hosts.there).get("VDI")).isEqualTo(before.get("VDI") + 2);
     assertThat(TwoHosts.objects(hosts.there).get("VIF")).isEqualTo(before.get("VIF") + 1);
     assertCode("UUID_INVALID", () -> source.text("VM.get_by_uuid", t.uuid()));
+    Path guest = hosts.here.directory.resolve("guests").resolve(t.uuid());
+    await().atMost(TwoHosts.LONG).until(() -> Files.notExists(guest));
     for (String vdi : t.uuids()) {
       assertCode("UUID_INVALID", () -> source.text("VDI.get_by_uuid", vdi));
     }

@@ -9,6 +9,8 @@ import io.xenferry.wire.Fingerprint;
 import io.xenferry.wire.Trust;
 import io.xenferry.wire.XmlRpcXenApi;
 import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
 import java.net.StandardProtocolFamily;
 import java.net.URI;
 import java.net.UnixDomainSocketAddress;
@@ -23,11 +25,13 @@ import java.util.List;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.function.UnaryOperator;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import picocli.CommandLine;
 
 /** The server as a process: started, killed, started again, stopped in order. */
 class ServerMainTest {
@@ -94,6 +98,72 @@ class ServerMainTest {
     }
   }
 
+  /** The door tells the version in a property. */
+  @Test
+  void itsVersionIsTold() {
+    StringWriter out = new StringWriter();
+    CommandLine server = new CommandLine(new ServerMain(UnaryOperator.identity()));
+    server.setOut(new PrintWriter(out, true));
+    assertThat(server.execute("--version")).isZero();
+    assertThat(out.toString().strip())
+        .isEqualTo("XenFerry " + System.getProperty("xenferry.version", "of an unknown version"));
+  }
+
+  /** The directory is not even made: nothing has begun that would have to be ended. */
+  @Test
+  void anUnknownHypervisorIsRefusedAtFirst(@TempDir Path directory) throws Exception {
+    Path state = directory.resolve("state");
+    Process refused = start(state, "--hypervisor=foo", "--target=auto");
+    assertThat(refused.waitFor(90, TimeUnit.SECONDS)).isTrue();
+    assertThat(refused.exitValue()).isEqualTo(2);
+    assertThat(state).doesNotExist();
+  }
+
+  /** Neither while all is put together nor later; and tgtd would outlive the server. */
+  @Test
+  void aStartThatFailsSaysWhyAndEndsWhatItHasBegun(@TempDir Path directory) throws Exception {
+    Path state = directory.resolve("state");
+    String socket = directory.resolve("missing/socket").toString();
+    assertThat(failure(state, "--target=auto", "--unix-socket=" + socket))
+        .contains("cannot listen at " + socket);
+    awaitNoProcess(state);
+    Files.delete(state.resolve("nbds"));
+    Files.writeString(state.resolve("nbds"), "no directory");
+    assertThat(failure(state, "--target=auto")).contains("nbds");
+    awaitNoProcess(state);
+  }
+
+  private static String failure(Path state, String... options) throws Exception {
+    Path errors = state.resolveSibling("errors");
+    Process refused = builder(state, options).redirectError(errors.toFile()).start();
+    assertThat(refused.waitFor(90, TimeUnit.SECONDS)).isTrue();
+    assertThat(refused.exitValue()).isEqualTo(1);
+    return Files.readString(errors);
+  }
+
+  /** Processes that write what they say into a file below the directory, as tgtd does. */
+  private static void awaitNoProcess(Path directory) {
+    await()
+        .atMost(Duration.ofSeconds(60))
+        .untilAsserted(() -> assertThat(processes(directory)).isEmpty());
+  }
+
+  private static List<Path> processes(Path directory) throws IOException {
+    List<Path> found = new ArrayList<>();
+    try (Stream<Path> all = Files.list(Path.of("/proc"))) {
+      for (Path process : all.filter(p -> p.toString().matches("/proc/[0-9]+")).toList()) {
+        try {
+          if (Files.readSymbolicLink(process.resolve("fd/1")).startsWith(directory)) {
+            found.add(process);
+          }
+        } catch (IOException e) {
+          // It has ended meanwhile, or is somebody else's.
+        }
+      }
+    }
+    return found;
+  }
+
   /** Clients note what was answered; whatever that is, the next server has it, task and all. */
   @Test
   void whatWasAnsweredSurvivesAKillInTheMiddleOfWriting(@TempDir Path directory) throws Exception {
@@ -151,6 +221,10 @@ class ServerMainTest {
   }
 
   private static Process start(Path directory, String... options) throws Exception {
+    return builder(directory, options).start();
+  }
+
+  private static ProcessBuilder builder(Path directory, String... options) {
     List<String> command =
         new ArrayList<>(
             List.of(
@@ -161,15 +235,18 @@ class ServerMainTest {
                 System.getProperty("java.class.path"),
                 ServerMain.class.getName(),
                 "--state-dir=" + directory,
-                // A killed server leaves its tgtd to the next one; here no next one need come.
-                "--target=embedded",
-                "--hypervisor=simulated",
                 "--port=0"));
     command.addAll(List.of(options));
+    // A killed server leaves its tgtd to the next one; here no next one need come.
+    for (String usual : List.of("--target=embedded", "--hypervisor=simulated")) {
+      String name = usual.substring(0, usual.indexOf('=') + 1);
+      if (Stream.of(options).noneMatch(option -> option.startsWith(name))) {
+        command.add(usual);
+      }
+    }
     return new ProcessBuilder(command)
         .redirectError(ProcessBuilder.Redirect.INHERIT)
-        .redirectOutput(ProcessBuilder.Redirect.DISCARD)
-        .start();
+        .redirectOutput(ProcessBuilder.Redirect.DISCARD);
   }
 
   private static XmlRpcXenApi connect(Path directory, Process process) throws Exception {

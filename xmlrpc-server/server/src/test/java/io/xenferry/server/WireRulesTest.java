@@ -325,8 +325,28 @@ class WireRulesTest {
         try (Socket s = new Socket("127.0.0.1", impatient.httpPort())) {
           s.setSoTimeout(30_000);
           s.getOutputStream().write(start.getBytes(StandardCharsets.US_ASCII));
-          readAll(s.getInputStream()); // ends without our doing
+          // Ends without our doing.
+          String answer = new String(readAll(s.getInputStream()), StandardCharsets.ISO_8859_1);
+          if (start.endsWith("<") && !answer.isEmpty()) {
+            assertThat(answer).as("it was late, not wrong").startsWith("HTTP/1.1 408 ");
+          }
         }
+      }
+    }
+  }
+
+  @Test
+  void aBodyThatIsMalformedOrCutOffIsTheClientsFault() throws Exception {
+    String head = "POST / HTTP/1.1\r\nHost: x\r\n";
+    for (String broken :
+        new String[] {"Transfer-Encoding: chunked\r\n\r\nzz\r\n", "Content-Length: 9\r\n\r\n<"}) {
+      try (Socket s = new Socket("127.0.0.1", server.httpPort())) {
+        s.setSoTimeout(30_000);
+        s.getOutputStream().write((head + broken).getBytes(StandardCharsets.US_ASCII));
+        s.shutdownOutput();
+        assertThat(new String(readAll(s.getInputStream()), StandardCharsets.ISO_8859_1))
+            .as(broken)
+            .startsWith("HTTP/1.1 400 ");
       }
     }
   }

@@ -4,6 +4,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.UUID;
+import java.util.function.Predicate;
 
 /**
  * Runs guests as processes apart from the server: they outlive it, and a new server finds them
@@ -39,6 +40,15 @@ public interface Hypervisor extends AutoCloseable {
   List<Guest> guests() throws HypervisorException, InterruptedException;
 
   Optional<Guest> find(UUID vm) throws HypervisorException, InterruptedException;
+
+  /**
+   * Removes what is left on this host of guests that have ended, such as their logs, except of the
+   * VMs that are still known here. Nothing of a live guest is touched.
+   *
+   * @param known asked at the last moment, so that nothing of a VM that is just coming is taken
+   */
+  default void removeLeavings(Predicate<UUID> known)
+      throws HypervisorException, InterruptedException {}
 
   /** Lets go of all guests without touching them. */
   @Override

@@ -34,6 +34,7 @@ import picocli.CommandLine.Option;
     name = "migrate",
     description =
         "Moves a running Linux guest with its disk: XenFerry against libvirt and QEMU alone.",
+    version = "XenFerry ${sys:xenferry.version:-of an unknown version}",
     mixinStandardHelpOptions = true)
 public final class MigrateBench implements Callable<Integer> {
   private static final int CANNOT_RUN = 3;

@@ -14,7 +14,6 @@ import org.slf4j.LoggerFactory;
 /** Who may use the HTTP paths beside the calls: a session, or a user with a password. */
 public final class HttpAccess {
   private static final Logger log = LoggerFactory.getLogger(HttpAccess.class);
-  private static final String BASIC = "Basic ";
 
   private final Sessions sessions;
 
@@ -52,17 +51,11 @@ public final class HttpAccess {
       if (sessionId.isPresent()) {
         return judged(action, new Admitted(sessions.check(sessionId.get()), false));
       }
-      if (authorization.isPresent() && authorization.get().startsWith(BASIC)) {
-        String[] words =
-            new String(
-                    Base64.getDecoder()
-                        .decode(authorization.get().substring(BASIC.length()).strip()),
-                    StandardCharsets.UTF_8)
-                .split(":", 2);
-        if (words.length == 2) {
-          return judged(
-              action, new Admitted(sessions.login(words[0], words[1], origin.address()), true));
-        }
+      Optional<Password> password = authorization.flatMap(HttpAccess::basic);
+      if (password.isPresent()) {
+        Session session =
+            sessions.login(password.get().user(), password.get().password(), origin.address());
+        return judged(action, new Admitted(session, true));
       }
     } catch (XenApiException | IllegalArgumentException e) {
       log.debug("{} refused to {}", action, origin.address(), e);
@@ -70,6 +63,24 @@ public final class HttpAccess {
       Thread.currentThread().interrupt();
     }
     return new Refused(401);
+  }
+
+  /** What HTTP Basic carries. */
+  public record Password(String user, String password) {}
+
+  /**
+   * A user and a password of an Authorization header, if it is HTTP Basic, in capitals or not.
+   *
+   * @throws IllegalArgumentException it is, and is not Base64
+   */
+  public static Optional<Password> basic(String authorization) {
+    String[] scheme = authorization.strip().split(" +", 2);
+    if (scheme.length < 2 || !scheme[0].equalsIgnoreCase("Basic")) {
+      return Optional.empty();
+    }
+    String[] words =
+        new String(Base64.getDecoder().decode(scheme[1]), StandardCharsets.UTF_8).split(":", 2);
+    return words.length < 2 ? Optional.empty() : Optional.of(new Password(words[0], words[1]));
   }
 
   private Answer judged(String action, Admitted admitted) {

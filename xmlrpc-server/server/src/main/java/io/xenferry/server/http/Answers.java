@@ -7,6 +7,7 @@ import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
+import java.util.concurrent.TimeoutException;
 import java.util.function.Consumer;
 import org.eclipse.jetty.http.HttpField;
 import org.eclipse.jetty.http.HttpFields;
@@ -50,6 +51,19 @@ public final class Answers {
     TooSlow() {
       super("the body does not arrive");
     }
+  }
+
+  /**
+   * The status for a body that could not be read: 408 when it did not arrive in time, else 400: it
+   * is malformed or was cut off, or nobody is there any more to read the answer.
+   */
+  public static int unreadable(IOException failure) {
+    for (Throwable e = failure; e != null; e = e.getCause()) {
+      if (e instanceof TooSlow || e instanceof TimeoutException) {
+        return HttpStatus.REQUEST_TIMEOUT_408;
+      }
+    }
+    return HttpStatus.BAD_REQUEST_400;
   }
 
   /** The whole body; one that is too large is refused as soon as that is known. */

@@ -254,6 +254,12 @@ public final class HttpServer implements AutoCloseable {
       server.stop();
     } catch (Exception e) {
       throw new java.io.IOException("the HTTP server does not stop", e);
+    } finally {
+      // Jetty knows nothing of ports that were taken for a start that did not come.
+      tls.close();
+      if (plain != null) {
+        plain.close();
+      }
     }
   }
 }

@@ -42,8 +42,8 @@ final class RpcHandler implements Request.Handler {
     } catch (WireException e) {
       Answers.error(response, callback, HttpStatus.INTERNAL_SERVER_ERROR_500);
       return true;
-    } catch (IOException e) { // the idle timeout, or the client is gone
-      Answers.error(response, callback, HttpStatus.REQUEST_TIMEOUT_408);
+    } catch (IOException e) {
+      Answers.error(response, callback, Answers.unreadable(e));
       return true;
     }
     response.getHeaders().put("Access-Control-Allow-Origin", "*");

@@ -44,7 +44,8 @@ final class UnixConnector extends ServerConnector {
       Files.setPosixFilePermissions(path, PosixFilePermissions.fromString("rw-------"));
     } catch (IOException e) {
       channel.close();
-      throw e;
+      // The kernel's words name no file.
+      throw new IOException("cannot listen at " + path + ": " + e.getMessage(), e);
     }
     addBean(channel);
     listening = channel;

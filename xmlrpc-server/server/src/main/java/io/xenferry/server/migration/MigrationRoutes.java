@@ -9,6 +9,7 @@ import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.MigrationStatus;
 import io.xenferry.migration.state.Role;
 import io.xenferry.model.XenApiException;
+import io.xenferry.server.call.HttpAccess;
 import io.xenferry.server.http.Answers;
 import io.xenferry.server.http.Router;
 import io.xenferry.server.session.Session;
@@ -17,7 +18,6 @@ import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
-import java.util.Base64;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
@@ -267,17 +267,13 @@ final class MigrationRoutes {
       if (ref != null) {
         return Optional.of(sessions.check(ref));
       }
-      String basic = request.getHeaders().get(HttpHeader.AUTHORIZATION);
-      if (basic == null || !basic.startsWith("Basic ")) {
+      Optional<HttpAccess.Password> password =
+          Optional.ofNullable(request.getHeaders().get(HttpHeader.AUTHORIZATION))
+              .flatMap(HttpAccess::basic);
+      if (password.isEmpty()) {
         return Optional.empty();
       }
-      String pair =
-          new String(Base64.getDecoder().decode(basic.substring(6)), StandardCharsets.UTF_8);
-      int colon = pair.indexOf(':');
-      if (colon < 0) {
-        return Optional.empty();
-      }
-      Session session = sessions.login(pair.substring(0, colon), pair.substring(colon + 1), "rest");
+      Session session = sessions.login(password.get().user(), password.get().password(), "rest");
       sessions.close(session.ref());
       return Optional.of(session);
     } catch (XenApiException | IllegalArgumentException e) {

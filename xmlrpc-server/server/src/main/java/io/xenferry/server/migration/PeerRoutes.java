@@ -73,7 +73,7 @@ final class PeerRoutes {
       Answers.error(response, callback, HttpStatus.PAYLOAD_TOO_LARGE_413);
       return true;
     } catch (IOException e) {
-      Answers.error(response, callback, HttpStatus.BAD_REQUEST_400);
+      Answers.error(response, callback, Answers.unreadable(e));
       return true;
     }
     endpoint

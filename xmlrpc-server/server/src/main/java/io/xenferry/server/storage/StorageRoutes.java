@@ -97,8 +97,8 @@ public final class StorageRoutes {
     } catch (WireException e) {
       Answers.error(response, callback, HttpStatus.BAD_REQUEST_400);
       return true;
-    } catch (IOException e) { // the idle timeout, or the client is gone
-      Answers.error(response, callback, HttpStatus.REQUEST_TIMEOUT_408);
+    } catch (IOException e) {
+      Answers.error(response, callback, Answers.unreadable(e));
       return true;
     }
     if (call.params().size() != 1
