@@ -22,7 +22,7 @@ import java.util.stream.Stream;
  */
 final class Site implements AutoCloseable {
   private static final Duration START_DEADLINE = Duration.ofMinutes(2);
-  private static final Duration STOP_DEADLINE = Duration.ofSeconds(30);
+  private static final Duration STOP_DEADLINE = Duration.ofSeconds(60);
 
   private final String name;
   private final Path directory;
@@ -114,7 +114,9 @@ final class Site implements AutoCloseable {
   void launch() throws IOException {
     Files.createDirectories(directory);
     Files.deleteIfExists(stateDirectory().resolve("ready"));
-    List<String> command = new ArrayList<>(Jvm.command(jvmOptions, program));
+    List<String> jvm = new ArrayList<>(jvmOptions);
+    jvm.addAll(Jvm.serverCache(name));
+    List<String> command = new ArrayList<>(Jvm.command(jvm, program));
     command.addAll(
         List.of(
             "--state-dir",

@@ -48,7 +48,10 @@ final class XenFerryHost implements AutoCloseable {
   void launch() throws IOException {
     Files.createDirectories(directory);
     List<String> command = new ArrayList<>(List.of("setsid"));
-    command.addAll(java(List.of("--enable-native-access=ALL-UNNAMED", "-Xmx512m"), classPath()));
+    List<String> options =
+        new ArrayList<>(List.of("--enable-native-access=ALL-UNNAMED", "-Xmx512m"));
+    cache("server.aot").ifPresent(cache -> options.add("-XX:AOTCache=" + cache));
+    command.addAll(java(options, classPath()));
     command.addAll(
         List.of(
             SERVER,
@@ -220,16 +223,20 @@ final class XenFerryHost implements AutoCloseable {
     return output.lines().reduce((a, b) -> b).orElse("").strip();
   }
 
+  /** What the build has trained. */
+  private static Optional<Path> cache(String name) {
+    return Optional.ofNullable(System.getProperty("xenferry.lib"))
+        .map(lib -> Path.of(lib).resolveSibling(name))
+        .filter(Files::exists);
+  }
+
   /** As {@code ./xenferry xe} starts it: one jar, and a cache of its classes. */
   private static List<String> client() throws IOException {
     List<String> options = new ArrayList<>(List.of("-XX:TieredStopAtLevel=1"));
     String classPath = classPath();
     String lib = System.getProperty("xenferry.lib");
     if (lib != null) {
-      Path cache = Path.of(lib).resolveSibling("xe.aot");
-      if (Files.exists(cache)) {
-        options.add("-XX:AOTCache=" + cache);
-      }
+      cache("xe.aot").ifPresent(cache -> options.add("-XX:AOTCache=" + cache));
       try (Stream<Path> jars = Files.list(Path.of(lib))) {
         classPath =
             jars.filter(f -> f.getFileName().toString().matches("xe-shim-.*\\.jar"))
