@@ -241,4 +241,36 @@ class InterruptedMoveTest {
     assertThat(verdict.examples()).isEmpty();
     assertThat(verdict.good()).isTrue();
   }
+
+  /** What is changed while the destination already has the records would be lost. */
+  @Test
+  void whatMovesIsNotEditedMeanwhile() throws Exception {
+    Traveller t = hosts.traveller("inscribed", 1);
+    source.call("VM.start", t.vm(), false, false);
+    String vbd = TestServer.texts(source.call("VM.get_VBDs", t.vm())).getFirst();
+    String vdi = source.text("VBD.get_VDI", vbd);
+    Map<String, Integer> before = TwoHosts.objects(hosts.there);
+    String task = hosts.begin(t, 64 << 10);
+    String busy = "OTHER_OPERATION_IN_PROGRESS";
+    assertCode(busy, () -> source.call("VM.set_name_label", t.vm(), "renamed"));
+    assertCode(busy, () -> source.call("VM.add_tags", t.vm(), "tag"));
+    assertCode(busy, () -> source.call("VM.add_to_blocked_operations", t.vm(), "destroy", "no"));
+    assertCode(busy, () -> source.call("VDI.set_name_label", vdi, "renamed"));
+    assertCode(busy, () -> source.call("VBD.add_to_other_config", vbd, "key", "value"));
+    String hidden = destination.text("VM.get_by_uuid", t.uuid());
+    assertCode(busy, () -> destination.call("VM.set_other_config", hidden, Map.of()));
+    assertCode(busy, () -> destination.call("VM.set_is_a_template", hidden, true));
+    source.call("task.cancel", task);
+    await()
+        .atMost(TwoHosts.LONG)
+        .until(() -> source.text("task.get_status", task).equals("cancelled"));
+    await()
+        .atMost(TwoHosts.LONG)
+        .untilAsserted(() -> {
+          assertThat(hosts.movesOf(t)).allMatch(MigrationStatus::ended);
+          assertThat(TwoHosts.objects(hosts.there)).isEqualTo(before);
+          source.call("VM.set_name_label", t.vm(), "renamed");
+        });
+    source.call("VM.hard_shutdown", t.vm());
+  }
 }

@@ -4,6 +4,9 @@ import static io.xenferry.server.SessionTest.assertCode;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.awaitility.Awaitility.await;
 
+import io.xenferry.model.Ref;
+import io.xenferry.model.VM;
+import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import io.xenferry.server.vm.VmRecords;
 import java.nio.file.Files;
@@ -178,10 +181,27 @@ class LifecycleTest {
   @Test
   void aVmInDoubtIsNotDestroyed() throws Exception {
     String vm = vm("doubtful", server.directory.resolve("doubtful"));
-    root.call("VM.add_to_other_config", vm, VmRecords.MIGRATION_KEY, "of another");
+    assertCode(
+        "OPERATION_NOT_ALLOWED",
+        () -> root.call("VM.add_to_other_config", vm, VmRecords.MIGRATION_KEY, "of another"));
+    note(vm, Map.of("folder", "a", VmRecords.MIGRATION_KEY, "of another"));
     assertCode("OPERATION_NOT_ALLOWED", () -> root.call("VM.destroy", vm));
     assertCode("OPERATION_NOT_ALLOWED", () -> root.call("VM.start", vm, false, false));
-    root.call("VM.remove_from_other_config", vm, VmRecords.MIGRATION_KEY);
+    assertCode(
+        "OPERATION_NOT_ALLOWED",
+        () -> root.call("VM.remove_from_other_config", vm, VmRecords.MIGRATION_KEY));
+    root.call("VM.set_other_config", vm, Map.of("folder", "b"));
+    assertCode("OPERATION_NOT_ALLOWED", () -> root.call("VM.destroy", vm));
+    note(vm, Map.of());
+    // As read while it was there.
+    root.call(
+        "VM.set_other_config", vm, Map.of("folder", "c", VmRecords.MIGRATION_KEY, "of another"));
+    assertThat(root.call("VM.get_other_config", vm))
+        .isEqualTo(Value.Struct.of(Map.of("folder", Value.of("c"))));
     root.call("VM.destroy", vm);
+  }
+
+  private static void note(String vm, Map<String, String> config) throws Exception {
+    server.server.context().db().change(tx -> tx.set(Ref.<VM>of(vm), VM.OTHER_CONFIG, config));
   }
 }

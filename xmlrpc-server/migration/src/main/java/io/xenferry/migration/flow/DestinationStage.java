@@ -46,15 +46,20 @@ abstract class DestinationStage extends Stage {
       case PeerMessage.Open open -> now(migration.refusal("this token has been used: " + state()));
       case PeerMessage.Check check ->
           now(migration.refusal("this token has been used: " + state()));
-      case PeerMessage.StartGuest start -> now(migration.refusal("not while " + state()));
-      case PeerMessage.CloseExports close -> now(migration.refusal("not while " + state()));
-      case PeerMessage.Room room -> now(migration.refusal("not while " + state()));
-      case PeerMessage.Prepare prepare -> now(migration.refusal("not while " + state()));
+      case PeerMessage.StartGuest start -> now(notNow());
+      case PeerMessage.CloseExports close -> now(notNow());
+      case PeerMessage.Room room -> now(notNow());
+      case PeerMessage.Prepare prepare -> now(notNow());
       case PeerMessage.Acknowledge acknowledge ->
           now(migration.refusal("there is nothing to acknowledge while " + state()));
       case PeerMessage.SourceStatus status ->
           now(migration.refusal("this host is the destination"));
     };
+  }
+
+  /** Says why it has ended here, where it has. */
+  private PeerAnswer notNow() {
+    return migration.refusal(migration.row().outcome().orElse("not while " + state()));
   }
 
   static CompletableFuture<PeerAnswer> now(PeerAnswer answer) {

@@ -79,7 +79,7 @@ public final class Accessors {
           Value old = row.get(f);
           Value value =
               switch (kind) {
-                case SET -> c.arg(1);
+                case SET -> ReservedKeys.kept(f, old, c.arg(1));
                 case ADD -> added(c, old);
                 case REMOVE -> removed(c, old);
                 default -> throw new IllegalArgumentException(m.wireName() + " stores nothing");
@@ -107,6 +107,7 @@ public final class Accessors {
       }
       case Value.Struct(SequencedMap<String, Value> members) -> {
         String key = key(c.arg(1));
+        ReservedKeys.refuse(field(c.message()), key);
         if (members.containsKey(key)) {
           throw new XenApiException(
               "MAP_DUPLICATE_KEY",
@@ -123,13 +124,15 @@ public final class Accessors {
     }
   }
 
-  private static Value removed(Call c, Value old) {
+  private static Value removed(Call c, Value old) throws XenApiException {
     return switch (old) {
       case Value.Array(List<Value> items) ->
           new Value.Array(items.stream().filter(v -> !v.equals(c.arg(1))).toList());
       case Value.Struct(SequencedMap<String, Value> members) -> {
+        String key = key(c.arg(1));
+        ReservedKeys.refuse(field(c.message()), key);
         SequencedMap<String, Value> fewer = new LinkedHashMap<>(members);
-        fewer.remove(key(c.arg(1)));
+        fewer.remove(key);
         yield new Value.Struct(fewer);
       }
       default -> throw new IllegalStateException("neither a set nor a map");
@@ -161,7 +164,7 @@ public final class Accessors {
     for (FieldDef f : type.constructorFields()) {
       Value v = members.get(f.name());
       if (v != null) {
-        fields.put(f.name(), v);
+        fields.put(f.name(), ReservedKeys.without(f, v));
       } else if (f.defaultValue().isEmpty()) {
         throw new XenApiException("INVALID_VALUE", f.name(), "missing in the record");
       }

@@ -205,11 +205,13 @@ public final class Dispatcher implements AutoCloseable {
         && !(registry.entry(call.message()) instanceof Registry.Refused)) {
       Accessors.constructorFields(DataModel.classDef(call.message().className()), call.members(0));
     }
-    return switch (registry.entry(call.message())) {
-      case Registry.Implemented i -> i.handler().call(call);
-      case Registry.Generic g -> accessors.call(call);
-      case Registry.Refused r -> throw Registry.refusal(call.message(), r);
-    };
+    try (var entered = registry.enter(call)) {
+      return switch (registry.entry(call.message())) {
+        case Registry.Implemented i -> i.handler().call(call);
+        case Registry.Generic g -> accessors.call(call);
+        case Registry.Refused r -> throw Registry.refusal(call.message(), r);
+      };
+    }
   }
 
   /** Surplus parameters beyond the known ones are ignored where the message has defaults. */

@@ -103,6 +103,7 @@ public final class Registry {
           "user");
 
   private final Map<String, Entry> entries = new TreeMap<>();
+  private final Map<String, Guard> recordGuards = new TreeMap<>();
   private final Set<String> cancellable = new TreeSet<>();
 
   /**
@@ -158,6 +159,28 @@ public final class Registry {
           }
         };
     entries.put(wireName, new Implemented(guarded, test));
+  }
+
+  /** Lets a guard decide on every message that changes a field of a class's records. */
+  public void guardRecords(String className, Guard guard) {
+    if (recordGuards.putIfAbsent(className, guard) != null) {
+      throw new IllegalArgumentException(className + " is guarded twice");
+    }
+  }
+
+  /** Asks whoever guards the records that a message changes, if it does. */
+  Guard.Closeable enter(Call call) throws XenApiException {
+    Guard guard = recordGuards.get(call.message().className());
+    return guard != null && changesField(call.message()) ? guard.enter(call) : () -> {};
+  }
+
+  private static boolean changesField(MessageDef m) {
+    MessageDef.Kind kind =
+        m.generated() ? m.kind() : DataModel.accessorKind(m).orElse(MessageDef.Kind.CUSTOM);
+    return switch (kind) {
+      case SET, ADD, REMOVE -> true;
+      default -> false;
+    };
   }
 
   public void stream(String wireName, StreamHandler handler, String test) {

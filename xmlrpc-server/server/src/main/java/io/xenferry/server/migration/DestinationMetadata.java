@@ -197,7 +197,10 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
         new LinkedHashMap<>(
             vm.get("other_config") instanceof Value.Struct s ? s.members() : Map.of());
     config.put(VmRecords.MIGRATION_KEY, Value.of(migration.toString()));
-    config.put(VmRecords.HIDDEN_KEY, Value.of("true"));
+    Value hidden = config.put(VmRecords.HIDDEN_KEY, Value.of("true"));
+    if (hidden != null) {
+      config.put(VmRecords.HIDDEN_BEFORE_KEY, hidden);
+    }
     if (plan.copy()) {
       config.put("mac_seed", Value.of(UUID.randomUUID().toString()));
     }
@@ -284,7 +287,12 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
                   && plan.suspendImage().isPresent()) {
                 tx.set(each, VM.POWER_STATE, VmPowerState.SUSPENDED);
               }
-              config.remove(VmRecords.HIDDEN_KEY);
+              String before = config.remove(VmRecords.HIDDEN_BEFORE_KEY);
+              if (before == null) {
+                config.remove(VmRecords.HIDDEN_KEY);
+              } else {
+                config.put(VmRecords.HIDDEN_KEY, before);
+              }
               tx.set(each, VM.OTHER_CONFIG, config);
             }
           });

@@ -8,6 +8,7 @@ import io.xenferry.model.VDI;
 import io.xenferry.model.VIF;
 import io.xenferry.model.VM;
 import io.xenferry.model.Value;
+import io.xenferry.model.VmOperations;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.server.call.Call;
@@ -15,14 +16,16 @@ import io.xenferry.server.call.Registry;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
 
 /**
- * Keeps the devices of a VM as they are while it is being moved or its owner is in doubt: a disk
- * that is copied must not grow, and one of a VM in doubt must not be taken from it, since what
- * belongs to no VM may be destroyed or given to another one.
+ * Keeps the devices and the records of a VM as they are while it is being moved or its owner is in
+ * doubt: a disk that is copied must not grow, and one of a VM in doubt must not be taken from it,
+ * since what belongs to no VM may be destroyed or given to another one. A change of its records
+ * would be lost: what the destination makes of it was told when the move began.
  */
 public final class DeviceGuard {
   private final Gate gate;
@@ -44,7 +47,9 @@ public final class DeviceGuard {
             "VBD.set_userdevice",
             "VBD.unplug",
             "VBD.unplug_force")) {
-      registry.guard(message, call -> enter(call, (db, vms) -> vms.add(db.get(vbd(call), VBD.VM))));
+      registry.guard(
+          message,
+          call -> enter(call, (db, vms) -> vms.add(itself(db, db.get(vbd(call), VBD.VM)))));
     }
     registry.guard(
         "VBD.create",
@@ -67,8 +72,30 @@ public final class DeviceGuard {
         call -> enter(call, (db, vms) -> this.<VM>named(call, "VM").ifPresent(vms::add)));
     for (String message : List.of("VIF.destroy", "VIF.plug", "VIF.unplug", "VIF.unplug_force")) {
       registry.guard(
-          message, call -> enter(call, (db, vms) -> vms.add(db.get(call.<VIF>ref(0), VIF.VM))));
+          message,
+          call -> enter(call, (db, vms) -> vms.add(itself(db, db.get(call.<VIF>ref(0), VIF.VM)))));
     }
+    guardRecords(registry);
+  }
+
+  private void guardRecords(Registry registry) {
+    registry.guardRecords(
+        "VM", call -> enter(call, (db, vms) -> vms.add(itself(db, call.<VM>ref(0)))));
+    registry.guardRecords(
+        "VBD", call -> enter(call, (db, vms) -> vms.add(itself(db, db.get(vbd(call), VBD.VM)))));
+    registry.guardRecords(
+        "VIF",
+        call -> enter(call, (db, vms) -> vms.add(itself(db, db.get(call.<VIF>ref(0), VIF.VM)))));
+    registry.guardRecords("VDI", call -> enter(call, (db, vms) -> addUsers(db, call.ref(0), vms)));
+  }
+
+  /** Snapshots move with their VM. */
+  private static Ref<VM> itself(Snapshot db, Ref<VM> vm) throws XenApiException {
+    if (db.row("VM", vm.opaque()).isEmpty() || !db.get(vm, VM.IS_A_SNAPSHOT)) {
+      return vm;
+    }
+    Ref<VM> of = db.get(vm, VM.SNAPSHOT_OF);
+    return db.row("VM", of.opaque()).isPresent() ? of : vm;
   }
 
   private static Ref<VBD> vbd(Call call) {
@@ -85,7 +112,7 @@ public final class DeviceGuard {
   private static void addUsers(Snapshot db, Ref<VDI> vdi, Set<Ref<VM>> vms) throws XenApiException {
     if (db.row("VDI", vdi.opaque()).isPresent()) {
       for (Ref<VBD> vbd : db.get(vdi, VDI.VBDS)) {
-        vms.add(db.get(vbd, VBD.VM));
+        vms.add(itself(db, db.get(vbd, VBD.VM)));
       }
     }
   }
@@ -94,6 +121,20 @@ public final class DeviceGuard {
   @FunctionalInterface
   private interface Finder {
     void find(Snapshot db, Set<Ref<VM>> vms) throws XenApiException;
+  }
+
+  /** A move begins with checks at both sides, before the gate knows of it. */
+  private static void requireNoneBegun(Snapshot db, Ref<VM> vm) throws XenApiException {
+    for (Map.Entry<String, VmOperations> begun : db.get(vm, VM.CURRENT_OPERATIONS).entrySet()) {
+      if (begun.getValue() == VmOperations.MIGRATE_SEND) {
+        throw new XenApiException(
+            "OTHER_OPERATION_IN_PROGRESS",
+            "VM",
+            vm.opaque(),
+            begun.getValue().wire(),
+            begun.getKey());
+      }
+    }
   }
 
   private Registry.Guard.Closeable enter(Call call, Finder finder) throws XenApiException {
@@ -105,6 +146,7 @@ public final class DeviceGuard {
       for (Ref<VM> vm : vms) {
         // One that does not exist is the message's to complain about.
         if (db.row("VM", vm.opaque()).isPresent()) {
+          requireNoneBegun(db, vm);
           permits.add(gate.enter(UUID.fromString(db.get(vm, VM.UUID)), Operation.CHANGE_DEVICE));
         }
       }

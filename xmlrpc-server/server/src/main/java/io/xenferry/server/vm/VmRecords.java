@@ -15,6 +15,9 @@ public final class VmRecords {
   /** In other_config of a VM that is not, or not yet, this host's: the migration it belongs to. */
   public static final String MIGRATION_KEY = "xenferry:migration";
 
+  /** Beside it: what {@link #HIDDEN_KEY} was at the source. */
+  public static final String HIDDEN_BEFORE_KEY = "xenferry:migration-hidden-before";
+
   /** The key by which published clients know a VM that is not to be shown. */
   public static final String HIDDEN_KEY = "HideFromXenCenter";
 
