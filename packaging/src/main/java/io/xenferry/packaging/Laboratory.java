@@ -6,8 +6,13 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.stream.Stream;
 
@@ -24,6 +29,7 @@ final class Laboratory implements AutoCloseable {
   static final List<String> SIMULATED = List.of("--hypervisor", "simulated");
 
   private static final List<String> JVM_OPTIONS = List.of("-Xmx512m");
+  private static final Duration VIEW_DEADLINE = Duration.ofSeconds(30);
 
   private final Path directory;
   private final PrintStream out;
@@ -122,6 +128,7 @@ final class Laboratory implements AutoCloseable {
   private static void endGuestsAndTargets(List<Site> sites) throws IOException {
     for (Site site : sites) {
       site.endTargets();
+      endViews(site);
       Path guests = site.stateDirectory().resolve("guests");
       if (Files.isDirectory(guests)) {
         try (Stream<Path> files = Files.walk(guests)) {
@@ -132,18 +139,49 @@ final class Laboratory implements AutoCloseable {
   }
 
   private static void end(Path pidFile) {
+    process(pidFile).ifPresent(ProcessHandle::destroyForcibly);
+  }
+
+  /**
+   * What makes qcow2 images look like raw ones to a target, where a move was broken off. They are
+   * asked to end, since one that is killed leaves its mount behind.
+   */
+  private static void endViews(Site site) throws IOException {
+    if (!Files.isDirectory(site.directory())) {
+      return;
+    }
+    List<Path> pidFiles;
+    try (Stream<Path> files = Files.walk(site.directory(), 2)) {
+      pidFiles = files.filter(f -> f.toString().endsWith(".view.pid")).toList();
+    }
+    for (Path pidFile : pidFiles) {
+      Optional<ProcessHandle> view = process(pidFile);
+      if (view.isPresent()) {
+        view.get().destroy();
+        try {
+          view.get().onExit().get(VIEW_DEADLINE.toSeconds(), TimeUnit.SECONDS);
+        } catch (TimeoutException | ExecutionException e) {
+          throw new IOException("the view of " + pidFile + " does not end", e);
+        } catch (InterruptedException e) {
+          Thread.currentThread().interrupt();
+          return;
+        }
+      }
+    }
+  }
+
+  /** The process that wrote the file, if it still runs. */
+  private static Optional<ProcessHandle> process(Path pidFile) {
     try {
       long pid = Long.parseLong(Files.readString(pidFile).strip());
       // ProcessHandle cuts a long command line off, and the guest's class path is long.
       String command =
           Files.readString(
               Path.of("/proc", Long.toString(pid), "cmdline"), StandardCharsets.ISO_8859_1);
-      if (command.contains(pidFile.toString())) {
-        ProcessHandle.of(pid).ifPresent(ProcessHandle::destroyForcibly);
-      }
+      return command.contains(pidFile.toString()) ? ProcessHandle.of(pid) : Optional.empty();
     } catch (IOException | NumberFormatException e) {
       // Gone already.
-      return;
+      return Optional.empty();
     }
   }
 

@@ -138,17 +138,18 @@ class MoveMatrixTest {
   }
 
   private static void moveThereAndBack(Cell cell) throws Exception {
-    boolean well = false;
     try {
       Moves moves = machine(cell.machine());
       Site home = moves.owner();
       move(moves, cell, home);
       move(moves, cell, moves.other(home));
-      well = true;
-    } finally {
-      if (!well) {
+    } catch (Exception | AssertionError e) {
+      try {
         end();
+      } catch (IOException more) {
+        e.addSuppressed(more);
       }
+      throw e;
     }
   }
 

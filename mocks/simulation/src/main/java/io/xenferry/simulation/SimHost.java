@@ -63,6 +63,9 @@ final class SimHost {
   /** How long its hypervisor takes to say what the guest is doing. */
   Duration observing = Duration.ZERO;
 
+  /** How often its hypervisor fails to stop a guest, whose memory is then not sent either. */
+  int failingPauses;
+
   /** Its SR has no room. */
   boolean full;
 

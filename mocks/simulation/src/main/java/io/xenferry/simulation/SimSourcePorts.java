@@ -110,6 +110,12 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
             require(
                 guest != null && guest.sending && guest.state == GuestState.RUNNING,
                 "pause: not sending");
+            if (host.failingPauses > 0) {
+              host.failingPauses--;
+              java.util.Objects.requireNonNull(guest).sending = false;
+              world.other(host).guests.remove(vm);
+              return;
+            }
             java.util.Objects.requireNonNull(guest).state = GuestState.PRE_SWITCHOVER;
           });
     }

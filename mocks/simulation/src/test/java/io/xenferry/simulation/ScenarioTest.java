@@ -138,6 +138,29 @@ class ScenarioTest {
     assertThat(destination.leftovers()).isEmpty();
   }
 
+  @Test
+  void aGuestThatTheHypervisorCouldNotStopIsSentOnceMore() {
+    source.failingPauses = 2;
+    server(source).start(request(List.of("sr", "sr")));
+    run(Duration.ofSeconds(40));
+    assertThat(source.failingPauses).isZero();
+    assertThat(guest(destination)).isEqualTo(GuestState.RUNNING);
+    assertThat(source.leftovers()).isEmpty();
+    assertThat(destination.leftovers()).isEmpty();
+  }
+
+  @Test
+  void aGuestThatTheHypervisorNeverStopsStays() {
+    source.failingPauses = 100;
+    server(source).start(request(List.of("sr", "sr")));
+    run(Duration.ofSeconds(60));
+    assertThat(source.failingPauses).isEqualTo(97);
+    assertThat(state(source)).isEqualTo(State.OWNED);
+    assertThat(guest(source)).isEqualTo(GuestState.RUNNING);
+    assertThat(guest(destination)).isEqualTo(GuestState.GONE);
+    assertThat(destination.leftovers()).isEmpty();
+  }
+
   /** Every phase, in the order in which it was first shown, by the states that showed it. */
   private Map<String, Set<State>> phasesOf(Runnable story) {
     Map<String, Set<State>> shown = new LinkedHashMap<>();

@@ -6,6 +6,7 @@ import io.xenferry.migration.ports.CopyJob;
 import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.ports.MemoryTarget;
 import io.xenferry.migration.state.State;
+import java.time.Duration;
 import java.util.List;
 import java.util.Objects;
 import java.util.UUID;
@@ -17,10 +18,17 @@ import java.util.concurrent.CompletableFuture;
  * may pause the guest. The guest runs; any failure just leaves it running.
  */
 final class Sending extends SourceStage {
+  /** A destination that stalls whenever the guest is to stop would do so again. */
+  private static final int PAUSES_ALLOWED = 3;
+
+  /** A process whose stream breaks off ends within some tenths of a second, seen with QEMU 7.2. */
+  private static final Duration RECEIVER_ENDS = Duration.ofSeconds(2);
+
   private boolean opened;
   private boolean converged;
   private boolean memoryBegun;
   private boolean memoryNearlySent;
+  private int pauses;
   private CompletableFuture<GuestState> guestEnded = new CompletableFuture<>();
 
   Sending(SourceMigration migration) {
@@ -214,6 +222,7 @@ final class Sending extends SourceStage {
   }
 
   private void pause(UUID vm) {
+    pauses++;
     migration.step(
         this,
         "waiting for the hypervisor to pause the guest",
@@ -233,12 +242,25 @@ final class Sending extends SourceStage {
           if (seen == GuestState.PRE_SWITCHOVER) {
             migration.guestPaused();
             migration.move(new Switching(migration));
+          } else if (seen == GuestState.RUNNING && pauses < PAUSES_ALLOWED) {
+            sendMemoryAgain();
           } else {
             migration.backToOwned(
                 migration.failure("the guest is " + seen + " instead of paused for the switch"));
           }
         },
         failure -> fail("the guest cannot be seen", failure));
+  }
+
+  /**
+   * As the hypervisor stops the guest it flushes all of its disks. A mirror that is cut off from a
+   * destination that stalls just then fails that, and with it the sending of the memory: the guest
+   * runs on, whole, and so does the copy.
+   */
+  private void sendMemoryAgain() {
+    memoryNearlySent = false;
+    migration.phase("sending the memory again, since the guest could not be stopped");
+    migration.after(this, RECEIVER_ENDS, this::startGuest);
   }
 
   @Override
