@@ -8,7 +8,8 @@ import java.util.Set;
  * Changed block tracking, by the images themselves: what a disk has written since its last snapshot
  * is what its topmost image holds. When a snapshot is taken that is written down for good, so that
  * it outlasts the image; what a snapshot that goes had noted becomes its successor's. The topmost
- * image of a tracked disk is never merged into another. Called under the repository's lock.
+ * image of a tracked disk is never merged into another. Notes may be taken to another repository,
+ * where the disk's own image must hold as much. Called under the repository's lock.
  */
 final class BlockTracking {
   private final VolumeStore store;
@@ -33,6 +34,27 @@ final class BlockTracking {
     if (!isTracked(vdi)) {
       store.putChanges(vdi, ChangedBlocks.none("").toRecord());
     }
+  }
+
+  /** With what was known of the VDI's content elsewhere. */
+  void takeUp(String vdi, ChangedBlocks known) throws IOException {
+    store.putChanges(vdi, known.toRecord());
+  }
+
+  /**
+   * What has been noted of a VDI, its own image apart, since the nearest of some VDIs before it;
+   * since nothing that is known when none of them is.
+   */
+  ChangedBlocks noted(String vdi, Set<String> ends) throws IOException {
+    ChangedBlocks all = of(vdi);
+    Set<String> seen = new HashSet<>(Set.of(vdi));
+    while (!ends.contains(all.parent())) {
+      if (all.parent().isEmpty() || !seen.add(all.parent()) || !isTracked(all.parent())) {
+        return ChangedBlocks.none("");
+      }
+      all = all.after(of(all.parent()));
+    }
+    return all;
   }
 
   void disable(String vdi) throws IOException {

@@ -12,14 +12,15 @@ import java.util.zip.Deflater;
 import java.util.zip.Inflater;
 
 /**
- * What of a volume has changed since another one, in blocks of 64 KiB.
+ * What of a volume has changed since another one, in blocks of 64 KiB. Values: nobody changes the
+ * bits once they are here.
  *
- * @param parent the volume since which; empty for none that is known
+ * @param parent the volume since which, by its location; empty for none that is known
  * @param blocks that may differ
  */
-record ChangedBlocks(String parent, BitSet blocks) {
+public record ChangedBlocks(String parent, BitSet blocks) {
   /** As the published server has it, and a cluster of the images. */
-  static final int BLOCK = 64 << 10;
+  public static final int BLOCK = 64 << 10;
 
   private static final String PARENT = "parent";
   private static final String BLOCKS = "blocks";
@@ -31,12 +32,26 @@ record ChangedBlocks(String parent, BitSet blocks) {
     return new ChangedBlocks(parent, new BitSet());
   }
 
+  /** Where nothing better is known: any block of a volume of so many bytes. */
+  public static ChangedBlocks all(String parent, long size) {
+    BitSet all = new BitSet();
+    all.set(0, count(size));
+    return new ChangedBlocks(parent, all);
+  }
+
+  private static int count(long size) {
+    return Math.toIntExact(Math.ceilDiv(size, (long) BLOCK));
+  }
+
+  /** The same since the same volume, which is called so elsewhere. */
+  public ChangedBlocks since(String other) {
+    return new ChangedBlocks(other, blocks);
+  }
+
   ChangedBlocks and(List<Range> ranges) {
     BitSet all = (BitSet) blocks.clone();
     for (Range range : ranges) {
-      all.set(
-          Math.toIntExact(range.offset() / BLOCK),
-          Math.toIntExact(Math.ceilDiv(range.end(), (long) BLOCK)));
+      all.set(Math.toIntExact(range.offset() / BLOCK), count(range.end()));
     }
     return new ChangedBlocks(parent, all);
   }
@@ -50,7 +65,7 @@ record ChangedBlocks(String parent, BitSet blocks) {
 
   /** One bit for each block of so many bytes, the first the most significant of its byte. */
   String base64(long size) {
-    int count = Math.toIntExact(Math.ceilDiv(size, (long) BLOCK));
+    int count = count(size);
     byte[] bits = new byte[Math.ceilDiv(count, 8)];
     for (int i = blocks.nextSetBit(0); i >= 0 && i < count; i = blocks.nextSetBit(i + 1)) {
       bits[i / 8] |= (byte) (0x80 >> (i % 8));
@@ -59,6 +74,16 @@ record ChangedBlocks(String parent, BitSet blocks) {
   }
 
   Map<String, String> toRecord() {
+    return Map.of(PARENT, parent, BLOCKS, text());
+  }
+
+  static ChangedBlocks fromRecord(Map<String, String> record) throws IOException {
+    return new ChangedBlocks(
+        record.getOrDefault(PARENT, ""), blocks(record.getOrDefault(BLOCKS, ""), MAX_BYTES));
+  }
+
+  /** The blocks, for {@link #parse} elsewhere: at most 1.4 times as many characters as bytes. */
+  public String text() {
     byte[] plain = blocks.toByteArray();
     ByteArrayOutputStream out = new ByteArrayOutputStream();
     try (Deflater deflater = new Deflater()) {
@@ -69,18 +94,31 @@ record ChangedBlocks(String parent, BitSet blocks) {
         out.write(buffer, 0, deflater.deflate(buffer));
       }
     }
-    return Map.of(PARENT, parent, BLOCKS, Base64.getEncoder().encodeToString(out.toByteArray()));
+    return Base64.getEncoder().encodeToString(out.toByteArray());
   }
 
-  static ChangedBlocks fromRecord(Map<String, String> record) throws IOException {
+  /**
+   * Reads {@link #text}, whoever wrote it.
+   *
+   * @param size of the volume, in bytes: there are no blocks beyond it
+   * @throws IOException for anything else
+   */
+  public static ChangedBlocks parse(String parent, String text, long size) throws IOException {
+    int count = count(size);
+    BitSet blocks = blocks(text, Math.ceilDiv(count, 8));
+    blocks.clear(count, Math.max(count, blocks.length()));
+    return new ChangedBlocks(parent, blocks);
+  }
+
+  private static BitSet blocks(String text, int maxBytes) throws IOException {
     ByteArrayOutputStream out = new ByteArrayOutputStream();
     try (Inflater inflater = new Inflater()) {
-      inflater.setInput(Base64.getDecoder().decode(record.getOrDefault(BLOCKS, "")));
+      inflater.setInput(Base64.getDecoder().decode(text));
       byte[] buffer = new byte[8192];
       while (!inflater.finished()) {
         int length = inflater.inflate(buffer);
         boolean stuck = length == 0 && !inflater.finished();
-        if (stuck || out.size() > MAX_BYTES) {
+        if (stuck || out.size() + length > maxBytes) {
           throw new IOException("a record of changed blocks is damaged");
         }
         out.write(buffer, 0, length);
@@ -88,6 +126,6 @@ record ChangedBlocks(String parent, BitSet blocks) {
     } catch (DataFormatException | IllegalArgumentException e) {
       throw new IOException("a record of changed blocks is damaged", e);
     }
-    return new ChangedBlocks(record.getOrDefault(PARENT, ""), BitSet.valueOf(out.toByteArray()));
+    return BitSet.valueOf(out.toByteArray());
   }
 }

@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 
 /**
  * An attached SR. VDIs are named by their location.
@@ -112,6 +113,26 @@ public interface StorageRepository {
    */
   default String listChangedBlocks(String from, String to) throws SmapiException {
     throw SmapiException.unimplemented("VDI.list_changed_blocks");
+  }
+
+  /**
+   * What a tracked VDI has noted since the nearest of some VDIs before it: all that has changed in
+   * a snapshot; in a disk all but what its own image holds. Empty when it is not tracked.
+   *
+   * @param ends locations of VDIs that may be the nearest
+   */
+  default Optional<ChangedBlocks> notedChanges(String vdi, Set<String> ends) throws SmapiException {
+    return Optional.empty();
+  }
+
+  /**
+   * Tracks the changed blocks of a VDI that is being made, with what was noted where it comes from.
+   * Since what is noted the VDI's own image must hold all that is not.
+   *
+   * @return false where this VDI cannot be tracked; it is not, then
+   */
+  default boolean takeUpChanges(String vdi, ChangedBlocks noted) throws SmapiException {
+    return false;
   }
 
   /**

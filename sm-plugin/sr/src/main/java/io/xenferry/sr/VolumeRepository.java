@@ -537,6 +537,32 @@ public final class VolumeRepository implements StorageRepository {
   }
 
   @Override
+  public Optional<ChangedBlocks> notedChanges(String vdi, Set<String> ends) throws SmapiException {
+    return locked(
+        SmError.CBT_CHANGED_BLOCKS,
+        () -> {
+          books.require(vdi);
+          return layering.isPresent() && layering.get().tracking().isTracked(vdi)
+              ? Optional.of(layering.get().tracking().noted(vdi, ends))
+              : Optional.empty();
+        });
+  }
+
+  @Override
+  public boolean takeUpChanges(String vdi, ChangedBlocks noted) throws SmapiException {
+    return locked(
+        SmError.METADATA,
+        () -> {
+          requireStill(vdi);
+          if (layering.isEmpty() || !layering.get().chains().isLayered(vdi)) {
+            return false;
+          }
+          layering.get().tracking().takeUp(vdi, noted);
+          return true;
+        });
+  }
+
+  @Override
   public void dataDestroy(String vdi) throws SmapiException {
     locked(
         SmError.VDI_DELETE,

@@ -11,6 +11,7 @@ import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Assumptions;
@@ -85,6 +86,44 @@ class QcowStorageMuxTest extends StorageMuxContract {
         () -> smapi.call("VDI.list_changed_blocks", changes(first, vdi)),
         SmError.CBT_CHANGED_BLOCKS);
     assertError(() -> smapi.call("VDI.data_destroy", args("sr", sr, "vdi", vdi)), "Backend_error");
+  }
+
+  /** What lies between two that go elsewhere is counted to the later one. */
+  @Test
+  void notesAreTakenElsewhere() throws Exception {
+    StorageRepository from = mux.repository(sr);
+    assertThat(from.notedChanges(vdi, Set.of())).isEmpty();
+    from.enableCbt(vdi);
+    String first = mux.snapshot(sr, from.stat(vdi), Progress.NONE).vdi();
+    SrDriverContract.write(from, vdi, 0, new byte[] {1});
+    String second = mux.snapshot(sr, from.stat(vdi), Progress.NONE).vdi();
+    SrDriverContract.write(from, vdi, 3 * 65536, new byte[] {1});
+    String third = mux.snapshot(sr, from.stat(vdi), Progress.NONE).vdi();
+
+    ChangedBlocks noted = from.notedChanges(third, Set.of(first, vdi)).orElseThrow();
+    assertThat(noted.parent()).isEqualTo(first);
+    assertThat(noted.blocks().stream()).containsExactly(0, 3);
+    assertThat(from.notedChanges(vdi, Set.of(second)).orElseThrow().blocks().stream())
+        .containsExactly(3);
+    assertThat(from.notedChanges(vdi, Set.of())).contains(ChangedBlocks.none(""));
+    from.disableCbt(second);
+    assertThat(from.notedChanges(third, Set.of(first)))
+        .as("nobody knows what the second had written")
+        .contains(ChangedBlocks.none(""));
+
+    String early = from.create(VdiInfo.request("early", 8 << 20)).vdi();
+    String late = from.create(VdiInfo.request("late", 8 << 20)).vdi();
+    from.layer(late, early);
+    assertThat(from.takeUpChanges(early, ChangedBlocks.none(""))).isTrue();
+    assertThat(from.takeUpChanges(late, noted.since(early))).isTrue();
+    assertThat(from.stat(late).cbtEnabled()).isTrue();
+    SrDriverContract.write(from, late, 9 * 65536, new byte[] {1});
+    assertThat(smapi.call("VDI.list_changed_blocks", changes(early, late)))
+        .isEqualTo(bits(0x90, 0x40));
+    String raw =
+        from.create(VdiInfo.request("raw", 8 << 20).withSmConfig("image-format", "raw")).vdi();
+    assertThat(from.takeUpChanges(raw, noted)).isFalse();
+    assertThat(from.stat(raw).cbtEnabled()).isFalse();
   }
 
   private void restart2() throws Exception {

@@ -1,6 +1,8 @@
 package io.xenferry.server;
 
+import static io.xenferry.server.SessionTest.assertCode;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.awaitility.Awaitility.await;
 
 import io.xenferry.block.ExternalTools;
 import io.xenferry.model.Value;
@@ -8,6 +10,9 @@ import io.xenferry.server.config.ServerConfig;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Base64;
+import java.util.BitSet;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -15,12 +20,14 @@ import java.util.Map;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /** VMs of QEMU on qcow2 disks move, and their snapshots with them. */
 class SnapshotMoveTest {
   private static final long SIZE = 32 << 20;
   private static final long MIB = 1 << 20;
+  private static final int BLOCK = 64 << 10;
 
   private static Site here;
   private static Site there;
@@ -80,12 +87,32 @@ class SnapshotMoveTest {
       ExternalTools.run("qemu-io", "-f", "qcow2", "-c", command, leaf(vdi).toString());
     }
 
-    /** The bytes at whole MiBs of a disk. */
-    List<Integer> content(String vdi, int... mibs) throws Exception {
+    byte[] bytes(String vdi) throws Exception {
       String copy = root.text("VDI.copy", vdi, rawSr, "OpaqueRef:NULL", "OpaqueRef:NULL");
       Path file = server.directory.resolve("raw").resolve(root.text("VDI.get_uuid", copy) + ".raw");
       byte[] bytes = Files.readAllBytes(file);
       root.call("VDI.destroy", copy);
+      return bytes;
+    }
+
+    boolean tracked(String vdi) throws Exception {
+      return root.record("VDI", vdi).get("cbt_enabled").equals(Value.of(true));
+    }
+
+    /** The blocks that are said to have changed. */
+    BitSet changed(String from, String to) throws Exception {
+      byte[] bits = Base64.getDecoder().decode(root.text("VDI.list_changed_blocks", from, to));
+      assertThat(bits).hasSize((int) (SIZE / BLOCK / 8));
+      BitSet changed = new BitSet();
+      for (int i = 0; i < bits.length * 8; i++) {
+        changed.set(i, (bits[i / 8] & (0x80 >> (i % 8))) != 0);
+      }
+      return changed;
+    }
+
+    /** The bytes at whole MiBs of a disk. */
+    List<Integer> content(String vdi, int... mibs) throws Exception {
+      byte[] bytes = bytes(vdi);
       List<Integer> found = new ArrayList<>();
       for (int mib : mibs) {
         found.add((int) bytes[(int) (mib * MIB)]);
@@ -121,6 +148,23 @@ class SnapshotMoveTest {
     }
   }
 
+  /** The blocks in which two disks of one size differ. */
+  private static BitSet differing(byte[] one, byte[] other) {
+    BitSet blocks = new BitSet();
+    for (int at = 0; at < one.length; at += BLOCK) {
+      blocks.set(at / BLOCK, !Arrays.equals(one, at, at + BLOCK, other, at, at + BLOCK));
+    }
+    return blocks;
+  }
+
+  /** None too few. */
+  private static void assertHolds(BitSet listed, BitSet different) {
+    BitSet missing = (BitSet) different.clone();
+    missing.andNot(listed);
+    assertThat(missing).as("blocks that differ and are not listed").isEqualTo(new BitSet());
+    assertThat(different.cardinality()).isPositive();
+  }
+
   /** A VM with a disk, two snapshots of it, and something written after each. */
   private record Traveller(String vm, String uuid, String first, String second) {}
 
@@ -128,6 +172,7 @@ class SnapshotMoveTest {
     String vm = here.root().vm(name, Map.of());
     String vdi = here.root().vdi(here.sr(), name, SIZE);
     here.root().vbd(vm, vdi, 0);
+    here.root().call("VDI.enable_cbt", vdi);
     here.root()
         .text(
             "VIF.create",
@@ -148,22 +193,26 @@ class SnapshotMoveTest {
   }
 
   private static String move(Traveller t) throws Exception {
+    return move(here, there, t.vm(), there.sr(), "VM.migrate_send", Map.of());
+  }
+
+  private static String move(
+      Site from, Site to, String vm, String sr, String message, Map<String, String> options)
+      throws Exception {
     Value token =
-        there
-            .root()
+        to.root()
             .call(
                 "host.migrate_receive",
-                there.root().only("host"),
-                there.root().only("network"),
+                to.root().only("host"),
+                to.root().only("network"),
                 Map.of());
     Map<String, String> vdis = new LinkedHashMap<>();
-    here.disks(t.vm()).forEach(vdi -> vdis.put(vdi, there.sr()));
+    from.disks(vm).forEach(vdi -> vdis.put(vdi, sr));
     Map<String, String> vifs = new LinkedHashMap<>();
-    for (String vif : TestServer.texts(here.root().call("VM.get_VIFs", t.vm()))) {
-      vifs.put(vif, there.root().only("network"));
+    for (String vif : TestServer.texts(from.root().call("VM.get_VIFs", vm))) {
+      vifs.put(vif, to.root().only("network"));
     }
-    return here.root()
-        .text("VM.migrate_send", t.vm(), token, true, vdis, vifs, Map.of(), Map.of(), Map.of());
+    return from.root().text(message, vm, token, true, vdis, vifs, options, Map.of(), Map.of());
   }
 
   private static void assertArrived(Traveller t, Map<String, Value> one, Map<String, Value> two)
@@ -196,6 +245,12 @@ class SnapshotMoveTest {
     assertThat(root.text("VDI.get_snapshot_of", old)).isEqualTo(disk);
     assertThat(root.text("VDI.get_snapshot_of", newer)).isEqualTo(disk);
     assertThat(root.record("VDI", old).get("is_a_snapshot")).isEqualTo(Value.of(true));
+    for (String each : List.of(disk, old, newer)) {
+      assertThat(there.tracked(each)).isTrue();
+    }
+    BitSet changed = there.changed(old, newer);
+    assertHolds(changed, differing(there.bytes(old), there.bytes(newer)));
+    assertThat(changed.cardinality()).as("two MiB").isEqualTo(32);
     assertThat(there.content(old, 0, 2, 4, 25)).containsExactly(1, 1, 1, 0);
     assertThat(there.content(newer, 0, 2, 4, 25)).containsExactly(1, 2, 0, 0);
     // The chain is as it was: each image has its own clusters only.
@@ -248,7 +303,175 @@ class SnapshotMoveTest {
     String third = there.root().text("VM.snapshot", arrived, "there", List.of());
     assertThat(there.content(there.disks(third).getFirst(), 0, 2, 4, 25))
         .containsExactly(1, 2, 0, 3);
+    BitSet since =
+        there.changed(
+            there.disks(there.root().text("VM.get_by_uuid", t.second())).getFirst(),
+            there.disks(third).getFirst());
+    assertThat(since.cardinality()).as("one MiB").isEqualTo(16);
+    assertThat(since.nextSetBit(0)).isEqualTo((int) (25 * MIB / BLOCK));
     assertGone(t);
     there.root().call("VM.hard_shutdown", arrived);
+  }
+
+  /** There and back, with something written, zeroed and discarded at each place. */
+  @Test
+  @Tag("slow")
+  void theNextBackupIsStillOneOfWhatHasChanged() throws Exception {
+    Traveller t = traveller("back");
+    byte[] first = here.bytes(here.disks(here.root().text("VM.get_by_uuid", t.first())).getFirst());
+
+    String arrived = move(t);
+    String disk = there.disks(arrived).getFirst();
+    there.put(disk, "write -P 5 8M 64k");
+    there.put(disk, "write -z 9M 64k");
+    there.put(disk, "discard 10M 64k");
+    String third = there.root().text("VM.snapshot", arrived, "three", List.of());
+    String one = there.disks(there.root().text("VM.get_by_uuid", t.first())).getFirst();
+    BitSet changed = there.changed(one, there.disks(third).getFirst());
+    assertHolds(changed, differing(first, there.bytes(there.disks(third).getFirst())));
+    assertThat(changed.cardinality()).as("three MiB and three blocks").isEqualTo(51);
+    there.put(disk, "write -P 6 11M 64k");
+    String thirdUuid = there.root().text("VM.get_uuid", third);
+
+    String back = move(there, here, arrived, here.sr(), "VM.migrate_send", Map.of());
+    disk = here.disks(back).getFirst();
+    assertThat(here.tracked(disk)).isTrue();
+    here.put(disk, "write -P 7 30M 64k");
+    BitSet all =
+        here.changed(here.disks(here.root().text("VM.get_by_uuid", t.first())).getFirst(), disk);
+    assertHolds(all, differing(first, here.bytes(disk)));
+    assertThat(all.cardinality()).isEqualTo(53);
+    assertThat(
+            here.changed(
+                here.disks(here.root().text("VM.get_by_uuid", thirdUuid)).getFirst(), disk))
+        .as("two blocks")
+        .satisfies(since -> assertThat(since.cardinality()).isEqualTo(2));
+    here.root().call("VDI.disable_cbt", disk);
+    assertThat(here.tracked(disk)).isFalse();
+    destroy(here, back);
+  }
+
+  private static void destroy(Site site, String vm) throws Exception {
+    List<String> vms = new ArrayList<>(TestServer.texts(site.root().call("VM.get_snapshots", vm)));
+    vms.add(vm);
+    List<String> disks = new ArrayList<>();
+    for (String each : vms) {
+      disks.addAll(site.disks(each));
+    }
+    for (String each : vms) {
+      site.root().call("VM.destroy", each);
+    }
+    for (String vdi : disks) {
+      site.root().call("VDI.destroy", vdi);
+    }
+    if (site.equals(here)) { // what nobody has is removed in the background
+      await().atMost(TwoHosts.LONG).until(() -> here.images() == 0);
+    }
+  }
+
+  /** A disk with a backup whose content was destroyed, and what it was. */
+  private record Backed(String vm, String disk, String emptied, byte[] before) {}
+
+  private static Backed backed(String name) throws Exception {
+    String vm = here.root().vm(name, Map.of());
+    String disk = here.root().vdi(here.sr(), name, SIZE);
+    here.root().vbd(vm, disk, 0);
+    here.root().call("VDI.enable_cbt", disk);
+    here.put(disk, "write -P 1 0 16M");
+    String emptied = here.root().text("VDI.snapshot", disk, Map.of());
+    byte[] before = here.bytes(emptied);
+    here.root().call("VDI.data_destroy", emptied);
+    here.put(disk, "write -P 2 3M 64k");
+    here.put(disk, "write -z 5M 64k");
+    return new Backed(vm, disk, here.root().text("VDI.get_uuid", emptied), before);
+  }
+
+  /** Of the snapshot nothing is left but its name; and zeroes are not sent. */
+  @Test
+  void whatIsLeftOfAnEmptiedSnapshotGoesAlong() throws Exception {
+    Backed b = backed("emptied");
+    String vm = move(here, there, b.vm(), there.sr(), "VM.migrate_send", Map.of());
+    String disk = there.disks(vm).getFirst();
+    String emptied = TestServer.texts(there.root().call("VDI.get_snapshots", disk)).getFirst();
+    assertThat(there.root().text("VDI.get_type", emptied)).isEqualTo("cbt_metadata");
+    assertThat(there.tracked(disk)).isTrue();
+    String next = there.root().text("VDI.snapshot", disk, Map.of());
+    assertHolds(there.changed(emptied, next), differing(b.before(), there.bytes(next)));
+    there.put(disk, "write -P 3 20M 64k");
+    assertThat(there.changed(next, disk).cardinality()).as("from here on").isEqualTo(1);
+    assertThat(here.images()).isZero();
+    for (String vdi : List.of(emptied, next)) {
+      there.root().call("VDI.destroy", vdi);
+    }
+    destroy(there, vm);
+  }
+
+  @Test
+  void nothingIsLeftOfAMoveThatIsCancelled() throws Exception {
+    Backed b = backed("cancelled");
+    long images = there.images();
+    here.root().call("VM.start", b.vm(), false, false);
+    String task =
+        move(
+            here, there, b.vm(), there.sr(), "Async.VM.migrate_send", Map.of("bandwidth", "65536"));
+    await()
+        .atMost(TwoHosts.LONG)
+        .until(() ->
+            TestServer.texts(there.root().call("SR.get_VDIs", there.sr())).stream()
+                .anyMatch(vdi -> isEmptied(vdi)));
+    assertCode("OTHER_OPERATION_IN_PROGRESS", () -> here.root().call("VDI.disable_cbt", b.disk()));
+    here.root().call("task.cancel", task);
+    await()
+        .atMost(TwoHosts.LONG)
+        .until(() -> here.root().text("task.get_status", task).equals("cancelled"));
+    await()
+        .atMost(TwoHosts.LONG)
+        .untilAsserted(() -> {
+          assertThat(TestServer.texts(there.root().call("VM.get_by_name_label", "cancelled")))
+              .isEmpty();
+          assertThat(there.images()).isEqualTo(images);
+        });
+    here.root().call("VM.hard_shutdown", b.vm());
+    String emptied = here.root().text("VDI.get_by_uuid", b.emptied());
+    BitSet changed = here.changed(emptied, b.disk());
+    assertHolds(changed, differing(b.before(), here.bytes(b.disk())));
+    assertThat(changed.cardinality()).isEqualTo(2);
+    here.root().call("VDI.destroy", emptied);
+    destroy(here, b.vm());
+  }
+
+  private static boolean isEmptied(String vdi) {
+    try {
+      return there.root().text("VDI.get_type", vdi).equals("cbt_metadata");
+    } catch (Exception e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  @Test
+  void trackingIsOffWhereTheDestinationCannot() throws Exception {
+    Backed b = backed("plain");
+    String vm = move(here, there, b.vm(), there.rawSr(), "VM.migrate_send", Map.of());
+    String disk = there.disks(vm).getFirst();
+    assertThat(there.tracked(disk)).isFalse();
+    assertThat(TestServer.texts(there.root().call("VDI.get_snapshots", disk))).isEmpty();
+    assertThat(here.images()).isZero();
+    there.root().call("VM.destroy", vm);
+    there.root().call("VDI.destroy", disk);
+  }
+
+  @Test
+  @Tag("slow")
+  void aCopyHasNoPast() throws Exception {
+    Backed b = backed("copied");
+    String vm = move(here, there, b.vm(), there.sr(), "VM.migrate_send", Map.of("copy", "true"));
+    String disk = there.disks(vm).getFirst();
+    assertThat(there.tracked(disk)).isFalse();
+    assertThat(here.tracked(b.disk())).isTrue();
+    String emptied = here.root().text("VDI.get_by_uuid", b.emptied());
+    assertThat(here.changed(emptied, b.disk()).cardinality()).isEqualTo(2);
+    here.root().call("VDI.destroy", emptied);
+    destroy(here, b.vm());
+    destroy(there, vm);
   }
 }

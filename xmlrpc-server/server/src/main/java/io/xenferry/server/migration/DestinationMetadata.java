@@ -9,6 +9,7 @@ import io.xenferry.model.VDI;
 import io.xenferry.model.VM;
 import io.xenferry.model.VMMetrics;
 import io.xenferry.model.Value;
+import io.xenferry.model.VdiType;
 import io.xenferry.model.VmPowerState;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
@@ -21,6 +22,7 @@ import io.xenferry.server.vm.MacAddress;
 import io.xenferry.server.vm.VmLifecycle;
 import io.xenferry.server.vm.VmRecords;
 import io.xenferry.server.vm.Vtpms;
+import io.xenferry.sr.VdiInfo;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -89,8 +91,10 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
             return;
           }
           Map<UUID, UUID> here = new LinkedHashMap<>();
+          Map<UUID, Long> sizes = new LinkedHashMap<>();
           for (int i = 0; i < plan.disks().size(); i++) {
             here.put(plan.disks().get(i).vdi(), vdis.get(i));
+            sizes.put(plan.disks().get(i).vdi(), plan.disks().get(i).size());
           }
           Layers layers = Layers.of(plan);
           for (UUID upper : layers.inOrder()) {
@@ -98,6 +102,9 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
           }
           // Of a VM of this uuid that was here before.
           lifecycle.firmware().discard(plan.vmAtDestination());
+          here.putAll(document.tracking().make(disks, migration));
+          document.tracking().emptied().forEach(each -> sizes.put(each.vdi(), each.size()));
+          document.tracking().apply(disks, migration, here, sizes);
           database.change(tx -> create(tx, migration, plan, document, here));
           noteSnapshots(document, here);
         });
@@ -128,6 +135,12 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
       Ref<VDI> vdi = new Ref<>(image.get().ref());
       tx.set(ref, VM.SUSPEND_VDI, vdi);
       describe(tx, vdi, document.vdis().get(plan.suspendImage().orElseThrow().vdi()));
+    }
+    for (Tracking.Emptied each : document.tracking().emptied()) {
+      Optional<Row> vdi = row(tx, here, each.vdi());
+      if (vdi.isPresent()) {
+        describe(tx, new Ref<>(vdi.get().ref()), document.vdis().get(each.vdi()));
+      }
     }
     Map<UUID, Ref<VM>> snapshots = new LinkedHashMap<>();
     for (VmDocument.Taken taken : document.past().snapshots()) {
@@ -306,8 +319,27 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
           if (db.row("VDI", image.opaque()).isPresent()) {
             disks.adopt(UUID.fromString(db.get(image, VDI.UUID)));
           }
+          for (UUID emptied : emptied(migration)) {
+            disks.adopt(emptied);
+          }
           lifecycle.arrived(vm);
         });
+  }
+
+  /** Snapshots that came without their content: they are in no plan and no journal. */
+  private List<UUID> emptied(MigrationId migration) throws XenApiException {
+    Snapshot db = database.snapshot();
+    List<UUID> emptied = new ArrayList<>();
+    for (Row row : db.rows("VDI")) {
+      Ref<VDI> vdi = new Ref<>(row.ref());
+      if (db.get(vdi, VDI.TYPE) == VdiType.CBT_METADATA
+          && migration
+              .toString()
+              .equals(db.get(vdi, VDI.SM_CONFIG).get(VdiInfo.SM_CONFIG_MIGRATION))) {
+        emptied.add(UUID.fromString(db.get(vdi, VDI.UUID)));
+      }
+    }
+    return emptied;
   }
 
   @Override
@@ -315,6 +347,9 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
     return Effects.run(
         "remove record of " + vm,
         () -> {
+          for (UUID emptied : emptied(migration)) {
+            disks.destroyTagged(emptied, migration.toString());
+          }
           database.change(tx -> {
             Row row = tx.byUuid("VM", vm.toString()).orElse(null);
             if (row != null) {

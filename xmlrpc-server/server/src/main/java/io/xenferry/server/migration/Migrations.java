@@ -194,8 +194,11 @@ public final class Migrations {
             request.copy(),
             "true".equals(request.options().get("keep-source")),
             options);
-    return new MoveRequest(
-        plan, VmDocument.of(db, vm, there, networks, !request.copy()).text(), token);
+    Optional<Tracking> past =
+        request.copy()
+            ? Optional.empty()
+            : Optional.of(Tracking.of(db, disks, planned, layers.below()));
+    return new MoveRequest(plan, VmDocument.of(db, vm, there, networks, past).text(), token);
   }
 
   /**

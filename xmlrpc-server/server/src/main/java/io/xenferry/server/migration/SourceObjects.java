@@ -4,11 +4,14 @@ import io.xenferry.migration.ports.SourcePorts;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.Plan;
 import io.xenferry.model.Ref;
+import io.xenferry.model.VDI;
 import io.xenferry.model.VM;
 import io.xenferry.model.VmOperations;
 import io.xenferry.model.VmPowerState;
+import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Row;
+import io.xenferry.model.db.Snapshot;
 import io.xenferry.server.storage.MigrationDisks;
 import io.xenferry.server.vm.GuestSpecs;
 import io.xenferry.server.vm.GuestSpecs.VmDisk;
@@ -48,6 +51,7 @@ final class SourceObjects implements SourcePorts.Objects {
           Optional<Ref<VM>> vm = find(plan.vm());
           if (vm.isPresent()) {
             giveBack(vm.get(), plan.vm());
+            destroyEmptied(plan);
             database.change(tx -> {
               if (tx.row("VM", vm.get().opaque()).isPresent()) {
                 for (Ref<VM> snapshot : List.copyOf(tx.get(vm.get(), VM.SNAPSHOTS))) {
@@ -59,6 +63,20 @@ final class SourceObjects implements SourcePorts.Objects {
           }
           lifecycle.firmware().discardOrWarn(plan.vm());
         });
+  }
+
+  /** They went with the disks, and say nothing without them. */
+  private void destroyEmptied(Plan plan) throws XenApiException {
+    Snapshot db = database.snapshot();
+    for (Plan.Disk disk : plan.disks()) {
+      Optional<Row> row = db.byUuid("VDI", disk.vdi().toString());
+      for (Ref<VDI> left :
+          row.isPresent()
+              ? Tracking.emptied(db, new Ref<>(row.get().ref()))
+              : List.<Ref<VDI>>of()) {
+        disks.destroy(UUID.fromString(db.get(left, VDI.UUID)), plan.vm());
+      }
+    }
   }
 
   private void giveBack(Ref<VM> vm, UUID uuid) throws Exception {

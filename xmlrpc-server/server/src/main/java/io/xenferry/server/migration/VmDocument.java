@@ -38,6 +38,7 @@ import java.util.stream.Stream;
  * not travel, and nothing that only the server of a pool knows (power state, operations, domain
  * id).
  *
+ * @param tracking what is known of the disks' changed blocks
  * @param vcpus how many processors the VM has now, if it runs
  */
 record VmDocument(
@@ -47,6 +48,7 @@ record VmDocument(
     List<Nic> nics,
     Map<UUID, Map<String, Value>> vdis,
     Past past,
+    Tracking tracking,
     long vcpus,
     Optional<Vtpms.Tpm> tpm) {
 
@@ -54,7 +56,7 @@ record VmDocument(
 
   /**
    * Characters of the largest document; a VM with hundreds of disks and long maps has some tens of
-   * KiB, and each of its snapshots as many.
+   * KiB, each of its snapshots as many; and changed blocks have a limit of their own.
    */
   static final int LIMIT = 8 << 20;
 
@@ -111,9 +113,14 @@ record VmDocument(
    * @param there what the VM's reference shall be at the destination, so that the source can tell
    *     its client
    * @param networks for each VIF of the VM the reference of the network at the destination
+   * @param withPast of what is known of its disks: empty for a VM without its past
    */
   static VmDocument of(
-      Snapshot db, Ref<VM> vm, Ref<VM> there, Map<Ref<VIF>, String> networks, boolean withPast)
+      Snapshot db,
+      Ref<VM> vm,
+      Ref<VM> there,
+      Map<Ref<VIF>, String> networks,
+      Optional<Tracking> withPast)
       throws XenApiException {
     Map<UUID, Map<String, Value>> vdis = new LinkedHashMap<>();
     List<Drive> drives = drives(db, vm, vdis);
@@ -122,10 +129,16 @@ record VmDocument(
       vdis.put(UUID.fromString(db.get(image, VDI.UUID)), fields(db, "VDI", image.opaque()));
     }
     List<Nic> nics = nics(db, vm, networks);
-    Past past = withPast ? past(db, vm, networks, vdis) : Past.NONE;
+    Tracking tracking = withPast.orElse(Tracking.NONE);
+    for (Tracking.Emptied each : tracking.emptied()) {
+      Row row = db.byUuid("VDI", each.vdi().toString()).orElseThrow();
+      vdis.put(each.vdi(), fields(db, "VDI", row.ref()));
+    }
+    Past past = withPast.isPresent() ? past(db, vm, networks, vdis) : Past.NONE;
     long vcpus = db.get(db.get(vm, VM.METRICS), VMMetrics.VCPUS_NUMBER);
+    Map<String, Value> fields = fields(db, "VM", vm.opaque());
     return new VmDocument(
-        there, fields(db, "VM", vm.opaque()), drives, nics, vdis, past, vcpus, Vtpms.of(db, vm));
+        there, fields, drives, nics, vdis, past, tracking, vcpus, Vtpms.of(db, vm));
   }
 
   private static List<Drive> drives(Snapshot db, Ref<VM> vm, Map<UUID, Map<String, Value>> vdis)
@@ -258,6 +271,7 @@ record VmDocument(
     past.snapshotOf().forEach((vdi, of) -> origins.put(vdi.toString(), of.toString()));
     ObjectNode vdiNodes = root.putObject("vdis");
     vdis.forEach((uuid, fields) -> vdiNodes.set(uuid.toString(), object(fields)));
+    tracking.write(root);
     return root.toString();
   }
 
@@ -354,6 +368,7 @@ record VmDocument(
         nics,
         vdis,
         past,
+        Tracking.read(root),
         root.path("vcpus").asLong(),
         readTpm(root));
   }

@@ -487,16 +487,26 @@ public final class HostStorage implements VmDisks, AutoCloseable {
     if (on && database.snapshot().get(vdi, VDI.IS_A_SNAPSHOT)) {
       throw new XenApiException("OPERATION_NOT_ALLOWED", "a snapshot does not change");
     }
-    drive(
-        vdi,
-        () -> {
-          if (on) {
-            mux.repository(place.sr()).enableCbt(place.location());
-          } else {
-            mux.repository(place.sr()).disableCbt(place.location());
-          }
-        });
-    database.change(tx -> tx.set(vdi, VDI.CBT_ENABLED, on));
+    // What moves with the disk has been noted when the move begins.
+    List<Gate.Permit> permits = new ArrayList<>();
+    try {
+      for (Ref<VM> vm : users(database.snapshot(), vdi)) {
+        UUID uuid = UUID.fromString(database.snapshot().get(vm, VM.UUID));
+        permits.add(gate.enter(uuid, Operation.CHANGE_DEVICE));
+      }
+      drive(
+          vdi,
+          () -> {
+            if (on) {
+              mux.repository(place.sr()).enableCbt(place.location());
+            } else {
+              mux.repository(place.sr()).disableCbt(place.location());
+            }
+          });
+      database.change(tx -> tx.set(vdi, VDI.CBT_ENABLED, on));
+    } finally {
+      permits.forEach(Gate.Permit::close);
+    }
   }
 
   String changedBlocks(Ref<VDI> from, Ref<VDI> to) throws XenApiException {

@@ -3,12 +3,14 @@ package io.xenferry.server.storage;
 import io.xenferry.block.BlockBackend;
 import io.xenferry.block.Range;
 import io.xenferry.model.XenApiException;
+import io.xenferry.sr.ChangedBlocks;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.util.Collection;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.UUID;
 import java.util.function.Predicate;
 
@@ -95,6 +97,32 @@ public interface MigrationDisks {
 
   /** Notes with the SR's own records of what a disk is a snapshot, and when it was taken. */
   void noteSnapshot(UUID vdi, UUID of, Instant time) throws XenApiException;
+
+  /**
+   * What is noted of the changed blocks of those of the disks that are tracked, in each since the
+   * nearest of the others of its SR.
+   */
+  Map<UUID, Tracked> tracked(Collection<UUID> vdis) throws XenApiException;
+
+  /**
+   * Tracks the changed blocks of a disk that is being made.
+   *
+   * @param tracked as it was where the disk comes from; what that does not hold since the other
+   *     disk, the disk's own image here must
+   * @return false where the SR cannot: then they are not tracked, and the disk's record says so
+   */
+  boolean track(UUID vdi, Tracked tracked) throws XenApiException;
+
+  /** Notes that of a disk's content, which is not there, the changed blocks are known. */
+  void noteEmptied(UUID vdi) throws XenApiException;
+
+  /**
+   * What is noted of a disk's changed blocks.
+   *
+   * @param since another disk; empty where nothing is known of what was before
+   * @param noted since then; of a disk that is no snapshot without what its own image holds
+   */
+  record Tracked(Optional<UUID> since, ChangedBlocks noted) {}
 
   /**
    * The image of a disk.

@@ -35,11 +35,13 @@ final class TaggedDisks implements MigrationDisks {
   private final ObjectDatabase database;
   private final HostStorage storage;
   private final Exporters exporters;
+  private final TrackedDisks tracked;
 
   TaggedDisks(ObjectDatabase database, HostStorage storage, Exporters exporters) {
     this.database = database;
     this.storage = storage;
     this.exporters = exporters;
+    this.tracked = new TrackedDisks(database, storage);
   }
 
   @Override
@@ -221,6 +223,21 @@ final class TaggedDisks implements MigrationDisks {
             .mux()
             .repository(place.sr())
             .update(place.location(), info -> info.edit().snapshotOf(location, time).done()));
+  }
+
+  @Override
+  public Map<UUID, Tracked> tracked(Collection<UUID> vdis) throws XenApiException {
+    return tracked.tracked(vdis);
+  }
+
+  @Override
+  public boolean track(UUID vdi, Tracked as) throws XenApiException {
+    return tracked.track(vdi, as);
+  }
+
+  @Override
+  public void noteEmptied(UUID vdi) throws XenApiException {
+    tracked.noteEmptied(vdi);
   }
 
   @Override
