@@ -13,6 +13,9 @@ import java.util.stream.Collectors;
 public final class Types {
   private static final DateTimeFormatter COMPACT =
       DateTimeFormatter.ofPattern("yyyyMMdd'T'HH:mm:ss'Z'").withZone(ZoneOffset.UTC);
+
+  private static final Instant FIRST = Instant.parse("0001-01-01T00:00:00Z");
+  private static final Instant LAST = Instant.parse("9999-12-31T23:59:59Z");
   private static final Map<String, Type> PARSED = new ConcurrentHashMap<>();
 
   private Types() {}
@@ -167,7 +170,7 @@ public final class Types {
       case Value.Int i -> Long.toString(i.value());
       case Value.Real r -> real(r.value());
       case Value.Bool b -> Boolean.toString(b.value());
-      case Value.Time t -> COMPACT.format(t.instant());
+      case Value.Time t -> COMPACT.format(written(t.instant()));
       case Value.Array a ->
           a.items().stream().map(Types::element).collect(Collectors.joining(" ", "(", ")"));
       case Value.Struct s ->
@@ -175,6 +178,11 @@ public final class Types {
               .map(e -> "(" + quoted(e.getKey()) + " " + element(e.getValue()) + ")")
               .collect(Collectors.joining(" ", "(", ")"));
     };
+  }
+
+  /** What lies beyond the years that the text has is their end. */
+  private static Instant written(Instant instant) {
+    return instant.isBefore(FIRST) ? FIRST : instant.isAfter(LAST) ? LAST : instant;
   }
 
   /** The shortest of {@code %.16g}'s spellings: {@code 1}, {@code 0.25}, {@code nan}. */

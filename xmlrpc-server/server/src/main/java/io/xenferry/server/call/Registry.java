@@ -171,7 +171,12 @@ public final class Registry {
   /** Asks whoever guards the records that a message changes, if it does. */
   Guard.Closeable enter(Call call) throws XenApiException {
     Guard guard = recordGuards.get(call.message().className());
-    return guard != null && changesField(call.message()) ? guard.enter(call) : () -> {};
+    if (guard == null
+        || !changesField(call.message())
+        || entry(call.message()) instanceof Refused) {
+      return () -> {};
+    }
+    return guard.enter(call);
   }
 
   private static boolean changesField(MessageDef m) {
