@@ -76,6 +76,7 @@ class LinuxFaultTest {
   }
 
   @Test
+  @Tag("slow")
   void aReceivingQemuThatIsKilledLeavesTheGuestWhereItRuns() throws Exception {
     Xe.Running xe = moves.move(alpha());
     await()
