@@ -18,7 +18,6 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ConcurrentSkipListMap;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -28,7 +27,7 @@ import org.slf4j.LoggerFactory;
  * brings back when it dies, or on one that the administrator runs.
  *
  * <p>One lock serialises opening, closing and the watchdog, so that a target that is being closed
- * is never re-created.
+ * is never re-created. Closing goes first: guests stand still until their exports are closed.
  */
 public final class TgtTargetService implements TargetService {
   private static final Logger log = LoggerFactory.getLogger(TgtTargetService.class);
@@ -88,7 +87,7 @@ public final class TgtTargetService implements TargetService {
   private final Settings settings;
   private final ExportJournal journal;
   private final TgtDaemon daemon;
-  private final ReentrantLock lock = new ReentrantLock();
+  private final TwoClassLock lock = new TwoClassLock();
 
   /** Changed under the lock only. */
   private final Map<String, Export> open = new ConcurrentSkipListMap<>();
@@ -240,7 +239,7 @@ public final class TgtTargetService implements TargetService {
 
   @Override
   public void close(String iqn) throws TargetException {
-    lock.lock();
+    lock.lockUrgently();
     try {
       requireRunning();
       journalClosed(iqn);
