@@ -95,9 +95,17 @@ public final class DataModel {
     return Optional.empty();
   }
 
-  /** The accessor that a custom message amounts to by its name and parameters. */
-  public static Optional<MessageDef.Kind> accessorKind(MessageDef m) {
-    return m.field().flatMap(f -> Accessors.kindOf(m.name(), m.params().size(), f));
+  /**
+   * What a message does: its kind, or the accessor that a custom message amounts to by its name and
+   * parameters.
+   */
+  public static MessageDef.Kind kindOf(MessageDef m) {
+    if (m.generated()) {
+      return m.kind();
+    }
+    return m.field()
+        .flatMap(f -> Accessors.kindOf(m.name(), m.params().size(), f))
+        .orElse(MessageDef.Kind.CUSTOM);
   }
 
   /**

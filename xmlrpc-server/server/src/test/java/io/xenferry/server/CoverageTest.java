@@ -161,7 +161,7 @@ class CoverageTest {
   }
 
   private static boolean stores(MessageDef m) {
-    MessageDef.Kind kind = m.generated() ? m.kind() : DataModel.accessorKind(m).orElse(m.kind());
+    MessageDef.Kind kind = DataModel.kindOf(m);
     return switch (kind) {
       case SET, ADD, REMOVE, CREATE -> true;
       default -> false;

@@ -31,13 +31,8 @@ public final class Accessors {
 
   Content call(Call c) throws XenApiException {
     MessageDef m = c.message();
-    MessageDef.Kind kind =
-        m.generated()
-            ? m.kind()
-            : DataModel.accessorKind(m)
-                .orElseThrow(() -> new XenApiException("NOT_IMPLEMENTED", m.wireName()));
     ClassDef type = DataModel.classDef(m.className());
-    return switch (kind) {
+    return switch (DataModel.kindOf(m)) {
       case GET -> Content.of(row(c).get(field(m)));
       case GET_RECORD -> Content.of(schema.record(row(c)));
       case GET_BY_UUID -> Content.of(Value.of(byUuid(type, c.text(0))));
@@ -69,8 +64,7 @@ public final class Accessors {
   public static void change(Call c, ObjectDatabase.Change then) throws XenApiException {
     MessageDef m = c.message();
     FieldDef f = field(m);
-    MessageDef.Kind kind =
-        m.generated() ? m.kind() : DataModel.accessorKind(m).orElse(MessageDef.Kind.CUSTOM);
+    MessageDef.Kind kind = DataModel.kindOf(m);
     String ref = c.text(0);
     c.server()
         .db()

@@ -6,7 +6,6 @@ import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import io.xenferry.wire.Content;
 import java.util.Map;
-import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
@@ -180,9 +179,7 @@ public final class Registry {
   }
 
   private static boolean changesField(MessageDef m) {
-    MessageDef.Kind kind =
-        m.generated() ? m.kind() : DataModel.accessorKind(m).orElse(MessageDef.Kind.CUSTOM);
-    return switch (kind) {
+    return switch (DataModel.kindOf(m)) {
       case SET, ADD, REMOVE -> true;
       default -> false;
     };
@@ -244,9 +241,9 @@ public final class Registry {
     if (m.generated()) {
       return actsByItself(m) ? new Refused("NOT_IMPLEMENTED") : new Generic();
     }
-    Optional<MessageDef.Kind> kind = DataModel.accessorKind(m);
-    if (kind.isPresent() && m.field().isPresent()) {
-      boolean stores = kind.get() != MessageDef.Kind.GET;
+    MessageDef.Kind kind = DataModel.kindOf(m);
+    if (kind != MessageDef.Kind.CUSTOM && m.field().isPresent()) {
+      boolean stores = kind != MessageDef.Kind.GET;
       if (!stores || STORED.contains(m.field().get().name())) {
         return new Generic();
       }

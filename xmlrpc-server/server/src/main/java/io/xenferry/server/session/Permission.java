@@ -59,12 +59,8 @@ public record Permission(String name, List<String> roles) {
         (m.wireName() + "/key:" + pattern).toLowerCase(Locale.ROOT), Roles.atLeast(role));
   }
 
-  private static MessageDef.Kind kind(MessageDef m) {
-    return m.generated() ? m.kind() : DataModel.accessorKind(m).orElse(MessageDef.Kind.CUSTOM);
-  }
-
   private static boolean changesKeys(MessageDef m) {
-    MessageDef.Kind kind = kind(m);
+    MessageDef.Kind kind = DataModel.kindOf(m);
     return (kind == MessageDef.Kind.ADD || kind == MessageDef.Kind.REMOVE) && ofMap(m);
   }
 
@@ -76,7 +72,7 @@ public record Permission(String name, List<String> roles) {
 
   /** Whether the message sets a whole map of which some keys have roles of their own. */
   public static boolean setsKeys(MessageDef m) {
-    return kind(m) == MessageDef.Kind.SET && ofMap(m);
+    return DataModel.kindOf(m) == MessageDef.Kind.SET && ofMap(m);
   }
 
   /**
