@@ -48,7 +48,10 @@ class StrategiesTest {
     String moved =
         source.text(
             "VM.migrate_send", t.arguments(hosts.token(), to, Map.of("strategy", strategy)));
-    for (JsonNode disk : figures(t)) {
+    JsonNode status = status(t);
+    assertThat(status.path("memory-sent").asLong()).isPositive();
+    assertThat(status.path("memory-remaining").asLong(-1)).isZero();
+    for (JsonNode disk : status.path("disks")) {
       assertThat(disk.path("strategy-asked").asText()).isEqualTo(strategy);
       if (strategy.equals("log-dirty")) {
         assertThat(disk.path("mirrored-seconds").asDouble()).isZero();
@@ -66,9 +69,8 @@ class StrategiesTest {
     assertThat(verdict.handovers()).isEqualTo(1);
   }
 
-  private static JsonNode figures(Traveller t) throws Exception {
-    return Rest.get(hosts.here, "/v1/migrations/" + hosts.movesOf(t).getFirst().migration())
-        .path("disks");
+  private static JsonNode status(Traveller t) throws Exception {
+    return Rest.get(hosts.here, "/v1/migrations/" + hosts.movesOf(t).getFirst().migration());
   }
 
   @Test
@@ -100,7 +102,8 @@ class StrategiesTest {
       source.call(assertion, t.arguments(token, to, Map.of("strategy", "mirror")));
       source.text("VM.add_to_other_config", t.vm(), "xenferry:strategy", "mirror");
       source.text("VM.migrate_send", t.arguments(token, to, Map.of()));
-      assertThat(figures(t).path(0).path("strategy-asked").asText()).isEqualTo("mirror");
+      assertThat(status(t).path("disks").path(0).path("strategy-asked").asText())
+          .isEqualTo("mirror");
     } finally {
       source.text("pool.remove_from_other_config", pool, "xenferry:strategy");
     }

@@ -469,7 +469,7 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
         progress,
         disks(),
         memory.sent(),
-        memory.remaining(),
+        row.ended() ? 0 : memory.remaining(),
         waiting,
         downtime(),
         row.outcome(),

@@ -14,7 +14,7 @@ import java.util.UUID;
  * @param progress 0 to 1; never falls
  * @param disks how far each is; empty at the destination
  * @param memorySent bytes of guest memory sent so far
- * @param memoryRemaining bytes of guest memory still to be sent
+ * @param memoryRemaining bytes of guest memory still to be sent; 0 once it has ended
  * @param waiting what is asked of whom, while something is
  * @param downtime from the guest's pause at the source until the answer that it runs, once known
  * @param outcome a sentence once there is one: why it failed, or where the VM is
