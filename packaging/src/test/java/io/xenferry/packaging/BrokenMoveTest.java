@@ -49,7 +49,7 @@ class BrokenMoveTest {
   @Tag("slow")
   void aDestinationThatIsKilledLeavesTheVmAtTheSource(String transport) throws Exception {
     Xe.Running xe = moves.move(alpha(), SLOWLY, "transport=" + transport);
-    moves.awaitSent(alpha());
+    MoveFigures.awaitSent(alpha());
     beta().kill();
     assertThat(moves.powerState(alpha())).contains("Running");
     moves.assertWrites();
@@ -64,7 +64,7 @@ class BrokenMoveTest {
   @Tag("slow")
   void aSourceThatIsKilledFindsItsGuestAgain() throws Exception {
     Xe.Running xe = moves.move(alpha(), SLOWLY);
-    moves.awaitPhase(alpha(), "copying");
+    MoveFigures.awaitPhase(alpha(), "copying");
     alpha().kill();
     moves.assertWrites();
     alpha().start();
@@ -81,7 +81,7 @@ class BrokenMoveTest {
   @Tag("slow")
   void aMoveThatIsCancelledInMidCopyLeavesNothing() throws Exception {
     Xe.Running xe = moves.move(alpha(), SLOWLY);
-    moves.awaitPhase(alpha(), "copying");
+    MoveFigures.awaitPhase(alpha(), "copying");
     cancel();
     assertThat(xe.await().exit()).isEqualTo(1);
     assertThat(moves.assertWell()).isSameAs(alpha());
@@ -91,7 +91,7 @@ class BrokenMoveTest {
   @Tag("slow")
   void aMoveThatIsCancelledAtOnceLeavesNothing() throws Exception {
     Xe.Running xe = moves.move(alpha(), SLOWLY);
-    moves.awaitPhase(alpha(), "SENDING");
+    MoveFigures.awaitPhase(alpha(), "SENDING");
     cancel();
     assertThat(xe.await().exit()).isEqualTo(1);
     assertThat(moves.assertWell()).isSameAs(alpha());
@@ -101,7 +101,7 @@ class BrokenMoveTest {
   @Tag("slow")
   void twoMovesOfOneVmExcludeEachOther() throws Exception {
     Xe.Running first = moves.move(alpha(), SLOWLY);
-    moves.awaitPhase(alpha(), "copying");
+    MoveFigures.awaitPhase(alpha(), "copying");
     Xe.Outcome second = moves.move(alpha()).await();
     assertThat(second.exit()).as(second.toString()).isEqualTo(1);
     assertThat(second.err()).contains("operation_type: migrate_send");
@@ -132,7 +132,7 @@ class BrokenMoveTest {
   @Tag("slow")
   void aTargetDaemonThatIsKilledInMidCopyCostsNoWrite() throws Exception {
     Xe.Running xe = moves.move(alpha(), SLOWLY);
-    moves.awaitSent(alpha());
+    MoveFigures.awaitSent(alpha());
     TargetDaemon.kill(beta());
     Xe.Outcome outcome = xe.await();
     Site owner = moves.assertWell();
@@ -143,7 +143,7 @@ class BrokenMoveTest {
   @Tag("slow")
   void aTargetDaemonThatIsKilledBeneathAMirrorCostsNoWriteAndNoStandstill() throws Exception {
     Xe.Running xe = moves.move(alpha(), SLOWLY, "strategy=mirror");
-    moves.awaitMirrored(alpha());
+    MoveFigures.awaitMirrored(alpha());
     long killed = System.nanoTime();
     TargetDaemon.kill(beta());
     long back = System.nanoTime();
@@ -164,7 +164,7 @@ class BrokenMoveTest {
     await().atMost(Duration.ofSeconds(60)).until(() -> Files.size(moves.lab().ledger()) > 32_768);
     Xe.local(alpha()).run("vm-shutdown", "uuid=" + moves.vm(), "--force");
     Xe.Running xe = moves.move(alpha(), "bandwidth=262144", "keep-source=true");
-    moves.awaitSent(alpha());
+    MoveFigures.awaitSent(alpha());
     TargetDaemon.kill(beta());
     Xe.Outcome outcome = xe.await();
     assertThat(outcome.exit()).as(outcome + moves.describe()).isZero();
@@ -173,7 +173,7 @@ class BrokenMoveTest {
     assertThat(moves.powerState(alpha())).as("the kept VM has another uuid").isEmpty();
     assertThat(Files.mismatch(onlyImage(alpha()), onlyImage(beta()))).isEqualTo(-1);
     for (Site site : moves.sites()) {
-      moves.assertNoExports(site);
+      Exports.assertNone(site);
     }
     moves.assertNothingLost(beta());
   }

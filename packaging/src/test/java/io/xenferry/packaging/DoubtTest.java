@@ -49,7 +49,7 @@ class DoubtTest {
     new Fault(Moment.BEFORE, "COMMITTED", Signal.KILL).arm(beta().stateDirectory());
     Xe.Running xe = moves.move(alpha());
     assertThat(beta().awaitEnd(Duration.ofSeconds(90))).isTrue();
-    moves.awaitPhase(alpha(), "COMMITTING");
+    MoveFigures.awaitPhase(alpha(), "COMMITTING");
     return xe;
   }
 

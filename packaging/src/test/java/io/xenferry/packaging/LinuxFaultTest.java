@@ -68,7 +68,7 @@ class LinuxFaultTest {
     await().atMost(PATIENCE).until(() -> moves.powerState(at).equals(Optional.of("Halted")));
     moves.assertNothingLeft(moves.other(at));
     for (Site site : moves.sites()) {
-      moves.assertNoExports(site);
+      Exports.assertNone(site);
     }
     moves.assertNothingLost(at);
     Xe.local(at).run("vm-start", "uuid=" + moves.vm());
@@ -100,7 +100,7 @@ class LinuxFaultTest {
   void aSendingQemuThatIsKilledLeavesTheVmAtTheSource() throws Exception {
     afterCrash("destroy");
     Xe.Running xe = moves.move(alpha(), SLOWLY);
-    moves.awaitSent(alpha());
+    MoveFigures.awaitSent(alpha());
     GuestProcesses.kill(alpha().stateDirectory());
     assertThat(xe.await().exit()).isEqualTo(1);
     assertHalted(alpha());
@@ -118,7 +118,7 @@ class LinuxFaultTest {
   void aSendingQemuThatIsKilledIsStartedAgainWhereThatIsWanted() throws Exception {
     afterCrash("restart");
     Xe.Running xe = moves.move(alpha(), SLOWLY);
-    moves.awaitSent(alpha());
+    MoveFigures.awaitSent(alpha());
     GuestProcesses.kill(alpha().stateDirectory());
     assertThat(xe.await().exit()).isEqualTo(1);
     await().atMost(PATIENCE).until(() -> moves.observer().boots() == 2);
@@ -131,7 +131,7 @@ class LinuxFaultTest {
   void aDestinationThatIsKilledInMidCopyLeavesTheGuestWhereItRuns(String strategy)
       throws Exception {
     Xe.Running xe = moves.move(alpha(), SLOWLY, "strategy=" + strategy);
-    moves.awaitSent(alpha());
+    MoveFigures.awaitSent(alpha());
     beta().kill();
     moves.assertWrites();
     beta().start();
@@ -143,7 +143,7 @@ class LinuxFaultTest {
   @Tag("slow")
   void aSourceThatIsKilledInMidCopyFindsItsGuestAgain(String strategy) throws Exception {
     Xe.Running xe = moves.move(alpha(), SLOWLY, "strategy=" + strategy);
-    moves.awaitSent(alpha());
+    MoveFigures.awaitSent(alpha());
     alpha().kill();
     moves.assertWrites();
     alpha().start();
@@ -157,7 +157,7 @@ class LinuxFaultTest {
   @Tag("slow")
   void aTargetDaemonThatIsKilledInMidCopyCostsNoWrite(String strategy) throws Exception {
     Xe.Running xe = moves.move(alpha(), SLOWLY, "strategy=" + strategy);
-    moves.awaitSent(alpha());
+    MoveFigures.awaitSent(alpha());
     TargetDaemon.kill(beta());
     Xe.Outcome outcome = xe.await();
     Site owner = moves.assertWell();
@@ -179,7 +179,7 @@ class LinuxFaultTest {
   void aGuestThatRebootsInMidCopyIsMovedAllTheSame(String command, String strategy)
       throws Exception {
     Xe.Running xe = moves.move(alpha(), SLOWLY, "strategy=" + strategy);
-    moves.awaitSent(alpha());
+    MoveFigures.awaitSent(alpha());
     GuestProcesses.type(alpha(), moves.vm(), command);
     await().atMost(PATIENCE).until(() -> moves.observer().boots() == 2);
     Xe.Outcome outcome = xe.await();
@@ -192,7 +192,7 @@ class LinuxFaultTest {
   @Tag("slow")
   void aGuestThatHaltsInMidCopyIsHaltedWhereItWas() throws Exception {
     Xe.Running xe = moves.move(alpha(), SLOWLY);
-    moves.awaitSent(alpha());
+    MoveFigures.awaitSent(alpha());
     GuestProcesses.type(alpha(), moves.vm(), "kill $(pidof writer); poweroff -f");
     assertThat(xe.await().exit()).isEqualTo(1);
     assertHalted(alpha());

@@ -216,7 +216,7 @@ class MoveMatrixTest {
 
   /** The move was made as it was asked for, and not in another way that works. */
   private static void assertAsAsked(Moves moves, Cell cell, Site from) throws Exception {
-    JsonNode last = moves.lastMove(from);
+    JsonNode last = MoveFigures.lastMove(from);
     assertThat(last.path("transport").asText()).isEqualTo(cell.transport().option());
     int mirrored = 0;
     for (JsonNode disk : last.path("disks")) {

@@ -3,7 +3,6 @@ package io.xenferry.packaging;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.awaitility.Awaitility.await;
 
-import com.fasterxml.jackson.databind.JsonNode;
 import io.xenferry.guest.Verdict;
 import io.xenferry.guest.linux.HeartbeatObserver;
 import io.xenferry.guest.linux.LinuxGuest;
@@ -17,7 +16,6 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
@@ -25,7 +23,6 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
 import java.util.stream.Stream;
-import java.util.stream.StreamSupport;
 import org.junit.jupiter.api.Assumptions;
 
 /**
@@ -37,7 +34,7 @@ final class Moves implements AutoCloseable {
       new PrintStream(OutputStream.nullOutputStream(), true, StandardCharsets.UTF_8);
 
   /** Both servers and everything they start, on a machine that does other things as well. */
-  private static final Duration PATIENCE = Duration.ofSeconds(90);
+  static final Duration PATIENCE = Duration.ofSeconds(90);
 
   private static final long WRITTEN = 16_384;
 
@@ -292,73 +289,6 @@ final class Moves implements AutoCloseable {
     return Xe.local(from).start(command.toArray(String[]::new));
   }
 
-  /** Waits until the move from the site is where its phase, or its state, is so called. */
-  void awaitPhase(Site from, String phase) {
-    try (Rest rest = new Rest(from)) {
-      await()
-          .atMost(PATIENCE)
-          .until(() -> {
-            for (JsonNode status : rest.get("/v1/migrations")) {
-              if (!status.path("ended").asBoolean()
-                  && (status.path("phase").asText().contains(phase)
-                      || status.path("state").asText().equals(phase))) {
-                return true;
-              }
-            }
-            return false;
-          });
-    }
-  }
-
-  /** Waits until every disk that the site sends is mirrored. */
-  void awaitMirrored(Site from) {
-    try (Rest rest = new Rest(from)) {
-      await()
-          .atMost(PATIENCE)
-          .pollInterval(Duration.ofMillis(20))
-          .until(() -> {
-            JsonNode disks = rest.get("/v1/migrations").path(0).path("disks");
-            boolean all = !disks.isEmpty();
-            for (JsonNode disk : disks) {
-              all &= disk.path("strategy").asText().equals("mirror");
-            }
-            return all;
-          });
-    }
-  }
-
-  /** Waits until some of the disks has been sent, by the first move that the site makes. */
-  void awaitSent(Site from) {
-    try (Rest rest = new Rest(from)) {
-      await()
-          .atMost(PATIENCE)
-          .until(() -> {
-            long sent = 0;
-            for (JsonNode disk : rest.get("/v1/migrations").path(0).path("disks")) {
-              sent += disk.path("sent").asLong();
-            }
-            return sent > 0;
-          });
-    }
-  }
-
-  /** The migrations of a site by their ids: role, state, and whether it has ended. */
-  private static Map<String, String> migrations(Site site)
-      throws IOException, InterruptedException {
-    Map<String, String> all = new TreeMap<>();
-    try (Rest rest = new Rest(site)) {
-      for (JsonNode status : rest.get("/v1/migrations")) {
-        all.put(
-            status.path("migration").asText(),
-            status.path("role").asText()
-                + " "
-                + status.path("state").asText()
-                + (status.path("ended").asBoolean() ? " ended" : ""));
-      }
-    }
-    return all;
-  }
-
   /** Waits until both ledgers have come to rest. */
   void awaitRest() {
     for (Site site : sites()) {
@@ -366,7 +296,8 @@ final class Moves implements AutoCloseable {
         await()
             .atMost(PATIENCE)
             .ignoreExceptions()
-            .until(() -> migrations(site).values().stream().allMatch(s -> s.endsWith(" ended")));
+            .until(() ->
+                MoveFigures.migrations(site).values().stream().allMatch(s -> s.endsWith(" ended")));
       } catch (org.awaitility.core.ConditionTimeoutException e) {
         throw new AssertionError(describe(), e);
       }
@@ -418,8 +349,8 @@ final class Moves implements AutoCloseable {
 
   /** Both sites tell the same story of every migration that both know. */
   void assertAgreed() throws Exception {
-    Map<String, String> alpha = migrations(lab.alpha());
-    Map<String, String> beta = migrations(lab.beta());
+    Map<String, String> alpha = MoveFigures.migrations(lab.alpha());
+    Map<String, String> beta = MoveFigures.migrations(lab.beta());
     for (String id : alpha.keySet()) {
       String here = alpha.get(id);
       String there = beta.get(id);
@@ -477,16 +408,6 @@ final class Moves implements AutoCloseable {
     await().atMost(PATIENCE).until(() -> observer().acknowledged(0) >= before + records);
   }
 
-  /** The last move that began at the site, as it shows it. */
-  JsonNode lastMove(Site from) throws IOException, InterruptedException {
-    try (Rest rest = new Rest(from)) {
-      return StreamSupport.stream(rest.get("/v1/migrations").spliterator(), false)
-          .filter(move -> move.path("role").asText().equals("source"))
-          .max(Comparator.comparing(move -> Instant.parse(move.path("started").asText())))
-          .orElseThrow();
-    }
-  }
-
   /** A site that does not own the VM has no record, disk, image, target, account or guest of it. */
   void assertNothingLeft(Site site) throws Exception {
     assertThat(powerState(site)).as("record at " + site.name()).isEmpty();
@@ -502,25 +423,6 @@ final class Moves implements AutoCloseable {
             assertThat(GuestProcesses.commandLines(site)).as("guests at " + site.name()).isEmpty());
   }
 
-  /** Whoever owns the VM: no export is left after a move, and no dirty log. */
-  void assertNoExports(Site site) throws Exception {
-    Path state = site.stateDirectory();
-    assertThat(entries(state.resolve("exports"), "")).as("exports of " + site.name()).isEmpty();
-    assertThat(entries(state.resolve("nbds"), "")).as("exports of " + site.name()).isEmpty();
-    assertThat(entries(state.resolve("dirty"), "")).as("dirty logs of " + site.name()).isEmpty();
-    TargetDaemon.assertIdle(site);
-    assertThat(DiskFiles.views(site)).as("views of " + site.name()).isEmpty();
-  }
-
-  private static List<Path> entries(Path directory, String suffix) throws IOException {
-    if (!Files.isDirectory(directory)) {
-      return List.of();
-    }
-    try (Stream<Path> files = Files.list(directory)) {
-      return files.filter(file -> file.toString().endsWith(suffix)).toList();
-    }
-  }
-
   /** All that must hold after a move, whichever way it went. */
   Site assertWell() throws Exception {
     awaitRest();
@@ -528,7 +430,7 @@ final class Moves implements AutoCloseable {
     assertAgreed();
     assertNothingLeft(other(owner));
     for (Site site : sites()) {
-      assertNoExports(site);
+      Exports.assertNone(site);
     }
     assertNothingLost(owner);
     assertWrites();

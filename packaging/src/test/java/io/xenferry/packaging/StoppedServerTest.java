@@ -58,9 +58,9 @@ class StoppedServerTest {
 
   private void awaitCopyBy(String strategy) {
     if (strategy.equals("log-dirty")) {
-      moves.awaitSent(alpha());
+      MoveFigures.awaitSent(alpha());
     } else {
-      moves.awaitMirrored(alpha());
+      MoveFigures.awaitMirrored(alpha());
     }
   }
 
