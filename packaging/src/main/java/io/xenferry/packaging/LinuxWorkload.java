@@ -33,6 +33,11 @@ final class LinuxWorkload implements AutoCloseable {
     return new LinuxWorkload(LinuxGuest.prepare());
   }
 
+  /** The same, with the QEMU guest agent in it. */
+  static LinuxWorkload prepareWithAgent() throws IOException, InterruptedException {
+    return new LinuxWorkload(LinuxGuest.prepare().withAgent());
+  }
+
   List<String> serverOptions() {
     return List.of(
         "--hypervisor", "qemu", "--boot-dir", String.valueOf(guest.kernel().getParent()));

@@ -65,15 +65,27 @@ final class Moves implements AutoCloseable {
 
   /** With Linux in QEMU; where what it needs is missing the test is skipped, or fails. */
   static Moves linux(String program, String... serverOptions) throws Exception {
-    Optional<String> missing = LinuxGuest.missing();
-    if (QemuProvider.program().isEmpty()) {
-      missing = Optional.of("qemu-system-x86_64");
-    }
+    require(LinuxGuest.missing());
+    return of(LinuxWorkload.prepare(), program, serverOptions);
+  }
+
+  /** The same with the QEMU guest agent in the guest. */
+  static Moves linuxWithAgent(String program, String... serverOptions) throws Exception {
+    require(LinuxGuest.agentMissing());
+    return of(LinuxWorkload.prepareWithAgent(), program, serverOptions);
+  }
+
+  private static void require(Optional<String> guest) {
+    Optional<String> missing =
+        QemuProvider.program().isEmpty() ? Optional.of("qemu-system-x86_64") : guest;
     if ("true".equals(System.getenv("XENFERRY_REQUIRE_TOOLS"))) {
       assertThat(missing).as("what the Linux guest needs").isEmpty();
     }
     Assumptions.assumeTrue(missing.isEmpty(), "the Linux guest needs " + missing.orElse(""));
-    LinuxWorkload workload = LinuxWorkload.prepare();
+  }
+
+  private static Moves of(LinuxWorkload workload, String program, String... serverOptions)
+      throws IOException {
     return new Moves(Optional.of(workload), program, with(workload.serverOptions(), serverOptions));
   }
 

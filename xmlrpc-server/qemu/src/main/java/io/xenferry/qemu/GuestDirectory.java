@@ -17,10 +17,10 @@ import java.util.stream.Stream;
  * What is kept of a guest on this host while it lives: one directory, named by the VM's uuid, that
  * a later server finds. It holds {@code spec.json}, {@code pid}, {@code qmp.sock}, {@code
  * watchdog.sock}, {@code nbd.sock}, {@code incoming.sock}, {@code outgoing.sock} while its memory
- * is sent, {@code m-DEVICE.sock} while a disk is mirrored, {@code guest.log} (the process's stdout
- * and stderr), and {@code incoming} as long as the guest has not run since it was started for a
- * memory stream. A guest with a TPM has {@code tpm.sock}, {@code tpm.pid} and {@code tpm.log} as
- * well.
+ * is sent, {@code m-DEVICE.sock} while a disk is mirrored, {@code agent.sock} where its machine has
+ * a port for an agent, {@code guest.log} (the process's stdout and stderr), and {@code incoming} as
+ * long as the guest has not run since it was started for a memory stream. A guest with a TPM has
+ * {@code tpm.sock}, {@code tpm.pid} and {@code tpm.log} as well.
  *
  * @param path by which its files are known for good
  * @param sockets the same directory by a name that is short enough for sockets, for now
@@ -76,6 +76,11 @@ public record GuestDirectory(Path path, Path sockets) {
   /** Where the server listens for the memory that the guest sends. */
   Path outgoingSocket() {
     return sockets.resolve("outgoing.sock");
+  }
+
+  /** The host's end of the guest agent's port. */
+  public Path agentSocket() {
+    return sockets.resolve("agent.sock");
   }
 
   /** Where QEMU controls the guest's TPM. */

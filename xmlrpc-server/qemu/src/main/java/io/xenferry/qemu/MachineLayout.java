@@ -7,8 +7,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Where the devices of a q35 machine are, layout 1. Fixed for good, since a guest that moves must
- * find each device where it was; another scheme gets another number.
+ * Where the devices of a q35 machine are. Fixed for good, since a guest that moves must find each
+ * device where it was; another scheme gets another number, and a VM keeps the one that it has.
  *
  * <pre>
  *  00:01.0             VGA
@@ -16,6 +16,7 @@ import java.util.List;
  *  00:04.0 … 00:04.7   root ports port-vif0 … port-vif7, one virtio-net device each
  *  00:05.0             virtio-balloon
  *  00:06.0             virtio-rng
+ *  00:07.0             virtio-serial with the guest agent's port, from layout 2 on
  *  00:1f.2             SATA: a CD drive of device number N is at ide.N, N below 6
  * </pre>
  *
@@ -23,17 +24,32 @@ import java.util.List;
  * plugged into a running guest: {@code device_add} with {@code bus=port-xvdc}, {@code id=xvdc}.
  */
 public final class MachineLayout {
-  static final int NUMBER = 1;
+  /** Of machines that are new. */
+  static final int NUMBER = 2;
+
+  private static final int FIRST = 1;
+
+  /** The first with a port for the guest agent. */
+  private static final int WITH_AGENT = 2;
 
   static final String VGA = "addr=01.0";
   static final String BALLOON = "addr=05.0";
   static final String RNG = "addr=06.0";
+  static final String AGENT = "addr=07.0";
 
   private static final int FIRST_PORT_SLOT = 2;
   private static final int FUNCTIONS = 8;
   private static final int SATA_PORTS = 6;
 
   private MachineLayout() {}
+
+  static boolean isKnown(int number) {
+    return number >= FIRST && number <= NUMBER;
+  }
+
+  static boolean hasAgent(int number) {
+    return number >= WITH_AGENT;
+  }
 
   /** The root port of a disk, by its device's number: that of {@code sdb} is {@code port-xvdb}. */
   public static String diskPort(String device) throws HypervisorException {

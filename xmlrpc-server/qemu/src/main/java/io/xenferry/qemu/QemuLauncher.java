@@ -132,7 +132,7 @@ public final class QemuLauncher implements GuestLauncher {
     Machine machine = spec.machine();
     String type = machine.type().isEmpty() ? types.newest() : machine.type();
     check(Machine.TYPE_KEY, type, TYPE);
-    if (machine.layout() != MachineLayout.NUMBER) {
+    if (!MachineLayout.isKnown(machine.layout())) {
       throw new HypervisorException(
           Kind.REFUSED, "platform:" + Machine.LAYOUT_KEY + ": no layout " + machine.layout());
     }
@@ -277,6 +277,9 @@ public final class QemuLauncher implements GuestLauncher {
     add(command, "-object", "rng-random,id=random,filename=/dev/urandom");
     add(command, "-device", "virtio-rng-pci,id=rng,rng=random," + MachineLayout.RNG);
     add(command, "-device", "pvpanic,id=panic");
+    if (MachineLayout.hasAgent(spec.machine().layout())) {
+      AgentPort.addTo(command, directory);
+    }
   }
 
   private static void check(String key, String value, Pattern pattern) throws HypervisorException {

@@ -5,6 +5,7 @@ import io.xenferry.block.BlockBackend;
 import io.xenferry.copy.SourceDisk;
 import io.xenferry.qemu.qmp.QmpEvent;
 import io.xenferry.spi.Guest;
+import io.xenferry.spi.GuestAgent;
 import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.HypervisorException;
 import io.xenferry.spi.HypervisorException.Kind;
@@ -48,6 +49,7 @@ final class QmpGuest implements Guest {
   private final HotPlug hardware;
   private final Watchdog watchdog;
   private final GuestFigures figures;
+  private final Optional<GuestAgent> agent;
   private final Runnable onGone;
   private final List<Consumer<State>> listeners = new CopyOnWriteArrayList<>();
   private final AtomicReference<@Nullable State> told = new AtomicReference<>();
@@ -76,6 +78,10 @@ final class QmpGuest implements Guest {
     this.hardware = new HotPlug(spec, directory, monitor, releaseDeadline);
     this.watchdog = new Watchdog(directory.watchdogSocket(), directory.logFile());
     this.figures = new GuestFigures(directory, process, monitor, hardware);
+    this.agent =
+        MachineLayout.hasAgent(spec.machine().layout())
+            ? Optional.of(new AgentPort(monitor, directory.agentSocket()))
+            : Optional.empty();
     monitor.listen(this::event);
     Thread.ofVirtual().name("guest " + name).start(this::watch);
   }
@@ -97,6 +103,11 @@ final class QmpGuest implements Guest {
   @Override
   public Usage usage(Duration deadline) throws HypervisorException, InterruptedException {
     return figures.now(deadline);
+  }
+
+  @Override
+  public Optional<GuestAgent> agent() {
+    return agent;
   }
 
   @Override

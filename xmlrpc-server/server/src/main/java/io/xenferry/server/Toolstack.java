@@ -34,6 +34,8 @@ import io.xenferry.server.storage.HostStorage;
 import io.xenferry.server.storage.LayeredDisks;
 import io.xenferry.server.storage.StorageMessages;
 import io.xenferry.server.storage.StorageRoutes;
+import io.xenferry.server.vm.AgentRecords;
+import io.xenferry.server.vm.AgentWatch;
 import io.xenferry.server.vm.BootFiles;
 import io.xenferry.server.vm.DeviceGuard;
 import io.xenferry.server.vm.DeviceMessages;
@@ -97,6 +99,7 @@ final class Toolstack implements AutoCloseable {
   private final VmLifecycle lifecycle;
   private final VmDevices devices;
   private final ConsoleService consoles;
+  private final AgentWatch agents;
   private final Metrics metrics;
   private final MigrationService migrations;
   private final DiskMoves moves;
@@ -167,6 +170,10 @@ final class Toolstack implements AutoCloseable {
       String authority = config.listen().address() + (port == HTTPS ? "" : ":" + port);
       ConsoleRecords consoleRecords = new ConsoleRecords(database, "https://" + authority);
       lifecycle.watch().alsoFor(consoleRecords::appear);
+      agents =
+          new AgentWatch(new AgentRecords(database, context.clock()), AgentWatch.Pace.defaults());
+      begun.push(agents);
+      lifecycle.watch().alsoFor(agents::follow);
       metrics = new Metrics(context, hypervisor, state.resolve("rrd"), host);
       begun.push(metrics);
       consoles = new ConsoleService(consoleRecords, hypervisor, context.sessions());
@@ -313,6 +320,7 @@ final class Toolstack implements AutoCloseable {
   @Override
   public void close() {
     leavings.close();
+    agents.close();
     consoles.close();
     metrics.close();
     try {

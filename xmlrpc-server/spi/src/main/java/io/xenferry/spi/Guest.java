@@ -86,6 +86,11 @@ public interface Guest {
    */
   Usage usage(Duration deadline) throws HypervisorException, InterruptedException;
 
+  /** The way to an agent in the guest; empty where the machine has none. */
+  default Optional<GuestAgent> agent() {
+    return Optional.empty();
+  }
+
   /** What can be given to the guest and taken from it. */
   Hardware hardware();
 

@@ -3,6 +3,7 @@ package io.xenferry.guest.linux;
 import java.io.BufferedOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
@@ -94,6 +95,45 @@ public record LinuxGuest(Path kernel, Path ramdisk) {
     return new LinuxGuest(made.resolve("vmlinux"), made.resolve("initrd"));
   }
 
+  /** What is missing to give the guest the QEMU guest agent; empty when it can be made. */
+  public static Optional<String> agentMissing() {
+    Path packages = cache().resolve("guest-agent-packages");
+    return Files.exists(packages.resolve("complete"))
+        ? missing()
+        : Optional.of("Debian's qemu-guest-agent in " + packages + " (./xenferry test fetches it)");
+  }
+
+  /**
+   * The same guest with the QEMU guest agent, and the address 192.0.2.10 on its first network card.
+   *
+   * @throws IOException when something is missing, see {@link #agentMissing}
+   */
+  public LinuxGuest withAgent() throws IOException {
+    Optional<String> missing = agentMissing();
+    if (missing.isPresent()) {
+      throw new IOException("the guest's agent needs " + missing.get());
+    }
+    byte[] driver =
+        Files.readAllBytes(
+            driver(cache().resolve("guest-packages").resolve("lib/modules"), "virtio_console"));
+    byte[] archive =
+        AgentArchive.make(
+            cache().resolve("guest-agent-packages"),
+            driver,
+            resource("agent"),
+            resource("os-release"));
+    Path both = ramdisk.resolveSibling("initrd-agent-" + digest(List.of(archive)).substring(0, 16));
+    if (!Files.exists(both)) {
+      Path draft = Files.createTempFile(cache(), "draft-", "");
+      try (OutputStream out = Files.newOutputStream(draft)) {
+        Files.copy(ramdisk, out);
+        out.write(archive);
+      }
+      Files.move(draft, both, StandardCopyOption.ATOMIC_MOVE);
+    }
+    return new LinuxGuest(kernel, both);
+  }
+
   private static Path kernelImage(Path boot) throws IOException {
     try (Stream<Path> files = Files.list(boot)) {
       return files
@@ -114,13 +154,20 @@ public record LinuxGuest(Path kernel, Path ramdisk) {
 
   /** Other inputs make another guest. */
   private static String identity(Path image, byte[] writer, byte[] init) {
+    return digest(
+            List.of(
+                String.valueOf(image.getFileName()).getBytes(StandardCharsets.UTF_8),
+                String.join(" ", DRIVERS).getBytes(StandardCharsets.UTF_8),
+                writer,
+                init))
+        .substring(0, 16);
+  }
+
+  private static String digest(List<byte[]> parts) {
     try {
       MessageDigest digest = MessageDigest.getInstance("SHA-256");
-      digest.update(String.valueOf(image.getFileName()).getBytes(StandardCharsets.UTF_8));
-      digest.update(String.join(" ", DRIVERS).getBytes(StandardCharsets.UTF_8));
-      digest.update(writer);
-      digest.update(init);
-      return HexFormat.of().formatHex(digest.digest(), 0, 8);
+      parts.forEach(digest::update);
+      return HexFormat.of().formatHex(digest.digest());
     } catch (NoSuchAlgorithmException e) {
       throw new IllegalStateException("every JVM has SHA-256", e);
     }

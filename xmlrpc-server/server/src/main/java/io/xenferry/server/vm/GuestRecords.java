@@ -147,6 +147,7 @@ public final class GuestRecords {
       tx.set(vm, VM.RESIDENT_ON, Ref.nullRef());
       tx.set(vm, VM.DOMID, -1L);
       ConsoleRecords.disappear(tx, vm);
+      AgentRecords.gone(tx, vm, state);
       Ref<VMMetrics> metrics = tx.get(vm, VM.METRICS);
       if (!metrics.isNull()) {
         tx.set(metrics, VMMetrics.HVM, false);

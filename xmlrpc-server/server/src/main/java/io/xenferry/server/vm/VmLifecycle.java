@@ -38,6 +38,11 @@ public final class VmLifecycle {
   /** How long a guest may take to shut down when asked; the published server's default. */
   private static final Duration CLEAN_SHUTDOWN = Duration.ofMinutes(20);
 
+  /** Most systems have shut down by then. */
+  private static final Duration DEAF = Duration.ofSeconds(60);
+
+  private static final Duration AGENT_DEADLINE = Duration.ofSeconds(10);
+
   private static final Duration LOOK = Duration.ofMillis(50);
 
   private final ObjectDatabase database;
@@ -177,8 +182,14 @@ public final class VmLifecycle {
 
   private static void awaitShutdown(Ref<VM> vm, Guest guest)
       throws XenApiException, HypervisorException, InterruptedException {
-    long end = System.nanoTime() + CLEAN_SHUTDOWN.toNanos();
+    long begin = System.nanoTime();
+    long end = begin + CLEAN_SHUTDOWN.toNanos();
+    boolean asked = false;
     while (guest.state() != Guest.State.SHUTDOWN) {
+      if (!asked && System.nanoTime() - begin > DEAF.toNanos()) {
+        asked = true;
+        askAgent(guest);
+      }
       if (GuestWatch.hasEnded(guest.state())) {
         throw new XenApiException("VM_CRASHED", vm.opaque());
       }
@@ -187,6 +198,18 @@ public final class VmLifecycle {
             "VM_SHUTDOWN_TIMEOUT", vm.opaque(), Long.toString(CLEAN_SHUTDOWN.toSeconds()));
       }
       Thread.sleep(LOOK);
+    }
+  }
+
+  /** A system that does not heed its power button may heed its agent. */
+  private static void askAgent(Guest guest) throws InterruptedException {
+    try {
+      if (guest.agent().isPresent() && guest.agent().get().present()) {
+        log.info("VM {} does not heed its power button: its agent is asked", guest.vm());
+        guest.agent().get().shutdown(AGENT_DEADLINE);
+      }
+    } catch (HypervisorException e) {
+      log.info("VM {} cannot be asked to shut down by its agent", guest.vm(), e);
     }
   }
 
