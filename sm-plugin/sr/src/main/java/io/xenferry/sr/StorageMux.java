@@ -36,6 +36,7 @@ public final class StorageMux implements AutoCloseable {
   private final Map<String, StorageRepository> attached = new ConcurrentHashMap<>();
   private final VdiUses uses = new VdiUses();
   private final Datapaths datapaths;
+  private volatile Runnable onMergeable = () -> {};
 
   /**
    * Starts with nothing attached and what the state file says is in use.
@@ -55,6 +56,11 @@ public final class StorageMux implements AutoCloseable {
 
   public SrDrivers drivers() {
     return drivers;
+  }
+
+  /** Calls somebody, who must not block, when there may be something to merge below a guest. */
+  public void onMergeable(Runnable listener) {
+    onMergeable = listener;
   }
 
   // ---- SRs
@@ -84,6 +90,7 @@ public final class StorageMux implements AutoCloseable {
       return;
     }
     StorageRepository repository = drivers.ofType(type).attach(sr, deviceConfig);
+    repository.onMergeable(() -> onMergeable.run());
     datapaths.resume(repository);
     resumeExports(repository);
     attached.put(sr, repository);

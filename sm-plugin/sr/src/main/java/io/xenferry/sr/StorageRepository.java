@@ -160,6 +160,57 @@ public interface StorageRepository {
   }
 
   /**
+   * Begins to merge two images below a VDI that a guest writes: the guest is to do it. Empty when
+   * there is nothing to merge, or not now.
+   */
+  default Optional<GuestMerge> beginGuestMerge(String vdi) throws SmapiException {
+    return Optional.empty();
+  }
+
+  /** Merges that were begun and not ended, those of a server before this one included. */
+  default List<GuestMerge> guestMerges() throws SmapiException {
+    return List.of();
+  }
+
+  /** Calls somebody, who must not block, when there may be something to merge below a guest. */
+  default void onMergeable(Runnable listener) {}
+
+  /**
+   * Two images that become one while a guest has them: the upper one's content is written into the
+   * lower one, and the guest goes on without the upper one. Whoever wants one of the VDIs waits for
+   * the end, which is {@link #finish} or {@link #abandon}.
+   */
+  interface GuestMerge {
+    /** The VDI that the guest writes. */
+    String vdi();
+
+    Path upper();
+
+    /** In the same directory. */
+    Path lower();
+
+    /** Whether the upper one is the image that the guest writes. */
+    boolean isOwn();
+
+    /** Whether somebody waits for the end. */
+    boolean isCancelled();
+
+    boolean isDecided();
+
+    /**
+     * Everything is in the lower image, flushed, and nothing is being written to the upper one:
+     * after a crash without a guest the upper one goes.
+     */
+    void decide() throws SmapiException;
+
+    /** The guest has no longer the upper image, or is gone since it was decided. */
+    void finish() throws SmapiException;
+
+    /** The guest still has both, for certain, or is gone and nothing was decided. */
+    void abandon() throws SmapiException;
+  }
+
+  /**
    * Grows a VDI.
    *
    * @return the new size, rounded up

@@ -70,6 +70,52 @@ public interface VolumeChains {
   Optional<Merge> beginMerge(Predicate<String> used, Predicate<String> pinned) throws IOException;
 
   /**
+   * Something to merge below a volume that a guest writes, images of others first, then the
+   * volume's own; it is under way then, and the guest is to do it.
+   *
+   * @param used whether a volume must not be touched now, that one apart
+   * @param pinned whether the volume's own image must stay what it is
+   */
+  Optional<Join> beginJoin(String key, Predicate<String> used, boolean pinned) throws IOException;
+
+  /** Those that a process before this one began and whose guest is still there. */
+  List<Join> unsettledJoins();
+
+  /**
+   * Two images that a guest has open and that become one: the upper one's content is written into
+   * the lower one, which nobody else shows.
+   */
+  interface Join {
+    /** The volume that the guest writes. */
+    String volume();
+
+    /** The volumes that must not be used meanwhile, and that one. */
+    Set<String> volumes();
+
+    Path upper();
+
+    Path lower();
+
+    /** Whether the upper image is the one that the guest writes. */
+    boolean isOwn();
+
+    /** Whether {@link #decide} has been done. */
+    boolean isDecided();
+
+    /**
+     * Everything is in the lower image, flushed, and nothing is written to the upper one any more:
+     * from now on either of them is right, and after a crash the upper one goes.
+     */
+    void decide() throws IOException;
+
+    /** The guest has only the lower image, or is gone since {@link #decide}: the upper one goes. */
+    void finish() throws IOException;
+
+    /** The guest has both as before, or is gone and nothing was decided. */
+    void undo() throws IOException;
+  }
+
+  /**
    * An image that holds a volume's newest writes, and the one below it.
    *
    * @param before was the volume's image

@@ -45,9 +45,11 @@ public final class VolumeRepository implements StorageRepository {
   private final Set<String> exported = new HashSet<>();
   private final Map<String, Integer> open = new HashMap<>();
   private final Optional<Layering> layering;
+  private volatile Runnable onMergeable = () -> {};
 
   /** What there is where volumes may rest on others. */
-  private record Layering(VolumeChains chains, ChainMerging merging, BlockTracking tracking) {}
+  private record Layering(
+      VolumeChains chains, ChainMerging merging, GuestMerges guests, BlockTracking tracking) {}
 
   private VolumeRepository(String sr, VolumeStore store, VolumeBooks books) {
     this.sr = sr;
@@ -61,6 +63,7 @@ public final class VolumeRepository implements StorageRepository {
               return new Layering(
                   chains,
                   new ChainMerging(sr, chains, this::isUsed, vdi -> isPinned(tracking, vdi), lock),
+                  new GuestMerges(sr, chains, lock, this::wakeMerging),
                   tracking);
             });
   }
@@ -83,17 +86,21 @@ public final class VolumeRepository implements StorageRepository {
   }
 
   private boolean isUsed(String vdi) {
-    return exported.contains(vdi) || isBusy(vdi);
+    return exported.contains(vdi)
+        || isBusy(vdi)
+        || layering.isPresent() && layering.get().guests().has(vdi);
   }
 
   private void wakeMerging() {
     layering.ifPresent(l -> l.merging().wake());
+    onMergeable.run();
   }
 
   /** Nobody merges what the VDI rests on once this returns; the lock is given up meanwhile. */
   private void requireStill(String vdi) throws SmapiException, IOException {
     books.require(vdi);
     if (layering.isPresent()) {
+      layering.get().guests().giveWay(vdi);
       layering.get().merging().giveWay(vdi);
       books.require(vdi);
     }
@@ -418,6 +425,35 @@ public final class VolumeRepository implements StorageRepository {
         });
   }
 
+  @Override
+  public Optional<GuestMerge> beginGuestMerge(String vdi) throws SmapiException {
+    return locked(
+        SmError.METADATA,
+        () -> {
+          books.require(vdi);
+          if (layering.isEmpty()
+              || !written.contains(vdi)
+              || copying.contains(vdi)
+              || open.containsKey(vdi)
+              || exported.contains(vdi)) {
+            return Optional.empty();
+          }
+          boolean pinned = isPinned(layering.get().tracking(), vdi);
+          return layering.get().guests().begin(vdi, this::isUsed, pinned);
+        });
+  }
+
+  @Override
+  public List<GuestMerge> guestMerges() throws SmapiException {
+    return locked(
+        SmError.METADATA, () -> layering.isEmpty() ? List.of() : layering.get().guests().current());
+  }
+
+  @Override
+  public void onMergeable(Runnable listener) {
+    onMergeable = listener;
+  }
+
   /** A snapshot of a disk that a guest has open. */
   private final class Pending implements LiveSnapshot {
     private final VolumeChains chains;
@@ -452,6 +488,7 @@ public final class VolumeRepository implements StorageRepository {
             layering.orElseThrow().tracking().afterSnapshot(layer.key(), snapshot);
             books.save(
                 books.info(layer.key()).edit().contentId(UUID.randomUUID().toString()).done());
+            wakeMerging();
             return books.finish(snapshot, request);
           });
     }
@@ -463,6 +500,7 @@ public final class VolumeRepository implements StorageRepository {
         copying.remove(layer.key());
         chains.abandon(layer);
         books.discard(snapshot);
+        wakeMerging();
       } finally {
         lock.unlock();
       }
@@ -752,6 +790,7 @@ public final class VolumeRepository implements StorageRepository {
             written.add(vdi);
           }
           active.add(vdi);
+          onMergeable.run();
           return vdi;
         });
   }

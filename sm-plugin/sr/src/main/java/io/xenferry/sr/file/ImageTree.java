@@ -27,6 +27,9 @@ import org.slf4j.LoggerFactory;
  *  switching V  made, V's guest may be on it: after a crash V is, unless somebody writes the old one
  *  ready
  *  merged P     everything of it is in P: after a crash it is made to vanish in favour of P
+ *  joining V    V's guest writes it into the one below: after a crash it is ready
+ *  joined V     everything of it is in the one below, and V's guest goes on without it: after a crash
+ *               it vanishes, but a guest that is still there is asked first
  *  dropping     nobody's: removed after a crash
  * </pre>
  */
@@ -39,6 +42,8 @@ final class ImageTree {
   private static final String SWITCHING = "switching ";
   private static final String READY = "ready";
   private static final String MERGED = "merged ";
+  private static final String JOINING = "joining ";
+  private static final String JOINED = "joined ";
   private static final String DROPPING = "dropping";
 
   private final Path directory;
@@ -99,7 +104,16 @@ final class ImageTree {
       }
     } else if (state.startsWith(MERGED)) {
       vanish(image, state.substring(MERGED.length()));
+    } else if (joiner(image).isPresent() && !isHeldByGuest(image)) {
+      log.info("image {} was left {}: no guest is there any more", image, state);
+      endJoin(image, state.startsWith(JOINED));
     }
+  }
+
+  private boolean isHeldByGuest(String image) throws IOException {
+    Optional<String> lower = below(image);
+    return FileLocks.isWritten(file(imageOf(joiner(image).orElseThrow())))
+        || lower.isPresent() && FileLocks.isWritten(file(lower.get()));
   }
 
   // ---- what there is
@@ -175,6 +189,21 @@ final class ImageTree {
 
   boolean isReady(String image) {
     return READY.equals(entries.get(IMAGE + image));
+  }
+
+  /** The volume under whose guest the image becomes one with that below it. */
+  Optional<String> joiner(String image) {
+    String state = entries.getOrDefault(IMAGE + image, READY);
+    return state.startsWith(JOINING)
+        ? Optional.of(state.substring(JOINING.length()))
+        : state.startsWith(JOINED)
+            ? Optional.of(state.substring(JOINED.length()))
+            : Optional.empty();
+  }
+
+  /** Of one that has a {@link #joiner}: whether everything of it is in the one below. */
+  boolean isJoined(String image) {
+    return entries.getOrDefault(IMAGE + image, READY).startsWith(JOINED);
   }
 
   long size(String image) throws IOException {
@@ -300,6 +329,46 @@ final class ImageTree {
     String lower = below(image).orElseThrow();
     entries.put(IMAGE + image, MERGED + lower);
     save();
+    vanish(image, lower);
+  }
+
+  /** The guest of a volume is to write the image into the one below. */
+  void beginJoin(String image, String volume) throws IOException {
+    change(image, JOINING + volume);
+  }
+
+  /** Everything of the image is in the one below, for good, and nothing has been written since. */
+  void joined(String image) throws IOException {
+    change(image, JOINED + joiner(image).orElseThrow());
+  }
+
+  private void change(String image, String state) throws IOException {
+    String before = entries.put(IMAGE + image, state);
+    try {
+      save();
+    } catch (IOException e) {
+      entries.put(IMAGE + image, before == null ? READY : before);
+      throw e;
+    }
+  }
+
+  /**
+   * No guest is at it any more.
+   *
+   * @param gone whether the image is superfluous, and no guest has it open
+   */
+  void endJoin(String image, boolean gone) throws IOException {
+    if (!gone) {
+      change(image, READY);
+      return;
+    }
+    String lower =
+        below(image).orElseThrow(() -> new IOException(file(image) + " rests on nothing"));
+    for (String upper : above(image)) {
+      // The guest has said in its header what is below it now.
+      QemuImg.sync(file(upper));
+      learn(upper);
+    }
     vanish(image, lower);
   }
 

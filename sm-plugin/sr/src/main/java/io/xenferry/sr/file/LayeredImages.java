@@ -203,6 +203,112 @@ final class LayeredImages implements VolumeChains {
   }
 
   @Override
+  public Optional<Join> beginJoin(String key, Predicate<String> used, boolean pinned)
+      throws IOException {
+    List<String> chain = new ArrayList<>(List.of(tree.imageOf(key)));
+    for (Optional<String> at = tree.below(chain.getLast());
+        at.isPresent();
+        at = tree.below(at.get())) {
+      chain.add(at.get());
+    }
+    // The volume's own last: until then what it writes is not written twice.
+    for (int place = chain.size() - 2; place >= 0; place--) {
+      String upper = chain.get(place);
+      if (canJoin(upper, chain.get(place + 1))
+          && (place > 0 || !pinned)
+          && tree.volumesOn(upper).stream().allMatch(on -> on.equals(key) || !used.test(on))) {
+        tree.beginJoin(upper, key);
+        return Optional.of(new GuestJoin(upper, key));
+      }
+    }
+    return Optional.empty();
+  }
+
+  private boolean canJoin(String upper, String lower) {
+    return tree.isReady(upper)
+        && tree.isReady(lower)
+        && tree.volumesOf(lower).isEmpty()
+        && tree.above(lower).size() == 1
+        && tree.format(lower) == ImageFormat.QCOW2;
+  }
+
+  @Override
+  public List<Join> unsettledJoins() {
+    List<Join> found = new ArrayList<>();
+    for (String image : tree.images()) {
+      Optional<String> volume = tree.joiner(image);
+      if (volume.isPresent() && tree.below(image).isPresent()) {
+        found.add(new GuestJoin(image, volume.get()));
+      }
+    }
+    return found;
+  }
+
+  /** See {@link ImageTree} for what is written down when. */
+  private final class GuestJoin implements Join {
+    private final String image;
+    private final String volume;
+    private final Set<String> volumes;
+    private final Path upper;
+    private final Path lower;
+    private final boolean own;
+
+    GuestJoin(String image, String volume) {
+      this.image = image;
+      this.volume = volume;
+      this.volumes = Set.copyOf(tree.volumesOn(image));
+      this.upper = tree.file(image);
+      this.lower = tree.file(tree.below(image).orElseThrow());
+      this.own = tree.imageOf(volume).equals(image);
+    }
+
+    @Override
+    public String volume() {
+      return volume;
+    }
+
+    @Override
+    public Set<String> volumes() {
+      return volumes;
+    }
+
+    @Override
+    public Path upper() {
+      return upper;
+    }
+
+    @Override
+    public Path lower() {
+      return lower;
+    }
+
+    @Override
+    public boolean isOwn() {
+      return own;
+    }
+
+    @Override
+    public boolean isDecided() {
+      return tree.isJoined(image);
+    }
+
+    @Override
+    public void decide() throws IOException {
+      tree.joined(image);
+    }
+
+    @Override
+    public void finish() throws IOException {
+      tree.endJoin(image, true);
+    }
+
+    @Override
+    public void undo() throws IOException {
+      tree.endJoin(image, false);
+    }
+  }
+
+  @Override
   public Map<String, String> describe(String key) throws IOException {
     Map<String, String> shown = new TreeMap<>();
     String image = tree.imageOf(key);
