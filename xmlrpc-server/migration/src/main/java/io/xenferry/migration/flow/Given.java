@@ -8,10 +8,8 @@ import io.xenferry.migration.state.Plan;
 import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
 import io.xenferry.model.XenApiException;
-import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.Supplier;
 
@@ -89,10 +87,10 @@ final class Given extends SourceStage {
       return effects;
     }
     if (plan.keepSource()) {
-      UUID kept =
-          UUID.nameUUIDFromBytes(("kept by " + migration.id()).getBytes(StandardCharsets.UTF_8));
       effects.add(
-          permitted("locking the kept VM", () -> ports.objects().keep(migration.id(), plan, kept)));
+          permitted(
+              "locking the kept VM",
+              () -> ports.objects().keep(migration.id(), plan, migration.id().keptVm())));
       return effects;
     }
     effects.add(

@@ -1,5 +1,6 @@
 package io.xenferry.migration.state;
 
+import java.nio.charset.StandardCharsets;
 import java.util.UUID;
 
 /** Names one migration on both hosts; made by the destination and carried by its token. */
@@ -16,6 +17,11 @@ public record MigrationId(UUID value) {
       throw new IllegalArgumentException("not a canonical uuid: " + text.length() + " characters");
     }
     return new MigrationId(uuid);
+  }
+
+  /** The uuid of the VM that stays at the source when that is kept. */
+  public UUID keptVm() {
+    return UUID.nameUUIDFromBytes(("kept by " + value).getBytes(StandardCharsets.UTF_8));
   }
 
   @Override

@@ -39,6 +39,7 @@ import io.xenferry.spi.Hypervisor;
 import io.xenferry.time.RealScheduler;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
@@ -51,7 +52,10 @@ import org.slf4j.LoggerFactory;
 public final class MigrationService implements AutoCloseable {
   private static final Logger log = LoggerFactory.getLogger(MigrationService.class);
 
-  /** Late effects of a killed server take seconds to minutes; nothing else makes orphans. */
+  /**
+   * Late effects of a killed server take seconds to minutes, and nothing else makes orphans; VMs
+   * are kept for hours.
+   */
   private static final Duration SWEEP = Duration.ofMinutes(10);
 
   private final RealScheduler scheduler = new RealScheduler("coordinator");
@@ -61,6 +65,7 @@ public final class MigrationService implements AutoCloseable {
   private final Migrations migrations;
   private final MoveTasks tasks;
   private final Orphans orphans;
+  private final KeptVms kept;
   private final EjectedCds cds;
   private final PeerRoutes peerRoutes;
   private final MigrationRoutes routes;
@@ -100,6 +105,7 @@ public final class MigrationService implements AutoCloseable {
     this.ledger = parts.ledger();
     MigrationDisks disks = parts.storage().migrationDisks();
     orphans = new Orphans(ledger, parts.database(), disks, parts.hypervisor());
+    kept = new KeptVms(parts.database(), disks, parts.lifecycle(), parts.gate());
     SourceCopies copies =
         new SourceCopies(
             parts.engine(),
@@ -244,15 +250,24 @@ public final class MigrationService implements AutoCloseable {
     }
     tasks.adoptAll();
     cds.putBackAll();
-    orphans.sweep();
+    sweep();
     sweepLater();
+  }
+
+  private void sweep() throws InterruptedException {
+    orphans.sweep();
+    try {
+      kept.sweep(Instant.now());
+    } catch (XenApiException e) {
+      log.warn("kept VMs could not be looked for", e);
+    }
   }
 
   private void sweepLater() {
     scheduler.schedule(
         SWEEP,
         () ->
-            Effects.run("look for orphans", orphans::sweep)
+            Effects.run("look for leftovers", this::sweep)
                 .whenComplete((done, failure) -> {
                   if (failure != null) {
                     log.warn("what migrations may have left could not be looked for", failure);

@@ -192,7 +192,7 @@ public final class Migrations {
             running ? db.get(vm, VM.MEMORY_STATIC_MAX) : 0,
             planned,
             request.copy(),
-            "true".equals(request.options().get("keep-source")),
+            KeptVms.asked(request.options()),
             options);
     Optional<Tracking> past =
         request.copy()
@@ -209,7 +209,7 @@ public final class Migrations {
       throws XenApiException {
     Set<Ref<VM>> own = new HashSet<>(VmDocument.snapshots(db, request.vm()));
     own.add(request.vm());
-    boolean stays = request.copy() || "true".equals(request.options().get("keep-source"));
+    boolean stays = request.copy() || KeptVms.asked(request.options());
     UUID vm = UUID.fromString(db.get(request.vm(), VM.UUID));
     for (Plan.Disk disk : planned) {
       Ref<VDI> vdi = new Ref<>(db.byUuid("VDI", disk.vdi().toString()).orElseThrow().ref());

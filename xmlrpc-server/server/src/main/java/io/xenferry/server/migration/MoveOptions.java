@@ -9,6 +9,7 @@ import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.server.storage.Transport;
 import java.util.LinkedHashMap;
+import java.util.Locale;
 import java.util.Map;
 import java.util.function.Predicate;
 
@@ -52,8 +53,8 @@ final class MoveOptions {
           value -> true,
           "network",
           value -> true,
-          "keep-source",
-          FLAG);
+          KeptVms.OPTION,
+          KeptVms::isValid);
 
   private MoveOptions() {}
 
@@ -98,6 +99,6 @@ final class MoveOptions {
     if (!valid.test(value)) {
       throw new XenApiException("INVALID_VALUE", shown, value);
     }
-    all.put(name, value);
+    all.put(name, FLAG.test(value) ? value.toLowerCase(Locale.ROOT) : value);
   }
 }

@@ -18,6 +18,7 @@ import io.xenferry.server.vm.GuestSpecs.VmDisk;
 import io.xenferry.server.vm.VmDisks;
 import io.xenferry.server.vm.VmLifecycle;
 import io.xenferry.server.vm.VmRecords;
+import java.time.Instant;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -114,6 +115,11 @@ final class SourceObjects implements SourcePorts.Objects {
                   Map.of(
                       VmOperations.START, "the VM has moved to another host",
                       VmOperations.START_ON, "the VM has moved to another host"));
+              tx.set(
+                  vm.get(),
+                  VM.OTHER_CONFIG,
+                  KeptVms.note(
+                      tx.get(vm.get(), VM.OTHER_CONFIG), migration, plan.options(), Instant.now()));
               EjectedCds.putBack(tx, vm.get());
               tx.set(vm.get(), VM.ALLOWED_OPERATIONS, List.of());
             });

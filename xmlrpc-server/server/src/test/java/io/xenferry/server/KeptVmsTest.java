@@ -1,0 +1,139 @@
+package io.xenferry.server;
+
+import static io.xenferry.server.SessionTest.assertCode;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.xenferry.model.Value;
+import io.xenferry.model.db.ObjectDatabase;
+import io.xenferry.model.db.SqliteDatabase;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** VMs that stay at the source after a move, for a time that was given. */
+class KeptVmsTest {
+  private static final long SIZE = 1 << 20;
+  private static final String UNTIL = "xenferry:keep-until";
+
+  private TestServer here;
+  private TestServer there;
+  private TestServer.Calls source;
+  private TestServer.Calls destination;
+  private String from;
+  private String to;
+
+  @BeforeEach
+  void start() throws Exception {
+    Path directory = Files.createTempDirectory("xenferry");
+    here = TestServer.startAt("127.0.0.1", directory, database(directory));
+    there = TestServer.startAt("127.0.0.2");
+    source = here.calls();
+    destination = there.calls();
+    from = source.sr(here.directory.resolve("sr"));
+    to = destination.sr(there.directory.resolve("sr"));
+  }
+
+  @AfterEach
+  void stop() throws Exception {
+    try {
+      there.close();
+    } finally {
+      here.close();
+    }
+  }
+
+  private static ObjectDatabase database(Path directory) throws Exception {
+    return SqliteDatabase.open(directory.resolve("pool.db"));
+  }
+
+  /** A server looks for what has had its time when it starts, and every few minutes. */
+  private void restart() throws Exception {
+    here = here.again(() -> database(here.directory));
+    source = here.calls();
+  }
+
+  private record Kept(String vm, String vdi) {}
+
+  private Kept keep(String howLong) throws Exception {
+    String vm = source.vm("kept", Map.of());
+    String vdi = source.vdi(from, "disk", SIZE);
+    source.vbd(vm, vdi, 0);
+    Value token =
+        destination.call(
+            "host.migrate_receive",
+            destination.only("host"),
+            destination.only("network"),
+            Map.of());
+    source.call(
+        "VM.migrate_send",
+        vm,
+        token,
+        true,
+        Map.of(vdi, to),
+        Map.of(),
+        Map.of("keep-source", howLong));
+    return new Kept(vm, vdi);
+  }
+
+  private void keepUntil(Kept kept, Instant time) throws Exception {
+    source.call("VM.remove_from_other_config", kept.vm(), UNTIL);
+    source.call("VM.add_to_other_config", kept.vm(), UNTIL, time.toString());
+  }
+
+  private List<String> all(String className) throws Exception {
+    return TestServer.texts(source.call(className + ".get_all"));
+  }
+
+  @Test
+  void goesWithItsDisksWhenItsTimeHasPassed() throws Exception {
+    Instant before = Instant.now();
+    Kept kept = keep("12h");
+    Value config = source.call("VM.get_other_config", kept.vm());
+    Value until = ((Value.Struct) config).members().get(UNTIL);
+    assertThat(Instant.parse(((Value.Text) until).text()))
+        .isBetween(before.plus(Duration.ofHours(11)), before.plus(Duration.ofHours(13)));
+    String clone = source.text("VM.clone", kept.vm(), "clone");
+    restart();
+    assertThat(all("VM")).contains(kept.vm(), clone);
+
+    keepUntil(kept, Instant.now().minusSeconds(1));
+    source.call("VM.remove_from_other_config", clone, UNTIL);
+    source.call("VM.add_to_other_config", clone, UNTIL, "2001-01-01T00:00:00Z");
+    Path image =
+        StorageTest.image(here.directory.resolve("sr"), source.text("VDI.get_uuid", kept.vdi()));
+    assertThat(image).exists();
+    restart();
+    assertThat(all("VM")).doesNotContain(kept.vm()).contains(clone);
+    assertThat(all("VDI")).doesNotContain(kept.vdi()).hasSize(1);
+    assertThat(image).doesNotExist();
+  }
+
+  @Test
+  void staysForWhomeverItIsNotToGo() throws Exception {
+    Kept used = keep("1d");
+    Kept forgotten = keep("1d");
+    Kept unreadable = keep("1d");
+    keepUntil(used, Instant.now().minusSeconds(1));
+    source.call("VM.remove_from_blocked_operations", used.vm(), "start");
+    source.call("VM.remove_from_other_config", forgotten.vm(), UNTIL);
+    source.call("VM.remove_from_other_config", unreadable.vm(), UNTIL);
+    source.call("VM.add_to_other_config", unreadable.vm(), UNTIL, "yesterday");
+    restart();
+    assertThat(all("VM")).contains(used.vm(), forgotten.vm(), unreadable.vm());
+    assertThat(all("VDI")).contains(used.vdi(), forgotten.vdi(), unreadable.vdi());
+  }
+
+  @Test
+  void isToldForHowLong() {
+    for (String nonsense : List.of("soon", "0d", "-1h", "1.5d", "100000d", "7", "")) {
+      assertThat(assertCode("INVALID_VALUE", () -> keep(nonsense)).params())
+          .containsExactly("keep-source", nonsense);
+    }
+  }
+}
