@@ -39,7 +39,7 @@ import org.jspecify.annotations.Nullable;
  *  plain port    ─────────────────────────┼─ detector ─┬─ "POST /cli " ── CliConnections ── CliService
  *  Unix socket   ─────────────────────────┘            ├─ "CONNECT /" ── ConnectConnections ── ConnectService
  *                                                      └─ HTTP/1.1 ── Router
- *                                                                       ├ POST /, /RPC2…  RpcHandler ── Dispatcher
+ *                                                                       ├ POST /, /RPC2…, /jsonrpc  RpcHandler ── Dispatcher
  *                                                                       ├ OPTIONS /       preflight
  *                                                                       ├ GET /           page
  *                                                                       └ whatever the caller routes:
@@ -118,9 +118,9 @@ public final class HttpServer implements AutoCloseable {
           server.addBean(new NetworkConnectionLimit(limits.connectionsPerAddress(), unix));
         });
 
-    RpcHandler rpc = new RpcHandler(dispatcher, limits);
     router
-        .route("POST", "/", rpc)
+        .route("POST", "/", new RpcHandler(dispatcher, limits, new RpcProtocol.Xml()))
+        .route("POST", "/jsonrpc", new RpcHandler(dispatcher, limits, new RpcProtocol.Json()))
         .route("OPTIONS", "/", HttpServer::preflight)
         .route("GET", "/", HttpServer::page);
     heads.setHandler(router);

@@ -4,10 +4,7 @@ import io.xenferry.model.XenApiException;
 import io.xenferry.server.call.Dispatcher;
 import io.xenferry.server.config.LimitsConfig;
 import io.xenferry.wire.Content;
-import io.xenferry.wire.Dialect;
 import io.xenferry.wire.WireException;
-import io.xenferry.wire.XmlRpcCall;
-import io.xenferry.wire.XmlRpcCodec;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
@@ -18,24 +15,23 @@ import org.eclipse.jetty.server.Request;
 import org.eclipse.jetty.server.Response;
 import org.eclipse.jetty.util.Callback;
 
-/** XML-RPC over HTTP. The content type is exactly {@code text/xml}: clients refuse a charset. */
+/** Calls that are posted, in the one protocol or the other. */
 final class RpcHandler implements Request.Handler {
-  private static final String XML = "text/xml";
-
   private final Dispatcher dispatcher;
   private final LimitsConfig limits;
-  private final XmlRpcCodec codec = new XmlRpcCodec(Dialect.XENAPI);
+  private final RpcProtocol protocol;
 
-  RpcHandler(Dispatcher dispatcher, LimitsConfig limits) {
+  RpcHandler(Dispatcher dispatcher, LimitsConfig limits, RpcProtocol protocol) {
     this.dispatcher = dispatcher;
     this.limits = limits;
+    this.protocol = protocol;
   }
 
   @Override
   public boolean handle(Request request, Response response, Callback callback) throws Exception {
-    XmlRpcCall call;
+    RpcProtocol.Incoming call;
     try {
-      call = codec.readCall(Answers.body(request, limits.rpcBodyBytes(), limits.requestDeadline()));
+      call = protocol.read(Answers.body(request, limits.rpcBodyBytes(), limits.requestDeadline()));
     } catch (Answers.TooLarge e) {
       Answers.error(response, callback, HttpStatus.PAYLOAD_TOO_LARGE_413);
       return true;
@@ -50,18 +46,15 @@ final class RpcHandler implements Request.Handler {
     response.getHeaders().put("Access-Control-Allow-Headers", "X-Requested-With");
     try {
       Content content = dispatcher.call(call.method(), call.params(), Answers.origin(request));
-      try (Spill out = new Spill(response, callback)) {
-        if (call.method().startsWith("system.")) {
-          codec.writeBare(out, content);
-        } else {
-          codec.writeSuccess(out, content);
-        }
+      try (Spill out = new Spill(response, callback, protocol.contentType())) {
+        call.succeed(out, content);
         out.complete();
       }
     } catch (XenApiException e) {
       ByteArrayOutputStream out = new ByteArrayOutputStream();
-      codec.writeFailure(out, e);
-      Answers.bytes(response, callback, HttpStatus.OK_200, XML, out.toByteArray());
+      call.fail(out, e);
+      Answers.bytes(
+          response, callback, HttpStatus.OK_200, protocol.contentType(), out.toByteArray());
     }
     return true;
   }
@@ -77,14 +70,16 @@ final class RpcHandler implements Request.Handler {
 
     private final Response response;
     private final Callback callback;
+    private final String contentType;
     private final ByteArrayOutputStream kept = new ByteArrayOutputStream(1024);
     private OutputStream sink = OutputStream.nullOutputStream();
     private boolean spilled;
     private boolean completed;
 
-    Spill(Response response, Callback callback) {
+    Spill(Response response, Callback callback, String contentType) {
       this.response = response;
       this.callback = callback;
+      this.contentType = contentType;
     }
 
     @Override
@@ -96,7 +91,7 @@ final class RpcHandler implements Request.Handler {
     public void write(byte[] b, int off, int len) throws IOException {
       if (!spilled && kept.size() + len > KEEP) {
         spilled = true;
-        response.getHeaders().put(new HttpField(HttpHeader.CONTENT_TYPE, XML));
+        response.getHeaders().put(new HttpField(HttpHeader.CONTENT_TYPE, contentType));
         response.getHeaders().put(HttpHeader.CACHE_CONTROL, "no-cache, no-store");
         sink = org.eclipse.jetty.io.Content.Sink.asOutputStream(response);
         kept.writeTo(sink);
@@ -114,7 +109,7 @@ final class RpcHandler implements Request.Handler {
         sink.close();
         callback.succeeded();
       } else {
-        Answers.bytes(response, callback, HttpStatus.OK_200, XML, kept.toByteArray());
+        Answers.bytes(response, callback, HttpStatus.OK_200, contentType, kept.toByteArray());
       }
     }
 
