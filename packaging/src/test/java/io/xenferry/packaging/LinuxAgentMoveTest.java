@@ -9,7 +9,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
 /** What the agent of a Linux guest says is shown by xe, where the guest is. */
-@Timeout(300)
+@Timeout(600)
 @Tag("slow")
 class LinuxAgentMoveTest {
   private static final Duration PATIENCE = Duration.ofSeconds(120);

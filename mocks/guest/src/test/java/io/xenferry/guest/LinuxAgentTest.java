@@ -16,9 +16,11 @@ import java.util.Optional;
 import java.util.UUID;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /** The QEMU guest agent in Linux in QEMU. */
+@Tag("slow")
 class LinuxAgentTest {
   private static final Duration BOOT = Duration.ofSeconds(120);
   private static final Duration DEADLINE = Duration.ofSeconds(60);
