@@ -10,11 +10,14 @@ import io.xenferry.spi.HypervisorException.Kind;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * The images of a guest's disks. What a device has is a node of the disk's name, a filter for qcow2
@@ -22,6 +25,7 @@ import java.util.UUID;
  * as the images' headers say.
  */
 final class DiskImages {
+  private static final Logger log = LoggerFactory.getLogger(DiskImages.class);
   private static final ObjectMapper JSON = new ObjectMapper();
   private static final Set<String> FORMATS = Set.of("qcow2", "raw");
 
@@ -72,19 +76,29 @@ final class DiskImages {
    * The node of an image; its file's node has the same file name and another driver, and so may a
    * disk's topmost one.
    */
-  private String node(Path image) throws HypervisorException, InterruptedException {
+  String node(Path image) throws HypervisorException, InterruptedException {
+    return find(image)
+        .orElseThrow(
+            () -> new HypervisorException(Kind.REFUSED, "the guest has no image " + image));
+  }
+
+  /** Whether an image is open. */
+  boolean has(Path image) throws HypervisorException, InterruptedException {
+    return find(image).isPresent();
+  }
+
+  private Optional<String> find(Path image) throws HypervisorException, InterruptedException {
     Optional<String> topmost = Optional.empty();
     for (JsonNode node : nodes()) {
       if (FORMATS.contains(node.path("drv").asText()) && file("a node", node).equals(image)) {
         String name = node.path("node-name").asText();
         if (!name.startsWith(GuestLauncher.nodeName(""))) {
-          return name;
+          return Optional.of(name);
         }
         topmost = Optional.of(name);
       }
     }
-    return topmost.orElseThrow(
-        () -> new HypervisorException(Kind.REFUSED, "the guest has no image " + image));
+    return topmost;
   }
 
   private JsonNode nodes() throws HypervisorException, InterruptedException {
@@ -138,6 +152,21 @@ final class DiskImages {
     drop(name(before));
   }
 
+  /**
+   * Opens an image in another way, whose node QEMU has named: {@code blockdev-reopen} refuses such
+   * names. What is asked for is of no matter for what the image holds, so QEMU may refuse.
+   *
+   * @param options as {@code discard=unmap}
+   */
+  void reopen(Path image, String options) throws HypervisorException, InterruptedException {
+    String line = "qemu-io \"" + node(image) + "\" \"reopen -o " + options + "\"";
+    String said =
+        monitor.execute("human-monitor-command", Map.of("command-line", line)).asText().strip();
+    if (!said.isEmpty()) {
+      log.info("{} is not opened with {}: {}", image, options, said);
+    }
+  }
+
   /** Closes an image that no disk has any more; one that is not there is none. */
   private void drop(String name) throws HypervisorException, InterruptedException {
     for (JsonNode node : nodes()) {
@@ -147,12 +176,12 @@ final class DiskImages {
     }
   }
 
-  private static Path file(String device, JsonNode node) throws HypervisorException {
-    return file(device, node.path("image").path("filename").asText());
-  }
-
-  /** What has options or is a filter has a name of the form {@code json:{…}} with the file's. */
-  private static Path file(String device, String name) throws HypervisorException {
+  /**
+   * Where a node's bytes are. What has options, is a filter, or rests on another image than its
+   * header said when it was opened, has a name of the form {@code json:{…}} with the file's.
+   */
+  private Path file(String device, JsonNode node) throws HypervisorException, InterruptedException {
+    String name = node.path("image").path("filename").asText();
     if (!name.startsWith("json:")) {
       return Path.of(name);
     }
@@ -165,9 +194,43 @@ final class DiskImages {
         return Path.of(at.path("filename").asText());
       }
     } catch (JsonProcessingException e) {
-      throw new HypervisorException(Kind.PROTOCOL, device + ": strange image " + name, e);
+      log.debug("{}: its name is cut short, beyond 4 KiB: {}", device, name, e);
+      return fileBelow(device, node.path("node-name").asText());
     }
-    throw new HypervisorException(Kind.PROTOCOL, device + ": strange image " + name);
+    throw strange(device, name);
+  }
+
+  /** By the graph of nodes, which is not stable (x-): only where the name does not tell. */
+  private Path fileBelow(String device, String top)
+      throws HypervisorException, InterruptedException {
+    Map<String, String> names = new HashMap<>();
+    Map<String, String> files = new HashMap<>();
+    JsonNode graph = monitor.execute("x-debug-query-block-graph");
+    for (JsonNode node : graph.path("nodes")) {
+      names.put(node.path("id").asText(), node.path("name").asText());
+    }
+    for (JsonNode edge : graph.path("edges")) {
+      if (edge.path("name").asText().equals("file")) {
+        files.put(
+            names.getOrDefault(edge.path("parent").asText(), ""),
+            names.getOrDefault(edge.path("child").asText(), ""));
+      }
+    }
+    String lowest = top;
+    for (int steps = 0; files.containsKey(lowest) && steps <= files.size(); steps++) {
+      lowest = files.getOrDefault(lowest, "");
+    }
+    for (JsonNode node : nodes()) {
+      String name = node.path("image").path("filename").asText();
+      if (node.path("node-name").asText().equals(lowest) && !name.startsWith("json:")) {
+        return Path.of(name);
+      }
+    }
+    throw strange(device, top);
+  }
+
+  private static HypervisorException strange(String device, String name) {
+    return new HypervisorException(Kind.PROTOCOL, device + ": strange image " + name);
   }
 
   void resize(String device, long bytes) throws HypervisorException, InterruptedException {

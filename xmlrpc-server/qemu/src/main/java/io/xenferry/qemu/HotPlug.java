@@ -34,6 +34,7 @@ final class HotPlug implements Hardware {
 
   private final Monitor monitor;
   private final GuestDirectory directory;
+  private final DiskImages images;
   private final Duration releaseDeadline;
   private final ReentrantLock lock = new ReentrantLock();
   private final List<Consumer<Release>> listeners = new CopyOnWriteArrayList<>();
@@ -44,8 +45,14 @@ final class HotPlug implements Hardware {
   /**
    * @param releaseDeadline how long a guest may take to let a device go
    */
-  HotPlug(GuestSpec spec, GuestDirectory directory, Monitor monitor, Duration releaseDeadline) {
+  HotPlug(
+      GuestSpec spec,
+      GuestDirectory directory,
+      Monitor monitor,
+      DiskImages images,
+      Duration releaseDeadline) {
     this.spec = spec;
+    this.images = images;
     this.directory = directory;
     this.monitor = monitor;
     this.tray = new CdTray(monitor);
@@ -79,6 +86,7 @@ final class HotPlug implements Hardware {
     } finally {
       lock.unlock();
     }
+    noteImages();
   }
 
   private Set<String> peripherals() throws HypervisorException, InterruptedException {
@@ -114,8 +122,7 @@ final class HotPlug implements Hardware {
   }
 
   /** The disk's image is another one from now on, for whoever asks and for later servers. */
-  void replaceImage(GuestSpec.Disk next, DiskImages images)
-      throws HypervisorException, InterruptedException {
+  void replaceImage(GuestSpec.Disk next) throws HypervisorException, InterruptedException {
     lock.lockInterruptibly();
     try {
       images.replace(next);
@@ -127,6 +134,34 @@ final class HotPlug implements Hardware {
               spec.nics()));
     } finally {
       lock.unlock();
+    }
+  }
+
+  /**
+   * After images have come or gone beneath the disks: the spec names those that are written now.
+   */
+  void noteImages() throws HypervisorException, InterruptedException {
+    lock.lockInterruptibly();
+    try {
+      List<GuestSpec.Disk> now = new ArrayList<>();
+      for (GuestSpec.Disk disk : spec.disks()) {
+        boolean layered = disk.format().equals("qcow2");
+        now.add(layered ? disk.on(images.of(disk.device())) : disk);
+      }
+      if (!now.equals(spec.disks())) {
+        write(with(now, spec.nics()));
+      }
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  /** What has happened has happened, also when it cannot be noted; a later server notes it. */
+  void noteImagesOrWarn() throws InterruptedException {
+    try {
+      noteImages();
+    } catch (HypervisorException e) {
+      log.warn("{}: the images that it has now are not noted", spec.name(), e);
     }
   }
 
@@ -376,6 +411,7 @@ final class HotPlug implements Hardware {
 
   /** Closes the image of a disk that the guest does not have any more, and forgets it. */
   private void closeDisk(String device) throws HypervisorException, InterruptedException {
+    ImageMerges.clear(monitor, device);
     remove("blockdev-del", "node-name", GuestLauncher.nodeName(device));
     write(
         with(spec.disks().stream().filter(d -> !d.device().equals(device)).toList(), spec.nics()));

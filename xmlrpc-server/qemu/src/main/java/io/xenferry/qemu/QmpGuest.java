@@ -9,6 +9,7 @@ import io.xenferry.spi.GuestAgent;
 import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.HypervisorException;
 import io.xenferry.spi.HypervisorException.Kind;
+import io.xenferry.spi.ImageMerging;
 import io.xenferry.spi.Usage;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -46,6 +47,7 @@ final class QmpGuest implements Guest {
   private final MemorySender memory;
   private final NbdExports exports;
   private final DiskImages images;
+  private final ImageMerges merges;
   private final HotPlug hardware;
   private final Watchdog watchdog;
   private final GuestFigures figures;
@@ -75,7 +77,8 @@ final class QmpGuest implements Guest {
     this.memory = new MemorySender(monitor);
     this.exports = new NbdExports(monitor, directory.nbdSocket());
     this.images = new DiskImages(monitor);
-    this.hardware = new HotPlug(spec, directory, monitor, releaseDeadline);
+    this.hardware = new HotPlug(spec, directory, monitor, images, releaseDeadline);
+    this.merges = new ImageMerges(monitor, exports, images, hardware);
     this.watchdog = new Watchdog(directory.watchdogSocket(), directory.logFile());
     this.figures = new GuestFigures(directory, process, monitor, hardware);
     this.agent =
@@ -289,6 +292,12 @@ final class QmpGuest implements Guest {
   @Override
   public void changeImages(List<NextImage> next) throws HypervisorException, InterruptedException {
     images.change(next);
+    hardware.noteImagesOrWarn();
+  }
+
+  @Override
+  public Optional<ImageMerging> merging() {
+    return Optional.of(merges);
   }
 
   @Override
@@ -297,7 +306,7 @@ final class QmpGuest implements Guest {
       throw new HypervisorException(
           Kind.REFUSED, "the guest runs: what it writes meanwhile would be lost");
     }
-    hardware.replaceImage(next, images);
+    hardware.replaceImage(next);
   }
 
   @Override

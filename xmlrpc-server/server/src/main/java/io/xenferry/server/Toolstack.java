@@ -32,6 +32,7 @@ import io.xenferry.server.storage.DiskCopies;
 import io.xenferry.server.storage.DiskMoves;
 import io.xenferry.server.storage.HostStorage;
 import io.xenferry.server.storage.LayeredDisks;
+import io.xenferry.server.storage.LiveMerging;
 import io.xenferry.server.storage.StorageMessages;
 import io.xenferry.server.storage.StorageRoutes;
 import io.xenferry.server.vm.AgentRecords;
@@ -41,9 +42,11 @@ import io.xenferry.server.vm.DeviceGuard;
 import io.xenferry.server.vm.DeviceMessages;
 import io.xenferry.server.vm.FirmwareMessages;
 import io.xenferry.server.vm.GuestLeavings;
+import io.xenferry.server.vm.GuestMemory;
 import io.xenferry.server.vm.SnapshotDisks;
 import io.xenferry.server.vm.TuningMessages;
 import io.xenferry.server.vm.VmAdmission;
+import io.xenferry.server.vm.VmCheckpoint;
 import io.xenferry.server.vm.VmCloneMessages;
 import io.xenferry.server.vm.VmDevices;
 import io.xenferry.server.vm.VmLifecycle;
@@ -103,6 +106,8 @@ final class Toolstack implements AutoCloseable {
   private final Metrics metrics;
   private final MigrationService migrations;
   private final DiskMoves moves;
+  private final LiveMerging merging;
+  private final VmCheckpoint checkpoints;
   private final GuestLeavings leavings;
 
   /**
@@ -165,7 +170,10 @@ final class Toolstack implements AutoCloseable {
               bootFiles(toolstack, state),
               host,
               vm -> ledger.unended(vm).stream().anyMatch(row -> !settledHere(row)));
-      devices = new VmDevices(database, hypervisor, storage, allowed::refresh);
+      merging = new LiveMerging(database, storage, hypervisor, gate, context.tasks());
+      begun.push(merging);
+      admission.keepStill(merging);
+      devices = new VmDevices(database, hypervisor, storage, merging, allowed::refresh);
       lifecycle.watch().alsoFor(devices::watch);
       String authority = config.listen().address() + (port == HTTPS ? "" : ":" + port);
       ConsoleRecords consoleRecords = new ConsoleRecords(database, "https://" + authority);
@@ -210,8 +218,9 @@ final class Toolstack implements AutoCloseable {
       begun.push(migrations);
       DiskCopies copies = new DiskCopies(database, storage);
       new StorageMessages(storage, copies, moves).register(registry);
+      GuestMemory memory = new GuestMemory(database, copies, host);
       VmSuspend suspend =
-          new VmSuspend(database, hypervisor, gate, storage, copies, admission, lifecycle, host);
+          new VmSuspend(database, hypervisor, gate, storage, copies, admission, lifecycle, memory);
       new VmLifecycleMessages(lifecycle, suspend, gate, admission).register(registry);
       new DeviceMessages(devices).register(registry);
       new FirmwareMessages(lifecycle, admission, gate).register(registry);
@@ -219,8 +228,11 @@ final class Toolstack implements AutoCloseable {
       new TuningMessages(new VmTuning(database, hypervisor, gate, admission)).register(registry);
       new VmCloneMessages(copies, admission).register(registry);
       SnapshotDisks snapshots =
-          new SnapshotDisks(database, hypervisor, copies, new LayeredDisks(database, storage));
-      new VmSnapshotMessages(copies, snapshots, lifecycle, admission, gate).register(registry);
+          new SnapshotDisks(
+              database, hypervisor, copies, new LayeredDisks(database, storage), merging);
+      checkpoints = new VmCheckpoint(database, hypervisor, gate, snapshots, memory, suspend);
+      new VmSnapshotMessages(copies, snapshots, checkpoints, suspend, lifecycle, admission, gate)
+          .register(registry);
       migrations.register(registry);
       metrics.register(registry);
       new DeviceGuard(gate).register(registry);
@@ -308,17 +320,21 @@ final class Toolstack implements AutoCloseable {
   /** Takes up what a server before this one has left: storage, guests, migrations. */
   void recover() throws IOException, XenApiException, InterruptedException {
     storage.attachAll();
+    merging.recover();
     moves.recover();
     storage.takeUpExports(migrations.openExports());
     devices.forgetOperations();
+    checkpoints.recover();
     lifecycle.reconcile();
     migrations.recover();
     leavings.recover();
     metrics.start();
+    merging.start();
   }
 
   @Override
   public void close() {
+    merging.close();
     leavings.close();
     agents.close();
     consoles.close();

@@ -149,6 +149,11 @@ public interface Guest {
         HypervisorException.Kind.REFUSED, "this hypervisor does not tell its guests' images");
   }
 
+  /** Merging of images that the guest has; empty where disks have one image each. */
+  default Optional<ImageMerging> merging() {
+    return Optional.empty();
+  }
+
   /**
    * Makes a disk larger, and tells the guest.
    *

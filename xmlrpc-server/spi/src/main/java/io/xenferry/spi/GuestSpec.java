@@ -197,6 +197,11 @@ public record GuestSpec(
    */
   public record Disk(String device, UUID vdi, Path file, String format, boolean readOnly) {
 
+    /** The same disk with another image of its format. */
+    public Disk on(Path image) {
+      return new Disk(device, vdi, image, format, readOnly);
+    }
+
     /** Of {@link #DISK_SLOTS}. */
     public int slot() {
       return GuestSpec.slot(device);

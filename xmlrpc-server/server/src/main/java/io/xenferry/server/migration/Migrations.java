@@ -25,6 +25,7 @@ import io.xenferry.server.storage.MoveChecks;
 import io.xenferry.server.task.Task;
 import io.xenferry.server.vm.GuestSpecs;
 import io.xenferry.server.vm.VmAdmission;
+import io.xenferry.server.vm.VmCheckpoint;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
@@ -136,6 +137,15 @@ public final class Migrations {
     return there;
   }
 
+  /** As published: their memory would be left behind. */
+  private static void checkNoCheckpoints(Snapshot db, Ref<VM> vm) throws XenApiException {
+    for (Ref<VM> snapshot : db.get(vm, VM.SNAPSHOTS)) {
+      if (VmCheckpoint.isOne(db, snapshot)) {
+        throw new XenApiException("VM_HAS_CHECKPOINT", vm.opaque());
+      }
+    }
+  }
+
   private MoveRequest prepare(Snapshot db, Request asked, Ref<VM> there) throws XenApiException {
     Ref<VM> vm = asked.vm();
     for (String format : asked.formats().values()) {
@@ -157,6 +167,9 @@ public final class Migrations {
     Map<Ref<VIF>, String> networks = networks(db, request);
     VmPowerState state = db.get(vm, VM.POWER_STATE);
     boolean suspended = state == VmPowerState.SUSPENDED;
+    if (!request.copy()) {
+      checkNoCheckpoints(db, vm);
+    }
     if (request.copy()
         && state != VmPowerState.HALTED
         && !(suspended && "true".equals(request.options().get("force")))) {

@@ -304,6 +304,23 @@ public final class HostStorage implements VmDisks, AutoCloseable {
     return database.write(tx -> record(tx, sr, found));
   }
 
+  /** Notes what the VDIs of an SR take up by now, and what they rest on. */
+  void refreshUse(Ref<SR> sr) throws XenApiException {
+    String uuid = database.snapshot().get(sr, SR.UUID);
+    List<VdiInfo> found = driver(() -> mux.repository(uuid).scan());
+    database.change(tx -> {
+      for (VdiInfo info : found) {
+        Optional<Row> known = tx.byUuid("VDI", info.uuid().orElse(info.vdi()));
+        if (known.isPresent()) {
+          Ref<VDI> vdi = new Ref<>(known.get().ref());
+          tx.set(vdi, VDI.PHYSICAL_UTILISATION, info.physicalUtilisation());
+          tx.set(vdi, VDI.SM_CONFIG, info.smConfig());
+        }
+      }
+    });
+    refreshSpace(sr);
+  }
+
   private void refreshSpace(Ref<SR> sr) throws XenApiException {
     String uuid = database.snapshot().get(sr, SR.UUID);
     SrInfo info = driver(() -> mux.repository(uuid).stat());

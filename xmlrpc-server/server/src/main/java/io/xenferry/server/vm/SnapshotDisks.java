@@ -31,13 +31,40 @@ public final class SnapshotDisks {
   private final Hypervisor hypervisor;
   private final DiskMaker maker;
   private final DiskSnapshots snapshots;
+  private final StillDisks still;
 
   public SnapshotDisks(
-      ObjectDatabase database, Hypervisor hypervisor, DiskMaker maker, DiskSnapshots snapshots) {
+      ObjectDatabase database,
+      Hypervisor hypervisor,
+      DiskMaker maker,
+      DiskSnapshots snapshots,
+      StillDisks still) {
+    this.still = still;
     this.database = database;
     this.hypervisor = hypervisor;
     this.maker = maker;
     this.snapshots = snapshots;
+  }
+
+  /** Lets a guest's disks go on with other images. */
+  @FunctionalInterface
+  interface Change {
+    void run() throws HypervisorException, InterruptedException;
+  }
+
+  /** Chooses the instant of the guest. */
+  @FunctionalInterface
+  interface Instant {
+    /** To run the change once; what fails afterwards takes the snapshots back. */
+    void choose(Guest guest, Change change)
+        throws XenApiException, HypervisorException, InterruptedException;
+  }
+
+  /** What is known of a change. */
+  private enum Changed {
+    NO,
+    YES,
+    UNKNOWN
   }
 
   /** A disk that a guest writes. */
@@ -51,6 +78,22 @@ public final class SnapshotDisks {
    * @throws XenApiException TASK_CANCELLED, or why not; then there are none
    */
   public Map<Ref<VBD>, Ref<VDI>> take(Ref<VM> vm, List<Ref<VBD>> vbds, Task task)
+      throws XenApiException {
+    return take(vm, vbds, task, Optional.empty());
+  }
+
+  /**
+   * The same at an instant of a guest that runs.
+   *
+   * @throws XenApiException OPERATION_NOT_ALLOWED also for what the hypervisor says at the instant
+   */
+  Map<Ref<VBD>, Ref<VDI>> take(Ref<VM> vm, List<Ref<VBD>> vbds, Task task, Instant instant)
+      throws XenApiException {
+    return take(vm, vbds, task, Optional.of(instant));
+  }
+
+  private Map<Ref<VBD>, Ref<VDI>> take(
+      Ref<VM> vm, List<Ref<VBD>> vbds, Task task, Optional<Instant> instant)
       throws XenApiException {
     Map<Ref<VBD>, Ref<VDI>> taken = new LinkedHashMap<>();
     boolean done = false;
@@ -68,8 +111,8 @@ public final class SnapshotDisks {
         }
       }
       task.pastCancelling();
-      if (!written.isEmpty()) {
-        takeOfGuest(vm, written, taken);
+      if (!written.isEmpty() || instant.isPresent()) {
+        takeOfGuest(vm, written, taken, instant.orElse((guest, change) -> change.run()));
       }
       done = true;
       return taken;
@@ -136,27 +179,20 @@ public final class SnapshotDisks {
     }
   }
 
-  private void takeOfGuest(Ref<VM> vm, List<VmDisk> disks, Map<Ref<VBD>, Ref<VDI>> taken)
+  private void takeOfGuest(
+      Ref<VM> vm, List<VmDisk> disks, Map<Ref<VBD>, Ref<VDI>> taken, Instant instant)
       throws XenApiException {
     Guest guest = guest(vm);
     List<Written> begun = new ArrayList<>();
-    boolean asked = false;
+    Changed[] changed = {Changed.NO};
+    boolean done = false;
     try {
       for (VmDisk disk : disks) {
         begun.add(new Written(disk.vbd(), disk, snapshots.begin(disk.vdi())));
       }
-      asked = true;
-      guest.changeImages(
-          begun.stream()
-              .map(w ->
-                  new Guest.NextImage(w.disk().device(), w.snapshot().now(), w.snapshot().next()))
-              .toList());
+      instant.choose(guest, () -> change(guest, begun, changed));
+      done = true;
     } catch (HypervisorException | InterruptedException e) {
-      boolean refused =
-          e instanceof HypervisorException h && h.kind() == HypervisorException.Kind.REFUSED;
-      for (Written disk : begun) {
-        settle(guest, disk, refused, taken);
-      }
       if (e instanceof InterruptedException) {
         Thread.currentThread().interrupt();
       }
@@ -164,8 +200,10 @@ public final class SnapshotDisks {
               "OPERATION_NOT_ALLOWED", "the guest takes no snapshot: " + e.getMessage())
           .withCause(e);
     } finally {
-      if (!asked) {
-        begun.forEach(disk -> disk.snapshot().abandon());
+      if (!done) {
+        for (Written disk : begun) {
+          settle(guest, disk, changed[0], taken);
+        }
       }
     }
     for (Written disk : begun) {
@@ -173,12 +211,37 @@ public final class SnapshotDisks {
     }
   }
 
+  private static void change(Guest guest, List<Written> disks, Changed[] changed)
+      throws HypervisorException, InterruptedException {
+    if (disks.isEmpty()) {
+      return;
+    }
+    changed[0] = Changed.UNKNOWN;
+    try {
+      guest.changeImages(
+          disks.stream()
+              .map(w ->
+                  new Guest.NextImage(w.disk().device(), w.snapshot().now(), w.snapshot().next()))
+              .toList());
+      changed[0] = Changed.YES;
+    } catch (HypervisorException e) {
+      if (e.kind() == HypervisorException.Kind.REFUSED) {
+        changed[0] = Changed.NO;
+      }
+      throw e;
+    }
+  }
+
   /** Finds out which image a disk is on; one of which that cannot be known stays locked. */
   private static void settle(
-      Guest guest, Written disk, boolean refused, Map<Ref<VBD>, Ref<VDI>> taken)
+      Guest guest, Written disk, Changed changed, Map<Ref<VBD>, Ref<VDI>> taken)
       throws XenApiException {
-    if (refused) {
+    if (changed == Changed.NO) {
       disk.snapshot().abandon();
+      return;
+    }
+    if (changed == Changed.YES) {
+      taken.put(disk.vbd(), disk.snapshot().commit());
       return;
     }
     try {
@@ -209,10 +272,11 @@ public final class SnapshotDisks {
       return;
     }
     Snapshot db = database.snapshot();
-    Guest guest = guest(db.get(writer.get(), VBD.VM));
+    Ref<VM> vm = db.get(writer.get(), VBD.VM);
+    Guest guest = guest(vm);
     String device =
         GuestSpecs.device(db.get(writer.get(), VBD.DEVICE), db.get(writer.get(), VBD.USERDEVICE));
-    try {
+    try (var kept = still.keep(vm)) {
       guest.resize(device, Math.ceilDiv(bytes, 512) * 512);
     } catch (HypervisorException e) {
       throw new XenApiException(

@@ -45,6 +45,7 @@ public final class VmAdmission {
               VmOperations.HARD_SHUTDOWN,
               EnumSet.of(VmPowerState.RUNNING, VmPowerState.PAUSED, VmPowerState.SUSPENDED)),
           Map.entry(VmOperations.SUSPEND, EnumSet.of(VmPowerState.RUNNING)),
+          Map.entry(VmOperations.CHECKPOINT, EnumSet.of(VmPowerState.RUNNING)),
           Map.entry(VmOperations.RESUME, EnumSet.of(VmPowerState.SUSPENDED)),
           Map.entry(VmOperations.RESUME_ON, EnumSet.of(VmPowerState.SUSPENDED)),
           Map.entry(
@@ -64,16 +65,32 @@ public final class VmAdmission {
           Map.entry(VmOperations.CLONE, EnumSet.of(VmPowerState.HALTED)),
           Map.entry(VmOperations.COPY, EnumSet.of(VmPowerState.HALTED)));
 
+  /** During which nobody else changes the images of the VM's disks. */
+  private static final Set<VmOperations> WITH_STILL_DISKS =
+      EnumSet.of(
+          VmOperations.MIGRATE_SEND,
+          VmOperations.POOL_MIGRATE,
+          VmOperations.SUSPEND,
+          VmOperations.SNAPSHOT,
+          VmOperations.CHECKPOINT,
+          VmOperations.REVERTING);
+
   private static final Set<VmOperations> OF_TEMPLATES =
       EnumSet.of(
           VmOperations.CLONE, VmOperations.COPY, VmOperations.DESTROY, VmOperations.CHANGING_NVRAM);
 
   private final ObjectDatabase database;
   private final AllowedOperations allowed;
+  private volatile StillDisks still = vm -> () -> {};
 
   public VmAdmission(ObjectDatabase database, AllowedOperations allowed) {
     this.database = database;
     this.allowed = allowed;
+  }
+
+  /** Asks somebody to leave disks alone while they must not change. */
+  public void keepStill(StillDisks disks) {
+    still = disks;
   }
 
   /** Works out what clients are shown as allowed. */
@@ -100,7 +117,27 @@ public final class VmAdmission {
       check(tx, vm, operation);
       note(tx, vm, operation, task);
     });
-    return () -> end(vm, task);
+    return begun(vm, operation, task);
+  }
+
+  /** What is under way with its disks sees the operation, or is seen here. */
+  private InProgress begun(Ref<VM> vm, VmOperations operation, String task) throws XenApiException {
+    if (!WITH_STILL_DISKS.contains(operation)) {
+      return () -> end(vm, task);
+    }
+    boolean begun = false;
+    try {
+      InProgress kept = still.keep(vm);
+      begun = true;
+      return () -> {
+        end(vm, task);
+        kept.close();
+      };
+    } finally {
+      if (!begun) {
+        end(vm, task);
+      }
+    }
   }
 
   /**
@@ -124,7 +161,7 @@ public final class VmAdmission {
   /** Shows an operation that a server before this one began and this one goes on with. */
   public InProgress goesOn(Ref<VM> vm, VmOperations operation, String task) throws XenApiException {
     database.change(tx -> note(tx, vm, operation, task));
-    return () -> end(vm, task);
+    return begun(vm, operation, task);
   }
 
   private void note(Transaction tx, Ref<VM> vm, VmOperations operation, String task)
@@ -165,7 +202,8 @@ public final class VmAdmission {
     }
     VmPowerState state = db.get(vm, VM.POWER_STATE);
     Set<VmPowerState> wanted = STATES.getOrDefault(operation, EnumSet.allOf(VmPowerState.class));
-    if (!wanted.contains(state)) {
+    // A snapshot with memory is Suspended, and nothing but a snapshot.
+    if (!wanted.contains(state) && !VmCheckpoint.isOne(db, vm)) {
       throw new XenApiException(
           "VM_BAD_POWER_STATE",
           vm.opaque(),

@@ -12,6 +12,7 @@ import io.xenferry.model.VM;
 import io.xenferry.model.Value;
 import io.xenferry.model.VbdType;
 import io.xenferry.model.VmOperations;
+import io.xenferry.model.VmPowerState;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
@@ -133,6 +134,9 @@ public final class VmCloneMessages {
     f.put("name_label", name);
     f.put("domid", Value.of(-1L));
     f.put("parent", Value.of(Ref.nullRef()));
+    // Of a snapshot with memory: that is no other VM's.
+    f.put("power_state", Value.of(VmPowerState.HALTED.wire()));
+    f.put("suspend_VDI", Value.of(Ref.nullRef()));
     Map<String, String> config = new LinkedHashMap<>(tx.get(vm, VM.OTHER_CONFIG));
     config.remove(DEFAULT_TEMPLATE_KEY);
     f.put("other_config", Value.ofTexts(config));

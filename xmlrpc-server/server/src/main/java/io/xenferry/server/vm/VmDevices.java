@@ -46,16 +46,19 @@ public final class VmDevices {
   private final ObjectDatabase database;
   private final Hypervisor hypervisor;
   private final VmDisks disks;
+  private final StillDisks still;
   private final DeviceOperations operations;
 
   public VmDevices(
       ObjectDatabase database,
       Hypervisor hypervisor,
       VmDisks disks,
+      StillDisks still,
       VmAdmission.AllowedOperations allowed) {
     this.database = database;
     this.hypervisor = hypervisor;
     this.disks = disks;
+    this.still = still;
     this.operations = new DeviceOperations(database, allowed);
   }
 
@@ -122,7 +125,8 @@ public final class VmDevices {
     if (db.get(vbd, VBD.TYPE) == VbdType.CD || !db.get(vbd, VBD.UNPLUGGABLE)) {
       throw new XenApiException("VBD_NOT_UNPLUGGABLE", vbd.opaque());
     }
-    try (var operation = operations.begin(vbd, how, task, ANSWERING)) {
+    try (var operation = operations.begin(vbd, how, task, ANSWERING);
+        var kept = still.keep(vm)) {
       if (!database.snapshot().get(vbd, VBD.CURRENTLY_ATTACHED)) {
         throw new XenApiException("DEVICE_ALREADY_DETACHED", vbd.opaque());
       }

@@ -71,6 +71,10 @@ public final class VmLifecycleMessages {
     UUID uuid = UUID.fromString(db.get(vm, VM.UUID));
     try (var operation = admission.begin(vm, VmOperations.DESTROY, task(c));
         Gate.Permit permit = gate.enter(uuid, Operation.DESTROY_VM)) {
+      if (VmCheckpoint.isOne(c.server().db().snapshot(), vm)) {
+        // Nobody else would find it.
+        suspend.discard(vm);
+      }
       c.server().db().change(tx -> VmRecords.delete(tx, vm));
       lifecycle.firmware().discardOrWarn(uuid);
     }

@@ -5,6 +5,7 @@ import io.xenferry.migration.gate.Operation;
 import io.xenferry.model.DataModel;
 import io.xenferry.model.FieldDef;
 import io.xenferry.model.Ref;
+import io.xenferry.model.SR;
 import io.xenferry.model.VBD;
 import io.xenferry.model.VDI;
 import io.xenferry.model.VIF;
@@ -40,6 +41,7 @@ import org.slf4j.LoggerFactory;
 public final class VmSnapshotMessages {
   private static final Logger log = LoggerFactory.getLogger(VmSnapshotMessages.class);
   private static final String TEST = "SnapshotTest.";
+  private static final String CHECKPOINT_TEST = "CheckpointTest.";
 
   /** What a VM keeps when it goes back. */
   private static final Set<String> KEPT =
@@ -56,6 +58,8 @@ public final class VmSnapshotMessages {
 
   private final DiskMaker disks;
   private final SnapshotDisks snapshots;
+  private final VmCheckpoint checkpoints;
+  private final VmSuspend suspend;
   private final VmLifecycle lifecycle;
   private final VmAdmission admission;
   private final Gate gate;
@@ -63,11 +67,15 @@ public final class VmSnapshotMessages {
   public VmSnapshotMessages(
       DiskMaker disks,
       SnapshotDisks snapshots,
+      VmCheckpoint checkpoints,
+      VmSuspend suspend,
       VmLifecycle lifecycle,
       VmAdmission admission,
       Gate gate) {
     this.disks = disks;
     this.snapshots = snapshots;
+    this.checkpoints = checkpoints;
+    this.suspend = suspend;
     this.lifecycle = lifecycle;
     this.admission = admission;
     this.gate = gate;
@@ -76,6 +84,7 @@ public final class VmSnapshotMessages {
   public void register(Registry r) {
     r.implement("VM.snapshot", this::snapshot, TEST + "aHaltedVmIsSnapshotAndGoesBack");
     r.cancellable("VM.snapshot", "VDI.snapshot");
+    r.implement("VM.checkpoint", this::checkpoint, CHECKPOINT_TEST + "aRunningVmGoesBackInMemory");
     r.implement("VM.revert", this::revert, TEST + "aHaltedVmIsSnapshotAndGoesBack");
     r.implement("VDI.snapshot", this::snapshotDisk, TEST + "aDiskIsSnapshotByItself");
     r.implement("VDI.resize_online", this::resizeOnline, TEST + "aDiskGrowsOnline");
@@ -109,6 +118,36 @@ public final class VmSnapshotMessages {
       } finally {
         if (!done) {
           taken.values().forEach(this::takeBack);
+        }
+      }
+    }
+  }
+
+  private Value checkpoint(Call c) throws XenApiException {
+    Ref<VM> vm = c.ref(0);
+    // Who stops the guest must be able to let it go on.
+    try (var running = admission.begin(vm, VmOperations.CHECKPOINT, task(c));
+        Gate.Permit permit = gate.enter(uuid(c, vm), Operation.UNPAUSE)) {
+      List<Ref<VBD>> vbds = disksOf(c.server().db().snapshot(), vm);
+      VmCheckpoint.Taken taken = checkpoints.take(vm, vbds, c.task().orElseThrow());
+      boolean done = false;
+      try {
+        lifecycle.firmware().note(vm);
+        Value made =
+            c.server()
+                .db()
+                .write(tx -> {
+                  Ref<VM> snapshot = record(tx, vm, c.arg(1), taken.disks());
+                  VmCheckpoint.record(tx, vm, snapshot, taken.memory());
+                  admission.refresh(tx, snapshot);
+                  return Value.of(snapshot);
+                });
+        done = true;
+        return made;
+      } finally {
+        if (!done) {
+          taken.disks().values().forEach(this::takeBack);
+          suspend.discard(vm);
         }
       }
     }
@@ -157,6 +196,7 @@ public final class VmSnapshotMessages {
                 "disk-snapshot-type",
                 state == VmPowerState.HALTED ? "" : "crash_consistent")));
     f.put("power_state", Value.of(VmPowerState.HALTED.wire()));
+    f.put("suspend_VDI", Value.of(Ref.nullRef()));
     f.put("domid", Value.of(-1L));
     f.put("blocked_operations", Value.Struct.of(Map.of()));
     f.put("parent", Value.of(tx.get(vm, VM.PARENT)));
@@ -232,8 +272,10 @@ public final class VmSnapshotMessages {
     if (db.row("VM", vm.opaque()).isEmpty()) {
       throw new XenApiException("VM_REVERT_FAILED", vm.opaque(), snapshot.opaque());
     }
-    if (db.get(vm, VM.POWER_STATE) != VmPowerState.HALTED) {
-      lifecycle.hardShutdown(vm, task(c));
+    switch (db.get(vm, VM.POWER_STATE)) {
+      case HALTED -> {}
+      case SUSPENDED -> suspend.shutDown(vm, task(c));
+      case RUNNING, PAUSED -> lifecycle.hardShutdown(vm, task(c));
     }
     try (var one = admission.begin(snapshot, VmOperations.REVERT, task(c));
         var other = admission.begin(vm, VmOperations.REVERTING, task(c));
@@ -250,21 +292,40 @@ public final class VmSnapshotMessages {
   private List<Ref<VDI>> revert(Call c, Ref<VM> vm, Ref<VM> snapshot) throws XenApiException {
     Snapshot db = c.server().db().snapshot();
     Map<Ref<VBD>, Ref<VDI>> clones = new LinkedHashMap<>();
+    Optional<Ref<VDI>> memory = Optional.empty();
     boolean done = false;
     try {
       for (Ref<VBD> vbd : disksOf(db, snapshot)) {
-        Ref<VDI> disk = db.get(vbd, VBD.VDI);
-        clones.put(vbd, disks.copy(disk, db.get(disk, VDI.SR), c.task().orElseThrow()));
+        clones.put(vbd, copyOf(c, db.get(vbd, VBD.VDI)));
       }
+      if (VmCheckpoint.isOne(db, snapshot)) {
+        memory = Optional.of(copyOf(c, db.get(snapshot, VM.SUSPEND_VDI)));
+      }
+      Ref<VDI> image = memory.orElse(Ref.nullRef());
       List<Ref<VDI>> replaced = new ArrayList<>();
-      c.server().db().change(tx -> goBack(tx, vm, snapshot, clones, replaced));
+      c.server()
+          .db()
+          .change(tx -> {
+            goBack(tx, vm, snapshot, clones, replaced);
+            if (!image.isNull()) {
+              tx.set(vm, VM.POWER_STATE, VmPowerState.SUSPENDED);
+              tx.set(vm, VM.SUSPEND_VDI, image);
+            }
+            admission.refresh(tx, vm);
+          });
       done = true;
       return replaced;
     } finally {
       if (!done) {
         clones.values().forEach(this::takeBack);
+        memory.ifPresent(this::takeBack);
       }
     }
+  }
+
+  private Ref<VDI> copyOf(Call c, Ref<VDI> disk) throws XenApiException {
+    Ref<SR> sr = c.server().db().snapshot().get(disk, VDI.SR);
+    return disks.copy(disk, sr, c.task().orElseThrow());
   }
 
   private void goBack(
@@ -307,7 +368,6 @@ public final class VmSnapshotMessages {
     Vtpms.delete(tx, vm);
     copyTpm(tx, snapshot, vm);
     tx.set(vm, VM.PARENT, snapshot);
-    admission.refresh(tx, vm);
   }
 
   // ---- disks by themselves

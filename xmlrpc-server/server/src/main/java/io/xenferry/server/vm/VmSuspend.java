@@ -3,8 +3,6 @@ package io.xenferry.server.vm;
 import io.xenferry.block.BlockBackend;
 import io.xenferry.migration.gate.Gate;
 import io.xenferry.migration.gate.Operation;
-import io.xenferry.model.Host;
-import io.xenferry.model.Pool;
 import io.xenferry.model.Ref;
 import io.xenferry.model.SR;
 import io.xenferry.model.VDI;
@@ -13,7 +11,6 @@ import io.xenferry.model.VmOperations;
 import io.xenferry.model.VmPowerState;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
-import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.server.vm.GuestSpecs.VmDisk;
 import io.xenferry.spi.Guest;
@@ -22,22 +19,14 @@ import io.xenferry.spi.Hypervisor;
 import io.xenferry.spi.HypervisorException;
 import java.io.IOException;
 import java.io.OutputStream;
-import java.net.StandardProtocolFamily;
 import java.net.UnixDomainSocketAddress;
 import java.nio.channels.Channels;
-import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.UUID;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.ExecutionException;
-import java.util.concurrent.TimeUnit;
-import java.util.concurrent.TimeoutException;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -54,12 +43,6 @@ import org.slf4j.LoggerFactory;
 public final class VmSuspend {
   private static final Logger log = LoggerFactory.getLogger(VmSuspend.class);
 
-  /** For what of a guest is not memory: devices, the screen, the stream's own words. */
-  private static final long OVERHEAD = 96L << 20;
-
-  /** A disk that takes 10 MB/s takes this long for 36 GB. */
-  private static final Duration DEADLINE = Duration.ofHours(1);
-
   private static final Duration SETTLE = Duration.ofMinutes(2);
   private static final Duration LOOK = Duration.ofMillis(20);
 
@@ -70,11 +53,8 @@ public final class VmSuspend {
   private final DiskMaker maker;
   private final VmAdmission admission;
   private final VmLifecycle lifecycle;
-  private final Ref<Host> host;
+  private final GuestMemory memory;
 
-  /**
-   * @param host this one
-   */
   public VmSuspend(
       ObjectDatabase database,
       Hypervisor hypervisor,
@@ -83,7 +63,7 @@ public final class VmSuspend {
       DiskMaker maker,
       VmAdmission admission,
       VmLifecycle lifecycle,
-      Ref<Host> host) {
+      GuestMemory memory) {
     this.database = database;
     this.hypervisor = hypervisor;
     this.gate = gate;
@@ -91,7 +71,7 @@ public final class VmSuspend {
     this.maker = maker;
     this.admission = admission;
     this.lifecycle = lifecycle;
-    this.host = host;
+    this.memory = memory;
   }
 
   /**
@@ -104,23 +84,13 @@ public final class VmSuspend {
     try (var operation = admission.begin(vm, VmOperations.SUSPEND, task);
         Gate.Permit permit = gate.enter(uuid, Operation.SHUTDOWN)) {
       Guest guest = guest(vm, uuid);
-      Ref<SR> sr = suspendSr(db, vm);
+      Ref<SR> sr = memory.suspendSr(vm);
       discard(vm);
-      long size = guest.hardware().spec().memory().maximum() + OVERHEAD + SuspendImage.HEAD;
-      Ref<VDI> vdi = maker.create(sr, "Suspend image", "suspend", size);
+      Ref<VDI> vdi = memory.create(sr, guest, 1);
       database.change(tx -> tx.set(vm, VM.SUSPEND_VDI, vdi));
       try {
         guest.pause();
-        try {
-          save(guest, vdi);
-        } catch (IOException
-            | XenApiException
-            | HypervisorException
-            | InterruptedException
-            | RuntimeException e) {
-          goOn(guest);
-          throw e;
-        }
+        memory.save(guest, vdi, () -> {}, () -> {});
       } catch (XenApiException e) {
         discard(vm);
         throw e;
@@ -144,14 +114,9 @@ public final class VmSuspend {
         e instanceof HypervisorException h && h.kind() == HypervisorException.Kind.TIMEOUT;
     return (late
             ? new XenApiException(
-                "VM_SUSPEND_TIMEOUT", vm.opaque(), Long.toString(DEADLINE.toSeconds()))
+                "VM_SUSPEND_TIMEOUT", vm.opaque(), Long.toString(GuestMemory.DEADLINE.toSeconds()))
             : new XenApiException("VM_FAILED_SUSPEND_ACKNOWLEDGMENT", vm.opaque()))
         .withCause(e);
-  }
-
-  private static void goOn(Guest guest) throws HypervisorException, InterruptedException {
-    guest.cancelSend();
-    guest.resume();
   }
 
   /** The image is complete: a process that does not end now is ended by the next look at it. */
@@ -160,89 +125,6 @@ public final class VmSuspend {
       guest.destroy();
     } catch (HypervisorException e) {
       log.warn("the process of the suspended VM {} did not end", guest.vm(), e);
-    }
-  }
-
-  private Ref<SR> suspendSr(Snapshot db, Ref<VM> vm) throws XenApiException {
-    List<Ref<SR>> choices = new ArrayList<>();
-    choices.add(db.get(vm, VM.SUSPEND_SR));
-    choices.add(db.get(host, Host.SUSPEND_IMAGE_SR));
-    for (Row pool : db.rows("pool")) {
-      choices.add(db.get(new Ref<Pool>(pool.ref()), Pool.SUSPEND_IMAGE_SR));
-      choices.add(db.get(new Ref<Pool>(pool.ref()), Pool.DEFAULT_SR));
-    }
-    for (Ref<SR> choice : choices) {
-      if (!choice.isNull() && db.row("SR", choice.opaque()).isPresent()) {
-        return choice;
-      }
-    }
-    throw new XenApiException("VM_NO_SUSPEND_SR", vm.opaque());
-  }
-
-  private void save(Guest guest, Ref<VDI> vdi)
-      throws IOException, XenApiException, HypervisorException, InterruptedException {
-    Path socket = guest.outgoingSocket();
-    Files.deleteIfExists(socket); // of an attempt whose server was killed
-    try (ServerSocketChannel server = ServerSocketChannel.open(StandardProtocolFamily.UNIX);
-        BlockBackend disk = maker.open(vdi, true)) {
-      server.bind(UnixDomainSocketAddress.of(socket), 1);
-      SuspendImage.Shape shape = SuspendImage.Shape.of(guest.hardware().spec());
-      CompletableFuture<Void> written = new CompletableFuture<>();
-      Thread.ofVirtual()
-          .name("suspend " + guest.vm())
-          .start(() -> {
-            try (SocketChannel stream = server.accept()) {
-              SuspendImage.write(disk, Channels.newInputStream(stream), shape);
-              written.complete(null);
-            } catch (IOException | RuntimeException e) {
-              written.completeExceptionally(e);
-            }
-          });
-      guest.sendMemory(socket, 0);
-      guest.pauseForSwitch(SETTLE);
-      awaitSent(guest, written);
-      await(written);
-    } finally {
-      Files.deleteIfExists(socket);
-    }
-  }
-
-  private static void awaitSent(Guest guest, CompletableFuture<Void> written)
-      throws IOException, HypervisorException, InterruptedException {
-    long end = System.nanoTime() + DEADLINE.toNanos();
-    boolean told = false;
-    while (true) {
-      if (written.isCompletedExceptionally()) {
-        await(written);
-      }
-      Guest.State state = guest.state();
-      if (state == Guest.State.SENT) {
-        return;
-      }
-      if (GuestWatch.hasEnded(state)) {
-        throw new HypervisorException(
-            HypervisorException.Kind.GONE, "the guest ended while it was being suspended");
-      }
-      if (state == Guest.State.PRE_SWITCHOVER && !told) {
-        guest.finishMemory();
-        told = true;
-      }
-      if (System.nanoTime() - end > 0) {
-        throw new HypervisorException(
-            HypervisorException.Kind.TIMEOUT, "the memory was not sent within " + DEADLINE);
-      }
-      Thread.sleep(LOOK);
-    }
-  }
-
-  private static void await(CompletableFuture<Void> written)
-      throws IOException, InterruptedException {
-    try {
-      written.get(DEADLINE.toSeconds(), TimeUnit.SECONDS);
-    } catch (ExecutionException e) {
-      throw new IOException("the memory could not be written: " + e.getCause(), e.getCause());
-    } catch (TimeoutException e) {
-      throw new IOException("the memory was not written within " + DEADLINE, e);
     }
   }
 
