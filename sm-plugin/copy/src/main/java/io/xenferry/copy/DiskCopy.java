@@ -34,6 +34,9 @@ import org.jspecify.annotations.Nullable;
 final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Owner, Pump.Owner {
   private static final Duration AFTER_FAILURE = Duration.ofMillis(50);
 
+  /** Rest intervals between passes that cost much, once they get nowhere. */
+  private static final int DEAR = 10;
+
   /** Looks at what the point has logged of a mirrored disk, per rest interval. */
   private static final int MIRROR_LOOKS = 10;
 
@@ -183,20 +186,20 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
     passIsFrozen = draining;
     covered = mirroring.up();
     coveredCounted = false;
-    plan.source()
-        .beginPass()
-        .whenComplete((begun, failure) ->
-            scheduler.execute(() -> {
-              if (state != State.BEGINNING) {
-                if (begun != null) {
-                  begun.end(false);
-                }
-              } else if (begun == null) {
-                beginFailed(failure);
-              } else {
-                passBegun(begun);
-              }
-            }));
+    CompletableFuture<SourceDisk.Pass> next =
+        passIsFrozen ? plan.source().beginLastPass() : plan.source().beginPass();
+    next.whenComplete((begun, failure) ->
+        scheduler.execute(() -> {
+          if (state != State.BEGINNING) {
+            if (begun != null) {
+              begun.end(false);
+            }
+          } else if (begun == null) {
+            beginFailed(failure);
+          } else {
+            passBegun(begun);
+          }
+        }));
   }
 
   private void beginFailed(@Nullable Throwable failure) {
@@ -399,8 +402,10 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
     mirrorEarly |= !fits && (forecast.diverges() || forecast.limitReached());
     if (mirrorIsDue()) {
       nextPass();
-    } else if (fits || forecast.limitReached()) {
+    } else if (fits) {
       rest(options.restInterval());
+    } else if (forecast.limitReached()) {
+      rest(options.restInterval().multipliedBy(plan.source().passesAreDear() ? DEAR : 1));
     } else {
       askForThrottle();
       nextPass();
@@ -522,7 +527,7 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
                 return;
               }
               forecast.left((dirty == null ? 0 : dirty) + point.dirtyBytes());
-              if ((forecast.left() > 0 || draining || mirrorIsDue())
+              if ((draining || mirrorIsDue() || isWorthAPass())
                   && point.attached()
                   && !job.paused()) {
                 nextPass();
@@ -530,6 +535,11 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
                 rest(interval);
               }
             }));
+  }
+
+  /** What does not fit is sent at once; what does only where that costs next to nothing. */
+  private boolean isWorthAPass() {
+    return forecast.left() > 0 && !(plan.source().passesAreDear() && fits());
   }
 
   private void cancelRest() {

@@ -29,6 +29,7 @@ final class DiskCounters {
   long dirtyRate;
   private long rate;
   private long passStarted;
+  private boolean inPass;
   private long passDirty;
   private long sentBefore;
   private long zeroedBefore;
@@ -36,6 +37,7 @@ final class DiskCounters {
 
   void passBegins(long now, long dirty) {
     passStarted = now;
+    inPass = true;
     passDirty = dirty;
     sentBefore = sent;
     zeroedBefore = zeroed;
@@ -68,6 +70,7 @@ final class DiskCounters {
             Duration.ofNanos(took));
     passes.add(pass);
     measure(now);
+    inPass = false;
     dirtyRate = (long) (left / Math.max(1e-3, took / 1e9));
   }
 
@@ -77,7 +80,11 @@ final class DiskCounters {
     return rate;
   }
 
+  /** A rest after a pass says nothing about the rate. */
   private void measure(long now) {
+    if (!inPass) {
+      return;
+    }
     long took = now - passStarted;
     long bytes = doneInPass();
     if ((took >= SHORTEST_MEASURE || rate == 0) && took > 0 && bytes > 0) {

@@ -33,6 +33,22 @@ public interface SourceDisk extends AutoCloseable {
   /** Begins the next pass; the previous must have ended. */
   CompletableFuture<Pass> beginPass();
 
+  /**
+   * Begins a pass of which a guest that stands still waits. Should it go on before the pass has
+   * ended, the next pass hands out again what this one had.
+   */
+  default CompletableFuture<Pass> beginLastPass() {
+    return beginPass();
+  }
+
+  /**
+   * Whether a pass costs much, however little it sends: then none is begun while what is dirty can
+   * wait for the switch.
+   */
+  default boolean passesAreDear() {
+    return false;
+  }
+
   /** Bytes dirty since the last pass began, as of now, or an upper estimate of it. */
   CompletableFuture<Long> dirtyBytes();
 

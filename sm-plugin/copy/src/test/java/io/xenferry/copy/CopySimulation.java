@@ -31,6 +31,7 @@ final class CopySimulation {
   private final boolean noted;
   private final boolean knownZero;
   private final NotedDisk notedDisk;
+  private final FreezingDisk freezingDisk;
   private final BlockBackend guestView;
   private final CopyOptions options;
   private MemoryDirtyLog log;
@@ -50,9 +51,21 @@ final class CopySimulation {
   boolean mirroredToTheEnd;
 
   int mirrorsDied;
+
+  /** The most snapshots that there were at once; how often one was lost while it was read. */
+  int snapshots;
+
+  int givenBack;
   String story = "";
 
   CopySimulation(long seed, Set<Defect> defects) {
+    this(seed, defects, false);
+  }
+
+  /**
+   * @param bySnapshots whether nobody notes the guest's writes
+   */
+  CopySimulation(long seed, Set<Defect> defects, boolean bySnapshots) {
     this.defects = defects;
     scheduler = new SimulatedScheduler(seed);
     random = scheduler.random();
@@ -76,12 +89,15 @@ final class CopySimulation {
       random.nextBytes(target.content);
       target.flushed();
     }
-    noted = random.nextBoolean();
-    strategy =
-        noted
+    boolean noting = random.nextBoolean();
+    Strategy drawn =
+        noting
             ? List.of(Strategy.LOG_DIRTY, Strategy.MIRROR, Strategy.AUTO).get(random.nextInt(3))
             : Strategy.LOG_DIRTY;
+    noted = noting || bySnapshots;
+    strategy = bySnapshots ? Strategy.SNAPSHOT : drawn;
     notedDisk = new NotedDisk(source, scheduler, map);
+    freezingDisk = new FreezingDisk(source, scheduler, map);
     guestView = source.connect();
     options =
         new CopyOptions(
@@ -115,7 +131,8 @@ final class CopySimulation {
     guestWrites();
     fault();
     scheduler.runFor(Duration.ofMillis(5 + random.nextInt(60)));
-    if (random.nextInt(4) == 0) {
+    if (random.nextInt(4) == 0 && strategy != Strategy.SNAPSHOT) {
+      // With snapshots no copy outlives its server.
       crash();
       scheduler.runFor(Duration.ofMillis(random.nextInt(40)));
     }
@@ -158,6 +175,8 @@ final class CopySimulation {
       throw new AssertionError("drained beneath a mirror" + story);
     }
     mirroredToTheEnd = mirrored;
+    snapshots = freezingDisk.most;
+    givenBack = freezingDisk.givenBack;
     mirrorsDied = job.snapshot().disks().getFirst().mirror().fallbacks();
     if (!Arrays.equals(head(target.durable()), source.content)) {
       throw new AssertionError("drained, and not durable" + story);
@@ -169,6 +188,9 @@ final class CopySimulation {
     close.join();
     scheduler.runFor(Duration.ofSeconds(1));
     assertSame("closed");
+    if (freezingDisk.left() > 1) {
+      throw new AssertionError(freezingDisk.left() + " snapshots are left" + story);
+    }
     if (job.snapshot().progress() != 1) {
       throw new AssertionError("progress " + job.snapshot().progress());
     }
@@ -181,7 +203,10 @@ final class CopySimulation {
   private void startJob() {
     life++;
     process = scheduler.process("life " + life);
-    SourceDisk disk = noted ? notedDisk : new LiveDisk("live", guestView, log.begun());
+    SourceDisk disk =
+        strategy == Strategy.SNAPSHOT
+            ? new SnapshotSource(freezingDisk)
+            : noted ? notedDisk : new LiveDisk("live", guestView, log.begun());
     DestinationOpener opener =
         new DestinationOpener() {
           @Override
@@ -301,7 +326,7 @@ final class CopySimulation {
       long asked = scheduler.nanoTime();
       CompletableFuture<Void> answer =
           noted
-              ? notedDisk.write(offset, bytes)
+              ? write(offset, bytes)
               : switch (random.nextInt(8)) {
                 case 0 -> to.guestZero(at, length);
                 case 1 -> to.guestTrim(at, length);
@@ -321,6 +346,21 @@ final class CopySimulation {
       });
     }
     scheduler.schedule(Duration.ofNanos(1000 + random.nextInt(1_500_000)), this::guestWrites);
+  }
+
+  private CompletableFuture<Void> write(int offset, byte[] bytes) {
+    if (strategy == Strategy.SNAPSHOT) {
+      freezingDisk.write(offset, bytes);
+      return CompletableFuture.completedFuture(null);
+    }
+    return notedDisk.write(offset, bytes);
+  }
+
+  /** Whether the hypervisor, or the storage, still answers for the block. */
+  private boolean sourceAnswersFor(int block) {
+    return strategy == Strategy.SNAPSHOT
+        ? freezingDisk.answersFor(block)
+        : noted && notedDisk.answersFor(block);
   }
 
   private void fault() {
@@ -378,7 +418,7 @@ final class CopySimulation {
         return;
       }
       int block = map.blockOf(at + next);
-      boolean known = log.isDurable(block, block + 1) || (noted && notedDisk.answersFor(block));
+      boolean known = log.isDurable(block, block + 1) || sourceAnswersFor(block);
       if (!known) {
         throw new AssertionError(
             "block %d differs, and the log does not know%s".formatted(block, story));

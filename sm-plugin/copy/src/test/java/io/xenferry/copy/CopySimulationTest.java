@@ -31,6 +31,24 @@ class CopySimulationTest {
   }
 
   @Test
+  void keepsThemWithSnapshotsToo() {
+    int several = 0;
+    int lost = 0;
+    for (long seed = 1; seed <= SEEDS; seed++) {
+      try {
+        CopySimulation simulation = new CopySimulation(seed, Set.of(), true);
+        simulation.run();
+        several += simulation.snapshots > 1 ? 1 : 0;
+        lost += simulation.givenBack;
+      } catch (Throwable e) {
+        fail("seed " + seed, e);
+      }
+    }
+    assertThat(several).as("copied in several passes").isGreaterThan((int) SEEDS / 10);
+    assertThat(lost).as("snapshots lost while they were read").isGreaterThan((int) SEEDS / 20);
+  }
+
+  @Test
   void repeatsItself() {
     assertThat(fingerprint(7)).isEqualTo(fingerprint(7)).isNotEqualTo(fingerprint(8));
   }
