@@ -17,6 +17,7 @@ import java.util.Random;
  * @param guestDeath of the guest's process, per second
  * @param cancel of a client cancelling, per second
  * @param mirrorDeath of a disk's mirror dying, per start and per write of the guest
+ * @param ledgerFailure of a ledger becoming unwritable for a while, before or after each record
  */
 record Faults(
     double messageLoss,
@@ -30,9 +31,10 @@ record Faults(
     double blockLoss,
     double guestDeath,
     double cancel,
-    double mirrorDeath) {
+    double mirrorDeath,
+    double ledgerFailure) {
 
-  static final Faults NONE = new Faults(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+  static final Faults NONE = new Faults(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
 
   /** Each kind is off in some seeds, mild in most, and heavy in a few. */
   static Faults draw(Random random) {
@@ -48,7 +50,8 @@ record Faults(
         level(random, 0.003),
         level(random, 0.004),
         level(random, 0.02),
-        level(random, 0.05));
+        level(random, 0.05),
+        level(random, 0.01));
   }
 
   private static double level(Random random, double usual) {

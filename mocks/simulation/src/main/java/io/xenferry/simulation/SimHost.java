@@ -4,6 +4,7 @@ import io.xenferry.migration.Coordinator;
 import io.xenferry.migration.gate.Gate;
 import io.xenferry.migration.ledger.JournalEntry;
 import io.xenferry.migration.ledger.Ledger;
+import io.xenferry.migration.ledger.LedgerException;
 import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.ledger.MemoryLedger;
 import io.xenferry.migration.peer.PeerAddress;
@@ -44,6 +45,9 @@ final class SimHost {
           Duration.ofHours(2),
           Duration.ofSeconds(1));
 
+  /** How soon the product notices that a ledger works again, at the latest. */
+  private static final Duration LEDGER_NOTICED = DEADLINES.retryMost().multipliedBy(2);
+
   final World world;
   final String name;
   MemoryLedger.Disk ledgerDisk;
@@ -68,6 +72,9 @@ final class SimHost {
 
   /** Its SR has no room. */
   boolean full;
+
+  /** Until when its ledger cannot be written, on the scheduler's clock. */
+  private long ledgerFailsUntil;
 
   SimulatedScheduler.@Nullable Process process;
   @Nullable Coordinator coordinator;
@@ -188,6 +195,9 @@ final class SimHost {
     if (!mine.alive()) {
       throw new SimulatedCrash(name);
     }
+    if (!durable) {
+      failLedger(what);
+    }
     if (durable) {
       world.trace(name + ": durable: " + what);
       world.onDurable.accept(this, what);
@@ -198,6 +208,25 @@ final class SimHost {
     if (world.chance(world.faults.crash())) {
       crash("at " + (durable ? "(after) " : "(before) ") + what);
       throw new SimulatedCrash(name);
+    }
+    if (durable && world.chance(world.faults.ledgerFailure())) {
+      world.count("ledger records in doubt");
+      ledgerFailsUntil = Math.max(ledgerFailsUntil, world.scheduler.nanoTime());
+      world.trace(name + ": fails, although durable: " + what);
+      throw new LedgerException("the disk does not answer");
+    }
+  }
+
+  private void failLedger(String what) {
+    if (world.chance(world.faults.ledgerFailure())) {
+      world.count("ledgers unwritable");
+      ledgerFailsUntil =
+          world.scheduler.nanoTime()
+              + Duration.ofMillis(100 + world.random.nextInt(12_000)).toNanos();
+    }
+    if (!world.quiet && world.scheduler.nanoTime() < ledgerFailsUntil) {
+      world.trace(name + ": cannot be written: " + what);
+      throw new LedgerException("the disk is full");
     }
   }
 
@@ -262,23 +291,32 @@ final class SimHost {
         world.latency(10), () -> told.forEach(watcher -> watcher.complete(how)));
   }
 
-  /** A move from here ends soon after its guest, if the server lives. */
+  /** A move from here ends soon after its guest, if the server lives and its ledger works. */
   private void expectMoveToEnd() {
     SimulatedScheduler.Process mine = process;
     List<MigrationId> moves = new ArrayList<>();
     ledgerDisk.rows().stream()
         .filter(SimHost::undecided)
         .forEach(row -> moves.add(row.migration()));
+    checkEnded(mine, moves);
+  }
+
+  private void checkEnded(SimulatedScheduler.@Nullable Process mine, List<MigrationId> moves) {
     world.scheduler.schedule(
         Duration.ofSeconds(1),
-        () ->
-            world.check(
-                mine == null
-                    || !mine.alive()
-                    || ledgerDisk.rows().stream()
-                        .noneMatch(row -> moves.contains(row.migration()) && undecided(row)),
-                "a move ends when its guest does",
-                name));
+        () -> {
+          if (world.scheduler.nanoTime() < ledgerFailsUntil + LEDGER_NOTICED.toNanos()) {
+            checkEnded(mine, moves);
+            return;
+          }
+          world.check(
+              mine == null
+                  || !mine.alive()
+                  || ledgerDisk.rows().stream()
+                      .noneMatch(row -> moves.contains(row.migration()) && undecided(row)),
+              "a move ends when its guest does",
+              name);
+        });
   }
 
   private static boolean undecided(LedgerRow row) {

@@ -6,6 +6,7 @@ import io.xenferry.migration.flow.Migration;
 import io.xenferry.migration.flow.SourceMigration;
 import io.xenferry.migration.gate.Gate;
 import io.xenferry.migration.ledger.LedgerConflictException;
+import io.xenferry.migration.ledger.LedgerException;
 import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.MigrationId;
@@ -47,15 +48,19 @@ final class Roster {
     host.ledger().purge(host.scheduler().now().minus(TOMBSTONE_MARGIN));
     for (LedgerRow row : host.ledger().rows()) {
       if (!row.ended()) {
-        Migration migration =
-            row.role() == Role.SOURCE
-                ? new SourceMigration(host, row)
-                : new DestinationMigration(host, row);
-        add(migration);
-        migration.recover();
+        takeUp(row);
       }
     }
     takenUp = true;
+  }
+
+  private void takeUp(LedgerRow row) {
+    Migration migration =
+        row.role() == Role.SOURCE
+            ? new SourceMigration(host, row)
+            : new DestinationMigration(host, row);
+    add(migration);
+    migration.takeUp();
   }
 
   Optional<Migration> find(MigrationId migration, Role role) {
@@ -96,6 +101,27 @@ final class Roster {
           e.code(), e.params(), "another operation on the VM is in progress", e);
     } catch (LedgerConflictException e) {
       throw Refusals.busy(row.vm(), String.valueOf(e.getMessage()), e);
+    } catch (LedgerException e) {
+      takeUpInDoubt(row);
+      throw e;
     }
+  }
+
+  /** A row whose writing failed may be there all the same: then somebody has to end it. */
+  private void takeUpInDoubt(LedgerRow row) {
+    host.scheduler()
+        .schedule(
+            host.deadlines().retryMost(),
+            () -> {
+              try {
+                host.ledger()
+                    .find(row.migration(), row.role())
+                    .filter(found -> !found.ended())
+                    .filter(found -> find(row.migration(), row.role()).isEmpty())
+                    .ifPresent(this::takeUp);
+              } catch (LedgerException e) {
+                takeUpInDoubt(row);
+              }
+            });
   }
 }

@@ -92,6 +92,7 @@ class FullDiskTest {
                   }
                 })
             .isInstanceOf(LedgerException.class);
+        assertThat(written).as("what there is room for on a full disk").hasSizeGreaterThan(200);
         for (int i = 0; i < 3; i++) {
           assertThatThrownBy(() -> audit(ledger, written)).isInstanceOf(LedgerException.class);
           assertThat(ledger.audits()).extracting(AuditRow::subject).isEqualTo(written);

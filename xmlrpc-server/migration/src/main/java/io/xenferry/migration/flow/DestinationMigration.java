@@ -18,7 +18,7 @@ public final class DestinationMigration extends Migration {
   }
 
   @Override
-  public void recover() {
+  void recover() {
     begin(
         switch (row().state()) {
           case RECEIVING -> new Receiving(this);

@@ -33,8 +33,9 @@ import org.slf4j.LoggerFactory;
  * One row of the ledger at work. Confined to the coordinator's scheduler, {@link #status} apart.
  *
  * <p>The one way from state to state is {@link #move}: the ledger first, then the new stage. When
- * the ledger cannot be written, nothing more happens until the server is started anew, since what
- * is durable is then unknown.
+ * the ledger cannot be written, on a full disk for one, nothing more happens, since what is durable
+ * is then unknown. It is read again after a while, and the row is taken up as it would be by a
+ * server that is started anew, until that succeeds.
  */
 public abstract sealed class Migration permits SourceMigration, DestinationMigration {
   private static final Logger LOG = LoggerFactory.getLogger(Migration.class);
@@ -44,6 +45,13 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
   private LedgerRow row;
   private @Nullable Stage stage;
   private boolean stalled;
+
+  /** What came to an end when the ledger failed, and has not been told so. */
+  private @Nullable Stage interrupted;
+
+  /** Of this server, why a row is taken up. */
+  private String interruption = "was restarted";
+
   private String phase = "";
   private double progress;
   private int inFlight;
@@ -81,7 +89,21 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
   }
 
   /** Takes the row up where a server before this one left it. */
-  public abstract void recover();
+  public final void takeUp() {
+    try {
+      recover();
+    } catch (LedgerException e) {
+      stall(e);
+    }
+  }
+
+  /** Begins in the row's state, not knowing what came of what was under way. */
+  abstract void recover();
+
+  /** Of this server, what is to blame when a row that is taken up cannot go on. */
+  final String interruption() {
+    return interruption;
+  }
 
   /** An authenticated message of the peer. */
   public final CompletableFuture<PeerAnswer> on(PeerMessage message) {
@@ -448,9 +470,66 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
 
   /** What is durable, or what this class took for granted, is not as it should be: stop here. */
   private void stall(RuntimeException e) {
+    stall(e, 0);
+  }
+
+  private void stall(RuntimeException e, int attempt) {
     stalled = true;
-    LOG.error("{}: nothing more is done before a restart", row, e);
-    phase("stalled: " + e.getMessage());
+    if (!(e instanceof LedgerException)) {
+      LOG.error("{}: nothing more is done before a restart", row, e);
+      phase("stalled until the server is started anew: " + e.getMessage());
+      return;
+    }
+    if (attempt == 0) {
+      LOG.error("{}: nothing more is done until the ledger can be written", row, e);
+    }
+    if (stage != null) {
+      interrupted = stage;
+      stage = null; // what it still has under way is not heard
+    }
+    phase("stalled until the ledger can be written: " + e.getMessage());
+    tryAgain(attempt);
+  }
+
+  private void tryAgain(int attempt) {
+    host.scheduler()
+        .schedule(
+            backOff(attempt),
+            () -> {
+              if (inFlight > 0 && !mayBeTakenBack()) {
+                tryAgain(attempt + 1); // what is under way must not run beside the same once more
+              } else {
+                unstall(attempt + 1);
+              }
+            });
+  }
+
+  /** Whether a row that is taken up is given up, and its clean-up waits for what is under way. */
+  private boolean mayBeTakenBack() {
+    return switch (row.state()) {
+      case SENDING, SWITCHING, RECEIVING -> true;
+      default -> false;
+    };
+  }
+
+  private void unstall(int attempt) {
+    try {
+      row =
+          host.ledger()
+              .find(id(), role())
+              .orElseThrow(() -> new LedgerException("the row of " + id() + " is gone"));
+      stalled = false;
+      interruption = "could not write its ledger";
+      Stage before = interrupted;
+      interrupted = null;
+      if (before != null) {
+        before.leave();
+      }
+      LOG.info("{}: taken up again", row);
+      recover();
+    } catch (LedgerException e) {
+      stall(e, attempt);
+    }
   }
 
   final void publish() {

@@ -46,7 +46,8 @@ final class Receiving extends DestinationStage {
   @Override
   void enter(boolean recovered) {
     if (recovered) {
-      migration.abort("the destination's server was restarted before it was ready");
+      migration.abort(
+          "the destination's server " + migration.interruption() + " before it was ready");
       return;
     }
     watchSilence();

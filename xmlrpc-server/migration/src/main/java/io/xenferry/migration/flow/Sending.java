@@ -39,7 +39,8 @@ final class Sending extends SourceStage {
   void enter(boolean recovered) {
     if (recovered) {
       migration.backToOwned(
-          migration.failure("the source's server was restarted during the migration"));
+          migration.failure(
+              "the source's server " + migration.interruption() + " during the migration"));
       return;
     }
     if (migration.plan().running()) {

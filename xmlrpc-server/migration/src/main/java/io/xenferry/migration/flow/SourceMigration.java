@@ -61,10 +61,10 @@ public final class SourceMigration extends Migration {
   }
 
   @Override
-  public void recover() {
+  void recover() {
     switch (row().state()) {
       case SENDING, SWITCHING -> {
-        failure = failure("the source's server was restarted during the migration");
+        failure = failure("the source's server " + interruption() + " during the migration");
         begin(row().state() == State.SENDING ? new Sending(this) : new Switching(this), true);
       }
       case COMMITTING -> begin(new Committing(this), true);

@@ -28,7 +28,8 @@ final class Switching extends SourceStage {
   void enter(boolean recovered) {
     if (recovered) {
       migration.backToOwned(
-          migration.failure("the source's server was restarted during the switch"));
+          migration.failure(
+              "the source's server " + migration.interruption() + " during the switch"));
       return;
     }
     migration.progress(0.95);

@@ -17,12 +17,16 @@ import java.util.List;
 import java.util.Optional;
 import java.util.UUID;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * The ledger's SQLite file and its marker: whose it is, how many decisions it holds, and
  * transactions that are durable when they return. Its users hold a lock of their own.
  */
 final class LedgerFile implements AutoCloseable {
+  private static final Logger LOG = LoggerFactory.getLogger(LedgerFile.class);
+
   private static final List<String> SCHEMA =
       List.of(
           "CREATE TABLE IF NOT EXISTS host(name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
@@ -46,7 +50,14 @@ final class LedgerFile implements AutoCloseable {
           CREATE TABLE IF NOT EXISTS audit(
             at TEXT NOT NULL, operator TEXT NOT NULL, action TEXT NOT NULL, subject TEXT NOT NULL,
             statement TEXT NOT NULL) STRICT\
-          """);
+          """,
+          "CREATE TABLE IF NOT EXISTS room(filler BLOB NOT NULL) STRICT");
+
+  /** Of pages in the log, after which SQLite begins it anew. */
+  private static final int LOG_PAGES = 256;
+
+  /** Bytes: what a few migrations write while the log is begun anew now and then. */
+  private static final int ROOM = 2 << 20;
 
   private final Path file;
   private final LedgerMarker marker;
@@ -88,6 +99,7 @@ final class LedgerFile implements AutoCloseable {
           for (String sql : SCHEMA) {
             statement.execute(sql);
           }
+          makeRoom(statement);
         }
         connection.setAutoCommit(false);
         Identity identity = identify(connection, marker, host, random);
@@ -109,6 +121,21 @@ final class LedgerFile implements AutoCloseable {
     statement.execute("PRAGMA locking_mode=EXCLUSIVE");
     statement.execute("PRAGMA journal_mode=WAL");
     statement.execute("PRAGMA synchronous=FULL");
+    statement.execute("PRAGMA wal_autocheckpoint=" + LOG_PAGES);
+  }
+
+  /**
+   * Makes file and log larger than they need to be, so that a disk that fills up in the middle of a
+   * migration, when a guest may stand still, does not keep it from its end.
+   */
+  private static void makeRoom(Statement statement) throws SQLException {
+    try {
+      statement.execute("INSERT INTO room VALUES(zeroblob(" + ROOM + "))");
+    } catch (SQLException e) {
+      LOG.warn("there is no room for the ledger to grow: {}", e.getMessage());
+    }
+    statement.execute("DELETE FROM room");
+    statement.execute("PRAGMA wal_checkpoint(FULL)");
   }
 
   /**
