@@ -10,6 +10,9 @@ import io.xenferry.server.config.ServerConfig;
 import io.xenferry.server.config.ToolstackConfig;
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.net.Inet4Address;
+import java.net.InetAddress;
+import java.net.UnknownHostException;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
 import java.nio.file.FileSystemException;
@@ -146,6 +149,23 @@ public final class ServerMain implements Callable<Integer> {
         : e.getMessage();
   }
 
+  /** The address of this host that is meant, checked before anything is made. */
+  private static String address(String given) throws IOException {
+    String plain = given.replaceAll("^\\[(.*)]$", "$1");
+    InetAddress address;
+    try {
+      address = InetAddress.getByName(plain);
+    } catch (UnknownHostException e) {
+      throw new IOException("--listen: there is no address " + given, e);
+    }
+    if (plain.isBlank()
+        || address.isMulticastAddress()
+        || address.getHostAddress().equals("255.255.255.255")) {
+      throw new IOException("--listen: not an address of one host: " + given);
+    }
+    return address instanceof Inet4Address ? address.getHostAddress() : plain;
+  }
+
   @Override
   public Integer call() throws IOException, XenApiException, InterruptedException {
     PrintWriter out = new PrintWriter(System.out, true, java.nio.charset.StandardCharsets.UTF_8);
@@ -153,7 +173,7 @@ public final class ServerMain implements Callable<Integer> {
         ServerConfig.defaults(stateDirectory)
             .with(
                 new ListenConfig(
-                    listen,
+                    address(listen),
                     port,
                     httpPort == null ? OptionalInt.empty() : OptionalInt.of(httpPort),
                     Optional.ofNullable(unixSocket)))

@@ -17,6 +17,7 @@ import java.nio.channels.Channels;
 import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Optional;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.SSLParameters;
@@ -119,10 +120,15 @@ class CliTest {
         .hasMessageContaining("TLS_CONNECTION_FAILED");
     java.nio.file.Files.writeString(
         directory.resolve("known-servers"), name + " " + "11".repeat(32) + "\n");
-    KnownServers changed = new KnownServers(directory, RemoteServersConfig.defaults());
-    assertThatThrownBy(() -> changed.connect(name, Optional.empty()))
-        .hasMessageContaining("TLS_CONNECTION_FAILED");
-    assertThatThrownBy(() -> changed.connect("a/b", Optional.empty()))
+    for (String spelling : List.of(name, name.replace("127.0.0.1", "[::ffff:127.0.0.1]"))) {
+      assertThatThrownBy(() -> again.connect(spelling, Optional.empty()))
+          .hasMessageContaining("TLS_CONNECTION_FAILED");
+    }
+    java.nio.file.Files.writeString(directory.resolve("known-servers"), "");
+    try (RemoteServers.Remote anew = again.connect(name, Optional.empty())) {
+      assertThat(anew.acceptedAtFirstContact()).isPresent();
+    }
+    assertThatThrownBy(() -> again.connect("a/b", Optional.empty()))
         .hasMessageContaining("INVALID_VALUE");
   }
 

@@ -6,6 +6,7 @@ import java.io.File;
 import java.io.IOException;
 import java.io.StringReader;
 import java.io.StringWriter;
+import java.net.Inet6Address;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
@@ -100,8 +101,7 @@ final class TgtDaemon {
   }
 
   private Running launch(int control, int port) throws TargetException {
-    String host = address.getHostAddress();
-    String portal = (host.contains(":") ? "[" + host + "]" : host) + ":" + port;
+    String portals = portals(port);
     File output = directory.resolve("tgtd.log").toFile();
     Process process;
     try {
@@ -114,7 +114,7 @@ final class TgtDaemon {
                       "-C",
                       Integer.toString(control),
                       "--iscsi",
-                      "portal=" + portal,
+                      portals,
                       "-t",
                       THREADS))
               .redirectInput(new File("/dev/null"))
@@ -136,7 +136,7 @@ final class TgtDaemon {
         }
       }
       store(process.toHandle(), control, port);
-      log.info("tgtd {} listens on {}", process.pid(), portal);
+      log.info("tgtd {} listens at {}", process.pid(), portals);
       return new Running(process.toHandle(), control, port);
     } catch (InterruptedException e) {
       process.destroyForcibly();
@@ -146,6 +146,15 @@ final class TgtDaemon {
       process.destroyForcibly();
       throw e;
     }
+  }
+
+  /** A portal on any address of IPv6 takes no caller of IPv4. */
+  private String portals(int port) {
+    String host = address.getHostAddress();
+    String portal = "portal=" + (host.contains(":") ? "[" + host + "]" : host) + ":" + port;
+    return address instanceof Inet6Address && address.isAnyLocalAddress()
+        ? portal + ",portal=0.0.0.0:" + port
+        : portal;
   }
 
   private boolean answers(int control) {
@@ -159,7 +168,9 @@ final class TgtDaemon {
 
   private boolean listens(int port) {
     try (Socket socket = new Socket()) {
-      socket.connect(new InetSocketAddress(address, port), 1000);
+      // Any address is one to listen at, not one to connect to.
+      InetAddress at = address.isAnyLocalAddress() ? InetAddress.getByName("127.0.0.1") : address;
+      socket.connect(new InetSocketAddress(at, port), 1000);
       return true;
     } catch (IOException e) {
       return false;

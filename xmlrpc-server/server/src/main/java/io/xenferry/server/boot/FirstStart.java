@@ -237,8 +237,12 @@ public final class FirstStart {
     schema.set(tx, "host_metrics", metrics, "last_updated", Value.of(now));
     for (Row pif : List.copyOf(tx.rows("PIF"))) {
       if (schema.bool(pif, "management")) {
-        schema.set(tx, "PIF", pif.ref(), "IP", Value.of(facts.address()));
+        boolean six = facts.address().contains(":");
+        List<String> sixes = six ? List.of(facts.address()) : List.of();
+        schema.set(tx, "PIF", pif.ref(), "IP", Value.of(six ? "" : facts.address()));
         schema.set(tx, "PIF", pif.ref(), "netmask", Value.of(facts.netmask()));
+        schema.set(tx, "PIF", pif.ref(), "IPv6", Value.ofTexts(sixes));
+        schema.set(tx, "PIF", pif.ref(), "primary_address_type", Value.of(six ? "IPv6" : "IPv4"));
       }
     }
   }

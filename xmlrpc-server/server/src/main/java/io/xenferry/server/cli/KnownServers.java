@@ -8,9 +8,12 @@ import io.xenferry.wire.Fingerprint;
 import io.xenferry.wire.Trust;
 import io.xenferry.wire.XmlRpcXenApi;
 import java.io.IOException;
+import java.net.Inet4Address;
+import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.net.URI;
+import java.net.UnknownHostException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
@@ -18,6 +21,7 @@ import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.atomic.AtomicReference;
@@ -28,8 +32,9 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Other servers and the certificates that they showed at first contact, in the file {@code
- * known-servers} of the state directory: a line {@code host:port fingerprint} each. A changed
- * certificate is refused until its line is removed. Thread-safe.
+ * known-servers} of the state directory: a line {@code host:port fingerprint} each. The file is
+ * read at each contact, so that it may be edited; a changed certificate is refused until its line
+ * is removed. Thread-safe.
  */
 public final class KnownServers implements RemoteServers {
   private static final Pattern ADDRESS =
@@ -38,11 +43,19 @@ public final class KnownServers implements RemoteServers {
 
   private final RemoteServersConfig config;
   private final Path file;
-  private final Map<String, Fingerprint> known = new LinkedHashMap<>();
+  private final Object lock = new Object();
 
+  /**
+   * @throws IOException when the file cannot be read
+   */
   public KnownServers(Path stateDirectory, RemoteServersConfig config) throws IOException {
     this.config = config;
     file = stateDirectory.resolve("known-servers");
+    read();
+  }
+
+  private Map<String, Fingerprint> read() throws IOException {
+    Map<String, Fingerprint> known = new LinkedHashMap<>();
     if (Files.exists(file)) {
       for (String line : Files.readAllLines(file)) {
         String[] words = line.strip().split("\\s+");
@@ -55,20 +68,29 @@ public final class KnownServers implements RemoteServers {
         }
       }
     }
+    return known;
+  }
+
+  private Map<String, Fingerprint> known() throws XenApiException {
+    try {
+      return read();
+    } catch (IOException e) {
+      throw new XenApiException("INTERNAL_ERROR", String.valueOf(e.getMessage())).withCause(e);
+    }
   }
 
   @Override
   public Remote connect(String server, Optional<String> fingerprint) throws XenApiException {
     Matcher m = ADDRESS.matcher(server);
     if (!m.matches()) {
-      throw new XenApiException("INVALID_VALUE", "server", server);
+      throw new XenApiException("INVALID_VALUE", "remote-master", server);
     }
     String host = m.group(1);
     int port = m.group(2) == null ? HTTPS : Integer.parseInt(m.group(2));
     if (port < 1 || port > 65_535) {
-      throw new XenApiException("INVALID_VALUE", "server", server);
+      throw new XenApiException("INVALID_VALUE", "remote-master", server);
     }
-    String name = host + ":" + port;
+    String name = canonical(host) + ":" + port;
     Fingerprint expected = expected(name, fingerprint);
     Fingerprint shown = shownBy(host.replaceAll("[\\[\\]]", ""), port);
     if (expected != null && !expected.equals(shown)) {
@@ -85,12 +107,26 @@ public final class KnownServers implements RemoteServers {
     boolean first = remember(name, shown);
     XmlRpcXenApi api =
         new XmlRpcXenApi(
-            URI.create("https://" + name),
+            URI.create("https://" + host + ":" + port),
             Trust.pinned(shown),
             config.call(),
             config.answerBytes());
     return new Connection(
         api, first && fingerprint.isEmpty() ? Optional.of(shown.toString()) : Optional.empty());
+  }
+
+  /** One address has many spellings, and one certificate. */
+  private static String canonical(String host) {
+    if (!host.startsWith("[")) {
+      return host.toLowerCase(Locale.ROOT);
+    }
+    try {
+      InetAddress address = InetAddress.getByName(host);
+      String text = address.getHostAddress();
+      return address instanceof Inet4Address ? text : "[" + text + "]";
+    } catch (UnknownHostException e) {
+      return host; // no address; the connection says so
+    }
   }
 
   private static XenApiException untrusted(String host, int port, String why) {
@@ -104,11 +140,11 @@ public final class KnownServers implements RemoteServers {
       try {
         return new Fingerprint(given.get());
       } catch (IllegalArgumentException e) {
-        throw new XenApiException("INVALID_VALUE", "fingerprint", given.get()).withCause(e);
+        throw new XenApiException("INVALID_VALUE", "remote-fingerprint", given.get()).withCause(e);
       }
     }
-    synchronized (known) {
-      return known.get(name);
+    synchronized (lock) {
+      return known().get(name);
     }
   }
 
@@ -141,7 +177,8 @@ public final class KnownServers implements RemoteServers {
 
   /** Whether it was not known before. */
   private boolean remember(String name, Fingerprint shown) throws XenApiException {
-    synchronized (known) {
+    synchronized (lock) {
+      Map<String, Fingerprint> known = known();
       if (shown.equals(known.get(name))) {
         return false;
       }

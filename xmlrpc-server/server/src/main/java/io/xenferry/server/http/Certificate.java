@@ -50,8 +50,8 @@ public final class Certificate {
         return new Certificate(store, c);
       }
       throw new IOException(file + " holds no certificate called " + ALIAS);
-    } catch (GeneralSecurityException e) {
-      throw new IOException(file + " cannot be read", e);
+    } catch (GeneralSecurityException | IOException e) {
+      throw new IOException(file + " cannot be read as a PKCS #12 key store: " + e.getMessage(), e);
     }
   }
 
