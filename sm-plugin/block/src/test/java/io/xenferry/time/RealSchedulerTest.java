@@ -31,8 +31,11 @@ class RealSchedulerTest {
     RealScheduler scheduler = new RealScheduler("test");
     CompletableFuture<Void> never = new CompletableFuture<>();
     CompletableFuture<Void> done = new CompletableFuture<>();
+    CompletableFuture<Void> cancelled = new CompletableFuture<>();
+    scheduler.execute(cancelled::join);
     scheduler.schedule(Duration.ofMillis(1), () -> never.complete(null)).cancel();
-    scheduler.schedule(Duration.ofMillis(20), () -> done.complete(null));
+    scheduler.schedule(Duration.ofMillis(2), () -> done.complete(null));
+    cancelled.complete(null);
     done.get(10, TimeUnit.SECONDS);
     scheduler.close();
     scheduler.execute(() -> never.complete(null));
