@@ -46,7 +46,7 @@ final class Datapaths {
     for (StorageState.Stored s : state.datapaths()) {
       if (s.sr().equals(repository.sr()) && s.state().isAttached()) {
         try {
-          repository.attachVdi(s.vdi(), s.state().isWritable());
+          repository.resumeVdi(s.vdi(), s.state().isWritable());
           if (s.state().isActivated()) {
             repository.activate(s.vdi(), s.state().isWritable());
           }

@@ -229,6 +229,12 @@ public interface StorageRepository {
 
   List<Implementation> attachVdi(String vdi, boolean writable) throws SmapiException;
 
+  /**
+   * As {@link #attachVdi}, for a guest of before this server's start that has it open: waits for
+   * nobody who works with the images, since that one waits for the guest to be known.
+   */
+  void resumeVdi(String vdi, boolean writable) throws SmapiException;
+
   /** From now on a guest may use it; when writable its content id is no longer true. */
   void activate(String vdi, boolean writable) throws SmapiException;
 

@@ -754,22 +754,36 @@ public final class VolumeRepository implements StorageRepository {
         SmError.VDI_UNAVAILABLE,
         () -> {
           requireStill(vdi);
-          if (books.info(vdi).type().equals(VdiInfo.CBT_METADATA)) {
-            throw SmapiException.backend(
-                "VDI_INCOMPATIBLE_TYPE", List.of(vdi, VdiInfo.CBT_METADATA));
-          }
-          if (writable && (books.info(vdi).readOnly() || !isWritable(vdi))) {
-            throw SmapiException.failure(SmError.VDI_UNAVAILABLE, "the VDI is read-only");
-          }
-          attached.add(vdi);
-          Optional<Path> path = store.path(vdi);
-          if (path.isEmpty()) {
-            return List.of();
-          }
-          String text = path.get().toString();
-          return List.of(
-              new Implementation.XenDisk(text, Map.of(), "qdisk"), new Implementation.File(text));
+          return attach(vdi, writable);
         });
+  }
+
+  @Override
+  public void resumeVdi(String vdi, boolean writable) throws SmapiException {
+    locked(
+        SmError.VDI_UNAVAILABLE,
+        () -> {
+          books.require(vdi);
+          return attach(vdi, writable);
+        });
+  }
+
+  private List<Implementation> attach(String vdi, boolean writable)
+      throws SmapiException, IOException {
+    if (books.info(vdi).type().equals(VdiInfo.CBT_METADATA)) {
+      throw SmapiException.backend("VDI_INCOMPATIBLE_TYPE", List.of(vdi, VdiInfo.CBT_METADATA));
+    }
+    if (writable && (books.info(vdi).readOnly() || !isWritable(vdi))) {
+      throw SmapiException.failure(SmError.VDI_UNAVAILABLE, "the VDI is read-only");
+    }
+    attached.add(vdi);
+    Optional<Path> path = store.path(vdi);
+    if (path.isEmpty()) {
+      return List.of();
+    }
+    String text = path.get().toString();
+    return List.of(
+        new Implementation.XenDisk(text, Map.of(), "qdisk"), new Implementation.File(text));
   }
 
   @Override

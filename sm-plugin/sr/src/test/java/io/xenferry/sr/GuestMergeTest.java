@@ -241,6 +241,28 @@ class GuestMergeTest {
     assertHas(disk[0], 1, 2, 3);
   }
 
+  @Test
+  void aGuestThatOutlivesAServerKeepsItsDisk() throws Exception {
+    String[] disk = guest();
+    Path top = sr.path(disk[0]).orElseThrow();
+    Process guest = new ProcessBuilder("qemu-io", "-f", "qcow2", top.toString()).start();
+    try {
+      assertThat(guest.getInputStream().read()).as("it asks what to do").isPositive();
+      Path upper = sr.beginGuestMerge(disk[0]).orElseThrow().upper();
+      nextServer();
+      sr.resumeVdi(disk[0], true);
+      sr.activate(disk[0], true);
+      GuestMerge left = sr.guestMerges().getFirst();
+      assertThat(left.upper()).isEqualTo(upper);
+      assertThat(left.isCancelled()).isFalse();
+      left.abandon();
+      assertThat(sr.beginGuestMerge(disk[0])).isPresent();
+    } finally {
+      guest.getOutputStream().close();
+      guest.waitFor();
+    }
+  }
+
   /** The guest may have let go or not, and may be gone. */
   @Test
   void aServerThatDiesOnceItIsDecidedKeepsTheLowerImage() throws Exception {
