@@ -165,6 +165,9 @@ final class LiveMerge {
         merge.abandon();
         return false;
       }
+      // A server that died between the end of the hypervisor's job and its noting it leaves the
+      // job.
+      merging().cancel(device);
       merge.finish();
       return true;
     } catch (HypervisorException e) {
