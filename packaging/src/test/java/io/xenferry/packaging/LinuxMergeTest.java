@@ -56,8 +56,8 @@ class LinuxMergeTest {
   private static void awaitOneImage(Moves moves) {
     await()
         .atMost(PATIENCE)
-        .untilAsserted(() ->
-            assertThat(images(moves)).as(moves.lab().alpha().tailOfLog()).isEqualTo(1));
+        .untilAsserted(
+            () -> assertThat(images(moves)).as(moves.lab().alpha().tailOfLog()).isEqualTo(1));
   }
 
   private static void snapshot(Moves moves) throws Exception {
@@ -75,8 +75,7 @@ class LinuxMergeTest {
     try (Api api = new Api(moves.lab().alpha())) {
       for (String snapshot :
           api.texts("VM.get_snapshots", api.text("VM.get_by_uuid", moves.vm()))) {
-        String disk =
-            api.text("VBD.get_VDI", api.texts("VM.get_VBDs", snapshot).getFirst());
+        String disk = api.text("VBD.get_VDI", api.texts("VM.get_VBDs", snapshot).getFirst());
         api.call("VM.destroy", Value.of(snapshot));
         api.call("VDI.destroy", Value.of(disk));
       }
@@ -149,16 +148,12 @@ class LinuxMergeTest {
       destroySnapshots(moves);
       awaitMoment(moves, books -> books.contains("=" + state));
       moves.lab().alpha().kill();
-      for (ProcessHandle guest : GuestProcesses.of(moves.lab().alpha().stateDirectory())) {
-        guest.destroyForcibly();
-        guest.onExit().get();
-      }
+      GuestProcesses.kill(moves.lab().alpha().stateDirectory());
       moves.lab().alpha().start();
       awaitOneImage(moves);
       DiskFiles.chain(moves.disks(moves.lab().alpha(), moves.vm()).getFirst());
       assertThat(
-              DiskFiles.verify(
-                      moves.lab().ledger(), moves.disks(moves.lab().alpha(), moves.vm()))
+              DiskFiles.verify(moves.lab().ledger(), moves.disks(moves.lab().alpha(), moves.vm()))
                   .good())
           .isTrue();
     }
