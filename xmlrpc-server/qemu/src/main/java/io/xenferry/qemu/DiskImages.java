@@ -187,8 +187,9 @@ final class DiskImages {
     }
     try {
       JsonNode at = JSON.readTree(name.substring("json:".length()));
-      while (at.has("file")) {
-        at = at.path("file");
+      // The filter of a merge under way has what it filters as its backing, and no file.
+      while (at.has("file") || at.has("backing")) {
+        at = at.path(at.has("file") ? "file" : "backing");
       }
       if (at.has("filename")) {
         return Path.of(at.path("filename").asText());
