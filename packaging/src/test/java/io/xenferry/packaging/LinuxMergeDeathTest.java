@@ -103,13 +103,14 @@ class LinuxMergeDeathTest {
 
   /** Its answer does not matter: the server may be dead by then. */
   private static void destroyLater(Moves moves, String disk) {
-    Thread.ofVirtual().start(() -> {
-      try (Api api = new Api(moves.lab().alpha())) {
-        api.call("VDI.destroy", Value.of(disk));
-      } catch (IOException | XenApiException e) {
-        System.out.println("no answer: " + e);
-      }
-    });
+    Thread.ofVirtual()
+        .start(() -> {
+          try (Api api = new Api(moves.lab().alpha())) {
+            api.call("VDI.destroy", Value.of(disk));
+          } catch (IOException | XenApiException e) {
+            System.out.println("no answer: " + e);
+          }
+        });
   }
 
   private static void strike(Moves moves, Dies who, Point point) throws Exception {
