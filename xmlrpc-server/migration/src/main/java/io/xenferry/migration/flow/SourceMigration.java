@@ -208,6 +208,14 @@ public final class SourceMigration extends Migration {
 
   /** Reads the statistics, and repeats while the stage lasts. */
   void watchProgress(Stage owner) {
+    sample();
+    progress(BEFORE_THE_SWITCH * done());
+    publish();
+    after(owner, host().deadlines().progress(), () -> watchProgress(owner));
+  }
+
+  /** Reads the statistics. */
+  void sample() {
     CopyJob running = job;
     if (running != null) {
       lastDisks = List.copyOf(running.progress());
@@ -215,9 +223,6 @@ public final class SourceMigration extends Migration {
     if (plan().running()) {
       lastMemory = host().source().guests().memoryProgress(plan().vm());
     }
-    progress(BEFORE_THE_SWITCH * done());
-    publish();
-    after(owner, host().deadlines().progress(), () -> watchProgress(owner));
   }
 
   /**

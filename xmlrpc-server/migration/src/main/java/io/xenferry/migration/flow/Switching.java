@@ -65,6 +65,7 @@ final class Switching extends SourceStage {
       migration.backToOwned(migration.failure("not every disk's books were closed"));
       return;
     }
+    migration.sample(); // what was sent since the last look
     migration.phase("closing the exports at the destination");
     Asking.ask(
         migration,
