@@ -2,13 +2,26 @@ package io.xenferry.server;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.xenferry.model.PIF;
+import io.xenferry.model.PrimaryAddressType;
+import io.xenferry.model.Ref;
 import io.xenferry.model.Value;
+import io.xenferry.model.db.MemoryDatabase;
+import io.xenferry.model.db.ObjectDatabase;
+import io.xenferry.model.db.Snapshot;
 import io.xenferry.model.db.SqliteDatabase;
+import io.xenferry.server.boot.FirstStart;
+import io.xenferry.server.boot.HostFacts;
+import io.xenferry.server.config.ListenConfig;
+import io.xenferry.server.config.ServerConfig;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Clock;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalInt;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -46,6 +59,24 @@ class PoolAndHostTest {
       assertThat(TestServer.texts(root.call("host.get_allowed_operations", host)))
           .contains("vm_start", "vm_migrate")
           .doesNotContain("enable", "evacuate");
+    }
+  }
+
+  @Test
+  void theManagementInterfaceHasItsAddressOfEitherKind(@TempDir Path directory) throws Exception {
+    for (String address : List.of("127.0.0.1", "::1")) {
+      ServerConfig config =
+          ServerConfig.defaults(directory)
+              .with(new ListenConfig(address, 0, OptionalInt.empty(), Optional.empty()));
+      ObjectDatabase db = MemoryDatabase.create();
+      new FirstStart(config, Clock.systemUTC(), HostFacts.of(config.listen(), directory)).run(db);
+      Snapshot snapshot = db.snapshot();
+      Ref<PIF> pif = new Ref<>(snapshot.rows("PIF").iterator().next().ref());
+      boolean six = address.contains(":");
+      assertThat(snapshot.get(pif, PIF.IP)).isEqualTo(six ? "" : address);
+      assertThat(snapshot.get(pif, PIF.IPV6)).hasSize(six ? 1 : 0);
+      assertThat(snapshot.get(pif, PIF.PRIMARY_ADDRESS_TYPE))
+          .isEqualTo(six ? PrimaryAddressType.IPV6 : PrimaryAddressType.IPV4);
     }
   }
 

@@ -31,6 +31,8 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 import picocli.CommandLine;
 
 /** The server as a process: started, killed, started again, stopped in order. */
@@ -131,6 +133,18 @@ class ServerMainTest {
     Files.writeString(state.resolve("nbds"), "no directory");
     assertThat(failure(state, "--target=auto")).contains("nbds");
     awaitNoProcess(state);
+    Files.delete(state.resolve("nbds"));
+    Files.writeString(state.resolve("server.p12"), "no key store");
+    assertThat(failure(state)).contains("server.p12 cannot be read");
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"224.0.0.1", "255.255.255.255", ""})
+  void whatIsNoAddressIsRefusedBeforeAnythingIsMade(String address, @TempDir Path directory)
+      throws Exception {
+    Path state = directory.resolve("state");
+    assertThat(failure(state, "--listen=" + address)).contains("--listen");
+    assertThat(state).doesNotExist();
   }
 
   private static String failure(Path state, String... options) throws Exception {
