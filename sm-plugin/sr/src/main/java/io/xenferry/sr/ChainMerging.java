@@ -24,6 +24,7 @@ final class ChainMerging {
   private final Predicate<String> pinned;
   private final ReentrantLock lock;
   private final Condition ended;
+  private final Runnable onMerged;
   private Optional<VolumeChains.Merge> current = Optional.empty();
   private boolean working;
   private boolean stopped;
@@ -31,19 +32,22 @@ final class ChainMerging {
   /**
    * @param used whether a volume must not be touched now
    * @param pinned whether a volume's own image must stay what it is
+   * @param onMerged called after each merge, without the lock; the next one waits for it
    */
   ChainMerging(
       String sr,
       VolumeChains chains,
       Predicate<String> used,
       Predicate<String> pinned,
-      ReentrantLock lock) {
+      ReentrantLock lock,
+      Runnable onMerged) {
     this.sr = sr;
     this.chains = chains;
     this.used = used;
     this.pinned = pinned;
     this.lock = lock;
     this.ended = lock.newCondition();
+    this.onMerged = onMerged;
   }
 
   /** Looks soon whether there is something to merge. */
@@ -96,6 +100,16 @@ final class ChainMerging {
       if (!end(next.get(), done)) {
         return;
       }
+      tell();
+    }
+  }
+
+  private void tell() {
+    try {
+      onMerged.run();
+    } catch (RuntimeException e) {
+      // Whoever stops this waits for the end of the work.
+      log.warn("SR {}: nobody was told of a merge", sr, e);
     }
   }
 

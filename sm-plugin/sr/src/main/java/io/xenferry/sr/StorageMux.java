@@ -10,6 +10,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.Consumer;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -37,6 +38,7 @@ public final class StorageMux implements AutoCloseable {
   private final VdiUses uses = new VdiUses();
   private final Datapaths datapaths;
   private volatile Runnable onMergeable = () -> {};
+  private volatile Consumer<String> onMerged = sr -> {};
 
   /**
    * Starts with nothing attached and what the state file says is in use.
@@ -61,6 +63,13 @@ public final class StorageMux implements AutoCloseable {
   /** Calls somebody, who must not block, when there may be something to merge below a guest. */
   public void onMergeable(Runnable listener) {
     onMergeable = listener;
+  }
+
+  /**
+   * Tells somebody, who may block, of an attached SR in which images that no guest has were merged.
+   */
+  public void onMerged(Consumer<String> listener) {
+    onMerged = listener;
   }
 
   // ---- SRs
@@ -91,6 +100,7 @@ public final class StorageMux implements AutoCloseable {
     }
     StorageRepository repository = drivers.ofType(type).attach(sr, deviceConfig);
     repository.onMergeable(() -> onMergeable.run());
+    repository.onMerged(() -> onMerged.accept(sr));
     datapaths.resume(repository);
     resumeExports(repository);
     attached.put(sr, repository);

@@ -176,6 +176,12 @@ public interface StorageRepository {
   default void onMergeable(Runnable listener) {}
 
   /**
+   * Calls somebody, who may block and use this SR, after images that no guest has were merged: what
+   * VDIs take up and rest on is another than before.
+   */
+  default void onMerged(Runnable listener) {}
+
+  /**
    * Two images that become one while a guest has them: the upper one's content is written into the
    * lower one, and the guest goes on without the upper one. Whoever wants one of the VDIs waits for
    * the end, which is {@link #finish} or {@link #abandon}.

@@ -46,6 +46,7 @@ public final class VolumeRepository implements StorageRepository {
   private final Map<String, Integer> open = new HashMap<>();
   private final Optional<Layering> layering;
   private volatile Runnable onMergeable = () -> {};
+  private volatile Runnable onMerged = () -> {};
 
   /** What there is where volumes may rest on others. */
   private record Layering(
@@ -62,7 +63,13 @@ public final class VolumeRepository implements StorageRepository {
               BlockTracking tracking = new BlockTracking(store, books, chains);
               return new Layering(
                   chains,
-                  new ChainMerging(sr, chains, this::isUsed, vdi -> isPinned(tracking, vdi), lock),
+                  new ChainMerging(
+                      sr,
+                      chains,
+                      this::isUsed,
+                      vdi -> isPinned(tracking, vdi),
+                      lock,
+                      () -> onMerged.run()),
                   new GuestMerges(sr, chains, lock, this::wakeMerging),
                   tracking);
             });
@@ -452,6 +459,11 @@ public final class VolumeRepository implements StorageRepository {
   @Override
   public void onMergeable(Runnable listener) {
     onMergeable = listener;
+  }
+
+  @Override
+  public void onMerged(Runnable listener) {
+    onMerged = listener;
   }
 
   /** A snapshot of a disk that a guest has open. */

@@ -89,6 +89,7 @@ public final class HostStorage implements VmDisks, AutoCloseable {
         new Exporters(
             Map.of(Transport.ISCSI, new IscsiExporter(targets), Transport.NBDS, this.nbds));
     this.mux = new StorageMux(SrDrivers.installed(), exporters, Optional.of(stateFile));
+    mux.onMerged(this::refreshUse);
     this.host = host;
   }
 
@@ -319,6 +320,18 @@ public final class HostStorage implements VmDisks, AutoCloseable {
       }
     });
     refreshSpace(sr);
+  }
+
+  /** After a merge of images; an SR that is being attached is scanned afterwards. */
+  private void refreshUse(String uuid) {
+    try {
+      Optional<Row> sr = database.snapshot().byUuid("SR", uuid);
+      if (sr.isPresent() && mux.list().contains(uuid)) {
+        refreshUse(new Ref<SR>(sr.get().ref()));
+      }
+    } catch (XenApiException e) {
+      log.warn("what disks of SR {} take up now is not recorded", uuid, e);
+    }
   }
 
   private void refreshSpace(Ref<SR> sr) throws XenApiException {
