@@ -10,8 +10,6 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -20,9 +18,6 @@ import org.junit.jupiter.api.Test;
 class CheckpointTest {
   private static final long SIZE = 8 << 20;
   private static final Duration PATIENCE = Duration.ofSeconds(60);
-
-  /** Where the BIOS counts, 18 times a second from its start on. */
-  private static final String TICKS = "xp /1xw 0x46c";
 
   private static TestServer server;
   private static TestServer.Calls root;
@@ -61,10 +56,7 @@ class CheckpointTest {
   }
 
   private static long ticks(String vm) throws Exception {
-    String said = GuestMonitor.command(server, root.text("VM.get_uuid", vm), TICKS);
-    Matcher value = Pattern.compile("0x([0-9a-f]{8})\\s*$").matcher(said.strip());
-    assertThat(value.find()).as(said).isTrue();
-    return Long.parseLong(value.group(1), 16);
+    return GuestMonitor.ticks(server, root.text("VM.get_uuid", vm));
   }
 
   private static String vm(String name, String repository) throws Exception {

@@ -41,6 +41,7 @@ final class TestServer implements AutoCloseable {
   final XenFerryServer server;
   final XmlRpcXenApi api;
   final String password;
+  private final UnaryOperator<ServerConfig> change;
 
   static TestServer start() throws Exception {
     return start(Files.createTempDirectory("xenferry"), MemoryDatabase.create(), limits());
@@ -84,13 +85,25 @@ final class TestServer implements AutoCloseable {
         limits(),
         address,
         config ->
-            config.with(
-                new ListenConfig(
-                    address, port, OptionalInt.of(0), Optional.of(directory.resolve("socket")))));
+            change
+                .apply(config)
+                .with(
+                    new ListenConfig(
+                        address,
+                        port,
+                        OptionalInt.of(0),
+                        Optional.of(directory.resolve("socket")))));
   }
 
   static TestServer startAt(String address, Path directory, ObjectDatabase db) throws Exception {
     return new TestServer(directory, db, limits(), address, config -> config);
+  }
+
+  /** The same, configured otherwise. */
+  static TestServer startAt(
+      String address, Path directory, ObjectDatabase db, UnaryOperator<ServerConfig> change)
+      throws Exception {
+    return new TestServer(directory, db, limits(), address, change);
   }
 
   /** The same, configured otherwise. */
@@ -108,6 +121,7 @@ final class TestServer implements AutoCloseable {
       throws Exception {
     this.directory = directory;
     this.address = address;
+    this.change = change;
     if (certificate != null && !Files.exists(directory.resolve("server.p12"))) {
       Files.copy(certificate, directory.resolve("server.p12"));
     }

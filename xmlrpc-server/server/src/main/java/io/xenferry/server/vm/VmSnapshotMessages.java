@@ -272,6 +272,11 @@ public final class VmSnapshotMessages {
     if (db.row("VM", vm.opaque()).isEmpty()) {
       throw new XenApiException("VM_REVERT_FAILED", vm.opaque(), snapshot.opaque());
     }
+    if (VmCheckpoint.isOne(db, snapshot)
+        && db.row("VDI", db.get(snapshot, VM.SUSPEND_VDI).opaque()).isEmpty()) {
+      // Before anything is stopped: whoever destroyed it had its reference.
+      throw new XenApiException("VM_HAS_NO_SUSPEND_VDI", snapshot.opaque());
+    }
     switch (db.get(vm, VM.POWER_STATE)) {
       case HALTED -> {}
       case SUSPENDED -> suspend.shutDown(vm, task(c));

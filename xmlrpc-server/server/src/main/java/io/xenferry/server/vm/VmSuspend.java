@@ -221,7 +221,10 @@ public final class VmSuspend {
     Ref<VDI> vdi = database.snapshot().get(vm, VM.SUSPEND_VDI);
     if (!vdi.isNull()) {
       database.change(tx -> tx.set(vm, VM.SUSPEND_VDI, Ref.nullRef()));
-      destroy(vdi);
+      // A client may have destroyed it.
+      if (database.snapshot().row("VDI", vdi.opaque()).isPresent()) {
+        destroy(vdi);
+      }
     }
   }
 
