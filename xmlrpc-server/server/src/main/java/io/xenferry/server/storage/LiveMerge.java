@@ -62,7 +62,7 @@ final class LiveMerge {
    *
    * @param bytesPerSecond limit; 0 for none
    * @param stop whether to give it up
-   * @return false when it was given up, with both images as before
+   * @return false when it was given up, or the guest has ended, with both images as before
    * @throws HypervisorException why it failed; both images are as before
    */
   boolean run(long bytesPerSecond, Task task, BooleanSupplier stop)
@@ -82,6 +82,9 @@ final class LiveMerge {
       if (settle()) {
         log.info("{} is merged although: {}", merge.upper(), e.toString());
         return true;
+      }
+      if (guest.state() == Guest.State.GONE) {
+        return false;
       }
       throw e;
     }

@@ -149,6 +149,11 @@ public final class LiveMerging implements StillDisks, AutoCloseable {
     }
   }
 
+  @Override
+  public void free(Ref<VM> vm) {
+    wake();
+  }
+
   private boolean isKept(Ref<VM> vm) {
     lock.lock();
     try {

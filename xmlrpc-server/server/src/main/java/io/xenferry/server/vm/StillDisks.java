@@ -14,4 +14,7 @@ public interface StillDisks {
    * @throws XenApiException OTHER_OPERATION_IN_PROGRESS when the guest's hypervisor does not let go
    */
   VmAdmission.InProgress keep(Ref<VM> vm) throws XenApiException;
+
+  /** Something else that somebody did with a VM is over. */
+  default void free(Ref<VM> vm) {}
 }

@@ -123,7 +123,10 @@ public final class VmAdmission {
   /** What is under way with its disks sees the operation, or is seen here. */
   private InProgress begun(Ref<VM> vm, VmOperations operation, String task) throws XenApiException {
     if (!WITH_STILL_DISKS.contains(operation)) {
-      return () -> end(vm, task);
+      return () -> {
+        end(vm, task);
+        still.free(vm);
+      };
     }
     boolean begun = false;
     try {
