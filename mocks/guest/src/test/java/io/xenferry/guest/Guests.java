@@ -4,6 +4,7 @@ import static org.awaitility.Awaitility.await;
 
 import io.xenferry.qemu.GuestLauncher;
 import io.xenferry.qemu.QemuHypervisor;
+import io.xenferry.qemu.access.GuestUsers;
 import io.xenferry.spi.Guest;
 import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.HypervisorException;
@@ -24,11 +25,17 @@ import java.util.stream.Stream;
 final class Guests implements AutoCloseable {
   final Path directory;
   final GuestLauncher launcher;
+  private final GuestUsers users;
   private final List<QemuHypervisor> hypervisors = new ArrayList<>();
   private final List<Path> runDirectories = new ArrayList<>();
 
   Guests(GuestLauncher launcher) throws IOException {
+    this(launcher, new GuestUsers.Server());
+  }
+
+  Guests(GuestLauncher launcher, GuestUsers users) throws IOException {
     this.launcher = launcher;
+    this.users = users;
     // Not JUnit's directory: its path is too long for sockets.
     this.directory = Files.createTempDirectory("xfg");
   }
@@ -44,7 +51,7 @@ final class Guests implements AutoCloseable {
   QemuHypervisor host(String name, Duration releaseDeadline) {
     Path run = directory.resolve(name);
     runDirectories.add(run);
-    QemuHypervisor hypervisor = new QemuHypervisor(launcher, run, releaseDeadline);
+    QemuHypervisor hypervisor = new QemuHypervisor(launcher, run, releaseDeadline, users);
     hypervisors.add(hypervisor);
     return hypervisor;
   }

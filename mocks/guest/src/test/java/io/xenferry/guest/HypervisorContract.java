@@ -11,6 +11,7 @@ import io.xenferry.block.Range;
 import io.xenferry.copy.SourceDisk;
 import io.xenferry.qemu.GuestLauncher;
 import io.xenferry.qemu.QemuHypervisor;
+import io.xenferry.qemu.access.GuestUsers;
 import io.xenferry.spi.Guest;
 import io.xenferry.spi.Guest.State;
 import io.xenferry.spi.GuestSpec;
@@ -39,9 +40,14 @@ abstract class HypervisorContract {
 
   abstract GuestLauncher launcher() throws Exception;
 
+  /** As whom the guests run. */
+  GuestUsers users() throws Exception {
+    return new GuestUsers.Server();
+  }
+
   @BeforeEach
   void open() throws Exception {
-    guests = new Guests(launcher());
+    guests = new Guests(launcher(), users());
   }
 
   @AfterEach

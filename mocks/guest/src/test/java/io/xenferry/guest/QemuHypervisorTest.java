@@ -13,6 +13,7 @@ import io.xenferry.qemu.GuestLauncher;
 import io.xenferry.qemu.QemuHypervisor;
 import io.xenferry.qemu.QemuLauncher;
 import io.xenferry.qemu.QemuProvider;
+import io.xenferry.qemu.access.GuestUser;
 import io.xenferry.qemu.qmp.QmpClient;
 import io.xenferry.spi.Guest;
 import io.xenferry.spi.GuestSpec;
@@ -48,7 +49,7 @@ class QemuHypervisorTest extends HypervisorContract {
   }
 
   /** A monitor is for one client; this one is for the test, which plays the guest through it. */
-  private GuestLauncher withSecondMonitor(GuestLauncher launcher) {
+  GuestLauncher withSecondMonitor(GuestLauncher launcher) {
     return new GuestLauncher() {
       @Override
       public String name() {
@@ -56,9 +57,9 @@ class QemuHypervisorTest extends HypervisorContract {
       }
 
       @Override
-      public void prepare(GuestSpec spec, GuestDirectory directory)
+      public void prepare(GuestSpec spec, GuestDirectory directory, Optional<GuestUser> user)
           throws HypervisorException, InterruptedException {
-        launcher.prepare(spec, directory);
+        launcher.prepare(spec, directory, user);
       }
 
       @Override

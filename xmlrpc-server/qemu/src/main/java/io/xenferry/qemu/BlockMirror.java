@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import io.xenferry.block.BlockBackend;
 import io.xenferry.copy.SourceDisk;
 import io.xenferry.nbd.NbdExportServer;
+import io.xenferry.qemu.access.GuestFiles;
 import io.xenferry.qemu.qmp.QmpEvent;
 import io.xenferry.spi.HypervisorException;
 import io.xenferry.spi.HypervisorException.Kind;
@@ -88,12 +89,14 @@ final class BlockMirror implements SourceDisk.Mirror {
   /**
    * Starts one, and returns when it is ready.
    *
+   * @param files what the guest may have
    * @param socket where to serve the relay; replaced if it is there
    * @param sink takes the writes; stays the caller's
    */
   static BlockMirror start(
       Monitor monitor,
       Watchdog watchdog,
+      GuestFiles files,
       Path socket,
       String device,
       BlockBackend sink,
@@ -109,6 +112,7 @@ final class BlockMirror implements SourceDisk.Mirror {
     relay.add(EXPORT, sink);
     BlockMirror mirror = new BlockMirror(monitor, watchdog, device, sink, patience, relay);
     try {
+      files.allowSocket(socket);
       mirror.begin(socket);
       return mirror;
     } catch (HypervisorException | InterruptedException e) {

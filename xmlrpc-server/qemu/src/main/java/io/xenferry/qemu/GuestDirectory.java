@@ -1,16 +1,20 @@
 package io.xenferry.qemu;
 
+import io.xenferry.block.OwnerOnly;
 import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.HypervisorException;
 import io.xenferry.spi.HypervisorException.Kind;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.util.List;
+import java.util.Set;
 import java.util.stream.Stream;
 
 /**
@@ -20,7 +24,8 @@ import java.util.stream.Stream;
  * is sent, {@code m-DEVICE.sock} while a disk is mirrored, {@code agent.sock} where its machine has
  * a port for an agent, {@code guest.log} (the process's stdout and stderr), and {@code incoming} as
  * long as the guest has not run since it was started for a memory stream. A guest with a TPM has
- * {@code tpm.sock}, {@code tpm.pid} and {@code tpm.log} as well.
+ * {@code tpm.sock}, {@code tpm.pid} and {@code tpm.log} as well, one with a user of its own {@code
+ * granted} and {@code own.pid}.
  *
  * @param path by which its files are known for good
  * @param sockets the same directory by a name that is short enough for sockets, for now
@@ -35,6 +40,11 @@ public record GuestDirectory(Path path, Path sockets) {
 
   public Path pidFile() {
     return path.resolve("pid");
+  }
+
+  /** Where a process of a user of its own writes its id; nobody reads what it says. */
+  Path ownPidFile() {
+    return path.resolve("own.pid");
   }
 
   public Path qmpSocket() {
@@ -83,6 +93,22 @@ public record GuestDirectory(Path path, Path sockets) {
     return sockets.resolve("agent.sock");
   }
 
+  /** All at which the guest's process may listen for the server. */
+  List<Path> served() {
+    return Stream.of(
+            qmpSocket(),
+            watchdogSocket(),
+            serialSocket(0),
+            serialSocket(1),
+            serialSocket(2),
+            serialSocket(3),
+            vncSocket(),
+            agentSocket(),
+            nbdSocket(),
+            incomingSocket())
+        .toList();
+  }
+
   /** Where QEMU controls the guest's TPM. */
   Path tpmSocket() {
     return sockets.resolve("tpm.sock");
@@ -125,20 +151,30 @@ public record GuestDirectory(Path path, Path sockets) {
 
   /** Writes the spec durably, in place of the one before. */
   void writeSpec(GuestSpec spec) throws IOException {
-    Path draft = path.resolve("spec.json.new");
+    write(specFile(), SpecFile.write(spec));
+  }
+
+  /** Writes down the process's id, for one that cannot itself. */
+  void writePid(long pid) throws IOException {
+    write(pidFile(), Long.toString(pid).getBytes(StandardCharsets.US_ASCII));
+  }
+
+  /** The guest's process may put what it likes where the draft shall be: it must be a new file. */
+  private void write(Path to, byte[] content) throws IOException {
+    Path draft = path.resolve(to.getFileName() + ".new");
+    Files.deleteIfExists(draft);
     try (FileChannel file =
         FileChannel.open(
             draft,
-            StandardOpenOption.CREATE,
-            StandardOpenOption.TRUNCATE_EXISTING,
-            StandardOpenOption.WRITE)) {
-      ByteBuffer text = ByteBuffer.wrap(SpecFile.write(spec));
+            Set.of(StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE),
+            OwnerOnly.file())) {
+      ByteBuffer text = ByteBuffer.wrap(content);
       while (text.hasRemaining()) {
         file.write(text);
       }
       file.force(true);
     }
-    Files.move(draft, specFile(), StandardCopyOption.ATOMIC_MOVE);
+    Files.move(draft, to, StandardCopyOption.ATOMIC_MOVE);
   }
 
   /** Removes all of it but the log of the last process. */

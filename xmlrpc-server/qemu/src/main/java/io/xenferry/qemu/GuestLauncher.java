@@ -1,9 +1,11 @@
 package io.xenferry.qemu;
 
+import io.xenferry.qemu.access.GuestUser;
 import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.HypervisorException;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 
 /**
  * The command line of a guest's process: the only place where hypervisors that speak QMP differ.
@@ -41,10 +43,16 @@ public interface GuestLauncher {
   /**
    * Begins what must be there before the process. The guest's directory and spec are.
    *
+   * @param user as whom the guest runs; empty for the server's own
    * @throws HypervisorException when the guest cannot have it; nothing is left then
    */
-  default void prepare(GuestSpec spec, GuestDirectory directory)
+  default void prepare(GuestSpec spec, GuestDirectory directory, Optional<GuestUser> user)
       throws HypervisorException, InterruptedException {}
+
+  /** Groups that the process needs for devices of this host, beside its user's own. */
+  default List<Integer> groups() throws HypervisorException {
+    return List.of();
+  }
 
   /** Completes what the process cannot do for itself, once it answers. */
   default void started(GuestSpec spec, GuestDirectory directory)

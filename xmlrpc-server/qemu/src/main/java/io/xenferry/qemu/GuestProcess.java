@@ -5,6 +5,7 @@ import io.xenferry.spi.HypervisorException.Kind;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Optional;
@@ -53,13 +54,29 @@ final class GuestProcess {
   static Optional<GuestProcess> startedWith(Path pidFile, String argument) {
     Optional<GuestProcess> known = Optional.empty();
     try {
-      long pid = Long.parseLong(Files.readString(pidFile).trim());
-      known = of(pid).filter(process -> process.hasArgument(argument));
+      // A guest with a user of its own may put there what it likes, a pipe without an end too.
+      if (Files.getAttribute(pidFile, "unix:uid", LinkOption.NOFOLLOW_LINKS).equals(ownUser())) {
+        long pid = Long.parseLong(Files.readString(pidFile).trim());
+        known = of(pid).filter(process -> process.hasArgument(argument));
+      }
     } catch (IOException | NumberFormatException e) {
       log.debug("no process id in {}", pidFile);
     }
     // The server may have died between starting the guest and the guest's writing of its id.
     return known.isPresent() ? known : search(argument);
+  }
+
+  private static Object ownUser() throws IOException {
+    return Files.getAttribute(PROC.resolve("self"), "unix:uid");
+  }
+
+  /** Whether it runs as that user: what its command line says a process may change itself. */
+  boolean isOf(int uid) {
+    try {
+      return Files.getAttribute(PROC.resolve(Long.toString(pid)), "unix:uid").equals(uid);
+    } catch (IOException e) {
+      return false;
+    }
   }
 
   private static Optional<GuestProcess> search(String argument) {

@@ -1,12 +1,15 @@
 package io.xenferry.qemu;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.xenferry.qemu.access.GuestFiles;
+import io.xenferry.qemu.access.GuestUser;
 import io.xenferry.qemu.qmp.QmpEvent;
 import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.Hardware;
 import io.xenferry.spi.HypervisorException;
 import io.xenferry.spi.HypervisorException.Kind;
 import java.io.IOException;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashSet;
@@ -34,6 +37,8 @@ final class HotPlug implements Hardware {
 
   private final Monitor monitor;
   private final GuestDirectory directory;
+  private final Optional<GuestUser> user;
+  private final ImageAccess access;
   private final DiskImages images;
   private final Duration releaseDeadline;
   private final ReentrantLock lock = new ReentrantLock();
@@ -43,16 +48,20 @@ final class HotPlug implements Hardware {
   private volatile GuestSpec spec;
 
   /**
+   * @param files what the guest may have of this host
    * @param releaseDeadline how long a guest may take to let a device go
    */
   HotPlug(
       GuestSpec spec,
       GuestDirectory directory,
       Monitor monitor,
+      GuestFiles files,
       DiskImages images,
       Duration releaseDeadline) {
     this.spec = spec;
+    this.user = files.user();
     this.images = images;
+    this.access = new ImageAccess(monitor, files, images);
     this.directory = directory;
     this.monitor = monitor;
     this.tray = new CdTray(monitor);
@@ -108,6 +117,7 @@ final class HotPlug implements Hardware {
       disks.add(disk);
       write(with(disks, spec.nics()));
       try {
+        access.allow(disk);
         monitor.execute("blockdev-add", QemuDevices.blockNode(disk));
         monitor.execute("device_add", QemuDevices.disk(disk));
       } catch (HypervisorException e) {
@@ -125,6 +135,8 @@ final class HotPlug implements Hardware {
   void replaceImage(GuestSpec.Disk next) throws HypervisorException, InterruptedException {
     lock.lockInterruptibly();
     try {
+      access.allow(next);
+      Path before = images.of(next.device());
       images.replace(next);
       write(
           with(
@@ -132,13 +144,19 @@ final class HotPlug implements Hardware {
                   .map(disk -> disk.device().equals(next.device()) ? next : disk)
                   .toList(),
               spec.nics()));
+      access.takeBack(spec, before);
     } finally {
       lock.unlock();
     }
   }
 
+  ImageAccess access() {
+    return access;
+  }
+
   /**
-   * After images have come or gone beneath the disks: the spec names those that are written now.
+   * After images have come or gone beneath the disks: the spec names those that are written now,
+   * and the guest may write only them.
    */
   void noteImages() throws HypervisorException, InterruptedException {
     lock.lockInterruptibly();
@@ -151,6 +169,7 @@ final class HotPlug implements Hardware {
       if (!now.equals(spec.disks())) {
         write(with(now, spec.nics()));
       }
+      access.settle(spec);
     } finally {
       lock.unlock();
     }
@@ -189,6 +208,7 @@ final class HotPlug implements Hardware {
       nics.add(nic);
       write(with(spec.disks(), nics));
       try {
+        NicBackend.prepare(nic, directory, user);
         monitor.execute("netdev_add", NicBackend.arguments(nic, directory));
         monitor.execute("device_add", QemuDevices.nic(nic));
         NicBackend.connect(nic, directory);
@@ -226,6 +246,7 @@ final class HotPlug implements Hardware {
       }
       write(withMedium(device, Optional.of(medium)));
       try {
+        access.allow(medium);
         tray.insert(device, medium);
       } catch (HypervisorException e) {
         if (e.kind() == Kind.REFUSED) {
@@ -243,10 +264,12 @@ final class HotPlug implements Hardware {
   public void eject(String device) throws HypervisorException, InterruptedException {
     lock.lockInterruptibly();
     try {
-      if (drive(device).medium().isPresent()) {
+      Optional<GuestSpec.Medium> medium = drive(device).medium();
+      if (medium.isPresent()) {
         tray.eject(device);
         remove("blockdev-del", "node-name", GuestLauncher.nodeName(device));
         write(withMedium(device, Optional.empty()));
+        access.takeBack(spec, medium.get().file());
       }
     } finally {
       lock.unlock();
@@ -412,13 +435,22 @@ final class HotPlug implements Hardware {
   /** Closes the image of a disk that the guest does not have any more, and forgets it. */
   private void closeDisk(String device) throws HypervisorException, InterruptedException {
     ImageMerges.clear(monitor, device);
+    Optional<Path> image = access.written(spec, device);
     remove("blockdev-del", "node-name", GuestLauncher.nodeName(device));
     write(
         with(spec.disks().stream().filter(d -> !d.device().equals(device)).toList(), spec.nics()));
+    if (image.isPresent()) {
+      access.takeBack(spec, image.get());
+    }
   }
 
   private void closeNic(String device) throws HypervisorException, InterruptedException {
     remove("netdev_del", "id", GuestLauncher.netdevName(device));
+    for (GuestSpec.Nic nic : spec.nics()) {
+      if (nic.device().equals(device)) {
+        NicBackend.release(nic, directory, user);
+      }
+    }
     write(
         with(spec.disks(), spec.nics().stream().filter(n -> !n.device().equals(device)).toList()));
   }

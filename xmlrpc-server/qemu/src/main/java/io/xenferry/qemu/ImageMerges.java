@@ -48,6 +48,7 @@ final class ImageMerges implements ImageMerging {
   @Override
   public void begin(String device, Path upper, Path lower, long bytesPerSecond)
       throws HypervisorException, InterruptedException {
+    hardware.access().lend(device, upper, lower);
     // It writes zeroes as data; so they stay holes.
     images.reopen(lower, "discard=unmap,detect-zeroes=unmap");
     Map<String, Object> job = new LinkedHashMap<>();
@@ -65,6 +66,16 @@ final class ImageMerges implements ImageMerging {
     job.put("auto-finalize", false);
     job.put("auto-dismiss", false);
     monitor.execute("block-commit", job);
+  }
+
+  /** Whether a merge is written, or waits for being ended; of any disk. */
+  static boolean isAnyUnderWay(Monitor monitor) throws HypervisorException, InterruptedException {
+    for (JsonNode candidate : monitor.execute("query-jobs")) {
+      if (candidate.path("id").asText().startsWith(job(""))) {
+        return true;
+      }
+    }
+    return false;
   }
 
   private Optional<JsonNode> find(String device) throws HypervisorException, InterruptedException {
@@ -151,6 +162,7 @@ final class ImageMerges implements ImageMerging {
   @Override
   public void cancel(String device) throws HypervisorException, InterruptedException {
     clear(monitor, device);
+    hardware.noteImagesOrWarn();
   }
 
   /** Ends the merge of a device's images if there is one, without effect. */

@@ -24,11 +24,22 @@ final class NbdExports {
   private final Monitor monitor;
   private final Path socket;
   private final ReentrantLock lock = new ReentrantLock();
+  private final Listening onServing;
   private boolean serving;
 
-  NbdExports(Monitor monitor, Path socket) {
+  /** What is to be done about a socket. */
+  @FunctionalInterface
+  interface Listening {
+    void run() throws HypervisorException;
+  }
+
+  /**
+   * @param onServing run when the hypervisor listens at the socket, before anybody connects
+   */
+  NbdExports(Monitor monitor, Path socket, Listening onServing) {
     this.monitor = monitor;
     this.socket = socket;
+    this.onServing = onServing;
   }
 
   Path socket() {
@@ -141,6 +152,7 @@ final class NbdExports {
           throw e;
         }
       }
+      onServing.run();
       serving = true;
     } finally {
       lock.unlock();

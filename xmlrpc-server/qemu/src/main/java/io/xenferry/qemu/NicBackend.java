@@ -1,11 +1,14 @@
 package io.xenferry.qemu;
 
+import io.xenferry.qemu.access.GuestUser;
 import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.GuestSpec.Backend;
 import io.xenferry.spi.HypervisorException;
 import io.xenferry.spi.HypervisorException.Kind;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.time.Duration;
@@ -24,6 +27,8 @@ import java.util.regex.Pattern;
 final class NicBackend {
   /** IFNAMSIZ is 16 with the end of the string. */
   private static final Pattern INTERFACE = Pattern.compile("[A-Za-z0-9_.-]{1,15}");
+
+  private static final Path INTERFACES = Path.of("/sys/class/net");
 
   private static final Duration DEADLINE = Duration.ofSeconds(10);
 
@@ -85,6 +90,43 @@ final class NicBackend {
       return "xf" + HexFormat.of().formatHex(hash, 0, 5) + "." + nic.device();
     } catch (NoSuchAlgorithmException e) {
       throw new HypervisorException(Kind.REFUSED, "this JVM has no SHA-256", e);
+    }
+  }
+
+  /**
+   * Makes the interface for a bridge beforehand where QEMU may not, as its user's.
+   *
+   * @param user as whom QEMU runs; empty for the server's own
+   */
+  static void prepare(GuestSpec.Nic nic, GuestDirectory directory, Optional<GuestUser> user)
+      throws HypervisorException, InterruptedException {
+    if (user.isPresent() && nic.backend() instanceof Backend.Bridge) {
+      // Of a guest that ended when nobody looked.
+      release(nic, directory, user);
+      String uid = Integer.toString(user.get().uid());
+      ip(
+          List.of(
+              "ip",
+              "tuntap",
+              "add",
+              "dev",
+              interfaceName(nic, directory),
+              "mode",
+              "tap",
+              "user",
+              uid,
+              "vnet_hdr"));
+    }
+  }
+
+  /** Removes what {@link #prepare} has made, if it is there. */
+  static void release(GuestSpec.Nic nic, GuestDirectory directory, Optional<GuestUser> user)
+      throws HypervisorException, InterruptedException {
+    if (user.isPresent() && nic.backend() instanceof Backend.Bridge) {
+      String name = interfaceName(nic, directory);
+      if (Files.exists(INTERFACES.resolve(name))) {
+        ip(List.of("ip", "link", "delete", "dev", name));
+      }
     }
   }
 

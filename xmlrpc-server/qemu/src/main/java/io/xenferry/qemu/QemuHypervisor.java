@@ -1,5 +1,8 @@
 package io.xenferry.qemu;
 
+import io.xenferry.qemu.access.GuestFiles;
+import io.xenferry.qemu.access.GuestUser;
+import io.xenferry.qemu.access.GuestUsers;
 import io.xenferry.spi.Guest;
 import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.Hypervisor;
@@ -31,11 +34,12 @@ public final class QemuHypervisor implements Hypervisor {
   private static final Logger log = LoggerFactory.getLogger(QemuHypervisor.class);
 
   /** A guest that is busy takes seconds to let a device go; one without a driver never does. */
-  private static final Duration RELEASE_DEADLINE = Duration.ofSeconds(30);
+  static final Duration RELEASE_DEADLINE = Duration.ofSeconds(30);
 
   private final GuestLauncher launcher;
   private final RunDirectory runDirectory;
   private final Duration releaseDeadline;
+  private final GuestUsers users;
   private final Map<UUID, QmpGuest> known = new HashMap<>();
   private final ReentrantLock lock = new ReentrantLock();
 
@@ -51,8 +55,19 @@ public final class QemuHypervisor implements Hypervisor {
    * @param releaseDeadline how long a guest may take to let a device go
    */
   public QemuHypervisor(GuestLauncher launcher, Path runDirectory, Duration releaseDeadline) {
+    this(launcher, runDirectory, releaseDeadline, new GuestUsers.Server());
+  }
+
+  /**
+   * @param runDirectory made if missing
+   * @param releaseDeadline how long a guest may take to let a device go
+   * @param users as whom guests run that are started from now on
+   */
+  public QemuHypervisor(
+      GuestLauncher launcher, Path runDirectory, Duration releaseDeadline, GuestUsers users) {
     this.launcher = launcher;
     this.releaseDeadline = releaseDeadline;
+    this.users = users;
     this.runDirectory = new RunDirectory(runDirectory);
   }
 
@@ -87,16 +102,18 @@ public final class QemuHypervisor implements Hypervisor {
       if (adopt(spec.vm()).isPresent()) {
         throw new HypervisorException(Kind.REFUSED, "VM " + spec.vm() + " already has a process");
       }
-      List<String> command = new ArrayList<>(List.of("setsid"));
-      command.addAll(launcher.command(spec, directory, mode));
+      List<String> command = launcher.command(spec, directory, mode);
       // Of a guest that is gone; it must be gone as well before its files go.
-      TpmEmulator.end(directory);
+      endLeavings(directory);
       directory.create(spec, mode == GuestLauncher.Mode.INCOMING);
-      launcher.prepare(spec, directory);
+      Optional<GuestUser> user = users.of(directory.path());
+      GuestFiles files = GuestFiles.begin(directory.path(), directory.sockets(), user);
       try {
-        guest = remember(spec, directory, spawn(command, directory));
+        files.allow(spec);
+        launcher.prepare(spec, directory, user);
+        guest = remember(spec, directory, spawn(command, directory, user), files);
       } catch (HypervisorException e) {
-        TpmEmulator.end(directory);
+        endLeavings(directory);
         throw e;
       }
     } finally {
@@ -117,8 +134,25 @@ public final class QemuHypervisor implements Hypervisor {
     }
   }
 
-  private static GuestProcess spawn(List<String> command, GuestDirectory directory)
+  /** Takes away what a guest had that is gone. */
+  private static void endLeavings(GuestDirectory directory)
+      throws HypervisorException, InterruptedException {
+    TpmEmulator.end(directory);
+    GuestFiles.found(directory.path()).takeBackAll();
+  }
+
+  private GuestProcess spawn(
+      List<String> program, GuestDirectory directory, Optional<GuestUser> user)
       throws HypervisorException {
+    List<String> command = new ArrayList<>(List.of("setsid"));
+    if (user.isPresent()) {
+      command.addAll(user.get().command(launcher.groups()));
+    }
+    for (String word : program) {
+      // Its own note of its process id is not ours.
+      boolean note = user.isPresent() && word.equals(directory.pidFile().toString());
+      command.add(note ? directory.ownPidFile().toString() : word);
+    }
     try {
       // A session of its own: what ends the server's terminal or group does not reach the guest.
       // setsid(1) becomes the program without a fork, since a child of the JVM leads no group.
@@ -129,12 +163,20 @@ public final class QemuHypervisor implements Hypervisor {
               .redirectOutput(ProcessBuilder.Redirect.appendTo(directory.logFile().toFile()))
               .redirectErrorStream(true)
               .start();
+      if (user.isPresent()) {
+        try {
+          directory.writePid(process.pid());
+        } catch (IOException e) {
+          process.destroyForcibly();
+          throw e;
+        }
+      }
       return GuestProcess.of(process.pid())
           .orElseThrow(() ->
               new HypervisorException(
                   Kind.REFUSED, "it ended at once: " + tail(directory.logFile())));
     } catch (IOException e) {
-      throw new HypervisorException(Kind.REFUSED, "cannot start " + command.get(1), e);
+      throw new HypervisorException(Kind.REFUSED, "cannot start " + program.getFirst(), e);
     }
   }
 
@@ -155,9 +197,11 @@ public final class QemuHypervisor implements Hypervisor {
     }
   }
 
-  private QmpGuest remember(GuestSpec spec, GuestDirectory directory, GuestProcess process) {
+  private QmpGuest remember(
+      GuestSpec spec, GuestDirectory directory, GuestProcess process, GuestFiles files) {
     QmpGuest guest =
-        new QmpGuest(spec, directory, process, releaseDeadline, () -> forget(spec.vm(), process));
+        new QmpGuest(
+            spec, directory, process, files, releaseDeadline, () -> forget(spec.vm(), process));
     known.put(spec.vm(), guest);
     return guest;
   }
@@ -165,7 +209,11 @@ public final class QemuHypervisor implements Hypervisor {
   private void forget(UUID vm, GuestProcess process) {
     lock.lock();
     try {
-      known.computeIfPresent(vm, (uuid, guest) -> guest.process() == process ? null : guest);
+      QmpGuest guest = known.get(vm);
+      if (guest != null && guest.process() == process) {
+        known.remove(vm);
+        guest.files().takeBackAll();
+      }
     } finally {
       lock.unlock();
     }
@@ -181,7 +229,7 @@ public final class QemuHypervisor implements Hypervisor {
         guest.ifPresent(found::add);
         if (guest.isEmpty() && !runs(vm)) {
           // A server that was killed may have started it and not yet the guest.
-          TpmEmulator.end(runDirectory.guest(vm));
+          endLeavings(runDirectory.guest(vm));
         }
       }
     } catch (IOException e) {
@@ -203,7 +251,7 @@ public final class QemuHypervisor implements Hypervisor {
   }
 
   private boolean runs(UUID vm) throws HypervisorException {
-    return GuestProcess.startedWith(runDirectory.guest(vm).pidFile()).isPresent();
+    return process(runDirectory.guest(vm)).isPresent();
   }
 
   private Optional<QmpGuest> adoptReadable(UUID vm) {
@@ -225,13 +273,16 @@ public final class QemuHypervisor implements Hypervisor {
     if (!Files.exists(directory.specFile())) {
       return Optional.empty();
     }
-    Optional<GuestProcess> process = GuestProcess.startedWith(directory.pidFile());
+    Optional<GuestProcess> process = process(directory);
     if (process.isEmpty()) {
       return Optional.empty();
     }
     try {
       log.info("adopting VM {}, process {}", vm, process.get().pid());
-      QmpGuest found = remember(directory.readSpec(), directory, process.get());
+      GuestFiles files = GuestFiles.found(directory.path());
+      restore(files, directory, vm);
+      files.keep(directory.served());
+      QmpGuest found = remember(directory.readSpec(), directory, process.get(), files);
       Thread.ofVirtual().name("recover " + vm).start(() -> recover(found));
       return Optional.of(found);
     } catch (IOException e) {
@@ -240,6 +291,25 @@ public final class QemuHypervisor implements Hypervisor {
           "VM " + vm + " runs as process " + process.get().pid() + " but its spec is unreadable",
           e);
     }
+  }
+
+  /** The guest runs with what it has; without these it only can have less. */
+  private static void restore(GuestFiles files, GuestDirectory directory, UUID vm) {
+    try {
+      files.restore(directory.sockets());
+    } catch (HypervisorException e) {
+      log.warn("VM {} may lack access to its files", vm, e);
+    }
+  }
+
+  /** The live process of a guest, whoever started it. */
+  private static Optional<GuestProcess> process(GuestDirectory directory)
+      throws HypervisorException {
+    Optional<GuestUser> user = GuestFiles.found(directory.path()).user();
+    return user.isPresent()
+        ? GuestProcess.startedWith(directory.pidFile(), directory.ownPidFile().toString())
+            .filter(process -> process.isOf(user.get().uid()))
+        : GuestProcess.startedWith(directory.pidFile());
   }
 
   /** What an earlier server was about to plug when it died. */
@@ -285,11 +355,11 @@ public final class QemuHypervisor implements Hypervisor {
     GuestDirectory directory = new GuestDirectory(path, path);
     QmpGuest guest = this.known.get(vm);
     if (guest != null && guest.process().alive()
-        || GuestProcess.startedWith(directory.pidFile()).isPresent()
+        || process(directory).isPresent()
         || known.test(vm)) {
       return;
     }
-    TpmEmulator.end(directory);
+    endLeavings(directory);
     directory.delete();
   }
 

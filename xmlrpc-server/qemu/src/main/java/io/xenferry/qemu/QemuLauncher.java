@@ -2,16 +2,20 @@ package io.xenferry.qemu;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import io.xenferry.qemu.access.GuestUser;
 import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.GuestSpec.Boot;
 import io.xenferry.spi.GuestSpec.BootDevice;
 import io.xenferry.spi.GuestSpec.Machine;
 import io.xenferry.spi.HypervisorException;
 import io.xenferry.spi.HypervisorException.Kind;
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.regex.Pattern;
 
 /**
@@ -45,6 +49,8 @@ public final class QemuLauncher implements GuestLauncher {
   /** Nothing of what a guest that has broken out would want. */
   private static final String SANDBOX =
       "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
+
+  private static final Path KVM = Path.of("/dev/kvm");
 
   private final Path program;
   private final Accelerator accelerator;
@@ -97,10 +103,28 @@ public final class QemuLauncher implements GuestLauncher {
   }
 
   @Override
-  public void prepare(GuestSpec spec, GuestDirectory directory)
+  public void prepare(GuestSpec spec, GuestDirectory directory, Optional<GuestUser> user)
       throws HypervisorException, InterruptedException {
+    for (GuestSpec.Nic nic : spec.nics()) {
+      NicBackend.prepare(nic, directory, user);
+    }
     if (spec.tpm().isPresent()) {
-      TpmEmulator.start(spec.tpm().get(), directory);
+      TpmEmulator.start(spec.tpm().get(), directory, user);
+    }
+  }
+
+  @Override
+  public List<Integer> groups() throws HypervisorException {
+    try {
+      if (!Files.exists(KVM)) {
+        return List.of();
+      }
+      int group = (Integer) Files.getAttribute(KVM, "unix:gid");
+      boolean itsOwn = ((Integer) Files.getAttribute(KVM, "unix:mode") & 060) == 060;
+      // Whatever root's group may is not for guests.
+      return itsOwn && group != 0 ? List.of(group) : List.of();
+    } catch (IOException e) {
+      throw new HypervisorException(Kind.REFUSED, "whose " + KVM + " is: " + e, e);
     }
   }
 

@@ -1,5 +1,6 @@
 package io.xenferry.qemu;
 
+import io.xenferry.qemu.access.GuestUsers;
 import io.xenferry.spi.Hypervisor;
 import io.xenferry.spi.HypervisorProvider;
 import java.io.File;
@@ -20,6 +21,11 @@ public final class QemuProvider implements HypervisorProvider {
 
   @Override
   public Hypervisor open(Path runDirectory) throws IOException {
+    return open(runDirectory, "server");
+  }
+
+  @Override
+  public Hypervisor open(Path runDirectory, String guestUser) throws IOException {
     Path program =
         program()
             .orElseThrow(() ->
@@ -28,7 +34,11 @@ public final class QemuProvider implements HypervisorProvider {
                         + PROGRAM
                         + " on the PATH (Debian package qemu-system-x86); --hypervisor=simulated needs"
                         + " nothing"));
-    return new QemuHypervisor(new QemuLauncher(program), runDirectory);
+    return new QemuHypervisor(
+        new QemuLauncher(program),
+        runDirectory,
+        QemuHypervisor.RELEASE_DEADLINE,
+        GuestUsers.parse(guestUser));
   }
 
   /** The emulator on the PATH. */

@@ -3,6 +3,7 @@ package io.xenferry.qemu;
 import com.fasterxml.jackson.databind.JsonNode;
 import io.xenferry.block.BlockBackend;
 import io.xenferry.copy.SourceDisk;
+import io.xenferry.qemu.access.GuestFiles;
 import io.xenferry.qemu.qmp.QmpEvent;
 import io.xenferry.spi.Guest;
 import io.xenferry.spi.GuestAgent;
@@ -42,6 +43,7 @@ final class QmpGuest implements Guest {
   private final String name;
   private final GuestDirectory directory;
   private final GuestProcess process;
+  private final GuestFiles files;
   private final Optional<GuestProcess> tpm;
   private final Monitor monitor;
   private final MemorySender memory;
@@ -58,6 +60,7 @@ final class QmpGuest implements Guest {
   private volatile boolean letGo;
 
   /**
+   * @param files what it may have of this host
    * @param releaseDeadline how long the guest may take to let a device go
    * @param onGone called once when the process is seen gone
    */
@@ -65,19 +68,23 @@ final class QmpGuest implements Guest {
       GuestSpec spec,
       GuestDirectory directory,
       GuestProcess process,
+      GuestFiles files,
       Duration releaseDeadline,
       Runnable onGone) {
     this.vm = spec.vm();
     this.name = spec.name();
     this.directory = directory;
     this.process = process;
+    this.files = files;
     this.tpm = spec.tpm().isPresent() ? TpmEmulator.find(directory) : Optional.empty();
     this.onGone = onGone;
     this.monitor = new Monitor(process, directory, this::tellState);
     this.memory = new MemorySender(monitor);
-    this.exports = new NbdExports(monitor, directory.nbdSocket());
+    this.exports =
+        new NbdExports(
+            monitor, directory.nbdSocket(), () -> files.keep(List.of(directory.nbdSocket())));
     this.images = new DiskImages(monitor);
-    this.hardware = new HotPlug(spec, directory, monitor, images, releaseDeadline);
+    this.hardware = new HotPlug(spec, directory, monitor, files, images, releaseDeadline);
     this.merges = new ImageMerges(monitor, exports, images, hardware);
     this.watchdog = new Watchdog(directory.watchdogSocket(), directory.logFile());
     this.figures = new GuestFigures(directory, process, monitor, hardware);
@@ -91,6 +98,10 @@ final class QmpGuest implements Guest {
 
   GuestProcess process() {
     return process;
+  }
+
+  GuestFiles files() {
+    return files;
   }
 
   @Override
@@ -131,6 +142,7 @@ final class QmpGuest implements Guest {
                   Map.of("capability", "pause-before-switchover", "state", true))));
       monitor.execute("migrate-incoming", Map.of("uri", "unix:" + directory.incomingSocket()));
     }
+    files.keep(directory.served());
   }
 
   @Override
@@ -240,7 +252,9 @@ final class QmpGuest implements Guest {
       // What it keeps is whole once its process is gone.
       TpmEmulator.end(vm, tpm.get());
     }
+    releaseNics();
     if (alive) {
+      files.takeBackAll();
       try {
         // Only here: afterwards the directory may be that of the VM's next process.
         directory.remove();
@@ -250,6 +264,17 @@ final class QmpGuest implements Guest {
     }
     monitor.close();
     gone();
+  }
+
+  private void releaseNics() throws InterruptedException {
+    for (GuestSpec.Nic nic : hardware.spec().nics()) {
+      try {
+        NicBackend.release(nic, directory, files.user());
+      } catch (HypervisorException e) {
+        // The next start of the VM removes it.
+        log.warn("the interface of {}'s card {} stays", name, nic.device(), e);
+      }
+    }
   }
 
   @Override
@@ -278,7 +303,13 @@ final class QmpGuest implements Guest {
               public BlockMirror start(BlockBackend sink, Duration patience)
                   throws HypervisorException, InterruptedException {
                 return BlockMirror.start(
-                    monitor, watchdog, directory.mirrorSocket(device), device, sink, patience);
+                    monitor,
+                    watchdog,
+                    files,
+                    directory.mirrorSocket(device),
+                    device,
+                    sink,
+                    patience);
               }
 
               @Override
@@ -291,6 +322,9 @@ final class QmpGuest implements Guest {
 
   @Override
   public void changeImages(List<NextImage> next) throws HypervisorException, InterruptedException {
+    for (NextImage image : next) {
+      hardware.access().allowNext(image.next());
+    }
     images.change(next);
     hardware.noteImagesOrWarn();
   }
@@ -345,6 +379,7 @@ final class QmpGuest implements Guest {
   @Override
   public void sendMemory(Path unixSocket, long bytesPerSecond)
       throws HypervisorException, InterruptedException {
+    files.allowSocket(unixSocket);
     memory.start(unixSocket, bytesPerSecond);
   }
 

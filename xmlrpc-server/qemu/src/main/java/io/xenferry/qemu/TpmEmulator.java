@@ -1,5 +1,6 @@
 package io.xenferry.qemu;
 
+import io.xenferry.qemu.access.GuestUser;
 import io.xenferry.spi.HypervisorException;
 import io.xenferry.spi.HypervisorException.Kind;
 import java.io.File;
@@ -8,6 +9,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
@@ -56,8 +58,9 @@ final class TpmEmulator {
    * Starts it, and returns when QEMU can connect.
    *
    * @param state made if missing
+   * @param user as whom it runs; empty for the server's own
    */
-  static void start(Path state, GuestDirectory directory)
+  static void start(Path state, GuestDirectory directory, Optional<GuestUser> user)
       throws HypervisorException, InterruptedException {
     Path program =
         program()
@@ -75,19 +78,22 @@ final class TpmEmulator {
       Files.createDirectories(
           state,
           PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
+      List<String> command = new ArrayList<>(List.of("setsid"));
+      user.ifPresent(who -> command.addAll(who.command(List.of())));
+      command.addAll(
+          List.of(
+              program.toString(),
+              "socket",
+              "--tpm2",
+              "--tpmstate",
+              "dir=" + state + ",mode=0600",
+              "--ctrl",
+              "type=unixio,path=" + directory.tpmSocket() + ",mode=0600",
+              "--pid",
+              pidOption(directory),
+              "--terminate"));
       Process process =
-          new ProcessBuilder(
-                  "setsid",
-                  program.toString(),
-                  "socket",
-                  "--tpm2",
-                  "--tpmstate",
-                  "dir=" + state + ",mode=0600",
-                  "--ctrl",
-                  "type=unixio,path=" + directory.tpmSocket() + ",mode=0600",
-                  "--pid",
-                  pidOption(directory),
-                  "--terminate")
+          new ProcessBuilder(command)
               .directory(directory.path().toFile())
               .redirectInput(ProcessBuilder.Redirect.from(Path.of("/dev/null").toFile()))
               .redirectOutput(ProcessBuilder.Redirect.to(directory.tpmLogFile().toFile()))

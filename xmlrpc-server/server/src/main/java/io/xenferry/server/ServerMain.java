@@ -90,6 +90,15 @@ public final class ServerMain implements Callable<Integer> {
   private List<Path> bootDirectories = ToolstackConfig.defaults().bootDirectories();
 
   @Option(
+      names = "--guest-user",
+      description =
+          "As whom the processes of VMs run: server (as this server), auto (where this server is"
+              + " root each as a user of its own that no account has, else as this server),"
+              + " FIRST-LAST (the same with users of that range), or the name of an account"
+              + " (default: ${DEFAULT-VALUE}).")
+  private String guestUser = ToolstackConfig.defaults().guestUser();
+
+  @Option(
       names = "--target",
       description =
           "iSCSI target service: auto (tgtd where it is installed), tgtd or embedded (default:"
@@ -182,6 +191,7 @@ public final class ServerMain implements Callable<Integer> {
                     .withHypervisor(hypervisor())
                     .withTargets(targets())
                     .withBootDirectories(bootDirectories)
+                    .withGuestUser(guestUser)
                     .withNbdsPort(nbdsPort))
             .with(RemoteServersConfig.defaults().withStrictTrust(strictTrust));
     Umask.ownerOnly();

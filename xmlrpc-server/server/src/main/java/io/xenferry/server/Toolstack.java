@@ -146,7 +146,7 @@ final class Toolstack implements AutoCloseable {
       InetAddress address = InetAddress.getByName(config.listen().address());
       targets = targets(toolstack.targets(), state, address);
       begun.push(targets);
-      hypervisor = guestsOn.open(state.resolve("guests"));
+      hypervisor = guestsOn.open(state.resolve("guests"), toolstack.guestUser());
       begun.push(hypervisor);
       storage =
           new HostStorage(

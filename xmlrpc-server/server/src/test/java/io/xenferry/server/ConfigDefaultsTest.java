@@ -52,6 +52,7 @@ class ConfigDefaultsTest {
                 0,
                 Duration.ofMillis(300),
                 List.of(java.nio.file.Path.of("/boot")),
+                "server",
                 67_108_864));
     assertThat(RemoteServersConfig.defaults())
         .isEqualTo(

@@ -13,6 +13,8 @@ import java.util.List;
  * @param downtime how long a guest may stand still for a move: TCP connections and users bear it
  * @param bootDirectories where the kernels of VMs may lie, beside {@code boot} in the state
  *     directory
+ * @param guestUser as whom guests' processes run: {@code server}, {@code auto}, {@code FIRST-LAST}
+ *     or an account
  * @param copyMemory bytes for the buffers of all copies together: eight disks at full depth
  */
 public record ToolstackConfig(
@@ -21,6 +23,7 @@ public record ToolstackConfig(
     int nbdsPort,
     Duration downtime,
     List<Path> bootDirectories,
+    String guestUser,
     long copyMemory) {
 
   /** Implementations of the target service. */
@@ -33,23 +36,37 @@ public record ToolstackConfig(
 
   public static ToolstackConfig defaults() {
     return new ToolstackConfig(
-        "simulated", Targets.AUTO, 0, Duration.ofMillis(300), List.of(Path.of("/boot")), 64L << 20);
+        "simulated",
+        Targets.AUTO,
+        0,
+        Duration.ofMillis(300),
+        List.of(Path.of("/boot")),
+        "server",
+        64L << 20);
   }
 
   public ToolstackConfig withHypervisor(String name) {
-    return new ToolstackConfig(name, targets, nbdsPort, downtime, bootDirectories, copyMemory);
+    return new ToolstackConfig(
+        name, targets, nbdsPort, downtime, bootDirectories, guestUser, copyMemory);
   }
 
   public ToolstackConfig withBootDirectories(List<Path> directories) {
     return new ToolstackConfig(
-        hypervisor, targets, nbdsPort, downtime, List.copyOf(directories), copyMemory);
+        hypervisor, targets, nbdsPort, downtime, List.copyOf(directories), guestUser, copyMemory);
   }
 
   public ToolstackConfig withTargets(Targets chosen) {
-    return new ToolstackConfig(hypervisor, chosen, nbdsPort, downtime, bootDirectories, copyMemory);
+    return new ToolstackConfig(
+        hypervisor, chosen, nbdsPort, downtime, bootDirectories, guestUser, copyMemory);
   }
 
   public ToolstackConfig withNbdsPort(int port) {
-    return new ToolstackConfig(hypervisor, targets, port, downtime, bootDirectories, copyMemory);
+    return new ToolstackConfig(
+        hypervisor, targets, port, downtime, bootDirectories, guestUser, copyMemory);
+  }
+
+  public ToolstackConfig withGuestUser(String user) {
+    return new ToolstackConfig(
+        hypervisor, targets, nbdsPort, downtime, bootDirectories, user, copyMemory);
   }
 }

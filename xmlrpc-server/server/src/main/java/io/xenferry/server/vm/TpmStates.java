@@ -5,6 +5,7 @@ import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
@@ -101,7 +102,12 @@ public final class TpmStates {
 
   /** What the record is to hold now; empty when the record has it. */
   Optional<String> current(UUID vm) throws IOException {
-    try (InputStream in = Files.newInputStream(state(vm))) {
+    // Made by a process that serves a guest: it must be what it is called, and no way elsewhere.
+    if (Files.exists(state(vm), LinkOption.NOFOLLOW_LINKS)
+        && !Files.isRegularFile(state(vm), LinkOption.NOFOLLOW_LINKS)) {
+      throw new IOException("the state of the TPM of VM " + vm + " is no file");
+    }
+    try (InputStream in = Files.newInputStream(state(vm), LinkOption.NOFOLLOW_LINKS)) {
       byte[] bytes = in.readNBytes(LIMIT);
       String value = Base64.getEncoder().encodeToString(bytes);
       if (bytes.length == 0 || value.length() > LIMIT) {
