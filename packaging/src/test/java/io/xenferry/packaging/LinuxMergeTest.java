@@ -39,7 +39,7 @@ class LinuxMergeTest {
     return DiskFiles.repository(moves.lab().alpha(), DiskFiles.QCOW2);
   }
 
-  private static long images(Moves moves) throws IOException {
+  static long images(Moves moves) throws IOException {
     try (Stream<Path> files = Files.list(directory(moves))) {
       return files.filter(f -> f.toString().endsWith(".qcow2")).count();
     }
@@ -54,13 +54,17 @@ class LinuxMergeTest {
   }
 
   private static void awaitOneImage(Moves moves) {
+    awaitImages(moves, 1);
+  }
+
+  static void awaitImages(Moves moves, long count) {
     await()
         .atMost(PATIENCE)
         .untilAsserted(
-            () -> assertThat(images(moves)).as(moves.lab().alpha().tailOfLog()).isEqualTo(1));
+            () -> assertThat(images(moves)).as(moves.lab().alpha().tailOfLog()).isEqualTo(count));
   }
 
-  private static void snapshot(Moves moves) throws Exception {
+  static void snapshot(Moves moves) throws Exception {
     try (Api api = new Api(moves.lab().alpha())) {
       api.call(
           "VM.snapshot",
@@ -71,15 +75,19 @@ class LinuxMergeTest {
     moves.awaitWrites(20);
   }
 
-  private static void destroySnapshots(Moves moves) throws Exception {
+  static void destroySnapshots(Moves moves) throws Exception {
     try (Api api = new Api(moves.lab().alpha())) {
       for (String snapshot :
           api.texts("VM.get_snapshots", api.text("VM.get_by_uuid", moves.vm()))) {
-        String disk = api.text("VBD.get_VDI", api.texts("VM.get_VBDs", snapshot).getFirst());
-        api.call("VM.destroy", Value.of(snapshot));
-        api.call("VDI.destroy", Value.of(disk));
+        destroySnapshot(api, snapshot);
       }
     }
+  }
+
+  static void destroySnapshot(Api api, String snapshot) throws Exception {
+    String disk = api.text("VBD.get_VDI", api.texts("VM.get_VBDs", snapshot).getFirst());
+    api.call("VM.destroy", Value.of(snapshot));
+    api.call("VDI.destroy", Value.of(disk));
   }
 
   private static void assertWell(Moves moves) throws Exception {
