@@ -56,6 +56,14 @@ public interface StorageRepository {
   VdiInfo copyOf(VdiInfo wanted, Progress progress) throws SmapiException;
 
   /**
+   * Whether {@link #beginSnapshot} can be had of a VDI time and again: false as well where it rests
+   * on very many images already.
+   */
+  default boolean isSnapshotWhileWritten(String vdi) throws SmapiException {
+    return false;
+  }
+
+  /**
    * Begins a snapshot of a VDI that a guest has open: the guest is to go on with another image.
    *
    * @throws SmapiException VDI_IN_USE, or Unimplemented where disks cannot share

@@ -165,6 +165,7 @@ final class VolumeBooks {
 
   private void remove(String vdi) throws IOException {
     store.delete(vdi);
+    store.deleteChanges(vdi);
     store.deleteRecord(vdi);
     records.remove(vdi);
   }

@@ -47,6 +47,9 @@ public interface VolumeChains {
   /** The volumes whose images are below a volume's, the nearest first. */
   List<String> below(String key);
 
+  /** How many images a volume has, its own included. */
+  int depth(String key);
+
   /** How many images a volume has above the other one's, on which it rests. */
   int distance(String key, String lower) throws IOException;
 
@@ -58,6 +61,17 @@ public interface VolumeChains {
 
   /** What a volume's own image holds, if nobody writes it: whole clusters, in order. */
   List<Range> own(String key) throws IOException;
+
+  /** Names a volume's own image, as long as it has that. */
+  String image(String key);
+
+  /**
+   * What the images below a volume's own hold, down to one of them and with that: whole clusters,
+   * in order; empty when it does not rest on it.
+   *
+   * @param image as {@link #image} named it
+   */
+  Optional<List<Range>> downTo(String key, String image) throws IOException;
 
   /** Gives a volume an empty image that rests on nothing, of the size that it has. */
   void empty(String key) throws IOException;

@@ -34,6 +34,9 @@ public final class VolumeRepository implements StorageRepository {
   /** What a raw file may have on common file systems (ext4, 4 KiB blocks). */
   private static final long LARGEST = 16L << 40;
 
+  /** A guest opens all images of its disk, and looks for what it reads in one after the other. */
+  private static final int MANY_IMAGES = 128;
+
   private final String sr;
   private final VolumeStore store;
   private final VolumeBooks books;
@@ -120,6 +123,7 @@ public final class VolumeRepository implements StorageRepository {
       repository.locked(
           SmError.METADATA,
           () -> {
+            repository.layering.ifPresent(l -> l.tracking().settleAll());
             repository.wakeMerging();
             return sr;
           });
@@ -378,9 +382,6 @@ public final class VolumeRepository implements StorageRepository {
             if (source.isASnapshot() || !chains.isWritable(from)) {
               chains.branch(key, from, source.virtualSize());
             } else {
-              if (!snapshot) {
-                layering.get().tracking().beforeBranch(from);
-              }
               VolumeChains.Layer layer = chains.begin(from);
               try {
                 chains.commit(layer, Optional.of(key));
@@ -389,16 +390,38 @@ public final class VolumeRepository implements StorageRepository {
                 throw e;
               }
               if (snapshot) {
-                layering.get().tracking().afterSnapshot(from, key);
+                layering.get().tracking().noteSnapshot(from, key);
               } else {
                 chains.branch(key, key, source.virtualSize());
               }
             }
           } catch (IOException e) {
             books.discard(key);
+            layering.get().tracking().settle(from);
             throw e;
           }
-          return Optional.of(books.finish(key, request));
+          return Optional.of(finish(key, request, from));
+        });
+  }
+
+  /** Marks a copy of a disk whole that may have got the disk's image. */
+  private VdiInfo finish(String copy, VdiInfo request, String from) throws IOException {
+    try {
+      return books.finish(copy, request);
+    } finally {
+      layering.orElseThrow().tracking().settle(from);
+    }
+  }
+
+  @Override
+  public boolean isSnapshotWhileWritten(String vdi) throws SmapiException {
+    return locked(
+        SmError.VDI_LOAD,
+        () -> {
+          books.require(vdi);
+          return layering.isPresent()
+              && layering.get().chains().isLayered(vdi)
+              && layering.get().chains().depth(vdi) < MANY_IMAGES;
         });
   }
 
@@ -497,11 +520,18 @@ public final class VolumeRepository implements StorageRepository {
           () -> {
             copying.remove(layer.key());
             chains.commit(layer, Optional.of(snapshot));
-            layering.orElseThrow().tracking().afterSnapshot(layer.key(), snapshot);
+            try {
+              layering.orElseThrow().tracking().noteSnapshot(layer.key(), snapshot);
+            } catch (IOException e) {
+              books.discard(snapshot);
+              layering.orElseThrow().tracking().settle(layer.key());
+              throw e;
+            }
+            VdiInfo made = finish(snapshot, request, layer.key());
             books.save(
                 books.info(layer.key()).edit().contentId(UUID.randomUUID().toString()).done());
             wakeMerging();
-            return books.finish(snapshot, request);
+            return made;
           });
     }
 

@@ -258,8 +258,9 @@ final class FileVolumes implements VolumeStore {
 
   @Override
   public void deleteChanges(String key) throws IOException {
-    Files.deleteIfExists(directory.resolve(key + CHANGES));
-    AtomicFile.syncDirectory(directory);
+    if (Files.deleteIfExists(directory.resolve(key + CHANGES))) {
+      AtomicFile.syncDirectory(directory);
+    }
   }
 
   @Override

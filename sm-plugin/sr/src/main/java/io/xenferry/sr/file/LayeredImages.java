@@ -90,6 +90,17 @@ final class LayeredImages implements VolumeChains {
   }
 
   @Override
+  public int depth(String key) {
+    int images = 1;
+    for (Optional<String> at = tree.below(tree.imageOf(key));
+        at.isPresent();
+        at = tree.below(at.get())) {
+      images++;
+    }
+    return images;
+  }
+
+  @Override
   public int distance(String key, String lower) throws IOException {
     int layers = 0;
     String end = tree.imageOf(lower);
@@ -124,6 +135,24 @@ final class LayeredImages implements VolumeChains {
   @Override
   public List<Range> own(String key) throws IOException {
     return held(tree.imageOf(key), 1);
+  }
+
+  @Override
+  public String image(String key) {
+    return tree.imageOf(key);
+  }
+
+  @Override
+  public Optional<List<Range>> downTo(String key, String image) throws IOException {
+    Optional<String> first = tree.below(tree.imageOf(key));
+    int layers = 0;
+    for (Optional<String> at = first; at.isPresent(); at = tree.below(at.get())) {
+      layers++;
+      if (at.get().equals(image)) {
+        return Optional.of(held(first.get(), layers));
+      }
+    }
+    return Optional.empty();
   }
 
   @Override
