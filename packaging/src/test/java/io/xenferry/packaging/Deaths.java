@@ -14,6 +14,7 @@ final class Deaths implements AutoCloseable {
   private static final Duration PATIENCE = Duration.ofSeconds(90);
 
   private final Opener opener;
+  private final String[] options;
   private Optional<Moves> kept = Optional.empty();
 
   /** Opens a laboratory of {@link FaultyServer}s with a VM that runs at the first site. */
@@ -22,8 +23,12 @@ final class Deaths implements AutoCloseable {
     Moves open() throws Exception;
   }
 
-  Deaths(Opener opener) {
+  /**
+   * @param options of each move
+   */
+  Deaths(Opener opener, String... options) {
     this.opener = opener;
+    this.options = options.clone();
   }
 
   void survive(Death death) throws Exception {
@@ -44,12 +49,12 @@ final class Deaths implements AutoCloseable {
     }
   }
 
-  private static void survive(Moves moves, Death death) throws Exception {
+  private void survive(Moves moves, Death death) throws Exception {
     Site from = moves.owner();
     Site to = moves.other(from);
     Site dying = death.side() == Death.Side.SOURCE ? from : to;
     death.fault().arm(dying.stateDirectory());
-    Xe.Running xe = moves.move(from);
+    Xe.Running xe = moves.move(from, options);
     assertThat(dying.awaitEnd(PATIENCE)).as("the server ends").isTrue();
     dying.start();
     Site owner = moves.assertWell();

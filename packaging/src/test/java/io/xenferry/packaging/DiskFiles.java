@@ -12,6 +12,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.BitSet;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.stream.Stream;
@@ -40,6 +42,11 @@ final class DiskFiles {
   /** What makes qcow2 images look like raw ones to a target. */
   static List<Path> views(Site site) throws IOException {
     return files(site, ".*\\.(view|pid)");
+  }
+
+  /** All qcow2 images of a site, whoever's they are. */
+  static List<Path> layered(Site site) throws IOException {
+    return files(site, ".*\\.qcow2");
   }
 
   private static List<Path> files(Site site, String pattern) throws IOException {
@@ -164,6 +171,24 @@ final class DiskFiles {
           } catch (java.security.NoSuchAlgorithmException e) {
             throw new IllegalStateException(e);
           }
+        });
+  }
+
+  /** The blocks in which two disks of one size differ, that nobody writes. */
+  static BitSet differing(Path one, Path other, int blockSize)
+      throws IOException, InterruptedException {
+    return withRaw(
+        List.of(one, other),
+        files -> {
+          byte[] first = Files.readAllBytes(files.getFirst());
+          byte[] second = Files.readAllBytes(files.getLast());
+          assertThat(second).hasSameSizeAs(first);
+          BitSet blocks = new BitSet();
+          for (int at = 0; at < first.length; at += blockSize) {
+            int end = Math.min(first.length, at + blockSize);
+            blocks.set(at / blockSize, !Arrays.equals(first, at, end, second, at, end));
+          }
+          return blocks;
         });
   }
 

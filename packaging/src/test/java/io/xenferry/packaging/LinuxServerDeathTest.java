@@ -18,12 +18,17 @@ import org.junit.jupiter.params.provider.MethodSource;
  */
 @Timeout(300)
 class LinuxServerDeathTest {
-  private static final Deaths DEATHS = new Deaths(LinuxServerDeathTest::open);
+  private static final Deaths DEATHS = new Deaths(() -> open(DiskFiles.RAW));
 
-  private static Moves open() throws Exception {
+  /** Snapshots are taken of the disks meanwhile. */
+  private static final Deaths BY_SNAPSHOTS =
+      new Deaths(() -> open(DiskFiles.QCOW2), "strategy=snapshot");
+
+  private static Moves open(String format) throws Exception {
     Moves moves = Moves.linux(FaultyServer.class.getName(), "--target", "auto");
     try {
-      moves.install(16L << 20, 16L << 20);
+      moves.startServers();
+      moves.addVm(format, 16L << 20, 16L << 20);
       moves.start();
       return moves;
     } catch (Exception | AssertionError e) {
@@ -53,8 +58,16 @@ class LinuxServerDeathTest {
     DEATHS.survive(death);
   }
 
+  @ParameterizedTest(name = "{0}")
+  @MethodSource("all")
+  @Tag("slow")
+  void noDeathLosesAnythingOrLeavesASnapshot(Death death) throws Exception {
+    BY_SNAPSHOTS.survive(death);
+  }
+
   @AfterAll
   static void end() throws IOException {
     DEATHS.close();
+    BY_SNAPSHOTS.close();
   }
 }

@@ -9,6 +9,7 @@ import io.xenferry.guest.linux.LinuxGuest;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import io.xenferry.qemu.QemuProvider;
+import io.xenferry.sr.VdiInfo;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.io.PrintStream;
@@ -435,6 +436,30 @@ final class Moves implements AutoCloseable {
             assertThat(GuestProcesses.commandLines(site)).as("guests at " + site.name()).isEmpty());
   }
 
+  /** No disk that a migration has made for itself, and no snapshot. */
+  private static void assertNothingOfMigrations(Site site) throws Exception {
+    try (Api api = new Api(site)) {
+      for (String vdi : api.texts("VDI.get_all")) {
+        assertThat(api.call("VDI.get_sm_config", Value.of(vdi)).toString())
+            .as("sm_config of a disk at " + site.name())
+            .doesNotContain(VdiInfo.SM_CONFIG_MIGRATION);
+      }
+    }
+  }
+
+  /** What snapshots of a move have left is merged, and each layered disk has one image. */
+  private static void awaitMerged(Site site) throws Exception {
+    try (Api api = new Api(site)) {
+      String sr = api.texts("SR.get_by_name_label", DiskFiles.QCOW2).getFirst();
+      await()
+          .atMost(PATIENCE)
+          .untilAsserted(() ->
+              assertThat(DiskFiles.layered(site))
+                  .as("images at " + site.name() + site.tailOfLog())
+                  .hasSameSizeAs(api.texts("SR.get_VDIs", sr)));
+    }
+  }
+
   /** All that must hold after a move, whichever way it went. */
   Site assertWell() throws Exception {
     awaitRest();
@@ -443,6 +468,10 @@ final class Moves implements AutoCloseable {
     assertNothingLeft(other(owner));
     for (Site site : sites()) {
       Exports.assertNone(site);
+    }
+    assertNothingOfMigrations(owner);
+    if (format.equals(DiskFiles.QCOW2)) {
+      awaitMerged(owner);
     }
     assertNothingLost(owner);
     assertWrites();

@@ -2,29 +2,23 @@ package io.xenferry.qemu;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import io.xenferry.block.BlockBackend;
-import io.xenferry.block.Extent;
 import io.xenferry.block.Range;
 import io.xenferry.copy.SourceDisk;
 import io.xenferry.nbd.NbdClient;
-import io.xenferry.nbd.NbdUri;
-import io.xenferry.nbd.StatusExtent;
 import io.xenferry.spi.HypervisorException;
 import io.xenferry.spi.HypervisorException.Kind;
 import java.security.SecureRandom;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.TimeoutException;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -47,8 +41,6 @@ final class BitmapSource implements SourceDisk {
   /** As the disk's clusters in QEMU; finer ones cost memory, coarser ones copy more. */
   private static final int GRANULARITY = 64 << 10;
 
-  private static final String ALLOCATION_DEPTH = "qemu:allocation-depth";
-
   private static final SecureRandom RANDOM = new SecureRandom();
 
   /** The source whose thread this is. */
@@ -61,7 +53,6 @@ final class BitmapSource implements SourceDisk {
   private final long size;
   private final Mirrors mirrors;
   private final ExecutorService thread;
-  private final NbdClient.Options options = NbdClient.Options.DEFAULT;
   private final String prefix;
 
   /** Set before the first pass. */
@@ -102,17 +93,15 @@ final class BitmapSource implements SourceDisk {
       throws HypervisorException, InterruptedException {
     mirrors.clear();
     clear(monitor, exports, node, NbdExports.PREFIX);
-    JsonNode found = find(monitor, node);
     BitmapSource source =
-        new BitmapSource(
-            monitor,
-            exports,
-            guest + "/" + node,
-            node,
-            found.path("image").path("virtual-size").asLong(),
-            mirrors);
+        new BitmapSource(monitor, exports, guest + "/" + node, node, size(monitor, node), mirrors);
     monitor.execute("block-dirty-bitmap-add", source.addArguments(0));
     return source;
+  }
+
+  /** Bytes of a node. */
+  static long size(Monitor monitor, String node) throws HypervisorException, InterruptedException {
+    return find(monitor, node).path("image").path("virtual-size").asLong();
   }
 
   /** Removes the exports and bitmaps of the node whose names begin so. */
@@ -209,46 +198,8 @@ final class BitmapSource implements SourceDisk {
 
   private BitmapPass beginAllocated() throws Exception {
     String id = exportId(-1);
-    exports.add(id, node, "", layers > 0);
-    NbdClient content =
-        connectOrRemove(id, layers > 0 ? options.withContexts(ALLOCATION_DEPTH) : options);
-    try {
-      List<Range> ranges = new ArrayList<>();
-      if (layers > 0) {
-        for (long at = 0; at < size; ) {
-          for (StatusExtent extent : get(content.status(ALLOCATION_DEPTH, at, size - at))) {
-            // The filter on top counts as well, but holds nothing; 0 is nowhere.
-            if (extent.flags() > 0 && extent.flags() <= layers + 1) {
-              add(ranges, extent.offset(), extent.length());
-            }
-            at = extent.end();
-          }
-        }
-        return new BitmapPass(id, -1, content, List.copyOf(ranges));
-      }
-      for (long at = 0; at < size; ) {
-        for (Extent extent : get(content.extents(at, size - at))) {
-          if (!extent.zero()) {
-            add(ranges, extent.offset(), extent.length());
-          }
-          at = extent.end();
-        }
-      }
-      return new BitmapPass(id, -1, content, List.copyOf(ranges));
-    } catch (Exception e) {
-      content.close();
-      exports.remove(id);
-      throw e;
-    }
-  }
-
-  private static void add(List<Range> ranges, long offset, long length) {
-    if (!ranges.isEmpty() && ranges.getLast().end() == offset) {
-      Range last = ranges.removeLast();
-      ranges.add(new Range(last.offset(), last.length() + length));
-    } else {
-      ranges.add(new Range(offset, length));
-    }
+    ImageContent all = ImageContent.open(exports, id, node, size, layers);
+    return new BitmapPass(id, -1, all.content(), all.ranges());
   }
 
   private BitmapPass beginDirty() throws Exception {
@@ -265,9 +216,11 @@ final class BitmapSource implements SourceDisk {
     try {
       exports.add(id, node, bitmap(frozen));
       String context = NbdClient.dirtyBitmapContext(bitmap(frozen));
-      NbdClient content = connectOrRemove(id, options.withContexts(context));
+      NbdClient content =
+          ImageContent.connectOrRemove(
+              exports, id, NbdClient.Options.DEFAULT.withContexts(context));
       try {
-        return new BitmapPass(id, frozen, content, get(content.dirtyRanges(context)));
+        return new BitmapPass(id, frozen, content, ImageContent.get(content.dirtyRanges(context)));
       } catch (Exception e) {
         content.close();
         exports.remove(id);
@@ -281,25 +234,6 @@ final class BitmapSource implements SourceDisk {
 
   private String exportId(int bitmap) {
     return prefix + "-" + node + (bitmap < 0 ? "-all" : "-b" + bitmap);
-  }
-
-  private NbdClient connectOrRemove(String id, NbdClient.Options how) throws Exception {
-    try {
-      return NbdClient.connect(NbdUri.unix(exports.socket(), id), how);
-    } catch (Exception e) {
-      exports.remove(id);
-      throw e;
-    }
-  }
-
-  private static <T> T get(CompletableFuture<T> future) throws Exception {
-    try {
-      return future.get(Monitor.DEADLINE.toNanos(), TimeUnit.NANOSECONDS);
-    } catch (ExecutionException e) {
-      throw e.getCause() instanceof Exception cause ? cause : e;
-    } catch (TimeoutException e) {
-      throw new HypervisorException(Kind.TIMEOUT, "the guest's NBD server does not answer", e);
-    }
   }
 
   /** Puts what a disabled bitmap holds into the one that notes now. */

@@ -2,6 +2,7 @@ package io.xenferry.qemu;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import io.xenferry.block.BlockBackend;
+import io.xenferry.copy.Snapshots;
 import io.xenferry.copy.SourceDisk;
 import io.xenferry.qemu.access.GuestFiles;
 import io.xenferry.qemu.qmp.QmpEvent;
@@ -290,9 +291,7 @@ final class QmpGuest implements Guest {
   @Override
   public SourceDisk source(String device, int layers)
       throws HypervisorException, InterruptedException {
-    if (!devices().contains(device)) {
-      throw new HypervisorException(Kind.REFUSED, "the guest has no disk " + device);
-    }
+    requireDisk(device);
     return BitmapSource.open(
             monitor,
             exports,
@@ -318,6 +317,19 @@ final class QmpGuest implements Guest {
               }
             })
         .withLayers(layers);
+  }
+
+  @Override
+  public Snapshots.Content still(String device, int layers)
+      throws HypervisorException, InterruptedException {
+    requireDisk(device);
+    return ImageContent.still(monitor, exports, GuestLauncher.nodeName(device), layers);
+  }
+
+  private void requireDisk(String device) throws HypervisorException {
+    if (!devices().contains(device)) {
+      throw new HypervisorException(Kind.REFUSED, "the guest has no disk " + device);
+    }
   }
 
   @Override

@@ -69,6 +69,8 @@ import java.util.List;
 import java.util.ServiceLoader;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.UUID;
+import java.util.function.Predicate;
 import java.util.function.UnaryOperator;
 
 /**
@@ -159,6 +161,7 @@ final class Toolstack implements AutoCloseable {
               state.resolve("datapaths.json"));
       begun.push(storage);
       storageRoutes = new StorageRoutes(storage, context.sessions(), config.limits());
+      Predicate<UUID> moving = vm -> ledger.unended(vm).stream().anyMatch(row -> !settledHere(row));
       VmAdmission admission = new VmAdmission(database, allowed::refresh);
       lifecycle =
           new VmLifecycle(
@@ -169,8 +172,8 @@ final class Toolstack implements AutoCloseable {
               admission,
               bootFiles(toolstack, state),
               host,
-              vm -> ledger.unended(vm).stream().anyMatch(row -> !settledHere(row)));
-      merging = new LiveMerging(database, storage, hypervisor, gate, context.tasks());
+              moving);
+      merging = new LiveMerging(database, storage, hypervisor, gate, context.tasks(), moving);
       begun.push(merging);
       admission.keepStill(merging);
       devices = new VmDevices(database, hypervisor, storage, merging, allowed::refresh);
@@ -192,6 +195,10 @@ final class Toolstack implements AutoCloseable {
       moves =
           new DiskMoves(
               database, storage, hypervisor, admission, gate, engine, state.resolve("moves"));
+      DiskCopies copies = new DiskCopies(database, storage);
+      SnapshotDisks snapshots =
+          new SnapshotDisks(
+              database, hypervisor, copies, new LayeredDisks(database, storage), merging);
       migrations =
           new MigrationService(
               new MigrationService.Parts(
@@ -206,7 +213,8 @@ final class Toolstack implements AutoCloseable {
                   context.sessions(),
                   context.tasks(),
                   engine,
-                  moves),
+                  moves,
+                  snapshots),
               toolstack.downtime(),
               state.resolve("dirty"),
               boot,
@@ -216,7 +224,13 @@ final class Toolstack implements AutoCloseable {
               port,
               certificate);
       begun.push(migrations);
-      DiskCopies copies = new DiskCopies(database, storage);
+      migrations
+          .coordinator()
+          .listen(status -> {
+            if (status.ended()) {
+              merging.wake();
+            }
+          });
       new StorageMessages(storage, copies, moves).register(registry);
       GuestMemory memory = new GuestMemory(database, copies, host);
       VmSuspend suspend =
@@ -227,9 +241,6 @@ final class Toolstack implements AutoCloseable {
       new VtpmMessages(lifecycle, admission, gate).register(registry);
       new TuningMessages(new VmTuning(database, hypervisor, gate, admission)).register(registry);
       new VmCloneMessages(copies, admission).register(registry);
-      SnapshotDisks snapshots =
-          new SnapshotDisks(
-              database, hypervisor, copies, new LayeredDisks(database, storage), merging);
       checkpoints = new VmCheckpoint(database, hypervisor, gate, snapshots, memory, suspend);
       new VmSnapshotMessages(copies, snapshots, checkpoints, suspend, lifecycle, admission, gate)
           .register(registry);

@@ -4,6 +4,7 @@ import static io.xenferry.server.SessionTest.assertCode;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.awaitility.Awaitility.await;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import io.xenferry.block.ExternalTools;
 import io.xenferry.model.Value;
 import io.xenferry.server.config.ServerConfig;
@@ -311,6 +312,86 @@ class SnapshotMoveTest {
     assertThat(since.nextSetBit(0)).isEqualTo((int) (25 * MIB / BLOCK));
     assertGone(t);
     there.root().call("VM.hard_shutdown", arrived);
+  }
+
+  /** Each disk is copied from snapshots of which nothing is left, the VM's own ones unharmed. */
+  @Test
+  void aRunningVmMovesBySnapshotsOfItsDisks() throws Exception {
+    Traveller t = traveller("frozen");
+    here.root().call("VM.start", t.vm(), false, false);
+    TestServer.Calls root = here.root();
+    Map<String, Value> one = root.record("VM", root.text("VM.get_by_uuid", t.first()));
+    Map<String, Value> two = root.record("VM", root.text("VM.get_by_uuid", t.second()));
+
+    String arrived =
+        move(here, there, t.vm(), there.sr(), "VM.migrate_send", Map.of("strategy", "snapshot"));
+
+    assertThat(strategies(t.uuid())).containsExactly("snapshot");
+    assertThat(there.root().text("VM.get_power_state", arrived)).isEqualTo("Running");
+    assertArrived(t, one, two);
+    String third = there.root().text("VM.snapshot", arrived, "there", List.of());
+    assertThat(there.content(there.disks(third).getFirst(), 0, 2, 4, 25))
+        .containsExactly(1, 2, 0, 3);
+    assertGone(t);
+    there.root().call("VM.hard_shutdown", arrived);
+  }
+
+  /** Of the VM's own disks, by its moves from here. */
+  private static List<String> strategies(String vm) throws Exception {
+    List<String> strategies = new ArrayList<>();
+    for (JsonNode move : Rest.get(here.server(), "/v1/migrations")) {
+      for (JsonNode disk : move.path("disks")) {
+        if (move.path("vm").asText().equals(vm)
+            && !disk.path("device").asText().startsWith("snapshot-")) {
+          strategies.add(disk.path("strategy-asked").asText());
+        }
+      }
+    }
+    return strategies;
+  }
+
+  /** While it is copied the snapshot belongs to the move; afterwards there is none. */
+  @Test
+  void nothingIsLeftOfSnapshotsWhenTheirMoveIsCancelled() throws Exception {
+    Traveller t = traveller("thawed");
+    String disk = here.disks(t.vm()).getFirst();
+    here.root().call("VM.start", t.vm(), false, false);
+    List<String> before = TestServer.texts(here.root().call("SR.get_VDIs", here.sr()));
+    String task =
+        move(
+            here,
+            there,
+            t.vm(),
+            there.sr(),
+            "Async.VM.migrate_send",
+            Map.of("strategy", "snapshot", "bandwidth", "262144"));
+    await().atMost(TwoHosts.LONG).until(() -> !taken(before).isEmpty());
+    String snapshot = taken(before).getFirst();
+    assertThat(here.root().text("VDI.get_snapshot_of", snapshot)).isEqualTo(disk);
+    assertCode("OTHER_OPERATION_IN_PROGRESS", () -> here.root().call("VDI.destroy", snapshot));
+    here.root().call("task.cancel", task);
+    await()
+        .atMost(TwoHosts.LONG)
+        .until(() -> here.root().text("task.get_status", task).equals("cancelled"));
+    await().atMost(TwoHosts.LONG).untilAsserted(() -> assertThat(taken(before)).isEmpty());
+    assertThat(here.root().text("VM.get_power_state", t.vm())).isEqualTo("Running");
+    here.root().call("VM.hard_shutdown", t.vm());
+    assertThat(here.content(disk, 0, 2, 4, 25)).containsExactly(1, 2, 0, 3);
+    assertThat(
+            here.changed(
+                    here.disks(here.root().text("VM.get_by_uuid", t.second())).getFirst(), disk)
+                .cardinality())
+        .as("one MiB")
+        .isEqualTo(16);
+    destroy(here, t.vm());
+  }
+
+  /** Disks at the source that were not there before. */
+  private static List<String> taken(List<String> before) throws Exception {
+    List<String> now =
+        new ArrayList<>(TestServer.texts(here.root().call("SR.get_VDIs", here.sr())));
+    now.removeAll(before);
+    return now;
   }
 
   /** There and back, with something written, zeroed and discarded at each place. */

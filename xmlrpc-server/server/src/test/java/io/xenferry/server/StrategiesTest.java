@@ -95,10 +95,18 @@ class StrategiesTest {
     try {
       assertThat(
               assertCode(
-                      "SR_OPERATION_NOT_SUPPORTED",
+                      "OPERATION_NOT_ALLOWED",
                       () -> source.call(assertion, t.arguments(token, to, Map.of())))
                   .params())
-          .containsExactly(hosts.from);
+          .containsExactly(
+              "strategy=snapshot is not to be had for disk xvda (VDI "
+                  + t.uuids().getFirst()
+                  + "): its SR takes no snapshots of it while the VM writes it, as of a raw image or"
+                  + " one that rests on very many others; auto, log-dirty and mirror copy it.");
+      assertCode(
+          "OPERATION_NOT_ALLOWED",
+          () -> source.text("VM.migrate_send", t.arguments(token, to, Map.of())));
+      assertThat(hosts.movesOf(t)).as("nothing has begun").isEmpty();
       source.call(assertion, t.arguments(token, to, Map.of("strategy", "mirror")));
       source.text("VM.add_to_other_config", t.vm(), "xenferry:strategy", "mirror");
       source.text("VM.migrate_send", t.arguments(token, to, Map.of()));

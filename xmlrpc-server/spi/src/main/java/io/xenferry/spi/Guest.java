@@ -1,5 +1,6 @@
 package io.xenferry.spi;
 
+import io.xenferry.copy.Snapshots;
 import io.xenferry.copy.SourceDisk;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -109,6 +110,27 @@ public interface Guest {
     }
     throw new HypervisorException(
         HypervisorException.Kind.REFUSED, "this hypervisor's guests have no layered disks");
+  }
+
+  /**
+   * Whether the hypervisor notes what the guest writes to a disk, so that {@link #source} can offer
+   * it. One without that is copied by snapshots of its storage, with {@link #changeImages} and
+   * {@link #still}.
+   */
+  default boolean hasDirtyLog(String device) {
+    return true;
+  }
+
+  /**
+   * A disk of a guest that stands still, as it is now.
+   *
+   * @param layers how many of the disk's topmost images the ranges are about, what reads as zeroes
+   *     there included; 0 for all that does not read as zeroes
+   */
+  default Snapshots.Content still(String device, int layers)
+      throws HypervisorException, InterruptedException {
+    throw new HypervisorException(
+        HypervisorException.Kind.REFUSED, "this hypervisor does not show its guests' disks");
   }
 
   /**

@@ -177,6 +177,13 @@ public final class EngineCopyJob implements CopyJob {
         figures.passes().size() + 1,
         figures.bytesPerSecond(),
         figures.dirtyBytesPerSecond(),
-        (figures.mirror().up() ? Strategy.MIRROR : Strategy.LOG_DIRTY).word());
+        strategyNow(figures.mirror()).word());
+  }
+
+  private static Strategy strategyNow(CopySnapshot.Mirror mirror) {
+    if (mirror.strategy() == Strategy.SNAPSHOT) {
+      return Strategy.SNAPSHOT;
+    }
+    return mirror.up() ? Strategy.MIRROR : Strategy.LOG_DIRTY;
   }
 }

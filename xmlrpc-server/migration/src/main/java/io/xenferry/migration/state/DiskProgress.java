@@ -15,7 +15,7 @@ import java.util.UUID;
  * @param pass 1 for the first
  * @param bytesPerSecond rate of sending
  * @param dirtyPerSecond rate at which the guest makes bytes dirty
- * @param strategy that it is in now: {@code log-dirty}, {@code mirror}
+ * @param strategy that it is in now: {@code log-dirty}, {@code mirror}, {@code snapshot}
  */
 public record DiskProgress(
     UUID vdi,

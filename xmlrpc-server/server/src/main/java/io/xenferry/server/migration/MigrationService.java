@@ -30,6 +30,7 @@ import io.xenferry.server.storage.DiskMoves;
 import io.xenferry.server.storage.HostStorage;
 import io.xenferry.server.storage.MigrationDisks;
 import io.xenferry.server.task.Tasks;
+import io.xenferry.server.vm.SnapshotDisks;
 import io.xenferry.server.vm.VmAdmission;
 import io.xenferry.server.vm.VmDevices;
 import io.xenferry.server.vm.VmLifecycle;
@@ -84,7 +85,8 @@ public final class MigrationService implements AutoCloseable {
       Sessions sessions,
       Tasks tasks,
       CopyEngine engine,
-      DiskMoves moves) {}
+      DiskMoves moves,
+      SnapshotDisks snapshots) {}
 
   /**
    * @param dirtyLogs directory of the durable dirty logs
@@ -111,6 +113,7 @@ public final class MigrationService implements AutoCloseable {
             parts.engine(),
             parts.hypervisor(),
             disks,
+            parts.snapshots()::takeFor,
             dirtyLogs,
             CopyOptions.DEFAULT.withDowntimeBudget(downtime),
             DiskCarriers.of(IscsiOptions.defaults(), certificate));
@@ -167,6 +170,7 @@ public final class MigrationService implements AutoCloseable {
             answers,
             tasks,
             parts.moves(),
+            new StrategyChoice(parts.hypervisor(), disks::isSnapshotWhileWritten),
             parts.lifecycle().firmware()::note,
             cds,
             port);

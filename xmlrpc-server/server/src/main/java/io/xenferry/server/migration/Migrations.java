@@ -1,6 +1,5 @@
 package io.xenferry.server.migration;
 
-import io.xenferry.copy.Strategy;
 import io.xenferry.migration.Coordinator;
 import io.xenferry.migration.MoveRequest;
 import io.xenferry.migration.state.Plan;
@@ -46,6 +45,7 @@ public final class Migrations {
   private final MoveAnswers answers;
   private final MoveTasks tasks;
   private final DiskMoves moves;
+  private final StrategyChoice strategies;
   private final Note variables;
   private final EjectedCds cds;
   private final int port;
@@ -61,6 +61,7 @@ public final class Migrations {
       MoveAnswers answers,
       MoveTasks tasks,
       DiskMoves moves,
+      StrategyChoice strategies,
       Note variables,
       EjectedCds cds,
       int port) {
@@ -73,6 +74,7 @@ public final class Migrations {
     this.answers = answers;
     this.tasks = tasks;
     this.moves = moves;
+    this.strategies = strategies;
     this.port = port;
   }
 
@@ -146,7 +148,8 @@ public final class Migrations {
     }
   }
 
-  private MoveRequest prepare(Snapshot db, Request asked, Ref<VM> there) throws XenApiException {
+  private MoveRequest prepare(Snapshot db, Request asked, Ref<VM> there)
+      throws XenApiException, InterruptedException {
     Ref<VM> vm = asked.vm();
     for (String format : asked.formats().values()) {
       // Between hosts it is the destination's SR that chooses.
@@ -181,10 +184,8 @@ public final class Migrations {
     }
     UUID uuid = UUID.fromString(db.get(vm, VM.UUID));
     boolean running = state == VmPowerState.RUNNING;
-    if (running) {
-      checkStrategies(db, request);
-    }
-    List<Plan.Disk> planned = request.disks(db);
+    List<Plan.Disk> planned =
+        running ? strategies.choose(uuid, request.disks(db)) : request.disks(db);
     if (planned.size() > Plan.MAX_DISKS) {
       throw new XenApiException(
           "OPERATION_NOT_ALLOWED",
@@ -252,18 +253,6 @@ public final class Migrations {
           }
         });
     return new Layers(below);
-  }
-
-  /** Nothing copies by snapshots yet; every disk here notes its guest's writes, which is better. */
-  private static void checkStrategies(Snapshot db, Request request) throws XenApiException {
-    if (Strategy.SNAPSHOT.word().equals(request.options().get(MoveOptions.STRATEGY))) {
-      Optional<GuestSpecs.VmDisk> first =
-          GuestSpecs.disks(db, request.vm()).stream().filter(disk -> !disk.cd()).findFirst();
-      if (first.isPresent()) {
-        String sr = db.get(first.get().vdi(), VDI.SR).opaque();
-        throw new XenApiException("SR_OPERATION_NOT_SUPPORTED", sr);
-      }
-    }
   }
 
   /** The memory of a suspended VM goes with it. */

@@ -78,8 +78,11 @@ final class Orphans {
       return false;
     }
     try {
+      Optional<MigrationId> sent = MoveSnapshots.migrationOf(tag);
       return ledger
-          .find(MigrationId.parse(tag), Role.DESTINATION)
+          .find(
+              sent.isPresent() ? sent.get() : MigrationId.parse(tag),
+              sent.isPresent() ? Role.SOURCE : Role.DESTINATION)
           .map(LedgerRow::ended)
           .orElse(true);
     } catch (IllegalArgumentException e) {

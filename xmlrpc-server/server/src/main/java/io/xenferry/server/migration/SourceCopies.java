@@ -3,22 +3,21 @@ package io.xenferry.server.migration;
 import io.xenferry.block.Range;
 import io.xenferry.copy.BlockMap;
 import io.xenferry.copy.CopyEngine;
-import io.xenferry.copy.CopyListener;
 import io.xenferry.copy.CopyOptions;
 import io.xenferry.copy.CopySnapshot;
 import io.xenferry.copy.DestinationOpener;
 import io.xenferry.copy.DirtyLog;
 import io.xenferry.copy.DiskPlan;
 import io.xenferry.copy.FileDirtyLog;
+import io.xenferry.copy.SnapshotSource;
 import io.xenferry.copy.SourceDisk;
 import io.xenferry.copy.Strategy;
 import io.xenferry.migration.ports.CopyJob;
-import io.xenferry.migration.ports.EngineCopyJob;
 import io.xenferry.migration.ports.SourcePorts;
-import io.xenferry.migration.state.DiskProgress;
 import io.xenferry.migration.state.DiskTarget;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.Plan;
+import io.xenferry.model.XenApiException;
 import io.xenferry.server.storage.MigrationDisks;
 import io.xenferry.server.storage.Transport;
 import io.xenferry.spi.Guest;
@@ -53,6 +52,7 @@ final class SourceCopies implements SourcePorts.Copies {
   private final CopyEngine engine;
   private final Hypervisor hypervisor;
   private final MigrationDisks images;
+  private final MoveSnapshots.Taker snapshots;
   private final Path logs;
   private final CopyOptions defaults;
   private final DiskCarriers carriers;
@@ -77,12 +77,14 @@ final class SourceCopies implements SourcePorts.Copies {
       CopyEngine engine,
       Hypervisor hypervisor,
       MigrationDisks images,
+      MoveSnapshots.Taker snapshots,
       Path logs,
       CopyOptions defaults,
       DiskCarriers carriers) {
     this.engine = engine;
     this.hypervisor = hypervisor;
     this.images = images;
+    this.snapshots = snapshots;
     this.logs = logs;
     this.defaults = defaults;
     this.carriers = carriers;
@@ -107,6 +109,7 @@ final class SourceCopies implements SourcePorts.Copies {
           HypervisorException.Kind.GONE, "the guest of VM " + plan.vm() + " is gone");
     }
     List<DiskPlan> plans = new ArrayList<>();
+    List<MoveSnapshots> taken = new ArrayList<>();
     RealScheduler scheduler = new RealScheduler("copy-" + migration);
     boolean begun = false;
     try {
@@ -117,8 +120,9 @@ final class SourceCopies implements SourcePorts.Copies {
                 .findFirst()
                 .orElseThrow(() -> new IOException("no target for disk " + disk.vdi()));
         DestinationOpener destination = carriers.opener(plan, target, migration);
-        Optional<Guest> writer = guest.filter(g -> has(g, disk));
-        SourceDisk source = source(disk, Layers.of(plan).below(disk.vdi()), writer);
+        Optional<Guest> writer = guest.filter(g -> StrategyChoice.has(g, disk));
+        SourceDisk source =
+            source(migration, disk, Layers.of(plan).below(disk.vdi()), writer, taken);
         DirtyLog dirty;
         try {
           Path file = logFile(migration, disk);
@@ -134,7 +138,8 @@ final class SourceCopies implements SourcePorts.Copies {
             new DiskPlan(source, destination, Layers.of(plan).below(disk.vdi()).isEmpty(), dirty)
                 .withStrategy(strategyOf(disk, writer.isPresent())));
       }
-      RunningCopy copy = new RunningCopy(engine, optionsOf(plan), plan, plans, scheduler, guest);
+      RunningCopy copy =
+          new RunningCopy(engine, optionsOf(plan), plan, plans, taken, scheduler, guest);
       begun = true;
       return copy;
     } finally {
@@ -148,19 +153,25 @@ final class SourceCopies implements SourcePorts.Copies {
     }
   }
 
-  /** Neither the disks of snapshots nor those that are not plugged in. */
-  private static boolean has(Guest guest, Plan.Disk disk) {
-    return guest.hardware().spec().disks().stream()
-        .anyMatch(plugged -> plugged.device().equals(disk.device()));
-  }
-
   /**
    * @param lower what the disk rests on, which the destination gets as well
    * @param guest that has the disk; nobody writes it when there is none
+   * @param taken gets what takes snapshots for it
    */
-  private SourceDisk source(Plan.Disk disk, Optional<UUID> lower, Optional<Guest> guest)
+  private SourceDisk source(
+      MigrationId migration,
+      Plan.Disk disk,
+      Optional<UUID> lower,
+      Optional<Guest> guest,
+      List<MoveSnapshots> taken)
       throws Exception {
-    if (guest.isPresent()) {
+    if (strategyOf(disk, guest.isPresent()) == Strategy.SNAPSHOT) {
+      MoveSnapshots its =
+          new MoveSnapshots(images, snapshots, guest.orElseThrow(), migration, disk, lower);
+      taken.add(its);
+      return new SnapshotSource(its);
+    }
+    if (guest.isPresent() && !(disk.readOnly() && !guest.get().hasDirtyLog(disk.device()))) {
       int layers = lower.isPresent() ? images.layersAbove(disk.vdi(), lower.get()) : 0;
       return guest.get().source(disk.device(), layers);
     }
@@ -216,7 +227,7 @@ final class SourceCopies implements SourcePorts.Copies {
       return Effects.run(
           "clean up copy of " + migration,
           () -> {
-            removeLogs(migration);
+            removeWhatIsLeft(migration, plan);
             if (plan.running()) {
               forgetPasses(plan);
             }
@@ -230,8 +241,15 @@ final class SourceCopies implements SourcePorts.Copies {
           log.warn("the copy of {} did not end in order", migration, failure);
           return null;
         })
-        .thenCompose(
-            done -> Effects.run("clean up copy of " + migration, () -> removeLogs(migration)))
+        .thenCompose(done ->
+            Effects.run(
+                "clean up copy of " + migration,
+                () -> {
+                  if (copy.state() == Future.State.SUCCESS) {
+                    copy.resultNow().awaitSnapshots();
+                  }
+                  removeWhatIsLeft(migration, plan);
+                }))
         .thenRun(() -> {
           snapshot(migration).ifPresent(figures -> ended.put(migration, figures));
           copies.remove(migration);
@@ -244,11 +262,23 @@ final class SourceCopies implements SourcePorts.Copies {
     if (guest.isPresent() && guest.get().state() != Guest.State.GONE) {
       guest.get().throttle(0);
       for (Plan.Disk disk : plan.disks()) {
-        if (has(guest.get(), disk)) {
+        if (StrategyChoice.has(guest.get(), disk) && guest.get().hasDirtyLog(disk.device())) {
           guest.get().source(disk.device()).close();
         }
       }
     }
+  }
+
+  private void removeWhatIsLeft(MigrationId migration, Plan plan)
+      throws IOException, XenApiException {
+    removeLogs(migration);
+    if (plan.disks().stream().anyMatch(disk -> isBySnapshots(disk))) {
+      MoveSnapshots.removeAll(images, migration);
+    }
+  }
+
+  private static boolean isBySnapshots(Plan.Disk disk) {
+    return disk.strategy().equals(Strategy.SNAPSHOT.word());
   }
 
   private void removeLogs(MigrationId migration) throws IOException {
@@ -264,132 +294,5 @@ final class SourceCopies implements SourcePorts.Copies {
 
   private Path logFile(MigrationId migration, Plan.Disk disk) {
     return logs.resolve(migration + "-" + disk.vdi() + ".dirty");
-  }
-
-  /** An engine's job with what this server holds for it. */
-  private static final class RunningCopy implements CopyJob {
-    private final EngineCopyJob job;
-    private final List<DiskPlan> disks;
-    private final RealScheduler scheduler;
-    private final Throttle throttle;
-    private final CompletableFuture<Void> closed = new CompletableFuture<>();
-    private boolean closing;
-
-    RunningCopy(
-        CopyEngine engine,
-        CopyOptions options,
-        Plan plan,
-        List<DiskPlan> disks,
-        RealScheduler scheduler,
-        Optional<Guest> guest) {
-      this.disks = disks;
-      this.scheduler = scheduler;
-      this.throttle = new Throttle(plan, guest);
-      this.job = new EngineCopyJob(engine, plan.disks(), disks, options, scheduler, throttle);
-    }
-
-    CopySnapshot snapshot() {
-      return job.snapshot();
-    }
-
-    @Override
-    public CompletableFuture<Void> converged() {
-      return job.converged();
-    }
-
-    @Override
-    public CompletableFuture<Void> nearly(long bytes) {
-      return job.nearly(bytes);
-    }
-
-    @Override
-    public CompletableFuture<Void> prepareSwitch() {
-      return job.prepareSwitch();
-    }
-
-    @Override
-    public CompletableFuture<List<Digest>> drain() {
-      return job.drain();
-    }
-
-    @Override
-    public void pause() {
-      job.pause();
-    }
-
-    @Override
-    public void resume() {
-      job.resume();
-    }
-
-    @Override
-    public List<DiskProgress> progress() {
-      return job.progress();
-    }
-
-    @Override
-    public synchronized CompletableFuture<Void> close() {
-      if (!closing) {
-        closing = true;
-        job.close()
-            .whenComplete((done, failure) -> {
-              throttle.lift();
-              disks.forEach(disk -> disk.log().close());
-              scheduler.close();
-              if (failure == null) {
-                closed.complete(null);
-              } else {
-                closed.completeExceptionally(failure);
-              }
-            });
-      }
-      return closed;
-    }
-  }
-
-  /** Slows a guest that writes faster than its disks are copied. */
-  private static final class Throttle implements CopyListener {
-    private final Plan plan;
-    private final Optional<Guest> guest;
-    private volatile boolean set;
-
-    Throttle(Plan plan, Optional<Guest> guest) {
-      this.plan = plan;
-      this.guest = guest;
-    }
-
-    @Override
-    public void onNotConverging(
-        String disk, long dirtyBytesPerSecond, long suggestedBytesPerSecond) {
-      log.info(
-          "{} of {} is written at {} bytes/s, faster than it is copied: slowing it to {} bytes/s",
-          disk,
-          plan.name(),
-          dirtyBytesPerSecond,
-          suggestedBytesPerSecond);
-      set = true;
-      throttle(suggestedBytesPerSecond);
-    }
-
-    @Override
-    public void onMirrorDied(String disk, String reason) {
-      log.info(
-          "{} of {} is mirrored no longer, and copied in passes: {}", disk, plan.name(), reason);
-    }
-
-    void lift() {
-      if (set) {
-        throttle(0);
-      }
-    }
-
-    private void throttle(long bytesPerSecond) {
-      guest.ifPresent(g ->
-          Effects.run("throttle " + plan.vm(), () -> g.throttle(bytesPerSecond))
-              .exceptionally(failure -> {
-                log.warn("the guest of {} could not be slowed", plan.name(), failure);
-                return null;
-              }));
-    }
   }
 }

@@ -432,6 +432,12 @@ public final class HostStorage implements VmDisks, AutoCloseable {
   /** The VMs that have a disk, or whose memory it holds. */
   private static List<Ref<VM>> users(Snapshot db, Ref<VDI> vdi) throws XenApiException {
     List<Ref<VM>> users = new ArrayList<>();
+    Ref<VDI> of = db.get(vdi, VDI.SNAPSHOT_OF);
+    if (db.get(vdi, VDI.SM_CONFIG).containsKey(VdiInfo.SM_CONFIG_MIGRATION)
+        && db.row("VDI", of.opaque()).isPresent()) {
+      // One by which a disk is being moved is its VM's as long as that moves.
+      users.addAll(users(db, of));
+    }
     for (Ref<VBD> vbd : db.get(vdi, VDI.VBDS)) {
       users.add(db.get(vbd, VBD.VM));
     }
@@ -552,7 +558,16 @@ public final class HostStorage implements VmDisks, AutoCloseable {
   /** Leaves of a snapshot what is known of its changed blocks. */
   void dataDestroy(Ref<VDI> vdi) throws XenApiException {
     Place place = place(vdi);
-    drive(vdi, () -> mux.dataDestroy(place.sr(), place.location()));
+    Snapshot db = database.snapshot();
+    List<Gate.Permit> permits = new ArrayList<>();
+    try {
+      for (Ref<VM> vm : users(db, vdi)) {
+        permits.add(gate.enter(UUID.fromString(db.get(vm, VM.UUID)), Operation.DESTROY_DISK));
+      }
+      drive(vdi, () -> mux.dataDestroy(place.sr(), place.location()));
+    } finally {
+      permits.forEach(Gate.Permit::close);
+    }
     database.change(tx -> tx.set(vdi, VDI.TYPE, io.xenferry.model.VdiType.CBT_METADATA));
     refreshSpace(database.snapshot().get(vdi, VDI.SR));
   }

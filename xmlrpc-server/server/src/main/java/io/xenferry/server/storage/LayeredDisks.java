@@ -12,6 +12,7 @@ import io.xenferry.sr.SmapiException;
 import io.xenferry.sr.StorageRepository.LiveSnapshot;
 import io.xenferry.sr.VdiInfo;
 import java.nio.file.Path;
+import java.util.Optional;
 
 /** Snapshots through the SR drivers, and their records. */
 public final class LayeredDisks implements DiskSnapshots {
@@ -63,10 +64,13 @@ public final class LayeredDisks implements DiskSnapshots {
   }
 
   @Override
-  public Live begin(Ref<VDI> disk) throws XenApiException {
+  public Live begin(Ref<VDI> disk, Optional<String> tag) throws XenApiException {
     Snapshot db = database.snapshot();
     String sr = db.get(db.get(disk, VDI.SR), SR.UUID);
-    VdiInfo wanted = wanted(disk, db);
+    VdiInfo plain = wanted(disk, db);
+    VdiInfo wanted =
+        tag.map(migration -> plain.withSmConfig(VdiInfo.SM_CONFIG_MIGRATION, migration))
+            .orElse(plain);
     LiveSnapshot begun = HostStorage.driver(disk, () -> storage.mux().beginSnapshot(sr, wanted));
     return new Live() {
       @Override

@@ -29,6 +29,7 @@ import java.util.Optional;
 import java.util.UUID;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -65,6 +66,7 @@ public final class LiveMerging implements StillDisks, AutoCloseable {
   private final Hypervisor hypervisor;
   private final Gate gate;
   private final Tasks tasks;
+  private final Predicate<UUID> moving;
 
   private final ReentrantLock lock = new ReentrantLock();
   private final Condition changed = lock.newCondition();
@@ -77,13 +79,22 @@ public final class LiveMerging implements StillDisks, AutoCloseable {
   /** When to try a disk again, by the nanosecond clock; only the thread's. */
   private final Map<Ref<VDI>, Long> notBefore = new HashMap<>();
 
+  /**
+   * @param moving whether a VM moves, or what its move has left here is still being removed
+   */
   public LiveMerging(
-      ObjectDatabase database, HostStorage storage, Hypervisor hypervisor, Gate gate, Tasks tasks) {
+      ObjectDatabase database,
+      HostStorage storage,
+      Hypervisor hypervisor,
+      Gate gate,
+      Tasks tasks,
+      Predicate<UUID> moving) {
     this.database = database;
     this.storage = storage;
     this.hypervisor = hypervisor;
     this.gate = gate;
     this.tasks = tasks;
+    this.moving = moving;
   }
 
   /** Begins to merge; what a server before this one has left is settled. */
@@ -92,8 +103,8 @@ public final class LiveMerging implements StillDisks, AutoCloseable {
     thread = Optional.of(Thread.ofVirtual().name("merges under guests").start(this::work));
   }
 
-  /** Looks soon whether there is something to merge. */
-  private void wake() {
+  /** Looks soon whether there is something to merge. Any thread; returns at once. */
+  public void wake() {
     // Called with locks of SRs held, which the thread wants while it holds none of ours.
     lock.lock();
     try {
@@ -260,7 +271,8 @@ public final class LiveMerging implements StillDisks, AutoCloseable {
         return false;
       }
       try (Gate.Permit held = permit.get()) {
-        return merge(uuid, vm, disk);
+        // The copy may still read the disk, and its snapshots may still be there.
+        return !moving.test(uuid) && merge(uuid, vm, disk);
       }
     } finally {
       lock.lock();

@@ -83,6 +83,12 @@ public interface MigrationDisks {
    */
   BlockBackend open(UUID vdi) throws XenApiException;
 
+  /** Whether a disk can be snapshot while a guest writes it. */
+  boolean isSnapshotWhileWritten(UUID vdi) throws XenApiException;
+
+  /** Bytes that a disk's own image takes, without those on which it rests. */
+  long ownBytes(UUID vdi) throws XenApiException;
+
   /** Which of the disks rest on which other of them, the nearest; those that rest on none not. */
   Map<UUID, UUID> layers(Collection<UUID> vdis) throws XenApiException;
 

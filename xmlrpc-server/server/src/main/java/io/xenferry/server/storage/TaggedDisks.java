@@ -163,6 +163,20 @@ final class TaggedDisks implements MigrationDisks {
   }
 
   @Override
+  public boolean isSnapshotWhileWritten(UUID vdi) throws XenApiException {
+    HostStorage.Place place = storage.get(vdi);
+    return HostStorage.driver(
+        () -> storage.mux().repository(place.sr()).isSnapshotWhileWritten(place.location()));
+  }
+
+  @Override
+  public long ownBytes(UUID vdi) throws XenApiException {
+    HostStorage.Place place = storage.get(vdi);
+    return HostStorage.driver(() -> storage.mux().repository(place.sr()).stat(place.location()))
+        .physicalUtilisation();
+  }
+
+  @Override
   public Map<UUID, UUID> layers(Collection<UUID> vdis) throws XenApiException {
     Map<UUID, HostStorage.Place> places = new LinkedHashMap<>();
     for (UUID vdi : vdis) {

@@ -5,6 +5,7 @@ import io.xenferry.model.VDI;
 import io.xenferry.model.XenApiException;
 import io.xenferry.server.task.Task;
 import java.nio.file.Path;
+import java.util.Optional;
 
 /** Snapshots of disks; blocking. */
 public interface DiskSnapshots {
@@ -17,8 +18,12 @@ public interface DiskSnapshots {
    */
   Ref<VDI> snapshot(Ref<VDI> disk, Task task) throws XenApiException;
 
-  /** Begins one of a disk that a guest writes. */
-  Live begin(Ref<VDI> disk) throws XenApiException;
+  /**
+   * Begins one of a disk that a guest writes.
+   *
+   * @param tag of the migration whose it is, and which removes it; empty for none
+   */
+  Live begin(Ref<VDI> disk, Optional<String> tag) throws XenApiException;
 
   /** Makes a disk larger that no guest has open. */
   void resize(Ref<VDI> disk, long bytes) throws XenApiException;

@@ -27,6 +27,8 @@ import org.slf4j.LoggerFactory;
 public final class SnapshotDisks {
   private static final Logger log = LoggerFactory.getLogger(SnapshotDisks.class);
 
+  private static final Instant AT_ONCE = (guest, change) -> change.run();
+
   private final ObjectDatabase database;
   private final Hypervisor hypervisor;
   private final DiskMaker maker;
@@ -112,7 +114,7 @@ public final class SnapshotDisks {
       }
       task.pastCancelling();
       if (!written.isEmpty() || instant.isPresent()) {
-        takeOfGuest(vm, written, taken, instant.orElse((guest, change) -> change.run()));
+        takeOfGuest(vm, written, Optional.empty(), taken, instant.orElse(AT_ONCE));
       }
       done = true;
       return taken;
@@ -145,6 +147,33 @@ public final class SnapshotDisks {
     }
     Ref<VM> vm = database.snapshot().get(writer.get(), VBD.VM);
     return take(vm, List.of(writer.get()), task).values().iterator().next();
+  }
+
+  /**
+   * Takes a snapshot of a disk that a running guest writes, for a migration.
+   *
+   * @param tag names the migration in the snapshot's sm_config from the first moment on
+   * @return uuid of the snapshot
+   * @throws XenApiException UUID_INVALID, VDI_IN_USE, OPERATION_NOT_ALLOWED; then there is none, or
+   *     one with the tag
+   */
+  public UUID takeFor(String tag, UUID disk) throws XenApiException {
+    Snapshot db = database.snapshot();
+    Ref<VDI> vdi =
+        db.byUuid("VDI", disk.toString())
+            .map(row -> new Ref<VDI>(row.ref()))
+            .orElseThrow(() -> new XenApiException("UUID_INVALID", "VDI", disk.toString()));
+    Ref<VBD> vbd =
+        writer(vdi)
+            .orElseThrow(() ->
+                new XenApiException(
+                    "OPERATION_NOT_ALLOWED", "no running VM writes VDI " + disk + " any more"));
+    Ref<VM> vm = db.get(vbd, VBD.VM);
+    List<VmDisk> written =
+        GuestSpecs.disks(db, vm).stream().filter(each -> each.vbd().equals(vbd)).toList();
+    Map<Ref<VBD>, Ref<VDI>> taken = new LinkedHashMap<>();
+    takeOfGuest(vm, written, Optional.of(tag), taken, AT_ONCE);
+    return UUID.fromString(database.snapshot().get(taken.values().iterator().next(), VDI.UUID));
   }
 
   private Optional<Ref<VBD>> writer(Ref<VDI> disk) throws XenApiException {
@@ -180,7 +209,11 @@ public final class SnapshotDisks {
   }
 
   private void takeOfGuest(
-      Ref<VM> vm, List<VmDisk> disks, Map<Ref<VBD>, Ref<VDI>> taken, Instant instant)
+      Ref<VM> vm,
+      List<VmDisk> disks,
+      Optional<String> tag,
+      Map<Ref<VBD>, Ref<VDI>> taken,
+      Instant instant)
       throws XenApiException {
     Guest guest = guest(vm);
     List<Written> begun = new ArrayList<>();
@@ -188,7 +221,7 @@ public final class SnapshotDisks {
     boolean done = false;
     try {
       for (VmDisk disk : disks) {
-        begun.add(new Written(disk.vbd(), disk, snapshots.begin(disk.vdi())));
+        begun.add(new Written(disk.vbd(), disk, snapshots.begin(disk.vdi(), tag)));
       }
       instant.choose(guest, () -> change(guest, begun, changed));
       done = true;
