@@ -18,11 +18,13 @@ import java.util.zip.CRC32C;
 /** Receives a memory stream; as in QEMU the process ends when that fails. */
 final class Incoming {
   private final Machine machine;
+  private final MigrationSettings settings;
   private final ServerSocketChannel listener;
   private volatile String status = "setup";
 
-  Incoming(Machine machine, Path socket) throws IOException {
+  Incoming(Machine machine, MigrationSettings settings, Path socket) throws IOException {
     this.machine = machine;
+    this.settings = settings;
     Files.deleteIfExists(socket);
     listener = ServerSocketChannel.open(StandardProtocolFamily.UNIX);
     listener.bind(UnixDomainSocketAddress.of(socket));
@@ -50,7 +52,9 @@ final class Incoming {
       machine.faults.dieAt("incoming");
       receive(
           new DataInputStream(new BufferedInputStream(Channels.newInputStream(channel), 65536)));
-      machine.activateAsReceived();
+      if (!settings.lateBlockActivate()) {
+        machine.activateAsReceived();
+      }
       machine.stop(RunState.PAUSED);
       enter("completed");
       machine.faults.dieAt("received");

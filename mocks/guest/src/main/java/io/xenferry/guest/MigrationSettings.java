@@ -28,6 +28,10 @@ final class MigrationSettings {
     return on.contains("pause-before-switchover");
   }
 
+  boolean lateBlockActivate() {
+    return on.contains("late-block-activate");
+  }
+
   boolean events() {
     return on.contains("events");
   }

@@ -276,7 +276,7 @@ final class QmpCommands implements QmpServer.Commands {
       throw new QmpError("The incoming migration has already been started");
     }
     try {
-      Incoming next = new Incoming(machine, socket);
+      Incoming next = new Incoming(machine, migration, socket);
       incoming = next;
       next.start();
       return done();

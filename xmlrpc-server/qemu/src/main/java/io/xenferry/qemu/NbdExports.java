@@ -114,7 +114,7 @@ final class NbdExports {
 
   /**
    * Makes the hypervisor open an incoming guest's node for writing, which adding an export does by
-   * the way; whether it could it does not say.
+   * the way; whether it could it does not say. Of a node that is open it changes nothing.
    */
   void activate(String node) throws HypervisorException, InterruptedException {
     String id = PREFIX + "activate-" + node;
@@ -131,7 +131,8 @@ final class NbdExports {
     return false;
   }
 
-  private void serve() throws HypervisorException, InterruptedException {
+  /** Starts the server, once; exports start it by themselves. */
+  void serve() throws HypervisorException, InterruptedException {
     lock.lockInterruptibly();
     try {
       if (serving) {

@@ -17,6 +17,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -140,7 +141,10 @@ final class QmpGuest implements Guest {
               "capabilities",
               List.of(
                   Map.of("capability", "events", "state", true),
-                  Map.of("capability", "pause-before-switchover", "state", true))));
+                  Map.of("capability", "pause-before-switchover", "state", true),
+                  // The stream may end while the images are still exported: see activate.
+                  Map.of("capability", "late-block-activate", "state", true))));
+      exports.serve(); // activate needs it, while the guest waits
       monitor.execute("migrate-incoming", Map.of("uri", "unix:" + directory.incomingSocket()));
     }
     files.keep(directory.served());
@@ -438,31 +442,40 @@ final class QmpGuest implements Guest {
           state == State.GONE ? Kind.GONE : Kind.REFUSED,
           "only a guest that was received can be activated, not one that is " + state);
     }
-    for (GuestSpec.Disk disk : hardware.spec().disks()) {
-      if (!disk.readOnly()) {
-        activate(disk);
-      }
+    List<Image> writable = writableImages();
+    for (Image image : writable) {
+      exports.activate(image.node());
     }
-  }
-
-  private void activate(GuestSpec.Disk disk) throws HypervisorException, InterruptedException {
-    ImageLock lock = ImageLock.of(disk, process);
-    if (!lock.check()) {
-      // It was to open it for writing at the end of the stream, and could not.
-      exports.activate(GuestLauncher.nodeName(disk.device()));
-      if (!lock.check()) {
+    // Whether it could open them for writing it does not say.
+    ImageLocks locks = ImageLocks.now(process);
+    for (Image image : writable) {
+      if (!locks.check(image.device(), image.file())) {
         throw new HypervisorException(
-            Kind.REFUSED, disk.device() + ": the guest does not open " + disk.file());
+            Kind.REFUSED, image.device() + ": the guest does not open " + image.file());
       }
     }
   }
 
   private void checkNobodyElseWrites() throws HypervisorException {
+    ImageLocks locks = ImageLocks.now(process);
+    for (Image image : writableImages()) {
+      locks.check(image.device(), image.file());
+    }
+  }
+
+  private record Image(String device, Path file, String node) {}
+
+  private List<Image> writableImages() {
+    List<Image> images = new ArrayList<>();
     for (GuestSpec.Disk disk : hardware.spec().disks()) {
       if (!disk.readOnly()) {
-        ImageLock.of(disk, process).checkNobodyElse();
+        images.add(new Image(disk.device(), disk.file(), GuestLauncher.nodeName(disk.device())));
       }
     }
+    if (hardware.spec().boot() instanceof GuestSpec.Boot.Uefi uefi) {
+      images.add(new Image("firmware", uefi.variables(), QemuLauncher.FIRMWARE_VARIABLES));
+    }
+    return images;
   }
 
   @Override

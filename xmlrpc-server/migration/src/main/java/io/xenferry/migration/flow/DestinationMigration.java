@@ -3,10 +3,12 @@ package io.xenferry.migration.flow;
 import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.state.State;
 import java.time.Duration;
+import java.util.Optional;
 
 /** The destination's side of one migration. */
 public final class DestinationMigration extends Migration {
   private long heardAt;
+  private Optional<String> neverRan = Optional.empty();
 
   public DestinationMigration(Host host, LedgerRow row) {
     super(host, row);
@@ -48,9 +50,18 @@ public final class DestinationMigration extends Migration {
     move(new Undoing(this, State.ABORTED), row -> row.withOutcome(sentence));
   }
 
-  /** Committed, and the guest provably never ran. */
+  /**
+   * Committed, and the guest provably never ran. When that cannot be written at once, the stage
+   * that is taken up later must not take the process, which is gone, for one that ran.
+   */
   void giveBack(String sentence) {
+    neverRan = Optional.of(sentence);
     move(new Undoing(this, State.RETURNED), row -> row.withOutcome(sentence));
+  }
+
+  /** Why the guest never ran, if that is known and could not be written yet. */
+  Optional<String> neverRan() {
+    return neverRan;
   }
 
   /** The source's operator has forced the VM back: nothing is deleted here by itself. */

@@ -259,28 +259,28 @@ final class Receiving extends DestinationStage {
     return waiter;
   }
 
-  /** CLOSED is durable before any export is closed. */
+  /** CLOSED is durable before any export is closed; all disks at once, since the guest waits. */
   private void seal(Map<UUID, String> digests) {
     host().ledger().closeExports(migration.id());
-    List<Effect> effects = new ArrayList<>();
-    for (ExportSpec export : exports) {
-      effects.add(
-          new Effect(
-              "closing the export of " + export.vdi(),
-              () -> ports().storage().closeExport(migration.id(), export)));
-    }
-    for (int i = 0; i < exports.size(); i++) {
-      Plan.Disk disk = migration.plan().disks().get(i);
-      UUID vdi = exports.get(i).vdi();
-      effects.add(
-          new Effect(
-              "flushing disk " + disk.device(),
-              () -> ports().storage().seal(vdi, disk, digests.getOrDefault(disk.vdi(), ""))));
-    }
-    migration.sequence(
+    migration.step(
         this,
-        effects,
+        "closing the exports and flushing the disks",
+        host().deadlines().step(),
         () -> {
+          List<CompletableFuture<Void>> disks = new ArrayList<>();
+          for (int i = 0; i < exports.size(); i++) {
+            ExportSpec export = exports.get(i);
+            Plan.Disk disk = migration.plan().disks().get(i);
+            String digest = digests.getOrDefault(disk.vdi(), "");
+            disks.add(
+                ports()
+                    .storage()
+                    .closeExport(migration.id(), export)
+                    .thenCompose(closed -> ports().storage().seal(export.vdi(), disk, digest)));
+          }
+          return CompletableFuture.allOf(disks.toArray(CompletableFuture[]::new));
+        },
+        done -> {
           sealed = true;
           answerAll(migration.answer());
         },

@@ -25,6 +25,10 @@ final class Starting extends Deciding {
       migration.move(new Running(migration));
       return;
     }
+    if (migration.neverRan().isPresent()) {
+      migration.giveBack(migration.neverRan().get());
+      return;
+    }
     mayHaveRun = recovered;
     if (recovered) {
       look(0);

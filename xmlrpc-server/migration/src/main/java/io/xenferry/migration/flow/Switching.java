@@ -11,13 +11,15 @@ import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 
 /**
- * SWITCHING: the guest is paused; the last blocks, the fence, the rest of the memory, READY. The
+ * SWITCHING: the guest is paused; the last blocks, the fence and the rest of the memory, READY. The
  * source may still take the guest back alone, and does when the deadline passes.
  */
 final class Switching extends SourceStage {
 
   private CompletableFuture<GuestState> guestEnded = new CompletableFuture<>();
+  private boolean closed;
   private boolean memorySent;
+  private boolean seenStill;
   private boolean ready;
 
   Switching(SourceMigration migration) {
@@ -66,7 +68,11 @@ final class Switching extends SourceStage {
       return;
     }
     migration.sample(); // what was sent since the last look
-    migration.phase("closing the exports at the destination");
+    if (migration.plan().running()) {
+      finishMemory();
+    } else {
+      migration.phase("closing the exports at the destination");
+    }
     Asking.ask(
         migration,
         this,
@@ -82,35 +88,41 @@ final class Switching extends SourceStage {
           if (answer.refused()) {
             migration.backToOwned(refusedBy(answer));
           } else {
-            if (migration.plan().running()) {
-              finishMemory();
-            }
+            closed = true;
+            showWait();
             prepare();
           }
           return true;
         });
   }
 
+  /**
+   * On its way while the exports are being closed: the receiving process does not open its disks
+   * before it is told to, once they are closed.
+   */
   private void finishMemory() {
-    migration.progress(0.96);
     migration.step(
         this,
-        "sending the rest of the memory",
+        "closing the exports and sending the rest of the memory",
         host().deadlines().switchOver(),
         () -> host().source().guests().finishMemory(migration.plan().vm()),
         done -> {
           memorySent = true;
-          observeOnceBoth();
+          showWait();
+          observe();
         },
         failure -> migration.failed(this, "the rest of the memory could not be sent", failure));
   }
 
-  /** Asked while the rest of the memory is still on its way: the destination waits for its end. */
-  private void prepare() {
-    migration.progress(0.97);
-    if (!migration.plan().running()) {
+  private void showWait() {
+    if (closed && (memorySent || !migration.plan().running())) {
+      migration.progress(0.97);
       migration.phase("waiting until the destination is ready");
     }
+  }
+
+  /** The destination waits for the end of the memory stream. */
+  private void prepare() {
     Asking.ask(
         migration,
         this,
@@ -128,21 +140,21 @@ final class Switching extends SourceStage {
             return false;
           }
           ready = true;
-          observeOnceBoth();
+          if (migration.plan().running()) {
+            commitOnceBoth();
+          } else {
+            observe();
+          }
           return true;
         });
   }
 
-  private void observeOnceBoth() {
-    if (!ready) {
-      migration.phase("waiting until the destination is ready");
-    } else if (memorySent || !migration.plan().running()) {
-      observe();
-    }
-  }
-
+  /**
+   * Heard, since it runs beside the destination's preparations: a guest that was sent and is seen
+   * paused stays so until it is told otherwise, which only this server does.
+   */
   private void observe() {
-    migration.step(
+    migration.hear(
         this,
         "checking that the guest cannot resume by itself",
         host().deadlines().step(),
@@ -153,12 +165,19 @@ final class Switching extends SourceStage {
                   ? seen == GuestState.SENT || seen == GuestState.PAUSED
                   : seen == GuestState.GONE || seen == GuestState.SHUTDOWN;
           if (safe) {
-            migration.move(new Committing(migration));
+            seenStill = true;
+            commitOnceBoth();
           } else {
             migration.backToOwned(migration.failure("the guest is " + seen + " at the switch"));
           }
         },
         failure -> fail("the guest cannot be seen", failure));
+  }
+
+  private void commitOnceBoth() {
+    if (ready && seenStill) {
+      migration.move(new Committing(migration));
+    }
   }
 
   @Override
