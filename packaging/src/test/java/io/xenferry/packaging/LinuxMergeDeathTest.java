@@ -17,6 +17,7 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * A server, its Linux guest, or both are killed before and after each record of a merge of images
@@ -158,6 +159,33 @@ class LinuxMergeDeathTest {
     String said = new String(check.getInputStream().readAllBytes());
     // 3: clusters are lost, which is no damage; a killed process leaves them.
     assertThat(check.waitFor()).as(said).isIn(0, 3);
+  }
+
+  /** When its server dies with the guest's writes waiting for it, and nobody comes after it. */
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void aGuestWhoseServerStaysAwayGoesOn(boolean decided) throws Exception {
+    try (Moves moves = Moves.linux("io.xenferry.server.ServerMain", "--target", "embedded")) {
+      moves.startServers();
+      begin(moves);
+      Site site = moves.lab().alpha();
+      String disk = leaveImages(moves, 1);
+      try (BookStops stops = BookStops.of(site, books(moves))) {
+        destroyLater(moves, disk);
+        stops.awaitText(decided ? "=joined" : "=joining", !decided);
+        site.kill();
+      }
+      // What the server has started was stopped by the same means.
+      for (String process : GuestProcesses.commandLines(site)) {
+        String pid = process.substring(0, process.indexOf(' '));
+        new ProcessBuilder("kill", "-CONT", pid).start().waitFor();
+      }
+      moves.awaitWrites(200);
+      assertThat(Files.readString(books(moves))).contains(decided ? "=joined" : "=joining");
+      GuestProcesses.kill(site.stateDirectory());
+      site.start();
+      assertWell(moves, Dies.BOTH);
+    }
   }
 
   private static void startAnew(Moves moves) throws Exception {

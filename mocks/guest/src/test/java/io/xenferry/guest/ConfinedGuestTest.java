@@ -215,7 +215,7 @@ class ConfinedGuestTest {
     Set<Phase> done = EnumSet.of(Phase.CONVERGED, Phase.HELD);
     await().atMost(LONG).until(() -> done.contains(merging.progress("xvdb").phase()));
     if (merging.progress("xvdb").phase() == Phase.CONVERGED) {
-      merging.hold("xvdb");
+      merging.hold("xvdb", Optional.empty());
     }
     await().atMost(LONG).until(() -> merging.progress("xvdb").phase() == Phase.HELD);
   }

@@ -132,6 +132,11 @@ final class GuestMerges {
     }
 
     @Override
+    public Decision decision() {
+      return join.decision();
+    }
+
+    @Override
     public void decide() throws SmapiException {
       lock.lock();
       try {

@@ -212,6 +212,18 @@ public interface StorageRepository {
     boolean isDecided();
 
     /**
+     * Where it stands on stable storage that it is decided.
+     *
+     * @param file of properties that is replaced as a whole
+     * @param value of the key, from {@link #decide} to the end; no other merge has the key before
+     *     this one's end
+     */
+    record Decision(Path file, String key, String value) {}
+
+    /** For whoever acts on it when this process is gone. */
+    Decision decision();
+
+    /**
      * Everything is in the lower image, flushed, and nothing is being written to the upper one:
      * after a crash without a guest the upper one goes.
      */

@@ -116,6 +116,8 @@ public interface VolumeChains {
     /** Whether {@link #decide} has been done. */
     boolean isDecided();
 
+    StorageRepository.GuestMerge.Decision decision();
+
     /**
      * Everything is in the lower image, flushed, and nothing is written to the upper one any more:
      * from now on either of them is right, and after a crash the upper one goes.

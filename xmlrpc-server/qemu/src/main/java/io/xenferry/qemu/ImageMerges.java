@@ -12,6 +12,8 @@ import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Optional;
+import java.util.UUID;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
@@ -22,10 +24,13 @@ import org.slf4j.LoggerFactory;
  * {@code block-commit} of one image into the one below it. It never finishes by itself ({@code
  * auto-finalize=false}): a job that is {@code pending} has written everything, and when it is about
  * the image that the guest writes, the guest's requests wait. So whoever keeps the books can write
- * down that the upper image goes before anything is written to the lower one alone.
+ * down that the upper image goes before anything is written to the lower one alone. When it dies in
+ * between, the guest's {@link Watchdog} ends what the requests wait for.
  */
 final class ImageMerges implements ImageMerging {
   private static final Logger log = LoggerFactory.getLogger(ImageMerges.class);
+
+  private static final String JOBS = NbdExports.PREFIX + "merge-";
 
   private static final Duration CONCLUDED_DEADLINE = Duration.ofSeconds(10);
 
@@ -33,16 +38,31 @@ final class ImageMerges implements ImageMerging {
   private final NbdExports exports;
   private final DiskImages images;
   private final HotPlug hardware;
+  private final Watchdog watchdog;
 
-  ImageMerges(Monitor monitor, NbdExports exports, DiskImages images, HotPlug hardware) {
+  /** Of each device, the job that is watched. */
+  private final Map<String, String> watched = new ConcurrentHashMap<>();
+
+  ImageMerges(
+      Monitor monitor, NbdExports exports, DiskImages images, HotPlug hardware, Watchdog watchdog) {
+    this.watchdog = watchdog;
     this.monitor = monitor;
     this.exports = exports;
     this.images = images;
     this.hardware = hardware;
   }
 
-  private static String job(String device) {
-    return NbdExports.PREFIX + "merge-" + device;
+  /** What the names of a device's jobs begin with: none is that of another one's. */
+  private static String jobs(String device) {
+    return JOBS + device + ".";
+  }
+
+  private String job(String device) throws HypervisorException, InterruptedException {
+    return find(device)
+        .orElseThrow(
+            () -> new HypervisorException(Kind.REFUSED, device + ": no images are being merged"))
+        .path("id")
+        .asText();
   }
 
   @Override
@@ -52,7 +72,7 @@ final class ImageMerges implements ImageMerging {
     // It writes zeroes as data; so they stay holes.
     images.reopen(lower, "discard=unmap,detect-zeroes=unmap");
     Map<String, Object> job = new LinkedHashMap<>();
-    job.put("job-id", job(device));
+    job.put("job-id", jobs(device) + UUID.randomUUID());
     job.put("device", GuestLauncher.nodeName(device));
     job.put("top-node", images.node(upper));
     job.put("base-node", images.node(lower));
@@ -71,7 +91,7 @@ final class ImageMerges implements ImageMerging {
   /** Whether a merge is written, or waits for being ended; of any disk. */
   static boolean isAnyUnderWay(Monitor monitor) throws HypervisorException, InterruptedException {
     for (JsonNode candidate : monitor.execute("query-jobs")) {
-      if (candidate.path("id").asText().startsWith(job(""))) {
+      if (candidate.path("id").asText().startsWith(JOBS)) {
         return true;
       }
     }
@@ -85,7 +105,7 @@ final class ImageMerges implements ImageMerging {
   private static Optional<JsonNode> find(Monitor monitor, String device)
       throws HypervisorException, InterruptedException {
     for (JsonNode candidate : monitor.execute("query-jobs")) {
-      if (candidate.path("id").asText().equals(job(device))) {
+      if (candidate.path("id").asText().startsWith(jobs(device))) {
         return Optional.of(candidate);
       }
     }
@@ -120,8 +140,14 @@ final class ImageMerges implements ImageMerging {
   }
 
   @Override
-  public void hold(String device) throws HypervisorException, InterruptedException {
-    monitor.execute("job-complete", Map.of("id", job(device)));
+  public void hold(String device, Optional<Decision> decision)
+      throws HypervisorException, InterruptedException {
+    String id = job(device);
+    if (decision.isPresent()) {
+      watched.put(device, id);
+      watchdog.hold(id, decision.get());
+    }
+    monitor.execute("job-complete", Map.of("id", id));
   }
 
   /**
@@ -130,7 +156,7 @@ final class ImageMerges implements ImageMerging {
    */
   @Override
   public void flush(String device, Path lower) throws HypervisorException, InterruptedException {
-    String id = job(device) + "-flush";
+    String id = NbdExports.PREFIX + "flush-" + device;
     String node = images.node(lower);
     exports.removeAll(node, id);
     exports.add(id, node, "");
@@ -150,6 +176,7 @@ final class ImageMerges implements ImageMerging {
   public void finish(String device) throws HypervisorException, InterruptedException {
     monitor.execute("job-finalize", Map.of("id", job(device)));
     String error = conclude(monitor, device);
+    unwatch(device);
     if (!error.isEmpty()) {
       throw new HypervisorException(
           Kind.REFUSED, "the images of " + device + " are not merged: " + error);
@@ -162,7 +189,15 @@ final class ImageMerges implements ImageMerging {
   @Override
   public void cancel(String device) throws HypervisorException, InterruptedException {
     clear(monitor, device);
+    unwatch(device);
     hardware.noteImagesOrWarn();
+  }
+
+  private void unwatch(String device) {
+    String job = watched.remove(device);
+    if (job != null) {
+      watchdog.forget(job);
+    }
   }
 
   /** Ends the merge of a device's images if there is one, without effect. */
@@ -174,7 +209,8 @@ final class ImageMerges implements ImageMerging {
     }
     if (!job.get().path("status").asText().equals("concluded")) {
       try {
-        monitor.execute("block-job-cancel", Map.of("device", job(device), "force", true));
+        monitor.execute(
+            "block-job-cancel", Map.of("device", job.get().path("id").asText(), "force", true));
       } catch (HypervisorException e) {
         if (e.kind() != Kind.REFUSED) {
           throw e;
@@ -195,7 +231,7 @@ final class ImageMerges implements ImageMerging {
         return "";
       }
       if (job.get().path("status").asText().equals("concluded")) {
-        monitor.execute("job-dismiss", Map.of("id", job(device)));
+        monitor.execute("job-dismiss", Map.of("id", job.get().path("id").asText()));
         return job.get().path("error").asText();
       }
       if (System.nanoTime() - end > 0) {

@@ -87,8 +87,8 @@ final class QmpGuest implements Guest {
             monitor, directory.nbdSocket(), () -> files.keep(List.of(directory.nbdSocket())));
     this.images = new DiskImages(monitor);
     this.hardware = new HotPlug(spec, directory, monitor, files, images, releaseDeadline);
-    this.merges = new ImageMerges(monitor, exports, images, hardware);
     this.watchdog = new Watchdog(directory.watchdogSocket(), directory.logFile());
+    this.merges = new ImageMerges(monitor, exports, images, hardware, watchdog);
     this.figures = new GuestFigures(directory, process, monitor, hardware);
     this.agent =
         MachineLayout.hasAgent(spec.machine().layout())

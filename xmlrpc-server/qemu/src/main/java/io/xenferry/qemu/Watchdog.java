@@ -3,11 +3,13 @@ package io.xenferry.qemu;
 import io.xenferry.qemu.watchdog.MirrorWatchdog;
 import io.xenferry.spi.HypervisorException;
 import io.xenferry.spi.HypervisorException.Kind;
+import io.xenferry.spi.ImageMerging;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.OutputStream;
 import java.net.URISyntaxException;
+import java.net.URLEncoder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -24,14 +26,18 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * A guest's {@link MirrorWatchdog} process as long as anything of the guest is mirrored: in a
- * session of its own, so that what stops the server does not stop it. Thread-safe.
+ * A guest's {@link MirrorWatchdog} process as long as anything of the guest is mirrored, or its
+ * writes wait for the end of a merge of images: in a session of its own, so that what stops the
+ * server does not stop it. Thread-safe.
  */
 final class Watchdog {
   private static final Logger log = LoggerFactory.getLogger(Watchdog.class);
 
   /** A JVM on a busy machine takes seconds. */
   private static final Duration START_DEADLINE = Duration.ofSeconds(20);
+
+  /** Of one that is started for a job: how often it says that it lives. */
+  private static final Duration PATIENCE = Duration.ofSeconds(10);
 
   private final Path monitor;
   private final Path logFile;
@@ -91,7 +97,41 @@ final class Watchdog {
     }
   }
 
-  /** The process ends with its last node. */
+  /**
+   * From now on a job that holds the guest's writes is ended when this server is gone: finished, if
+   * what it has noted says so then, else cancelled.
+   */
+  synchronized void hold(String job, ImageMerging.Decision decision)
+      throws HypervisorException, InterruptedException {
+    Running process = running;
+    if (process == null || !process.holds()) {
+      if (process != null) {
+        process.end();
+      }
+      process = start(PATIENCE);
+      running = process;
+    }
+    try {
+      process.tell(
+          '=',
+          job
+              + " "
+              + encoded(decision.file().toAbsolutePath().toString())
+              + " "
+              + encoded(decision.key())
+              + " "
+              + encoded(decision.value()));
+      watched.add(job);
+    } catch (IOException e) {
+      throw new HypervisorException(Kind.REFUSED, "the watchdog is gone", e);
+    }
+  }
+
+  private static String encoded(String word) {
+    return URLEncoder.encode(word, StandardCharsets.UTF_8);
+  }
+
+  /** The process ends with its last node or job. */
   synchronized void forget(String node) {
     Running process = running;
     if (!watched.remove(node) || process == null) {

@@ -162,7 +162,12 @@ class LiveMergeInUseTest {
     String before = underWay();
     String vbd = TestServer.texts(root.call("VM.get_VBDs", vm)).getFirst();
     root.call("VBD.set_unpluggable", vbd, true);
-    assertCode("DEVICE_DETACH_TIMEOUT", () -> root.call("VBD.unplug", vbd));
+    String task = root.text("Async.VBD.unplug", vbd);
+    await()
+        .atMost(LayeredSr.PATIENCE.multipliedBy(2))
+        .until(() -> !root.text("task.get_status", task).equals("pending"));
+    assertThat(TestServer.texts(root.call("task.get_error_info", task)))
+        .startsWith("DEVICE_DETACH_TIMEOUT");
     assertThat(root.call("VBD.get_currently_attached", vbd)).isEqualTo(Value.of(true));
     assertTakenUpAfter(before);
     layers.io(vm, CONTENT);

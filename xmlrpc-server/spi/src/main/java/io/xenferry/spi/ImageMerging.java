@@ -1,12 +1,14 @@
 package io.xenferry.spi;
 
 import java.nio.file.Path;
+import java.util.Optional;
 
 /**
  * Merges of two images of a guest's disk while it runs: what the upper one holds is written into
  * the one below, and then the guest goes on without the upper one. One at a time for each disk.
- * What was begun goes on when this server dies, and waits in {@link Phase#HELD}; a later server
- * finds it. Methods block with deadlines of their own; thread-safe.
+ * What was begun goes on when this server dies, and waits in {@link Phase#HELD} unless the guest's
+ * writes would have to wait as well; a later server finds it. Methods block with deadlines of their
+ * own; thread-safe.
  */
 public interface ImageMerging {
 
@@ -47,8 +49,23 @@ public interface ImageMerging {
   /** Another limit. */
   void limit(String device, long bytesPerSecond) throws HypervisorException, InterruptedException;
 
-  /** From CONVERGED; HELD comes soon. Returns at once. */
-  void hold(String device) throws HypervisorException, InterruptedException;
+  /**
+   * Where this server notes that a merge is to be finished.
+   *
+   * @param file of properties that is replaced as a whole
+   * @param value of the key, from when on the lower image is right; with any other value the upper
+   *     one is
+   */
+  record Decision(Path file, String key, String value) {}
+
+  /**
+   * From CONVERGED; HELD comes soon.
+   *
+   * @param decision by which the merge is ended when this server dies before {@link #finish} or
+   *     {@link #cancel}; empty when the guest's writes do not wait for them
+   */
+  void hold(String device, Optional<Decision> decision)
+      throws HypervisorException, InterruptedException;
 
   /** From HELD: everything in the lower image is on stable storage when this returns. */
   void flush(String device, Path lower) throws HypervisorException, InterruptedException;

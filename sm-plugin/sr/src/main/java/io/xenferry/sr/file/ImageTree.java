@@ -1,6 +1,7 @@
 package io.xenferry.sr.file;
 
 import io.xenferry.sr.AtomicFile;
+import io.xenferry.sr.StorageRepository.GuestMerge;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -340,6 +341,11 @@ final class ImageTree {
   /** Everything of the image is in the one below, for good, and nothing has been written since. */
   void joined(String image) throws IOException {
     change(image, JOINED + joiner(image).orElseThrow());
+  }
+
+  /** What {@link #joined} writes. */
+  GuestMerge.Decision decision(String image, String volume) {
+    return new GuestMerge.Decision(directory.resolve(FILE), IMAGE + image, JOINED + volume);
   }
 
   private void change(String image, String state) throws IOException {

@@ -1,6 +1,7 @@
 package io.xenferry.sr.file;
 
 import io.xenferry.block.Range;
+import io.xenferry.sr.StorageRepository.GuestMerge;
 import io.xenferry.sr.VdiInfo;
 import io.xenferry.sr.VolumeChains;
 import java.io.IOException;
@@ -319,6 +320,11 @@ final class LayeredImages implements VolumeChains {
     @Override
     public boolean isDecided() {
       return tree.isJoined(image);
+    }
+
+    @Override
+    public GuestMerge.Decision decision() {
+      return tree.decision(image, volume);
     }
 
     @Override

@@ -4,14 +4,23 @@ import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
+import java.io.Reader;
 import java.net.StandardProtocolFamily;
+import java.net.URLDecoder;
 import java.net.UnixDomainSocketAddress;
 import java.nio.ByteBuffer;
 import java.nio.channels.Channels;
+import java.nio.channels.FileChannel;
 import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.Map;
+import java.util.Properties;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.ReentrantLock;
 
 /**
@@ -21,19 +30,36 @@ import java.util.concurrent.locks.ReentrantLock;
  * breaks that node's connection with {@code yank}, out of band: QEMU answers that even while its
  * main loop waits for the write, which then fails at the mirror and succeeds at the source.
  *
+ * <p>And while two images become one under a guest, there is a moment in which its writes wait for
+ * the server to note which of them goes. When the server is gone for certain, at the end of stdin,
+ * this process looks at what it has noted, and ends the job as that says: nobody else changes the
+ * note before it has asked the guest. A server that is only stopped may still be about to note it;
+ * the guest waits for it.
+ *
  * <p>Lines on stdin: {@code + NODE} watch it, {@code . NODE} the relay of that node is alive,
- * {@code - NODE} watch it no longer. Lines on stdout: {@code ready}, {@code yanked NODE}, and
- * {@code alive} now and then. At the end of stdin whatever is still watched is yanked. Ends then,
- * or with the guest.
+ * {@code - NODE} watch it no longer; {@code = JOB FILE KEY VALUE}, all but the job URL-encoded: the
+ * job is finished when the properties in the file have that value, else cancelled, and {@code -
+ * JOB} forgets it. Lines on stdout: {@code ready}, {@code yanked NODE}, {@code finished JOB} or
+ * {@code cancelled JOB}, and {@code alive} now and then. At the end of stdin whatever is still
+ * watched is yanked. Ends then, or with the guest.
  */
 public final class MirrorWatchdog {
   /** Looks per limit; one is late only when it is so twice in a row. */
   private static final int LOOKS = 8;
 
   private static final String NODE_NAME = "[A-Za-z0-9._-]{1,31}";
+  private static final String JOB_NAME = "[A-Za-z0-9._-]{1,127}";
+
+  /** QEMU forgets what it was told by somebody who has gone before it had its turn. */
+  private static final long REPLY_SECONDS = 60;
 
   /** When each watched node was last heard of. */
   private final Map<String, Long> heard = new ConcurrentHashMap<>();
+
+  /** By what each job that holds a guest's writes is ended. */
+  private final Map<String, Decision> held = new ConcurrentHashMap<>();
+
+  private final Map<String, CountDownLatch> asked = new ConcurrentHashMap<>();
 
   private final ReentrantLock sending = new ReentrantLock();
   private final SocketChannel monitor;
@@ -44,6 +70,22 @@ public final class MirrorWatchdog {
     this.monitor = monitor;
     this.out = out;
     this.limit = limitNanos;
+  }
+
+  /** Where it stands that a job is to be finished. */
+  private record Decision(Path file, String key, String value) {
+    /** As it is on stable storage; what was renamed last by a server that died may not be yet. */
+    boolean isMade() throws IOException {
+      try (FileChannel directory =
+          FileChannel.open(file.resolveSibling(""), StandardOpenOption.READ)) {
+        directory.force(true);
+      }
+      Properties noted = new Properties();
+      try (Reader text = Files.newBufferedReader(file)) {
+        noted.load(text);
+      }
+      return value.equals(noted.getProperty(key));
+    }
   }
 
   /** See the class. Exit status 1 when the monitor cannot be had. */
@@ -105,7 +147,11 @@ public final class MirrorWatchdog {
         new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8))) {
       for (String line = lines.readLine(); line != null; line = lines.readLine()) {
         String node = line.length() > 2 ? line.substring(2) : "";
-        if (!node.matches(NODE_NAME)) {
+        if (line.startsWith("=")) {
+          hold(node.split(" ", -1));
+          continue;
+        }
+        if (line.startsWith("-") && held.remove(node) != null || !node.matches(NODE_NAME)) {
           continue;
         }
         switch (line.charAt(0)) {
@@ -119,15 +165,56 @@ public final class MirrorWatchdog {
       System.err.println("the server is gone: " + e);
     }
     heard.keySet().forEach(this::cutOff);
+    held.forEach(this::end);
     Runtime.getRuntime().halt(0);
   }
 
-  /** Replies and events are of no interest, but must be read; their end is the guest's. */
-  private static void readMonitor(BufferedReader replies) {
+  private void hold(String[] words) {
+    if (words.length == 4 && words[0].matches(JOB_NAME)) {
+      held.put(
+          words[0], new Decision(Path.of(decoded(words[1])), decoded(words[2]), decoded(words[3])));
+    }
+  }
+
+  private static String decoded(String word) {
+    return URLDecoder.decode(word, StandardCharsets.UTF_8);
+  }
+
+  private void end(String job, Decision decision) {
+    try {
+      boolean finish = decision.isMade();
+      CountDownLatch reply = new CountDownLatch(1);
+      asked.put(job, reply);
+      send(
+          finish
+              ? "{\"execute\":\"job-finalize\",\"id\":\"%1$s\",\"arguments\":{\"id\":\"%1$s\"}}"
+                  .formatted(job)
+              : "{\"execute\":\"block-job-cancel\",\"id\":\"%1$s\",\"arguments\":{\"device\":\"%1$s\",\"force\":true}}"
+                  .formatted(job));
+      if (!reply.await(REPLY_SECONDS, TimeUnit.SECONDS)) {
+        System.err.println("no answer about " + job);
+      }
+      say((finish ? "finished " : "cancelled ") + job);
+    } catch (IOException | IllegalArgumentException e) {
+      // What is not known is left to the next server; the guest waits.
+      System.err.println("cannot end " + job + ": " + e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  /** Replies and events are of little interest, but must be read; their end is the guest's. */
+  private void readMonitor(BufferedReader replies) {
     try {
       for (String line = replies.readLine(); line != null; line = replies.readLine()) {
         if (line.contains("\"error\"") && line.contains("\"id\"")) {
           System.err.println(line);
+        }
+        for (Map.Entry<String, CountDownLatch> job : asked.entrySet()) {
+          if (line.contains("\"id\": \"" + job.getKey() + "\"")
+              && (line.contains("\"return\"") || line.contains("\"error\""))) {
+            job.getValue().countDown();
+          }
         }
       }
     } catch (IOException e) {

@@ -8,6 +8,7 @@ import io.xenferry.spi.ImageMerging;
 import io.xenferry.sr.SmapiException;
 import io.xenferry.sr.StorageRepository.GuestMerge;
 import java.time.Duration;
+import java.util.Optional;
 import java.util.function.BooleanSupplier;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -25,7 +26,8 @@ import org.slf4j.LoggerFactory;
  * </ol>
  *
  * Whoever comes after a crash asks the guest, as long as it is there, and believes the books when
- * it is gone: nothing has been written to the lower image alone before they said so.
+ * it is gone: nothing has been written to the lower image alone before they said so. A guest whose
+ * writes wait is let go on by its watchdog, which believes the books as well.
  */
 final class LiveMerge {
   private static final Logger log = LoggerFactory.getLogger(LiveMerge.class);
@@ -104,7 +106,7 @@ final class LiveMerge {
         }
         case CONVERGED -> {
           if (!asked) {
-            merging().hold(device);
+            merging().hold(device, decision());
             asked = true;
           }
         }
@@ -118,6 +120,14 @@ final class LiveMerge {
       Thread.sleep(asked ? LOOK_CLOSELY : LOOK);
     }
     return false;
+  }
+
+  /** Only of the image that the guest writes it waits for us. */
+  private Optional<ImageMerging.Decision> decision() {
+    GuestMerge.Decision noted = merge.decision();
+    return merge.isOwn()
+        ? Optional.of(new ImageMerging.Decision(noted.file(), noted.key(), noted.value()))
+        : Optional.empty();
   }
 
   /** A guest may write faster than the limit lets the merge follow, or than its disk does. */
