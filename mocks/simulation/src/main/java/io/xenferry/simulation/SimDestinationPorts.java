@@ -221,6 +221,7 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
       return act(
           "resume",
           () -> {
+            require(!host.refusingToRun, "the hypervisor runs no guest");
             SimGuest guest = host.guests.get(vm);
             if (guest == null) {
               throw new IllegalStateException("the guest is gone");

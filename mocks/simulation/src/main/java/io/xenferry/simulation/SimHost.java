@@ -73,8 +73,11 @@ final class SimHost {
   /** Its SR has no room. */
   boolean full;
 
+  /** Whether its hypervisor refuses to run guests. */
+  boolean refusingToRun;
+
   /** Until when its ledger cannot be written, on the scheduler's clock. */
-  private long ledgerFailsUntil;
+  long ledgerFailsUntil;
 
   SimulatedScheduler.@Nullable Process process;
   @Nullable Coordinator coordinator;

@@ -418,6 +418,26 @@ class ScenarioTest {
   }
 
   @Test
+  void aGuestThatNeverRanIsGivenBackAlsoByALedgerThatCannotBeWrittenForAWhile() {
+    destination.refusingToRun = true;
+    whenIn(
+        destination,
+        "checking that it is gone",
+        () ->
+            destination.ledgerFailsUntil =
+                world.scheduler.nanoTime() + Duration.ofSeconds(5).toNanos());
+    move();
+    run(Duration.ofSeconds(3));
+    assertThat(state(destination)).isEqualTo(State.STARTING);
+    assertThat(guest(destination)).isEqualTo(GuestState.GONE);
+    run(Duration.ofMinutes(1));
+    assertThat(state(destination)).isEqualTo(State.RETURNED);
+    assertThat(guest(source)).isEqualTo(GuestState.RUNNING);
+    assertThat(source.allEnded()).isTrue();
+    assertThat(destination.leftovers()).isEmpty();
+  }
+
+  @Test
   void aDestinationInDoubtAsksTheSourceAfterARestartAndYieldsToForce() {
     when(
         destination,
