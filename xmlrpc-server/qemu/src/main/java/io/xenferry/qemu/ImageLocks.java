@@ -1,5 +1,6 @@
 package io.xenferry.qemu;
 
+import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.HypervisorException;
 import io.xenferry.spi.HypervisorException.Kind;
 import java.io.IOException;
@@ -80,33 +81,33 @@ final class ImageLocks {
   }
 
   /**
-   * Fails when a process that is not the guest's writes to the image, or lets nobody write.
+   * Fails when a process that is not the guest's writes to the disk's image, or lets nobody write.
    *
-   * @param device as the message is to name it
    * @return whether the guest's process has the image open for writing
    * @throws HypervisorException REFUSED, also for an image that is not accessible
    */
-  boolean check(String device, Path image) throws HypervisorException {
-    String inode = inode(device, image);
+  boolean check(GuestSpec.Disk disk) throws HypervisorException {
+    String inode = inode(disk);
     for (long at : new long[] {WRITES, NOBODY_ELSE_WRITES}) {
       if (count(all, inode, at) > count(guests, inode, at)) {
         throw new HypervisorException(
-            Kind.REFUSED, device + ": another process writes to " + image);
+            Kind.REFUSED, disk.device() + ": another process writes to " + disk.file());
       }
     }
     return count(guests, inode, WRITES) > 0;
   }
 
-  private static String inode(String disk, Path image) throws HypervisorException {
+  private static String inode(GuestSpec.Disk disk) throws HypervisorException {
     try {
-      long device = ((Number) Files.getAttribute(image, "unix:dev")).longValue();
+      long device = ((Number) Files.getAttribute(disk.file(), "unix:dev")).longValue();
       // makedev(3) of glibc.
       long major = (device >>> 8 & 0xfff) | (device >>> 32 & ~0xfffL);
       long minor = (device & 0xff) | (device >>> 12 & ~0xffL);
       return String.format(
-          Locale.ROOT, "%02x:%02x:%s", major, minor, Files.getAttribute(image, "unix:ino"));
+          Locale.ROOT, "%02x:%02x:%s", major, minor, Files.getAttribute(disk.file(), "unix:ino"));
     } catch (IOException e) {
-      throw new HypervisorException(Kind.REFUSED, disk + ": " + image + " is not accessible", e);
+      throw new HypervisorException(
+          Kind.REFUSED, disk.device() + ": " + disk.file() + " is not accessible", e);
     }
   }
 

@@ -23,9 +23,6 @@ import java.util.regex.Pattern;
  * {@link MachineLayout} says. Disks and network cards are virtio, CD drives SATA.
  */
 public final class QemuLauncher implements GuestLauncher {
-  /** The node of the UEFI firmware's variables. */
-  static final String FIRMWARE_VARIABLES = "firmware-variables";
-
   private static final ObjectMapper JSON = new ObjectMapper();
 
   private static final Pattern TYPE = Pattern.compile("(pc-)?q35(-\\d+(\\.\\d+)+)?");
@@ -165,7 +162,7 @@ public final class QemuLauncher implements GuestLauncher {
     }
     if (spec.boot() instanceof Boot.Uefi uefi) {
       firmware(command, uefi);
-      type += ",pflash0=firmware-code,pflash1=" + FIRMWARE_VARIABLES;
+      type += ",pflash0=firmware-code,pflash1=firmware-variables";
     }
     add(command, "-machine", type);
     String accelerators =
@@ -228,12 +225,9 @@ public final class QemuLauncher implements GuestLauncher {
         "-blockdev",
         json(
             Map.of(
-                "driver",
-                "file",
-                "node-name",
-                FIRMWARE_VARIABLES,
-                "filename",
-                uefi.variables().toString())));
+                "driver", "file",
+                "node-name", "firmware-variables",
+                "filename", uefi.variables().toString())));
   }
 
   private static void disks(List<String> command, GuestSpec spec) throws HypervisorException {

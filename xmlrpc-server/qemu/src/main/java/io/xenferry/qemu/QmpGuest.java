@@ -17,7 +17,6 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -442,40 +441,29 @@ final class QmpGuest implements Guest {
           state == State.GONE ? Kind.GONE : Kind.REFUSED,
           "only a guest that was received can be activated, not one that is " + state);
     }
-    List<Image> writable = writableImages();
-    for (Image image : writable) {
-      exports.activate(image.node());
+    // The firmware's variables are opened by cont, which fails if they cannot be.
+    for (GuestSpec.Disk disk : writableDisks()) {
+      exports.activate(GuestLauncher.nodeName(disk.device()));
     }
     // Whether it could open them for writing it does not say.
     ImageLocks locks = ImageLocks.now(process);
-    for (Image image : writable) {
-      if (!locks.check(image.device(), image.file())) {
+    for (GuestSpec.Disk disk : writableDisks()) {
+      if (!locks.check(disk)) {
         throw new HypervisorException(
-            Kind.REFUSED, image.device() + ": the guest does not open " + image.file());
+            Kind.REFUSED, disk.device() + ": the guest does not open " + disk.file());
       }
     }
   }
 
   private void checkNobodyElseWrites() throws HypervisorException {
     ImageLocks locks = ImageLocks.now(process);
-    for (Image image : writableImages()) {
-      locks.check(image.device(), image.file());
+    for (GuestSpec.Disk disk : writableDisks()) {
+      locks.check(disk);
     }
   }
 
-  private record Image(String device, Path file, String node) {}
-
-  private List<Image> writableImages() {
-    List<Image> images = new ArrayList<>();
-    for (GuestSpec.Disk disk : hardware.spec().disks()) {
-      if (!disk.readOnly()) {
-        images.add(new Image(disk.device(), disk.file(), GuestLauncher.nodeName(disk.device())));
-      }
-    }
-    if (hardware.spec().boot() instanceof GuestSpec.Boot.Uefi uefi) {
-      images.add(new Image("firmware", uefi.variables(), QemuLauncher.FIRMWARE_VARIABLES));
-    }
-    return images;
+  private List<GuestSpec.Disk> writableDisks() {
+    return hardware.spec().disks().stream().filter(disk -> !disk.readOnly()).toList();
   }
 
   @Override
