@@ -6,7 +6,7 @@ import java.util.function.Consumer;
 /**
  * How a job copies. Every value is positive unless said otherwise.
  *
- * @param depth requests in flight to one disk
+ * @param depth requests in flight to one disk; fewer while a mirror is up
  * @param downtimeBudget how long the last dirty sets may take while the guest is paused
  * @param passLimit passes after which the job counts as converged whatever is left
  * @param resumeWindow how long a lost destination may stay away before the job fails

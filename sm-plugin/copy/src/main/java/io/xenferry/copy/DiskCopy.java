@@ -40,6 +40,12 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
   /** Looks at what the point has logged of a mirrored disk, per rest interval. */
   private static final int MIRROR_LOOKS = 10;
 
+  /**
+   * Requests in flight while the guest's writes wait behind them: two keep the destination busy,
+   * sixteen make each write of the guest wait for 8 MiB.
+   */
+  private static final int DEPTH_BESIDE_A_MIRROR = 2;
+
   enum State {
     OPENING,
     BEGINNING,
@@ -105,7 +111,7 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
             options.digests() || options.verify() != CopyOptions.Verify.NOTHING,
             this);
     this.link = new DestinationLink(plan, options, scheduler, point, this);
-    this.pump = new Pump(this, point, options, buffers, rate, total, scheduler, counters);
+    this.pump = new Pump(this, point, buffers, rate, total, scheduler, counters);
     this.forecast = new Forecast(options, counters, plan.source().size());
     this.mirroring = new Mirroring(plan, point, options, scheduler, this::mirrorDied);
   }
@@ -253,6 +259,11 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
   public @Nullable BlockBackend content() {
     SourceDisk.Pass running = pass;
     return state != State.COPYING || running == null || job.paused() ? null : running.content();
+  }
+
+  @Override
+  public int depth() {
+    return mirroring.up() ? Math.min(options.depth(), DEPTH_BESIDE_A_MIRROR) : options.depth();
   }
 
   @Override

@@ -26,6 +26,9 @@ final class Pump {
     /** Where to read; null while nothing may be sent. */
     @Nullable BlockBackend content();
 
+    /** How many transfers may be under way. */
+    int depth();
+
     /** Whether no more is to be begun of this pass. */
     boolean sourceLost();
 
@@ -41,7 +44,6 @@ final class Pump {
 
   private final Owner owner;
   private final WriteOrderingPoint point;
-  private final CopyOptions options;
   private final BufferPool buffers;
   private final ByteRate rate;
   private final ByteRate total;
@@ -60,7 +62,6 @@ final class Pump {
   Pump(
       Owner owner,
       WriteOrderingPoint point,
-      CopyOptions options,
       BufferPool buffers,
       ByteRate rate,
       ByteRate total,
@@ -68,7 +69,6 @@ final class Pump {
       DiskCounters counters) {
     this.owner = owner;
     this.point = point;
-    this.options = options;
     this.buffers = buffers;
     this.rate = rate;
     this.total = total;
@@ -88,7 +88,7 @@ final class Pump {
     if (content == null || holdsOff || !point.attached() || waitsForRate || waitsForBuffer) {
       return;
     }
-    while (inFlight < options.depth() && !owner.sourceLost()) {
+    while (inFlight < owner.depth() && !owner.sourceLost()) {
       if (waitForRate()) {
         return;
       }
