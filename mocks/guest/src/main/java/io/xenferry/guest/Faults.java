@@ -14,6 +14,7 @@ import java.util.stream.Collectors;
  * refuse-unplug     the guest answers that it does not let a device go
  * lock-tray         the guest holds on to its CDs
  * ignore-unplug     the guest does not answer when it is to let a device go
+ * ignore-power      the guest does not heed its power button
  * refuse-reopen     no disk goes on with another image
  * panic             the guest panics a second after it has begun to run
  * halt              the guest shuts itself down a second after it has begun to run

@@ -12,10 +12,13 @@ import io.xenferry.server.vm.VmRecords;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** VMs with simulated guests. */
 class LifecycleTest {
@@ -117,6 +120,65 @@ class LifecycleTest {
     root.call("VM.hard_reboot", vm);
     assertThat(state(vm)).isEqualTo("Running");
     assertThat(processId(vm)).isEqualTo(before);
+    root.call("VM.hard_shutdown", vm);
+  }
+
+  private static String begun(String message, String vm) throws Exception {
+    String task = root.text("Async." + message, vm);
+    await()
+        .atMost(Duration.ofSeconds(60))
+        .until(() ->
+            ((Value.Struct) root.call("VM.get_current_operations", vm))
+                .members()
+                .containsKey(task));
+    return task;
+  }
+
+  private static void assertCancelled(String task) throws Exception {
+    await()
+        .atMost(Duration.ofSeconds(60))
+        .until(() -> !root.text("task.get_status", task).equals("pending"));
+    assertThat(root.text("task.get_status", task)).isEqualTo("cancelled");
+    assertThat(TestServer.texts(root.call("task.get_error_info", task)))
+        .containsExactly("TASK_CANCELLED", task);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"VM.clean_shutdown", "VM.clean_reboot", "VM.shutdown"})
+  void aGuestThatDoesNotHeedItsPowerButtonCanBeForced(String asked) throws Exception {
+    String vm = root.vm("deaf", Map.of("xenferry:fault", "ignore-power"));
+    root.call("VM.start", vm, false, false);
+    String first = begun(asked, vm);
+    assertThat(TestServer.texts(root.call("VM.get_allowed_operations", vm)))
+        .containsExactlyInAnyOrder("hard_shutdown", "hard_reboot");
+    for (String other : List.of("VM.clean_shutdown", "VM.clean_reboot", "VM.pause")) {
+      assertCode("OTHER_OPERATION_IN_PROGRESS", () -> root.call(other, vm));
+    }
+    root.call("VM.hard_reboot", vm);
+    assertThat(state(vm)).isEqualTo("Running");
+    assertCancelled(first);
+
+    String second = begun(asked, vm);
+    root.call("VM.hard_shutdown", vm);
+    assertThat(state(vm)).isEqualTo("Halted");
+    assertCancelled(second);
+    root.call("VM.start", vm, false, false);
+    root.call("VM.hard_shutdown", vm);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"VM.clean_shutdown", "VM.clean_reboot", "VM.shutdown"})
+  void theWaitForAGuestCanBeCancelled(String asked) throws Exception {
+    String vm = root.vm("patient", Map.of("xenferry:fault", "ignore-power"));
+    root.call("VM.start", vm, false, false);
+    String task = begun(asked, vm);
+    assertThat(TestServer.texts(root.call("task.get_allowed_operations", task)))
+        .containsExactly("cancel");
+    root.call("task.cancel", task);
+    assertCancelled(task);
+    assertThat(state(vm)).isEqualTo("Running");
+    assertThat(TestServer.texts(root.call("VM.get_allowed_operations", vm)))
+        .contains("clean_shutdown", "pause");
     root.call("VM.hard_shutdown", vm);
   }
 

@@ -10,6 +10,7 @@ import io.xenferry.server.schema.Schema;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 
 /**
  * Works out {@code allowed_operations} of VMs, VBDs and VIFs: what the power state allows, of that
@@ -48,6 +49,11 @@ public final class AllowedOperations {
           "Paused", List.of("unpause", "hard_shutdown", "hard_reboot", "changing_dynamic_range"),
           "Suspended", List.of("resume", "resume_on", "hard_shutdown", "copy", "export"));
 
+  /** While one of these waits for the guest, the others may end it. */
+  private static final Set<String> CLEAN = Set.of("clean_shutdown", "clean_reboot");
+
+  private static final List<String> OVERRULING = List.of("hard_shutdown", "hard_reboot");
+
   /** The message that does it, where it has another name than the operation. */
   private static final Map<String, String> MESSAGES =
       Map.of(
@@ -75,9 +81,12 @@ public final class AllowedOperations {
   }
 
   private List<String> vmOperations(Row vm) {
-    if (schema.bool(vm, "is_control_domain")
-        || !schema.textMap(vm, "current_operations").isEmpty()) {
+    if (schema.bool(vm, "is_control_domain")) {
       return List.of();
+    }
+    Map<String, String> current = schema.textMap(vm, "current_operations");
+    if (!current.isEmpty()) {
+      return CLEAN.containsAll(current.values()) ? known(OVERRULING, vm) : List.of();
     }
     if (schema.bool(vm, "is_a_snapshot")) {
       return known(List.of("clone", "copy", "export", "destroy", "revert"), vm);

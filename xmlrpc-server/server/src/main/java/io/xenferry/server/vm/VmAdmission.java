@@ -33,6 +33,14 @@ public final class VmAdmission {
           VmOperations.HARD_SHUTDOWN,
           VmOperations.HARD_REBOOT);
 
+  /** They wait for the guest's good will, for a long time. */
+  private static final Set<VmOperations> CLEAN =
+      EnumSet.of(VmOperations.CLEAN_SHUTDOWN, VmOperations.CLEAN_REBOOT);
+
+  /** Legal meanwhile; they end the waiting. */
+  private static final Set<VmOperations> OVERRULING =
+      EnumSet.of(VmOperations.HARD_SHUTDOWN, VmOperations.HARD_REBOOT);
+
   private static final Map<VmOperations, Set<VmPowerState>> STATES =
       Map.ofEntries(
           Map.entry(VmOperations.START, EnumSet.of(VmPowerState.HALTED)),
@@ -214,7 +222,7 @@ public final class VmAdmission {
           state.wire().toLowerCase(Locale.ROOT));
     }
     for (Map.Entry<String, VmOperations> other : db.get(vm, VM.CURRENT_OPERATIONS).entrySet()) {
-      if (other.getValue() != VmOperations.MIGRATE_SEND || !DURING_MIGRATION.contains(operation)) {
+      if (!mayBegin(operation, other.getValue())) {
         throw new XenApiException(
             "OTHER_OPERATION_IN_PROGRESS",
             "VM",
@@ -239,6 +247,22 @@ public final class VmAdmission {
       throw new XenApiException(
           "OPERATION_NOT_ALLOWED", operation.wire() + " is not for a control domain");
     }
+  }
+
+  private static boolean mayBegin(VmOperations operation, VmOperations during) {
+    return CLEAN.contains(during)
+        ? OVERRULING.contains(operation)
+        : during == VmOperations.MIGRATE_SEND && DURING_MIGRATION.contains(operation);
+  }
+
+  /** Whether somebody waits for the guest to shut down. */
+  static boolean isWaitedFor(Snapshot db, Ref<VM> vm) throws XenApiException {
+    return db.get(vm, VM.CURRENT_OPERATIONS).values().stream().anyMatch(CLEAN::contains);
+  }
+
+  /** Whether somebody does not want to wait for the guest any longer. */
+  static boolean isOverruled(Snapshot db, Ref<VM> vm) throws XenApiException {
+    return db.get(vm, VM.CURRENT_OPERATIONS).values().stream().anyMatch(OVERRULING::contains);
   }
 
   /** Recomputes {@code allowed_operations} from the record. */

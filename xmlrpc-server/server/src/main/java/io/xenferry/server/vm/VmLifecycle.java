@@ -12,12 +12,12 @@ import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
+import io.xenferry.server.task.Task;
 import io.xenferry.server.vm.GuestSpecs.VmDisk;
 import io.xenferry.spi.Guest;
 import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.Hypervisor;
 import io.xenferry.spi.HypervisorException;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -35,16 +35,6 @@ import org.slf4j.LoggerFactory;
 public final class VmLifecycle {
   private static final Logger log = LoggerFactory.getLogger(VmLifecycle.class);
 
-  /** How long a guest may take to shut down when asked; the published server's default. */
-  private static final Duration CLEAN_SHUTDOWN = Duration.ofMinutes(20);
-
-  /** Most systems have shut down by then. */
-  private static final Duration DEAF = Duration.ofSeconds(60);
-
-  private static final Duration AGENT_DEADLINE = Duration.ofSeconds(10);
-
-  private static final Duration LOOK = Duration.ofMillis(50);
-
   private final ObjectDatabase database;
   private final Hypervisor hypervisor;
   private final Gate gate;
@@ -54,6 +44,7 @@ public final class VmLifecycle {
   private final FirmwareRecords firmware;
   private final GuestRecords records;
   private final GuestWatch watch;
+  private final CleanShutdown cleanly;
   private final Predicate<UUID> migrating;
 
   /**
@@ -77,6 +68,7 @@ public final class VmLifecycle {
     this.bootFiles = bootFiles;
     this.firmware = new FirmwareRecords(database, bootFiles.variables(), bootFiles.tpms());
     this.records = new GuestRecords(database, disks, admission, firmware, host);
+    this.cleanly = new CleanShutdown(database);
     this.migrating = migrating;
     this.watch =
         new GuestWatch(
@@ -166,56 +158,32 @@ public final class VmLifecycle {
     }
   }
 
-  /** Asks the guest, and waits until it has shut down. */
-  public void cleanShutdown(Ref<VM> vm, String task) throws XenApiException {
-    try (var operation = admission.begin(vm, VmOperations.CLEAN_SHUTDOWN, task);
+  /**
+   * Asks the guest, and waits until it has shut down.
+   *
+   * @param task ends the waiting when it is cancelled, as a hard shutdown or reboot does; the guest
+   *     may still heed what it was asked
+   */
+  public void cleanShutdown(Ref<VM> vm, Task task) throws XenApiException {
+    try (var operation = admission.begin(vm, VmOperations.CLEAN_SHUTDOWN, task.ref());
         Gate.Permit permit = gate.enter(uuid(vm), Operation.SHUTDOWN)) {
       Guest guest = guest(vm);
       guest.shutdown();
-      awaitShutdown(vm, guest);
+      cleanly.await(vm, guest, task);
       guest.destroy();
       records.gone(vm, VmPowerState.HALTED);
     } catch (HypervisorException | InterruptedException e) {
-      throw translated(e, task);
+      throw translated(e, task.ref());
     }
   }
 
-  private static void awaitShutdown(Ref<VM> vm, Guest guest)
-      throws XenApiException, HypervisorException, InterruptedException {
-    long begin = System.nanoTime();
-    long end = begin + CLEAN_SHUTDOWN.toNanos();
-    boolean asked = false;
-    while (guest.state() != Guest.State.SHUTDOWN) {
-      if (!asked && System.nanoTime() - begin > DEAF.toNanos()) {
-        asked = true;
-        askAgent(guest);
-      }
-      if (GuestWatch.hasEnded(guest.state())) {
-        throw new XenApiException("VM_CRASHED", vm.opaque());
-      }
-      if (System.nanoTime() - end > 0) {
-        throw new XenApiException(
-            "VM_SHUTDOWN_TIMEOUT", vm.opaque(), Long.toString(CLEAN_SHUTDOWN.toSeconds()));
-      }
-      Thread.sleep(LOOK);
-    }
-  }
-
-  /** A system that does not heed its power button may heed its agent. */
-  private static void askAgent(Guest guest) throws InterruptedException {
-    try {
-      if (guest.agent().isPresent() && guest.agent().get().present()) {
-        log.info("VM {} does not heed its power button: its agent is asked", guest.vm());
-        guest.agent().get().shutdown(AGENT_DEADLINE);
-      }
-    } catch (HypervisorException e) {
-      log.info("VM {} cannot be asked to shut down by its agent", guest.vm(), e);
-    }
-  }
-
+  /** Ends the guest at once, and whoever waits for it to shut down. */
   public void hardShutdown(Ref<VM> vm, String task) throws XenApiException {
     try (var operation = admission.begin(vm, VmOperations.HARD_SHUTDOWN, task);
         Gate.Permit permit = gate.enter(uuid(vm), Operation.SHUTDOWN)) {
+      if (cleanly.overrule(vm) == VmPowerState.HALTED) {
+        return;
+      }
       Optional<Guest> guest = hypervisor.find(uuid(vm));
       if (guest.isPresent()) {
         guest.get().destroy();
@@ -229,23 +197,30 @@ public final class VmLifecycle {
   /**
    * Lets the guest shut down and run again, without its process's end or a moment in which others
    * could have its disks.
+   *
+   * @param task ends the waiting when it is cancelled, as a hard shutdown or reboot does; the guest
+   *     may still heed what it was asked, and is then dealt with as one that shuts down by itself
    */
-  public void cleanReboot(Ref<VM> vm, String task) throws XenApiException {
-    try (var operation = admission.begin(vm, VmOperations.CLEAN_REBOOT, task);
+  public void cleanReboot(Ref<VM> vm, Task task) throws XenApiException {
+    try (var operation = admission.begin(vm, VmOperations.CLEAN_REBOOT, task.ref());
         Gate.Permit permit = gate.enter(uuid(vm), Operation.RESET)) {
       Guest guest = guest(vm);
       guest.shutdown();
-      awaitShutdown(vm, guest);
+      cleanly.await(vm, guest, task);
       guest.restart();
       records.booted(vm);
     } catch (HypervisorException | InterruptedException e) {
-      throw translated(e, task);
+      throw translated(e, task.ref());
     }
   }
 
+  /** Resets the guest at once, and ends the waiting of whoever waits for it to shut down. */
   public void hardReboot(Ref<VM> vm, String task) throws XenApiException {
     try (var operation = admission.begin(vm, VmOperations.HARD_REBOOT, task);
         Gate.Permit permit = gate.enter(uuid(vm), Operation.RESET)) {
+      if (cleanly.overrule(vm) == VmPowerState.HALTED) {
+        throw new XenApiException("VM_BAD_POWER_STATE", vm.opaque(), "running, paused", "halted");
+      }
       guest(vm).restart();
       records.booted(vm);
       records.state(vm, VmPowerState.RUNNING);

@@ -12,6 +12,7 @@ import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.server.call.Call;
 import io.xenferry.server.call.Registry;
+import io.xenferry.server.task.Task;
 import java.util.UUID;
 
 /** The messages that start and stop VMs. */
@@ -42,7 +43,7 @@ public final class VmLifecycleMessages {
         "VM.unpause", c -> done(() -> lifecycle.unpause(c.ref(0), task(c))), TEST + "aVmPauses");
     r.implement(
         "VM.clean_shutdown",
-        c -> done(() -> lifecycle.cleanShutdown(c.ref(0), task(c))),
+        c -> done(() -> lifecycle.cleanShutdown(c.ref(0), c.task().orElseThrow())),
         TEST + "aVmStartsAndStops");
     r.implement("VM.shutdown", this::shutdown, TEST + "aVmStartsAndStops");
     r.implement("VM.hard_shutdown", this::hardShutdown, TEST + "aVmStartsAndStops");
@@ -53,12 +54,14 @@ public final class VmLifecycleMessages {
     r.refuse("VM.send_sysrq", "VM.send_trigger");
     r.implement(
         "VM.clean_reboot",
-        c -> done(() -> lifecycle.cleanReboot(c.ref(0), task(c))),
+        c -> done(() -> lifecycle.cleanReboot(c.ref(0), c.task().orElseThrow())),
         TEST + "aVmReboots");
     r.implement(
         "VM.hard_reboot",
         c -> done(() -> lifecycle.hardReboot(c.ref(0), task(c))),
         TEST + "aVmReboots");
+    // As long as they wait for the guest.
+    r.cancellable("VM.clean_shutdown", "VM.clean_reboot", "VM.shutdown");
   }
 
   /** Removes the VM's records; never a disk. */
@@ -124,18 +127,20 @@ public final class VmLifecycleMessages {
 
   /** Asks the guest first, and ends it when it does not want to. */
   private Value shutdown(Call c) throws XenApiException {
+    Task task = c.task().orElseThrow();
     try {
-      lifecycle.cleanShutdown(c.ref(0), task(c));
+      lifecycle.cleanShutdown(c.ref(0), task);
     } catch (XenApiException e) {
       if (!e.code().equals("VM_SHUTDOWN_TIMEOUT") && !e.code().equals("INTERNAL_ERROR")) {
         throw e;
       }
-      lifecycle.hardShutdown(c.ref(0), task(c));
+      task.pastCancelling();
+      lifecycle.hardShutdown(c.ref(0), task.ref());
     }
     return Value.VOID;
   }
 
   private static String task(Call c) {
-    return c.task().map(io.xenferry.server.task.Task::ref).orElseGet(() -> Ref.random().opaque());
+    return c.task().map(Task::ref).orElseGet(() -> Ref.random().opaque());
   }
 }
