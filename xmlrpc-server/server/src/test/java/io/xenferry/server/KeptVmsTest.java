@@ -2,6 +2,7 @@ package io.xenferry.server;
 
 import static io.xenferry.server.SessionTest.assertCode;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.awaitility.Awaitility.await;
 
 import io.xenferry.model.Value;
 import io.xenferry.model.db.ObjectDatabase;
@@ -10,6 +11,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.AfterEach;
@@ -127,6 +129,52 @@ class KeptVmsTest {
     restart();
     assertThat(all("VM")).contains(used.vm(), forgotten.vm(), unreadable.vm());
     assertThat(all("VDI")).contains(used.vdi(), forgotten.vdi(), unreadable.vdi());
+  }
+
+  /** Nothing that the VM takes along leaves its uuid behind, so that it may return. */
+  @Test
+  void isNotInTheWayOfTheVmThatComesBack() throws Exception {
+    String vm = source.vm("traveller", Map.of());
+    String first = source.text("VM.snapshot", vm, "first", List.of());
+    String second = source.text("VM.snapshot", vm, "second", List.of());
+    List<String> uuids = new ArrayList<>();
+    for (String each : List.of(vm, first, second)) {
+      uuids.add(source.text("VM.get_uuid", each));
+    }
+
+    send(source, destination, vm, Map.of("keep-source", "1h"));
+
+    await().until(() -> !source.text("VM.get_uuid", vm).equals(uuids.getFirst()));
+    for (String each : List.of(first, second)) {
+      assertThat(source.text("VM.get_uuid", each)).isNotIn(uuids);
+      assertThat(source.text("VM.get_snapshot_of", each)).isEqualTo(vm);
+    }
+    assertThat(source.text("VM.get_parent", vm)).isEqualTo(second);
+    assertThat(source.text("VM.get_parent", second)).isEqualTo(first);
+    assertThat(TestServer.texts(source.call("VM.get_children", first))).containsExactly(second);
+
+    String there = destination.text("VM.get_by_uuid", uuids.getFirst());
+    send(destination, source, there, Map.of());
+
+    String back = source.text("VM.get_by_uuid", uuids.getFirst());
+    assertThat(TestServer.texts(source.call("VM.get_snapshots", back)))
+        .containsExactlyInAnyOrder(
+            source.text("VM.get_by_uuid", uuids.get(1)),
+            source.text("VM.get_by_uuid", uuids.get(2)))
+        .doesNotContain(first, second);
+    keepUntil(new Kept(vm, ""), Instant.now().minusSeconds(1));
+    restart();
+    assertThat(all("VM")).doesNotContain(vm, first, second).contains(back);
+    for (String uuid : uuids) {
+      assertThat(source.text("VM.get_by_uuid", uuid)).isNotEmpty();
+    }
+  }
+
+  private static void send(
+      TestServer.Calls from, TestServer.Calls to, String vm, Map<String, String> options)
+      throws Exception {
+    Value token = to.call("host.migrate_receive", to.only("host"), to.only("network"), Map.of());
+    from.call("VM.migrate_send", vm, token, true, Map.of(), Map.of(), options);
   }
 
   @Test

@@ -289,6 +289,32 @@ class SnapshotMoveTest {
         .containsExactly(1, 1, 1, 0);
   }
 
+  /** It is kept at the source with its snapshots, and they are not in its way. */
+  @Test
+  void aVmThatIsKeptComesBackWithItsSnapshots() throws Exception {
+    Traveller t = traveller("returns");
+    String arrived =
+        move(here, there, t.vm(), there.sr(), "VM.migrate_send", Map.of("keep-source", "1h"));
+    await().until(() -> !here.root().text("VM.get_uuid", t.vm()).equals(t.uuid()));
+
+    String back = move(there, here, arrived, here.sr(), "VM.migrate_send", Map.of());
+
+    assertThat(here.root().text("VM.get_uuid", back)).isEqualTo(t.uuid());
+    for (String vm : List.of(t.vm(), back)) {
+      String second = here.root().text("VM.get_parent", vm);
+      String first = here.root().text("VM.get_parent", second);
+      assertThat(here.content(here.disks(first).getFirst(), 0, 2, 4, 25))
+          .containsExactly(1, 1, 1, 0);
+      assertThat(here.content(here.disks(second).getFirst(), 0, 2, 4, 25))
+          .containsExactly(1, 2, 0, 0);
+      assertThat(here.root().text("VM.get_uuid", first).equals(t.first()))
+          .isEqualTo(vm.equals(back));
+      assertThat(here.root().text("VM.get_uuid", second).equals(t.second()))
+          .isEqualTo(vm.equals(back));
+    }
+    destroy(here, t.vm(), back);
+  }
+
   @Test
   void aRunningVmMovesWithItsSnapshots() throws Exception {
     Traveller t = traveller("running");
@@ -432,9 +458,12 @@ class SnapshotMoveTest {
     destroy(here, back);
   }
 
-  private static void destroy(Site site, String vm) throws Exception {
-    List<String> vms = new ArrayList<>(TestServer.texts(site.root().call("VM.get_snapshots", vm)));
-    vms.add(vm);
+  private static void destroy(Site site, String... of) throws Exception {
+    List<String> vms = new ArrayList<>();
+    for (String vm : of) {
+      vms.addAll(TestServer.texts(site.root().call("VM.get_snapshots", vm)));
+      vms.add(vm);
+    }
     List<String> disks = new ArrayList<>();
     for (String each : vms) {
       disks.addAll(site.disks(each));

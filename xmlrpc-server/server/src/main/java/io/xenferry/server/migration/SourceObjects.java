@@ -102,6 +102,10 @@ final class SourceObjects implements SourcePorts.Objects {
             lifecycle.firmware().note(vm.get());
             database.change(tx -> {
               tx.set(vm.get(), VM.UUID, keptVm.toString());
+              for (Ref<VM> snapshot : List.copyOf(tx.get(vm.get(), VM.SNAPSHOTS))) {
+                // Theirs went with the VM, and shall be free here when it comes back.
+                tx.set(snapshot, VM.UUID, UUID.randomUUID().toString());
+              }
               tx.set(vm.get(), VM.POWER_STATE, VmPowerState.HALTED);
               tx.set(vm.get(), VM.RESIDENT_ON, Ref.nullRef());
               tx.set(vm.get(), VM.DOMID, -1L);
