@@ -33,7 +33,6 @@ public final class CopyJob {
   private static final Duration PUBLISH_INTERVAL = Duration.ofMillis(250);
 
   private final List<DiskCopy> disks = new ArrayList<>();
-  private final CopyOptions options;
   private final Scheduler scheduler;
   private final CopyListener listener;
   private final CompletableFuture<Void> cancelled = new CompletableFuture<>();
@@ -57,7 +56,6 @@ public final class CopyJob {
       ByteRate total,
       Scheduler scheduler,
       CopyListener listener) {
-    this.options = options;
     this.scheduler = scheduler;
     this.listener = listener;
     this.started = scheduler.nanoTime();
@@ -109,9 +107,12 @@ public final class CopyJob {
     return find(disk).point;
   }
 
-  /** Bytes still to be sent of all disks together. To be asked on the job's scheduler only. */
+  /**
+   * Bytes still to be sent, or read back, of all disks together. To be asked on the job's scheduler
+   * only.
+   */
   public long left() {
-    return disks.stream().mapToLong(DiskCopy::leftNow).sum();
+    return disks.stream().mapToLong(DiskCopy::leftToDo).sum();
   }
 
   /**
@@ -300,20 +301,15 @@ public final class CopyJob {
 
   private void allDrained() {
     CompletableFuture<CopySnapshot> waiter = drain;
-    Verification.of(
-            disks,
-            options.verify(),
-            scheduler,
-            () -> waiter != null && drain == waiter && phase == Phase.DRAINING)
+    CompletableFuture.allOf(
+            disks.stream().map(DiskCopy::verified).toArray(CompletableFuture[]::new))
         .whenComplete((done, failure) ->
             scheduler.execute(() -> {
               if (waiter == null || drain != waiter || phase != Phase.DRAINING) {
                 return;
               }
               String wrong = booksThatDisagree();
-              if (failure != null) {
-                fail(Verification.failure(failure));
-              } else if (wrong != null) {
+              if (wrong != null) {
                 fail(new CopyException(CopyException.Kind.BOOKS, wrong));
               } else {
                 become(Phase.DRAINED);

@@ -35,12 +35,16 @@ public record CopyOptions(
     Verify verify,
     WriteOrderingPoint.Timing timing) {
 
-  /** What is read back from the destination before the job says DRAINED. */
+  /** What is read back from the destination and compared before the job says DRAINED. */
   public enum Verify {
     NOTHING,
     /** The blocks sent since the drain began. */
     LAST_SET,
-    /** Every block. */
+    /**
+     * Every block that the job has sent, those sent before the drain while the guest runs: the job
+     * has not converged before. Blocks never sent, since they are zeroes at a destination that is
+     * known to read as zeroes, are not read, nor are those that a mirror wrote.
+     */
     EVERYTHING
   }
 

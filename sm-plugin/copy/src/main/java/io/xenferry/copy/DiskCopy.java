@@ -7,8 +7,6 @@ import io.xenferry.block.Range;
 import io.xenferry.copy.Flight.Transfer;
 import io.xenferry.time.Scheduler;
 import java.time.Duration;
-import java.util.BitSet;
-import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import org.jspecify.annotations.Nullable;
 
@@ -36,6 +34,9 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
 
   /** Rest intervals between passes that cost much, once they get nowhere. */
   private static final int DEAR = 10;
+
+  /** Reads in flight of what is verified while the guest runs: beside a pass, not before it. */
+  private static final int CHECKS = 4;
 
   /** Looks at what the point has logged of a mirrored disk, per rest interval. */
   private static final int MIRROR_LOOKS = 10;
@@ -69,7 +70,7 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
   private final Failures failures = new Failures();
   private final Forecast forecast;
   private final Mirroring mirroring;
-  private final BitSet sentInDrain = new BitSet();
+  private final Verification verification;
   private final boolean resumed;
 
   private State state = State.OPENING;
@@ -113,6 +114,12 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
     this.link = new DestinationLink(plan, options, scheduler, point, this);
     this.pump = new Pump(this, point, buffers, rate, total, scheduler, counters);
     this.forecast = new Forecast(options, counters, plan.source().size());
+    this.verification =
+        new Verification(
+            checking(), point, buffers.bufferSize(), scheduler, options.timing().fenceDeadline());
+    if (options.verify() != CopyOptions.Verify.NOTHING) {
+      point.unverified().keep();
+    }
     this.mirroring = new Mirroring(plan, point, options, scheduler, this::mirrorDied);
   }
 
@@ -134,6 +141,7 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
       case COPYING -> pump.restart();
       case BEGINNING, MIRRORED, DRAINED, STOPPED -> {}
     }
+    verification.run();
   }
 
   @Override
@@ -279,13 +287,12 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
   /** Something changed that may let more be sent. */
   void pump() {
     pump.run();
+    verification.run();
   }
 
   @Override
   public void sent(Transfer transfer) {
-    if (draining) {
-      sentInDrain.set(transfer.firstBlock, transfer.endBlock);
-    }
+    verification.run();
     if (transfer.sourceFailure != null) {
       sourceFailed(transfer.sourceFailure);
     } else if (transfer.destinationFailure != null && !transfer.lost) {
@@ -396,6 +403,7 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
     forecast.passDone();
     failures.passEnds();
     counters.passEnds(scheduler.nanoTime(), forecast.left());
+    verification.run();
     if (draining) {
       if (passIsFrozen && point.settled() && point.booksAgree()) {
         state = State.DRAINED;
@@ -436,6 +444,7 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
       counters.passEnds(scheduler.nanoTime(), forecast.left());
     }
     state = State.MIRRORED;
+    verification.run();
     if (!draining) {
       watchMirrored(1);
       job.evaluate();
@@ -565,7 +574,9 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
 
   void drain() {
     draining = true;
-    sentInDrain.clear();
+    if (options.verify() == CopyOptions.Verify.LAST_SET) {
+      point.unverified().forget();
+    }
     if (state == State.RESTING && point.attached()) {
       nextPass();
     } else if (state == State.MIRRORED) {
@@ -613,8 +624,48 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
     return state == State.DRAINED;
   }
 
-  BitSet sentInDrain() {
-    return sentInDrain;
+  // ---- reading back
+
+  private Verification.Owner checking() {
+    return new Verification.Owner() {
+      @Override
+      public int checks() {
+        boolean now =
+            switch (options.verify()) {
+              case NOTHING -> false;
+              case LAST_SET -> draining;
+              case EVERYTHING -> forecast.firstPassDone();
+            };
+        if (!now || state == State.STOPPED || job.paused()) {
+          return 0;
+        }
+        return draining ? options.depth() : Math.min(CHECKS, depth());
+      }
+
+      @Override
+      public void caughtUp() {
+        scheduler.execute(job::evaluate);
+      }
+
+      @Override
+      public void failed(CopyException cause) {
+        job.fail(cause);
+      }
+    };
+  }
+
+  /** Completes when nothing of a drained disk is left to be read back. */
+  CompletableFuture<Void> verified() {
+    return options.verify() == CopyOptions.Verify.NOTHING
+        ? CompletableFuture.completedFuture(null)
+        : verification.all();
+  }
+
+  /**
+   * What was sent before the switch is to be read back before it, so that the guest need not wait.
+   */
+  private boolean mayPause() {
+    return options.verify() != CopyOptions.Verify.EVERYTHING || verification.isCaughtUp();
   }
 
   /**
@@ -653,6 +704,7 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
   boolean readyToSwitch() {
     return forecast.firstPassDone()
         && state != State.OPENING
+        && mayPause()
         && (fits() || forecast.limitReached());
   }
 
@@ -680,6 +732,12 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
     };
   }
 
+  /** Bytes to be sent or read back. */
+  long leftToDo() {
+    boolean readsBack = options.verify() == CopyOptions.Verify.EVERYTHING;
+    return leftNow() + (readsBack ? verification.left() : 0);
+  }
+
   CopySnapshot.Disk snapshot() {
     return new CopySnapshot.Disk(
         name(),
@@ -697,9 +755,5 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
         counters.waits(),
         mirroring.snapshot(),
         counters.passes());
-  }
-
-  Optional<BlockBackend> destination() {
-    return Optional.ofNullable(point.destination()).map(Destination::backend);
   }
 }

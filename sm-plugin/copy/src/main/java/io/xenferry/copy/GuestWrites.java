@@ -146,6 +146,7 @@ final class GuestWrites {
       write.destinationWrites = 1;
       books.touch(write.firstBlock, write.endBlock);
       books.forgetDigests(write.firstBlock, write.endBlock);
+      point.unverified().writing(write.firstBlock, write.endBlock);
       point.watch();
       request(to.backend(), write)
           .whenComplete((done, failure) ->

@@ -6,133 +6,206 @@ import io.xenferry.block.BlockException;
 import io.xenferry.time.Scheduler;
 import java.nio.ByteBuffer;
 import java.time.Duration;
-import java.util.ArrayList;
-import java.util.BitSet;
-import java.util.List;
+import java.util.ArrayDeque;
+import java.util.Deque;
 import java.util.concurrent.CompletableFuture;
-import java.util.function.BooleanSupplier;
+import org.jspecify.annotations.Nullable;
 
 /**
- * Reads a frozen, drained disk back from its destination and compares each block with the checksum
- * of what was sent; a block that was never written with zeroes. One block at a time: meant for the
- * last dirty set, and for those who want certainty more than speed.
+ * Reads back from a disk's destination what was sent, and compares each block with the checksum of
+ * what was sent, several requests at a time. It follows the copy while the guest runs, so that of a
+ * frozen guest only what was sent last is left. Blocks that were never written are not read, and
+ * for those that a mirror wrote only the flush vouches. Confined to the job's scheduler.
  */
 final class Verification {
-  /** Reads may fail so often, apart from losses, which the resume window bounds. */
+  /** Reads may fail so often in a row, apart from losses, which the resume window bounds. */
   private static final int FAILURES_ALLOWED = 16;
 
-  private static final Duration AFTER_FAILURE = Duration.ofMillis(20);
-
-  private final DiskCopy disk;
-  private final BitSet blocks;
-  private final Scheduler scheduler;
-  private final BooleanSupplier wanted;
-  private final ByteBuffer buffer;
-  private final CompletableFuture<Void> result = new CompletableFuture<>();
-  private int failures;
-
-  private Verification(DiskCopy disk, BitSet blocks, Scheduler scheduler, BooleanSupplier wanted) {
-    this.disk = disk;
-    this.blocks = blocks;
-    this.scheduler = scheduler;
-    this.wanted = wanted;
-    this.buffer = ByteBuffer.allocateDirect(disk.point.map().blockSize());
-  }
+  private static final Duration PAUSE = Duration.ofMillis(20);
 
   /**
-   * @param wanted turns false when nobody waits for the answer any more, which then never comes
+   * Rounds over the disk after which a guest that goes on writing counts as caught up with: what is
+   * left then is what was sent during the last of them.
    */
-  static CompletableFuture<Void> of(
-      List<DiskCopy> disks,
-      CopyOptions.Verify verify,
+  private static final int ROUNDS = 3;
+
+  /** What it asks of the disk's copy, and tells it. */
+  interface Owner {
+    /** How many requests may be under way; 0 while nothing is to be read. */
+    int checks();
+
+    /** Whether all that was sent is read back, or as good as, has changed. */
+    void caughtUp();
+
+    /** The destination has not what was sent, or cannot be read. */
+    void failed(CopyException cause);
+  }
+
+  private final Owner owner;
+  private final WriteOrderingPoint point;
+  private final Unverified unverified;
+  private final int requestSize;
+  private final Scheduler scheduler;
+  private final Duration deadline;
+  private final Deque<ByteBuffer> buffers = new ArrayDeque<>();
+  private CompletableFuture<Void> all = new CompletableFuture<>();
+  private int failures;
+  private boolean holdsOff;
+  private boolean wasCaughtUp;
+
+  /**
+   * @param requestSize bytes of the largest run read at once; buffers of it are held per request
+   * @param deadline after which a read without an answer makes the destination count as lost
+   */
+  Verification(
+      Owner owner,
+      WriteOrderingPoint point,
+      int requestSize,
       Scheduler scheduler,
-      BooleanSupplier wanted) {
-    if (verify == CopyOptions.Verify.NOTHING) {
-      return CompletableFuture.completedFuture(null);
-    }
-    List<CompletableFuture<Void>> all = new ArrayList<>();
-    for (DiskCopy disk : disks) {
-      BitSet blocks = (BitSet) disk.sentInDrain().clone();
-      if (verify == CopyOptions.Verify.EVERYTHING) {
-        blocks.set(0, disk.point.map().count());
+      Duration deadline) {
+    this.owner = owner;
+    this.point = point;
+    this.unverified = point.unverified();
+    this.requestSize = requestSize;
+    this.scheduler = scheduler;
+    this.deadline = deadline;
+  }
+
+  /** What was sent is read back, or all but what a guest that writes for ever keeps adding. */
+  boolean isCaughtUp() {
+    return unverified.isEmpty() || unverified.sweeps() >= ROUNDS;
+  }
+
+  /** Bytes to be read back. */
+  long left() {
+    return unverified.bytes();
+  }
+
+  /** Completes when nothing is left; nothing may be sent meanwhile. */
+  CompletableFuture<Void> all() {
+    all = new CompletableFuture<>();
+    CompletableFuture<Void> result = all;
+    run();
+    return result;
+  }
+
+  /** Begins what may be begun now. */
+  void run() {
+    Destination from = point.destination();
+    while (from != null && !holdsOff && unverified.underWay() < owner.checks()) {
+      Unverified.Check check =
+          unverified.next(from.generation(), requestSize / point.map().blockSize());
+      if (check == null) {
+        if (unverified.underWay() == 0 && !unverified.isEmpty()) {
+          holdOff(); // all that is left is being written
+        }
+        break;
       }
-      Verification one = new Verification(disk, blocks, scheduler, wanted);
-      one.next(0);
-      all.add(one.result);
+      read(check, from.backend());
     }
-    return CompletableFuture.allOf(all.toArray(CompletableFuture[]::new));
+    if (unverified.isEmpty() && owner.checks() > 0) {
+      all.complete(null);
+    }
+    if (isCaughtUp() != wasCaughtUp) {
+      wasCaughtUp = !wasCaughtUp;
+      owner.caughtUp();
+    }
   }
 
-  static CopyException failure(Throwable failure) {
-    Throwable cause = failure;
-    while (cause.getCause() != null && !(cause instanceof CopyException)) {
-      cause = cause.getCause();
+  private void holdOff() {
+    if (!holdsOff) {
+      holdsOff = true;
+      scheduler.schedule(
+          PAUSE,
+          () -> {
+            holdsOff = false;
+            run();
+          });
     }
-    return cause instanceof CopyException known
-        ? known
-        : new CopyException(CopyException.Kind.VERIFY, "cannot verify: " + cause, failure);
   }
 
-  private void next(int from) {
-    if (!wanted.getAsBoolean()) {
-      return;
-    }
-    int block = blocks.nextSetBit(from);
-    if (block < 0) {
-      result.complete(null);
-      return;
-    }
-    BlockBackend destination = disk.destination().orElse(null);
-    if (destination == null) {
-      scheduler.schedule(AFTER_FAILURE, () -> next(block));
-      return;
-    }
-    BlockMap map = disk.point.map();
-    int bytes = (int) map.bytes(block, block + 1);
-    int alignment = destination.alignment();
+  private void read(Unverified.Check check, BlockBackend from) {
+    BlockMap map = point.map();
+    long offset = map.offset(check.first);
+    long bytes = map.bytes(check.first, check.end);
+    int alignment = from.alignment();
     int padded =
-        (int)
-            Math.min(
-                ((long) bytes + alignment - 1) / alignment * alignment,
-                destination.size() - map.offset(block));
+        (int) Math.min((bytes + alignment - 1) / alignment * alignment, from.size() - offset);
+    ByteBuffer known = buffers.poll();
+    ByteBuffer buffer = known == null ? ByteBuffer.allocateDirect(requestSize) : known;
+    Scheduler.Cancellable overdue =
+        scheduler.schedule(
+            deadline,
+            () ->
+                answered(
+                    check,
+                    buffer,
+                    new BlockException(
+                        BlockException.Kind.TIMEOUT,
+                        point.name() + ": a read was not answered in time")));
     Requests.inPieces(
-        destination.maxTransfer(),
+        from.maxTransfer(),
         padded,
         scheduler,
-        (at, piece) -> destination.read(map.offset(block) + at, buffer.slice(at, piece)),
+        (at, piece) -> from.read(offset + at, buffer.slice(at, piece)),
         failure -> {
-          if (failure != null) {
-            failed(block, CopyException.blockFailure(failure));
-          } else if (matches(block, bytes)) {
-            next(block + 1);
-          } else {
-            result.completeExceptionally(
-                new CopyException(
-                    CopyException.Kind.VERIFY,
-                    "%s: block %d at byte %d is not what was sent"
-                        .formatted(disk.name(), block, map.offset(block))));
-          }
+          overdue.cancel();
+          answered(check, buffer, CopyException.blockFailureOrNull(failure));
         });
   }
 
-  private void failed(int block, BlockException failure) {
-    if (CopyException.isDead(failure.kind())) {
-      disk.point.destinationFailed(failure); // the link brings another
-    } else if (++failures > FAILURES_ALLOWED) {
-      result.completeExceptionally(failure);
+  private void answered(
+      Unverified.Check check, ByteBuffer buffer, @Nullable BlockException failure) {
+    if (check.ended) {
       return;
     }
-    scheduler.schedule(AFTER_FAILURE, () -> next(block));
+    Destination now = point.destination();
+    boolean same = now != null && now.generation() == check.generation;
+    if (failure != null) {
+      // The buffer is left alone: a request that was given up may still write to it.
+      unverified.ended(check, false);
+      failed(failure, same);
+    } else {
+      boolean counts = same && !check.overtaken;
+      unverified.ended(check, counts);
+      buffers.push(buffer);
+      failures = 0;
+      if (counts) {
+        compare(check, buffer);
+      }
+    }
+    run();
   }
 
-  private boolean matches(int block, int bytes) {
-    buffer.clear();
-    BlockDigests digests = disk.point.digests();
-    if (digests != null && digests.of(block).isPresent()) {
-      return digests.of(block).getAsInt() == BlockDigests.digest(buffer, 0, bytes);
+  private void failed(BlockException failure, boolean same) {
+    if (CopyException.isDead(failure.kind())) {
+      if (same) {
+        point.destinationFailed(failure); // the link brings another
+      }
+    } else if (++failures > FAILURES_ALLOWED) {
+      owner.failed(
+          new CopyException(
+              CopyException.Kind.VERIFY,
+              point.name() + ": cannot verify: " + failure.getMessage(),
+              failure));
     }
-    // Never written: must still be zeroes. Else a mirrored write was the last, and only the flush
-    // vouches for it.
-    return !disk.point.untouched(block) || Zeroes.only(buffer, 0, bytes);
+    holdOff();
+  }
+
+  private void compare(Unverified.Check check, ByteBuffer buffer) {
+    BlockMap map = point.map();
+    BlockDigests digests = point.digests();
+    for (int block = check.first; digests != null && block < check.end; block++) {
+      int from = (int) (map.offset(block) - map.offset(check.first));
+      int to = from + (int) map.bytes(block, block + 1);
+      if (digests.of(block).orElseThrow() != BlockDigests.digest(buffer, from, to)) {
+        owner.failed(
+            new CopyException(
+                CopyException.Kind.VERIFY,
+                "%s: block %d at byte %d is not what was sent"
+                    .formatted(point.name(), block, map.offset(block))));
+        return;
+      }
+    }
   }
 }

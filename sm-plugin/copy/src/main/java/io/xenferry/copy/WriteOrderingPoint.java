@@ -107,6 +107,7 @@ public final class WriteOrderingPoint {
   private final Timing timing;
   private final Listener listener;
   private final Copier copier;
+  private final Unverified unverified;
   private final List<Flight> inFlight = new ArrayList<>();
 
   private @Nullable Destination destination;
@@ -139,6 +140,7 @@ public final class WriteOrderingPoint {
     this.guest = new GuestWrites(this, books, guestDisk, scheduler, timing);
     this.flushes = new Flushes(this, books, guestDisk, scheduler);
     this.copier = new Copier(this, map, scheduler);
+    this.unverified = new Unverified(this, books);
   }
 
   public String name() {
@@ -303,6 +305,7 @@ public final class WriteOrderingPoint {
         Transfer transfer = new Transfer(map, first, end, hole);
         transfer.generation = to.generation();
         inFlight.add(transfer);
+        unverified.writing(first, end);
         if (!defects.contains(Defect.CLEARED_AFTER_READ)) {
           books.clean(first, end);
         }
@@ -338,6 +341,7 @@ public final class WriteOrderingPoint {
     transfer.finished = true;
     if (arrived) {
       books.arrived(transfer.firstBlock, transfer.endBlock);
+      unverified.arrived(transfer.firstBlock, transfer.endBlock);
     } else if (!(transfer.lost && defects.contains(Defect.REPLAYED_AFTER_LOSS))) {
       books.setDirty(transfer.firstBlock, transfer.endBlock);
     }
@@ -368,6 +372,11 @@ public final class WriteOrderingPoint {
     if (defects.contains(Defect.CLEARED_AFTER_READ)) {
       books.clean(transfer.firstBlock, transfer.endBlock);
     }
+  }
+
+  /** What of the copier's writes is yet to be read back. */
+  Unverified unverified() {
+    return unverified;
   }
 
   @Nullable BlockDigests digests() {

@@ -193,6 +193,72 @@ class CopyJobTest {
     assertThat(disk.target.content).as("nothing is written any more").isEqualTo(now);
   }
 
+  private CopyException.Kind failureOf(CompletableFuture<?> future) {
+    assertThat(scheduler.runUntil(future::isDone, Duration.ofSeconds(60))).isTrue();
+    assertThat(future).isCompletedExceptionally();
+    return ((CopyException) future.exceptionNow()).kind();
+  }
+
+  private void converge() {
+    assertThat(scheduler.runUntil(() -> !told.isEmpty(), Duration.ofSeconds(60))).isTrue();
+  }
+
+  @Test
+  void whatWasSentIsReadBackBeforeTheGuestPausesAndNothingElse() {
+    Disk disk = new Disk("a").filled(100);
+    CopyJob job = start(disk.plan());
+
+    converge();
+
+    assertThat(disk.target.bytesRead).isEqualTo(100 * BLOCK);
+    drained(job, Duration.ofSeconds(10));
+    assertThat(disk.target.bytesRead).as("during the pause").isEqualTo(100 * BLOCK);
+    disk.assertCopied();
+  }
+
+  @Test
+  void ofAPausedGuestTheBlocksSentSinceAreReadBack() {
+    Disk disk = new Disk("noted").filled(100);
+    NotedDisk noted = new NotedDisk(disk.source, scheduler, new BlockMap(SIZE, BLOCK));
+    CopyJob job = start(disk.plan(noted));
+    converge();
+    noted.write(7 * BLOCK, new byte[] {1});
+    noted.write(200 * BLOCK, new byte[] {2});
+
+    drained(job, Duration.ofSeconds(10));
+
+    assertThat(disk.target.bytesRead).isEqualTo(102 * BLOCK);
+    disk.assertCopied();
+  }
+
+  @Test
+  void aBlockThatDidNotArriveAsItWasSentIsFoundWhileTheGuestRuns() {
+    Disk disk = new Disk("a").filled(100);
+    disk.target.damaged = 70 * BLOCK + 5;
+
+    CopyJob job = start(disk.plan());
+
+    assertThat(failureOf(job.ended())).isEqualTo(CopyException.Kind.VERIFY);
+    assertThat(told).as("converged").isEmpty();
+  }
+
+  @Test
+  void aBlockOfTheLastSetThatDidNotArriveAsItWasSentIsFoundInThePause() {
+    for (CopyOptions.Verify what :
+        List.of(CopyOptions.Verify.EVERYTHING, CopyOptions.Verify.LAST_SET)) {
+      told.clear();
+      options = options.withVerify(true, what);
+      Disk disk = new Disk("noted").filled(100);
+      NotedDisk noted = new NotedDisk(disk.source, scheduler, new BlockMap(SIZE, BLOCK));
+      CopyJob job = start(disk.plan(noted));
+      converge();
+      disk.target.damaged = 7 * BLOCK;
+      noted.write(7 * BLOCK, new byte[] {1});
+
+      assertThat(failureOf(job.drain())).isEqualTo(CopyException.Kind.VERIFY);
+    }
+  }
+
   @Test
   void aGuestThatWritesForEverMeetsThePassLimitAndIsToBeThrottled() {
     options = options.withPassLimit(8).withDowntimeBudget(Duration.ofNanos(1));

@@ -27,6 +27,12 @@ final class SimulatedDisk {
   private long stalledUntil;
   long latencyNanos = 200_000;
 
+  /** What all reads together asked for. */
+  long bytesRead;
+
+  /** The byte that writes do not bring as it was sent; −1 for none. */
+  int damaged = -1;
+
   SimulatedDisk(SimulatedScheduler scheduler, int size, int alignment) {
     this.scheduler = scheduler;
     this.random = scheduler.random();
@@ -198,6 +204,7 @@ final class SimulatedDisk {
     public CompletableFuture<Void> read(long offset, ByteBuffer into) {
       int length = into.remaining();
       int position = into.position();
+      bytesRead += length;
       return submit(offset, length, false, () -> into.put(position, content, (int) offset, length));
     }
 
@@ -209,7 +216,12 @@ final class SimulatedDisk {
           offset,
           bytes.length,
           true,
-          () -> System.arraycopy(bytes, 0, content, (int) offset, bytes.length));
+          () -> {
+            System.arraycopy(bytes, 0, content, (int) offset, bytes.length);
+            if (damaged >= offset && damaged < offset + bytes.length) {
+              content[damaged] ^= 1;
+            }
+          });
     }
 
     @Override

@@ -69,7 +69,8 @@ class MigrationTest {
     source.call("VM.start", t.vm(), false, false);
     String moved =
         source.text(
-            "VM.migrate_send", t.arguments(hosts.token(), to, Map.of("keep-source", "True")));
+            "VM.migrate_send",
+            t.arguments(hosts.token(), to, Map.of("keep-source", "True", "verify", "true")));
     assertThat(destination.text("VM.get_uuid", moved)).isEqualTo(t.uuid());
     assertThat(destination.text("VM.get_power_state", moved)).isEqualTo("Running");
     await().until(() -> !source.text("VM.get_uuid", t.vm()).equals(t.uuid()));
