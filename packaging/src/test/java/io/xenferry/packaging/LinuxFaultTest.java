@@ -29,7 +29,7 @@ class LinuxFaultTest {
    * Bytes a second: the copy takes long enough to interfere with. Passes get nowhere, since every
    * record makes 64 KiB dirty, and what has to arrive takes a mirror.
    */
-  private static final String SLOWLY = "bandwidth=524288";
+  private static final String SLOWLY = "bandwidth=2097152";
 
   private Moves moves;
 

@@ -242,6 +242,8 @@ final class Moves implements AutoCloseable {
     if (linux.isEmpty()) {
       api.text("VM.add_to_platform", ref, "xenferry:ledger", lab.ledger().toString());
       api.text("VM.add_to_platform", ref, "xenferry:workload-rate", "524288");
+      // Less than any bandwidth that a test gives its move.
+      api.text("VM.add_to_platform", ref, "xenferry:memory-dirty-rate", "131072");
       return;
     }
     api.text("VM.set_HVM_boot_policy", ref, "");

@@ -87,7 +87,8 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
     }
 
     @Override
-    public CompletableFuture<Void> sendMemory(UUID vm, MemoryTarget target) {
+    public CompletableFuture<Void> sendMemory(Plan plan, MemoryTarget target) {
+      UUID vm = plan.vm();
       return act(
           "memory is nearly sent",
           () -> {
@@ -102,7 +103,8 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
     }
 
     @Override
-    public CompletableFuture<Void> pause(UUID vm) {
+    public CompletableFuture<Void> pause(Plan plan) {
+      UUID vm = plan.vm();
       return act(
           "the hypervisor paused the guest",
           () -> {

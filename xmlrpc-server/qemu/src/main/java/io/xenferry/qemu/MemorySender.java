@@ -16,7 +16,8 @@ import java.util.Set;
  * <p>The downtime limit is 1 ms until the server says that it is ready to switch. A server that
  * dies before leaves a guest that nobody pauses: its stream breaks, and it runs on. Only a guest of
  * which nothing at all is left to send is paused earlier; QEMU has no setting against that. So the
- * bandwidth is taken away once little is left, and given back for the switch.
+ * bandwidth is taken away once little is left, and given back for the switch: all of it, since the
+ * guest stands still for the rest, and by the rate that it sees QEMU tells what fits the downtime.
  */
 final class MemorySender {
   /** The most that QEMU takes, in milliseconds. */
@@ -45,7 +46,6 @@ final class MemorySender {
       Set.of("setup", "active", "pre-switchover", "device", "cancelling", "wait-unplug");
 
   private final Monitor monitor;
-  private volatile long limit = UNLIMITED;
 
   MemorySender(Monitor monitor) {
     this.monitor = monitor;
@@ -61,7 +61,7 @@ final class MemorySender {
                 Map.of("capability", "events", "state", true),
                 Map.of("capability", "pause-before-switchover", "state", true),
                 Map.of("capability", "auto-converge", "state", true))));
-    limit = bytesPerSecond <= 0 ? UNLIMITED : bytesPerSecond;
+    long limit = bytesPerSecond <= 0 ? UNLIMITED : bytesPerSecond;
     monitor.execute("migrate-set-parameters", Map.of("max-bandwidth", limit, "downtime-limit", 1));
     monitor.execute("migrate", Map.of("uri", "unix:" + unixSocket));
   }
@@ -75,7 +75,7 @@ final class MemorySender {
         "migrate-set-parameters",
         Map.of(
             "max-bandwidth",
-            limit,
+            UNLIMITED,
             "downtime-limit",
             Math.clamp(downtime.toMillis(), 1, DOWNTIME_LIMIT)));
   }

@@ -79,8 +79,7 @@ class FullDestinationTest {
             t.arguments(hosts.token(), sr, Map.of("bandwidth", Integer.toString(1 << 20))));
     await()
         .atMost(TwoHosts.LONG)
-        .until(
-            () -> hosts.movesOf(t).stream().anyMatch(s -> s.phase().equals("copying the disks")));
+        .until(() -> hosts.movesOf(t).stream().anyMatch(TwoHosts::isCopying));
     Path filler = small.resolve("filler");
     fill(filler);
     await()

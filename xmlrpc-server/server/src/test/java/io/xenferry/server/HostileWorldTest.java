@@ -102,12 +102,10 @@ class HostileWorldTest {
               true,
               Map.of(vdi, to),
               Map.of(),
-              Map.of("bandwidth", Integer.toString(2 << 20)));
+              Map.of("bandwidth", Integer.toString(4 << 20)));
       await()
           .atMost(LONG)
-          .until(() ->
-              here.server.coordinator().statuses().stream()
-                  .anyMatch(s -> s.phase().equals("copying the disks")));
+          .until(() -> here.server.coordinator().statuses().stream().anyMatch(TwoHosts::isCopying));
 
       List<InetSocketAddress> ports = listening();
       // TLS and plain HTTP of two servers, and the destination's iSCSI target.

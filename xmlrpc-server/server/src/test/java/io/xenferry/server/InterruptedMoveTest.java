@@ -88,8 +88,7 @@ class InterruptedMoveTest {
             t.arguments(hosts.token(), to, Map.of("bandwidth", Integer.toString(64 << 10))));
     await()
         .atMost(TwoHosts.LONG)
-        .until(
-            () -> hosts.movesOf(t).stream().anyMatch(s -> s.phase().equals("copying the disks")));
+        .until(() -> hosts.movesOf(t).stream().anyMatch(TwoHosts::isCopying));
     source.call("task.cancel", task);
     await()
         .atMost(TwoHosts.LONG)
@@ -178,7 +177,7 @@ class InterruptedMoveTest {
   void aVmThatIsResetWhileItMovesGoesOnMoving() throws Exception {
     Traveller t = hosts.traveller("restless", 1);
     source.call("VM.start", t.vm(), false, false);
-    String task = hosts.begin(t, 2 << 20);
+    String task = hosts.begin(t, 4 << 20);
     source.call("VM.hard_reboot", t.vm());
     await()
         .atMost(TwoHosts.LONG)

@@ -86,10 +86,15 @@ class RefusedMoveTest {
   void aVmThatIsPausedIsNotMoved() throws Exception {
     Traveller t = hosts.traveller("paused", 1);
     source.call("VM.start", t.vm(), true, false);
+    String operations = "VM.get_allowed_operations";
+    assertThat(TestServer.texts(source.call(operations, t.vm()))).doesNotContain("migrate_send");
     assertCode(
         "VM_BAD_POWER_STATE",
         () -> source.call("VM.assert_can_migrate", t.arguments(hosts.token(), to, Map.of())));
+    source.call("VM.unpause", t.vm());
+    assertThat(TestServer.texts(source.call(operations, t.vm()))).contains("migrate_send");
     source.call("VM.hard_shutdown", t.vm());
+    assertThat(TestServer.texts(source.call(operations, t.vm()))).contains("migrate_send");
   }
 
   /** Both the question and the move itself name it, and neither leaves anything behind. */

@@ -73,6 +73,36 @@ class StrategiesTest {
     return Rest.get(hosts.here, "/v1/migrations/" + hosts.movesOf(t).getFirst().migration());
   }
 
+  /** The memory, 16 MiB, would take more than an hour by the pool's word. */
+  @Test
+  void aMoveLiftsThePoolsLimitAndIsNotConcernedWithWhatItDoesNotFollow() throws Exception {
+    Traveller t = hosts.traveller("hurried", 1);
+    String pool = source.only("pool");
+    String downtime = "xenferry:max-downtime";
+    String bandwidth = "xenferry:bandwidth";
+    source.text("pool.add_to_other_config", pool, downtime, "short");
+    source.text("pool.add_to_other_config", pool, bandwidth, "4096");
+    source.call("VM.start", t.vm(), false, false);
+    try {
+      Value token = hosts.token();
+      assertThat(
+              assertCode(
+                      "INVALID_VALUE",
+                      () -> source.call("VM.assert_can_migrate", t.arguments(token, to, Map.of())))
+                  .params())
+          .containsExactly(downtime, "short");
+      String moved =
+          source.text(
+              "VM.migrate_send",
+              t.arguments(token, to, Map.of("bandwidth", "0", "max-downtime", "500")));
+      assertThat(destination.text("VM.get_power_state", moved)).isEqualTo("Running");
+      destination.call("VM.hard_shutdown", moved);
+    } finally {
+      source.text("pool.remove_from_other_config", pool, downtime);
+      source.text("pool.remove_from_other_config", pool, bandwidth);
+    }
+  }
+
   @Test
   void isChosenForTheMoveOrTheVmOrThePool() throws Exception {
     Traveller t = hosts.traveller("chosen", 1);

@@ -106,6 +106,17 @@ final class TwoHosts implements AutoCloseable {
         "host.migrate_receive", destination.only("host"), destination.only("network"), Map.of());
   }
 
+  /** Whether the disks are being copied: beside that the memory is sent, as slowly. */
+  static boolean isCopying(MigrationStatus status) {
+    return switch (status.phase()) {
+      case "copying the disks",
+          "waiting for the process that receives the memory",
+          "sending the memory" ->
+          true;
+      default -> false;
+    };
+  }
+
   /**
    * Begins to move a VM, slowly enough that much can happen before its disks are copied.
    *
@@ -116,9 +127,7 @@ final class TwoHosts implements AutoCloseable {
         source.text(
             "Async.VM.migrate_send",
             t.arguments(token(), to, Map.of("bandwidth", Long.toString(bytesPerSecond))));
-    await()
-        .atMost(LONG)
-        .until(() -> movesOf(t).stream().anyMatch(s -> s.phase().equals("copying the disks")));
+    await().atMost(LONG).until(() -> movesOf(t).stream().anyMatch(TwoHosts::isCopying));
     return task;
   }
 

@@ -199,7 +199,7 @@ public interface Guest {
    * #pauseForSwitch}: should this server die, the guest is not left paused. Only a guest of whose
    * memory nothing at all is left to send may be seen in PRE_SWITCHOVER earlier.
    *
-   * @param bytesPerSecond limit; 0 for none
+   * @param bytesPerSecond limit until {@link #pauseForSwitch}; 0 for none
    */
   void sendMemory(Path unixSocket, long bytesPerSecond)
       throws HypervisorException, InterruptedException;
@@ -212,7 +212,7 @@ public interface Guest {
 
   /**
    * Lets the hypervisor pause the guest, by raising its downtime limit; the guest is then soon seen
-   * in PRE_SWITCHOVER. Returns at once.
+   * in PRE_SWITCHOVER. The rest is sent as fast as it goes. Returns at once.
    */
   void pauseForSwitch(Duration downtime) throws HypervisorException, InterruptedException;
 

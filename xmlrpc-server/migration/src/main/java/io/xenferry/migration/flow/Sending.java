@@ -182,7 +182,6 @@ final class Sending extends SourceStage {
   }
 
   private void sendMemory() {
-    UUID vm = migration.plan().vm();
     MemoryTarget target =
         new MemoryTarget(
             migration.id(),
@@ -193,7 +192,7 @@ final class Sending extends SourceStage {
         this,
         "sending the memory",
         host().deadlines().memory(),
-        () -> host().source().guests().sendMemory(vm, target),
+        () -> host().source().guests().sendMemory(migration.plan(), target),
         sent -> {
           memoryNearlySent = true;
           prepareOnceBoth();
@@ -228,7 +227,7 @@ final class Sending extends SourceStage {
         this,
         "waiting for the hypervisor to pause the guest",
         host().deadlines().pause(),
-        () -> host().source().guests().pause(vm),
+        () -> host().source().guests().pause(migration.plan()),
         paused -> observe(vm),
         failure -> migration.failed(this, "the hypervisor did not pause the guest", failure));
   }

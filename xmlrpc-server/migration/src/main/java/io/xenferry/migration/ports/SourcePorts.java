@@ -36,11 +36,17 @@ public interface SourcePorts {
     /**
      * Starts sending the memory, and completes when what is left fits the downtime. The guest runs
      * on: the hypervisor must not pause it before {@link #pause}.
+     *
+     * @param plan whose options say how fast, and what the downtime is
      */
-    CompletableFuture<Void> sendMemory(UUID vm, MemoryTarget target);
+    CompletableFuture<Void> sendMemory(Plan plan, MemoryTarget target);
 
-    /** Lets the hypervisor pause the guest; completes when it is seen PRE_SWITCHOVER. */
-    CompletableFuture<Void> pause(UUID vm);
+    /**
+     * Lets the hypervisor pause the guest; completes when it is seen PRE_SWITCHOVER.
+     *
+     * @param plan whose options say what the downtime is
+     */
+    CompletableFuture<Void> pause(Plan plan);
 
     /** Sends the rest; completes when the guest is seen SENT. */
     CompletableFuture<Void> finishMemory(UUID vm);

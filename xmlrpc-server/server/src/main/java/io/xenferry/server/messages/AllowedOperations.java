@@ -19,7 +19,7 @@ import java.util.Set;
  */
 public final class AllowedOperations {
 
-  private static final List<String> ALWAYS = List.of("snapshot", "migrate_send", "shutdown");
+  private static final List<String> ALWAYS = List.of("snapshot", "shutdown");
 
   private static final Map<String, List<String>> BY_STATE =
       Map.of(
@@ -45,9 +45,11 @@ public final class AllowedOperations {
                   "changing_VCPUs_live",
                   "changing_dynamic_range",
                   "awaiting_memory_live",
-                  "pool_migrate"),
+                  "pool_migrate",
+                  "migrate_send"),
           "Paused", List.of("unpause", "hard_shutdown", "hard_reboot", "changing_dynamic_range"),
-          "Suspended", List.of("resume", "resume_on", "hard_shutdown", "copy", "export"));
+          "Suspended",
+              List.of("resume", "resume_on", "hard_shutdown", "copy", "export", "migrate_send"));
 
   /** While one of these waits for the guest, the others may end it. */
   private static final Set<String> CLEAN = Set.of("clean_shutdown", "clean_reboot");

@@ -313,7 +313,7 @@ public final class Migrations {
     admission.check(db, request.vm(), VmOperations.MIGRATE_SEND);
     Map<Ref<VDI>, Ref<SR>> srs = withinPool(db, request);
     String bandwidth =
-        MoveOptions.of(db, request.vm(), request.options()).getOrDefault("bandwidth", "0");
+        MoveOptions.of(db, request.vm(), request.options()).getOrDefault(MoveLimits.BANDWIDTH, "0");
     for (Map.Entry<Ref<VDI>, Ref<SR>> disk : srs.entrySet()) {
       moves.move(
           disk.getKey(),

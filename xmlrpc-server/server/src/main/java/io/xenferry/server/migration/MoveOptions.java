@@ -23,6 +23,7 @@ final class MoveOptions {
   /** Before an option's name in an other_config. */
   private static final String PREFIX = "xenferry:";
 
+  private static final Predicate<String> LIMIT = value -> value.matches("0|[1-9][0-9]{0,14}");
   private static final Predicate<String> NUMBER = value -> value.matches("[1-9][0-9]{0,14}");
   private static final Predicate<String> FLAG = value -> value.matches("(?i)true|false");
 
@@ -31,10 +32,11 @@ final class MoveOptions {
       Map.of(
           STRATEGY,
           value -> Strategy.of(value).isPresent(),
-          "max-downtime",
+          MoveLimits.DOWNTIME,
           NUMBER,
-          "bandwidth",
-          NUMBER,
+          // 0 lifts what is the default elsewhere.
+          MoveLimits.BANDWIDTH,
+          LIMIT,
           "verify",
           FLAG,
           Transport.OPTION,
@@ -62,15 +64,24 @@ final class MoveOptions {
    * The options of a move, checked, with the defaults of the VM and its pool.
    *
    * @throws XenApiException INVALID_VALUE for an unknown option, which would go unnoticed, and for
-   *     a value that makes no sense, wherever it stands
+   *     a value that makes no sense, wherever it stands; a default that does not count is not
+   *     looked at
    */
   static Map<String, String> of(Snapshot db, Ref<VM> vm, Map<String, String> given)
       throws XenApiException {
     Map<String, String> all = new LinkedHashMap<>();
+    Map<String, String> defaults = new LinkedHashMap<>();
     for (Row row : db.rows("pool")) {
-      addDefaults(all, db.get(new Ref<Pool>(row.ref()), Pool.OTHER_CONFIG));
+      defaults.putAll(db.get(new Ref<Pool>(row.ref()), Pool.OTHER_CONFIG));
     }
-    addDefaults(all, db.get(vm, VM.OTHER_CONFIG));
+    defaults.putAll(db.get(vm, VM.OTHER_CONFIG));
+    for (Map.Entry<String, Predicate<String>> option : LASTING.entrySet()) {
+      String name = PREFIX + option.getKey();
+      String value = defaults.get(name);
+      if (value != null && !given.containsKey(option.getKey())) {
+        put(all, option.getKey(), value, option.getValue(), name);
+      }
+    }
     for (Map.Entry<String, String> option : given.entrySet()) {
       String name = option.getKey();
       Predicate<String> valid = LASTING.getOrDefault(name, OF_ONE_MOVE.get(name));
@@ -80,17 +91,6 @@ final class MoveOptions {
       put(all, name, option.getValue(), valid, name);
     }
     return all;
-  }
-
-  private static void addDefaults(Map<String, String> all, Map<String, String> otherConfig)
-      throws XenApiException {
-    for (Map.Entry<String, Predicate<String>> option : LASTING.entrySet()) {
-      String name = PREFIX + option.getKey();
-      String value = otherConfig.get(name);
-      if (value != null) {
-        put(all, option.getKey(), value, option.getValue(), name);
-      }
-    }
   }
 
   private static void put(

@@ -10,6 +10,7 @@ import io.xenferry.migration.ports.EngineCopyJob;
 import io.xenferry.migration.state.DiskProgress;
 import io.xenferry.migration.state.Plan;
 import io.xenferry.spi.Guest;
+import io.xenferry.spi.HypervisorException;
 import io.xenferry.time.RealScheduler;
 import java.io.IOException;
 import java.util.List;
@@ -132,7 +133,7 @@ final class RunningCopy implements CopyJob {
           dirtyBytesPerSecond,
           suggestedBytesPerSecond);
       set = true;
-      throttle(suggestedBytesPerSecond);
+      run(g -> g.throttle(suggestedBytesPerSecond));
     }
 
     @Override
@@ -143,15 +144,32 @@ final class RunningCopy implements CopyJob {
 
     void lift() {
       if (set) {
-        throttle(0);
+        run(Throttle::free);
       }
     }
 
-    private void throttle(long bytesPerSecond) {
+    private static void free(Guest guest) throws HypervisorException, InterruptedException {
+      try {
+        guest.throttle(0);
+      } catch (HypervisorException e) {
+        // One that has been given to the destination ends while its copy is closed.
+        if (guest.state() != Guest.State.GONE) {
+          throw e;
+        }
+      }
+    }
+
+    /** What is asked of the guest. */
+    @FunctionalInterface
+    private interface Call {
+      void of(Guest guest) throws HypervisorException, InterruptedException;
+    }
+
+    private void run(Call call) {
       guest.ifPresent(g ->
-          Effects.run("throttle " + plan.vm(), () -> g.throttle(bytesPerSecond))
+          Effects.run("throttle " + plan.vm(), () -> call.of(g))
               .exceptionally(failure -> {
-                log.warn("the guest of {} could not be slowed", plan.name(), failure);
+                log.warn("the limit of the writes of {} could not be set", plan.name(), failure);
                 return null;
               }));
     }

@@ -28,7 +28,6 @@ import java.io.IOException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
@@ -190,17 +189,11 @@ final class SourceCopies implements SourcePorts.Copies {
   }
 
   private CopyOptions optionsOf(Plan plan) {
-    CopyOptions options = defaults;
-    String downtime = plan.options().get("max-downtime");
-    if (downtime != null) {
-      options = options.withDowntimeBudget(Duration.ofMillis(Long.parseLong(downtime)));
-    }
-    String bandwidth = plan.options().get("bandwidth");
-    if (bandwidth != null) {
-      options =
-          options.withDiskBytesPerSecond(
-              Math.max(1, Long.parseLong(bandwidth) / Math.max(1, plan.disks().size())));
-    }
+    MoveLimits limits = MoveLimits.of(plan, defaults.downtimeBudget());
+    CopyOptions options =
+        defaults
+            .withDowntimeBudget(limits.downtime())
+            .withDiskBytesPerSecond(limits.ofEach(plan.disks().size()));
     if (Boolean.parseBoolean(plan.options().get("verify"))) {
       options = options.withVerify(true, CopyOptions.Verify.EVERYTHING);
     }

@@ -5,6 +5,7 @@ import io.xenferry.migration.ports.MemoryProgress;
 import io.xenferry.migration.ports.MemoryTarget;
 import io.xenferry.migration.ports.RefusedException;
 import io.xenferry.migration.ports.SourcePorts;
+import io.xenferry.migration.state.Plan;
 import io.xenferry.spi.Guest;
 import io.xenferry.spi.Hypervisor;
 import io.xenferry.spi.HypervisorException;
@@ -46,7 +47,8 @@ final class SourceGuests implements SourcePorts.Guests {
   private final Map<UUID, MemoryProgress> progress = new ConcurrentHashMap<>();
 
   /**
-   * @param downtime how long the guest may stand still for the rest of its memory
+   * @param downtime how long a guest may stand still for the rest of its memory, where its move
+   *     does not say
    * @param opener opens the stream to the destination
    */
   SourceGuests(Hypervisor hypervisor, Duration downtime, MemoryRelay.Opener opener) {
@@ -98,7 +100,9 @@ final class SourceGuests implements SourcePorts.Guests {
 
   /** Known from here on: whoever cancels later cancels this one, however late its thread runs. */
   @Override
-  public CompletableFuture<Void> sendMemory(UUID vm, MemoryTarget target) {
+  public CompletableFuture<Void> sendMemory(Plan plan, MemoryTarget target) {
+    UUID vm = plan.vm();
+    MoveLimits limits = MoveLimits.of(plan, downtime);
     Sending sending = new Sending();
     Optional<Sending> before = Optional.ofNullable(sendings.put(vm, sending));
     return Effects.run(
@@ -109,13 +113,13 @@ final class SourceGuests implements SourcePorts.Guests {
           sending.command(() -> {
             guest.cancelSend();
             MemoryRelay relay = sending.relay(MemoryRelay.listen(guest, () -> opener.open(target)));
-            guest.sendMemory(relay.socket(), 0);
+            guest.sendMemory(relay.socket(), limits.bytesPerSecond());
           });
-          awaitNearlySent(vm, guest, sending);
+          awaitNearlySent(guest, limits.downtime(), sending);
         });
   }
 
-  private void awaitNearlySent(UUID vm, Guest guest, Sending sending) throws Exception {
+  private void awaitNearlySent(Guest guest, Duration allowed, Sending sending) throws Exception {
     long end = System.nanoTime() + DEADLINE.toNanos();
     Guest.MemoryProgress before = guest.memoryProgress();
     long since = System.nanoTime();
@@ -131,11 +135,10 @@ final class SourceGuests implements SourcePorts.Guests {
         throw new IOException("the guest is " + state + " while its memory is being sent");
       }
       Guest.MemoryProgress now = guest.memoryProgress();
-      progress.put(vm, new MemoryProgress(now.sent(), now.remaining()));
+      progress.put(guest.vm(), new MemoryProgress(now.sent(), now.remaining()));
       double seconds = (System.nanoTime() - since) / 1e9;
       double rate = Math.max(0, now.sent() - before.sent()) / seconds;
-      if (now.sent() > 0
-          && now.remaining() <= Math.max(1 << 20, rate * downtime.toMillis() / 1e3)) {
+      if (now.sent() > 0 && now.remaining() <= Math.max(1 << 20, rate * allowed.toMillis() / 1e3)) {
         // What is still to be made ready may take a while, and the guest is to run meanwhile.
         sending.command(guest::holdMemory);
         return;
@@ -147,21 +150,23 @@ final class SourceGuests implements SourcePorts.Guests {
   }
 
   @Override
-  public CompletableFuture<Void> pause(UUID vm) {
+  public CompletableFuture<Void> pause(Plan plan) {
+    UUID vm = plan.vm();
+    Duration allowed = MoveLimits.of(plan, downtime).downtime();
     Sending sending = current(vm);
     return Effects.run(
         "pause " + vm,
         () -> {
           Guest guest = guests.get(vm);
           Set<GuestState> paused = EnumSet.of(GuestState.PRE_SWITCHOVER, GuestState.SENT);
-          sending.command(() -> guest.pauseForSwitch(downtime.dividedBy(MEMORY_SHARE)));
+          sending.command(() -> guest.pauseForSwitch(allowed.dividedBy(MEMORY_SHARE)));
           try {
             sending.await(guests, vm, paused, PATIENCE);
           } catch (HypervisorException e) {
             if (e.kind() != HypervisorException.Kind.TIMEOUT) {
               throw e;
             }
-            sending.command(() -> guest.pauseForSwitch(downtime));
+            sending.command(() -> guest.pauseForSwitch(allowed));
             sending.await(guests, vm, paused, Duration.ofSeconds(60));
           }
         });

@@ -8,6 +8,7 @@ import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.ports.MemoryTarget;
 import io.xenferry.migration.ports.RefusedException;
 import io.xenferry.migration.state.MigrationId;
+import io.xenferry.migration.state.Plan;
 import io.xenferry.spi.Guest;
 import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.Hypervisor;
@@ -15,6 +16,7 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
@@ -26,11 +28,16 @@ import java.util.function.Consumer;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** A command to the hypervisor that comes late, after the sending was cancelled. */
+/**
+ * What a guest that is sent is told, and that a command which comes late, after the sending was
+ * cancelled, does not reach it.
+ */
 class SourceGuestsTest {
   private static final UUID VM = UUID.randomUUID();
   private static final MemoryTarget TARGET =
       new MemoryTarget(new MigrationId(UUID.randomUUID()), "https://127.0.0.1:1", "", "");
+
+  private static final Plan PLAN = plan(Map.of());
 
   @TempDir private Path directory;
 
@@ -44,6 +51,10 @@ class SourceGuestsTest {
             throw new IOException("no destination in this test");
           });
 
+  private static Plan plan(Map<String, String> options) {
+    return new Plan(VM, VM, "vm", Plan.Power.RUNNING, 64 << 20, List.of(), false, false, options);
+  }
+
   private static void settle(CompletableFuture<Void> future) throws Exception {
     future.get(30, TimeUnit.SECONDS);
   }
@@ -56,10 +67,10 @@ class SourceGuestsTest {
 
   @Test
   void aPauseThatComesAfterTheCancelDoesNotReachTheGuest() throws Exception {
-    CompletableFuture<Void> sent = guests.sendMemory(VM, TARGET);
+    CompletableFuture<Void> sent = guests.sendMemory(PLAN, TARGET);
     guest.awaitCommand("send");
     hypervisor.hold("pause");
-    CompletableFuture<Void> pause = guests.pause(VM);
+    CompletableFuture<Void> pause = guests.pause(PLAN);
     hypervisor.awaitHeld();
     settle(guests.cancelMemory(VM));
     hypervisor.release();
@@ -70,10 +81,10 @@ class SourceGuestsTest {
 
   @Test
   void aPauseUnderWayIsWaitedForAndThenCancelled() throws Exception {
-    CompletableFuture<Void> sent = guests.sendMemory(VM, TARGET);
+    CompletableFuture<Void> sent = guests.sendMemory(PLAN, TARGET);
     guest.awaitCommand("send");
     guest.holdPause = new CountDownLatch(1);
-    CompletableFuture<Void> pause = guests.pause(VM);
+    CompletableFuture<Void> pause = guests.pause(PLAN);
     guest.awaitCommand("pause");
     CompletableFuture<Void> cancel = guests.cancelMemory(VM);
     assertThat(cancel).isNotDone();
@@ -87,7 +98,7 @@ class SourceGuestsTest {
 
   @Test
   void theRestIsHeldUntilTheSwitchSoThatNobodyIsPausedEarly() throws Exception {
-    CompletableFuture<Void> sent = guests.sendMemory(VM, TARGET);
+    CompletableFuture<Void> sent = guests.sendMemory(PLAN, TARGET);
     guest.awaitCommand("send");
     assertThat(guest.held).isFalse();
     guest.progress = new Guest.MemoryProgress(200 << 20, 4096, 0);
@@ -98,9 +109,9 @@ class SourceGuestsTest {
 
   @Test
   void aRestThatDoesNotGetSmallIsTakenAsItIs() throws Exception {
-    CompletableFuture<Void> sent = guests.sendMemory(VM, TARGET);
+    CompletableFuture<Void> sent = guests.sendMemory(PLAN, TARGET);
     guest.awaitCommand("send");
-    CompletableFuture<Void> pause = guests.pause(VM);
+    CompletableFuture<Void> pause = guests.pause(PLAN);
     org.awaitility.Awaitility.await()
         .atMost(Duration.ofSeconds(30))
         .until(() -> guest.downtimes.size() == 2);
@@ -112,11 +123,54 @@ class SourceGuestsTest {
   }
 
   @Test
+  void theMovesOwnBandwidthAndDowntimeReachTheGuest() throws Exception {
+    Plan plan = plan(Map.of("bandwidth", "2000000", "max-downtime", "50"));
+    CompletableFuture<Void> sent = guests.sendMemory(plan, TARGET);
+    guest.awaitCommand("send");
+    assertThat(guest.limits).containsExactly(2_000_000L);
+    CompletableFuture<Void> pause = guests.pause(plan);
+    org.awaitility.Awaitility.await()
+        .atMost(Duration.ofSeconds(30))
+        .until(() -> guest.downtimes.size() == 2);
+    assertThat(guest.downtimes).containsExactly(Duration.ofMillis(10), Duration.ofMillis(50));
+    guest.tell(Guest.State.PRE_SWITCHOVER);
+    settle(pause);
+    settle(sent);
+  }
+
+  @Test
+  void aMoveThatLiftsTheLimitHasNone() throws Exception {
+    CompletableFuture<Void> sent = guests.sendMemory(plan(Map.of("bandwidth", "0")), TARGET);
+    guest.awaitCommand("send");
+    assertThat(guest.limits).containsExactly(0L);
+    settle(guests.cancelMemory(VM));
+    assertRefused(sent);
+  }
+
+  /** What a longer downtime has room for counts as nearly sent, which it never would else. */
+  @Test
+  void aLongerDowntimeIsEnoughForMoreMemory() throws Exception {
+    CompletableFuture<Void> sent =
+        guests.sendMemory(plan(Map.of("max-downtime", "3600000")), TARGET);
+    guest.awaitCommand("send");
+    // Some tens of MiB a second: by far enough for 1 GiB within an hour, too little within 300 ms.
+    org.awaitility.Awaitility.await()
+        .atMost(Duration.ofSeconds(30))
+        .until(() -> {
+          long before = guest.progress.sent();
+          guest.progress = new Guest.MemoryProgress(before + (8 << 20), 1 << 30, 0);
+          return sent.isDone();
+        });
+    settle(sent);
+    assertThat(guest.held).isTrue();
+  }
+
+  @Test
   void aGuestThatPausesWithLittleLeftIsNotAskedTwice() throws Exception {
-    CompletableFuture<Void> sent = guests.sendMemory(VM, TARGET);
+    CompletableFuture<Void> sent = guests.sendMemory(PLAN, TARGET);
     guest.awaitCommand("send");
     guest.state = Guest.State.PRE_SWITCHOVER;
-    settle(guests.pause(VM));
+    settle(guests.pause(PLAN));
     settle(sent);
     assertThat(guest.downtimes).containsExactly(Duration.ofMillis(60));
   }
@@ -124,7 +178,7 @@ class SourceGuestsTest {
   @Test
   void aSendingThatBeginsLateDoesNotBegin() throws Exception {
     hypervisor.hold("send");
-    CompletableFuture<Void> sent = guests.sendMemory(VM, TARGET);
+    CompletableFuture<Void> sent = guests.sendMemory(PLAN, TARGET);
     hypervisor.awaitHeld();
     settle(guests.cancelMemory(VM));
     hypervisor.release();
@@ -134,7 +188,7 @@ class SourceGuestsTest {
 
   @Test
   void theRestIsNotSentAfterTheGuestWasResumed() throws Exception {
-    CompletableFuture<Void> sent = guests.sendMemory(VM, TARGET);
+    CompletableFuture<Void> sent = guests.sendMemory(PLAN, TARGET);
     guest.awaitCommand("send");
     hypervisor.hold("finish");
     CompletableFuture<Void> finish = guests.finishMemory(VM);
@@ -148,19 +202,19 @@ class SourceGuestsTest {
 
   @Test
   void nothingIsPausedThatIsNotBeingSent() {
-    assertRefused(guests.pause(VM));
+    assertRefused(guests.pause(PLAN));
     assertRefused(guests.finishMemory(VM));
     assertThat(guest.commands).isEmpty();
   }
 
   @Test
   void theNextSendingIsNotTheCancelledOne() throws Exception {
-    CompletableFuture<Void> first = guests.sendMemory(VM, TARGET);
+    CompletableFuture<Void> first = guests.sendMemory(PLAN, TARGET);
     guest.awaitCommand("send");
     settle(guests.cancelMemory(VM));
     assertRefused(first);
     guest.commands.clear();
-    CompletableFuture<Void> second = guests.sendMemory(VM, TARGET);
+    CompletableFuture<Void> second = guests.sendMemory(PLAN, TARGET);
     guest.awaitCommand("send");
     assertThat(second).isNotDone();
     settle(guests.cancelMemory(VM));
@@ -251,6 +305,7 @@ class SourceGuestsTest {
   /** Runs, for ever, and notes what it is told to do. */
   private final class RecordingGuest implements Guest {
     final List<String> commands = new CopyOnWriteArrayList<>();
+    final List<Long> limits = new CopyOnWriteArrayList<>();
     final List<Duration> downtimes = new CopyOnWriteArrayList<>();
     final List<Consumer<State>> listeners = new CopyOnWriteArrayList<>();
     volatile CountDownLatch holdPause = new CountDownLatch(0);
@@ -342,6 +397,7 @@ class SourceGuestsTest {
 
     @Override
     public void sendMemory(Path unixSocket, long bytesPerSecond) {
+      limits.add(bytesPerSecond);
       commands.add("send");
     }
 
