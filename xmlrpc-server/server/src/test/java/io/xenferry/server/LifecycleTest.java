@@ -2,6 +2,7 @@ package io.xenferry.server;
 
 import static io.xenferry.server.SessionTest.assertCode;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.awaitility.Awaitility.await;
 
 import io.xenferry.model.Ref;
@@ -75,6 +76,65 @@ class LifecycleTest {
     root.call("VDI.destroy", vdi);
     root.call("VM.destroy", vm);
     assertCode("HANDLE_INVALID", () -> state(vm));
+  }
+
+  private static String vmOf(String name, long memory) throws XenApiException {
+    String vm = root.vm(name, Map.of());
+    root.call("VM.set_memory_limits", vm, memory, memory, memory, memory);
+    return vm;
+  }
+
+  private static long freeMemory() throws XenApiException {
+    return Long.parseLong(root.text("host.compute_free_memory", root.only("host")));
+  }
+
+  @Test
+  void aVmForWhichThereIsNoMemoryIsNotStarted() throws Exception {
+    String vm = vmOf("large", 1L << 50);
+    assertThatThrownBy(() -> root.call("VM.start", vm, false, false))
+        .isInstanceOfSatisfying(
+            XenApiException.class,
+            e -> {
+              assertThat(e.code()).isEqualTo("HOST_NOT_ENOUGH_FREE_MEMORY");
+              assertThat(e.params().getFirst()).isEqualTo(Long.toString(1L << 50));
+              assertThat(Long.parseLong(e.params().get(1))).isBetween(0L, (1L << 50) - 1);
+            });
+    assertThat(state(vm)).isEqualTo("Halted");
+    assertThat(TestServer.texts(root.call("VM.get_allowed_operations", vm))).contains("start");
+  }
+
+  @Test
+  void memoryIsPromisedOnce() throws Exception {
+    long most = freeMemory() / 3 * 2;
+    String first = vmOf("first", most);
+    String second = vmOf("second", most);
+    root.call("VM.start", first, true, false);
+    assertCode("HOST_NOT_ENOUGH_FREE_MEMORY", () -> root.call("VM.start", second, false, false));
+    assertCode(
+        "HOST_NOT_ENOUGH_FREE_MEMORY",
+        () -> root.call("VM.start_on", second, root.only("host"), false, false));
+    root.call("VM.hard_shutdown", first);
+    root.call("VM.start", second, false, false);
+    root.call("VM.hard_shutdown", second);
+  }
+
+  @Test
+  void aSuspendedVmWaitsUntilThereIsMemory() throws Exception {
+    String vm = vm("waits", server.directory.resolve("waits"));
+    root.call("VM.start", vm, false, false);
+    root.call("VM.set_suspend_SR", vm, sr);
+    root.call("VM.suspend", vm);
+    memory(vm, 1L << 50);
+    assertCode("HOST_NOT_ENOUGH_FREE_MEMORY", () -> root.call("VM.resume", vm, false, false));
+    assertThat(state(vm)).isEqualTo("Suspended");
+    memory(vm, 64L << 20);
+    root.call("VM.resume", vm, false, false);
+    assertThat(state(vm)).isEqualTo("Running");
+    root.call("VM.hard_shutdown", vm);
+  }
+
+  private static void memory(String vm, long bytes) throws Exception {
+    server.server.context().db().change(tx -> tx.set(Ref.<VM>of(vm), VM.MEMORY_STATIC_MAX, bytes));
   }
 
   @Test

@@ -8,6 +8,7 @@ import io.xenferry.server.call.Call;
 import io.xenferry.server.call.Registry;
 import io.xenferry.server.http.Certificate;
 import io.xenferry.server.schema.Schema;
+import io.xenferry.server.vm.HostMemory;
 import java.security.GeneralSecurityException;
 import java.time.LocalDateTime;
 import java.time.ZoneId;
@@ -88,23 +89,9 @@ final class HostMessages {
     }
   }
 
-  /** Physical memory less what the running VMs were given. */
+  /** Physical memory less what VMs were promised, as a start of one more counts it. */
   private static Value freeMemory(Call c) throws XenApiException {
-    Schema schema = c.server().schema();
-    var snapshot = c.server().db().snapshot();
-    Row host = Schema.row(snapshot, "host", c.text(0));
-    long total =
-        snapshot
-            .row("host_metrics", schema.text(host, "metrics"))
-            .map(m -> schema.integer(m, "memory_total"))
-            .orElse(0L);
-    long used =
-        snapshot.rows("VM").stream()
-            .filter(vm -> schema.text(vm, "power_state").equals("Running"))
-            .filter(vm -> !schema.bool(vm, "is_control_domain"))
-            .mapToLong(vm -> schema.integer(vm, "memory_static_max"))
-            .sum();
-    return Value.of(Math.max(0, total - used));
+    return Value.of(HostMemory.free(c.server().db().snapshot(), c.ref(0)));
   }
 
   private static Value enabled(Call c, boolean enabled) throws XenApiException {

@@ -132,7 +132,10 @@ public final class MigrationService implements AutoCloseable {
                     .orElseThrow(() -> new IllegalStateException("no row of " + id)));
     DestinationMetadata metadata =
         new DestinationMetadata(
-            parts.database(), parts.lifecycle(), disks, new Obstacles(parts.database(), host));
+            parts.database(),
+            parts.lifecycle(),
+            disks,
+            new Obstacles(parts.database(), host, parts.lifecycle().memory()));
     DestinationGuests arriving = new DestinationGuests(parts.hypervisor(), new HiddenVms(parts));
     coordinator =
         new Coordinator(

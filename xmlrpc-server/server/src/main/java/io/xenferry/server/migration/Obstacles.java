@@ -2,16 +2,13 @@ package io.xenferry.server.migration;
 
 import io.xenferry.migration.state.Plan;
 import io.xenferry.model.Host;
-import io.xenferry.model.HostMetrics;
 import io.xenferry.model.Ref;
-import io.xenferry.model.VM;
 import io.xenferry.model.Value;
-import io.xenferry.model.VmPowerState;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
-import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.server.vm.BootFiles;
+import io.xenferry.server.vm.HostMemory;
 import io.xenferry.server.vm.VmRecords;
 import java.util.Map;
 
@@ -22,10 +19,12 @@ import java.util.Map;
 final class Obstacles {
   private final ObjectDatabase database;
   private final Ref<Host> host;
+  private final HostMemory memory;
 
-  Obstacles(ObjectDatabase database, Ref<Host> host) {
+  Obstacles(ObjectDatabase database, Ref<Host> host, HostMemory memory) {
     this.database = database;
     this.host = host;
+    this.memory = memory;
   }
 
   /**
@@ -62,7 +61,7 @@ final class Obstacles {
           "the VM has a TPM, and swtpm is not installed on this host");
     }
     if (plan.running()) {
-      checkMemory(db, plan);
+      memory.check(plan.memoryBytes());
     }
   }
 
@@ -87,27 +86,6 @@ final class Obstacles {
           plan.vmAtDestination().toString(),
           host.opaque(),
           "the VM was booted on a CPU of " + booted + ", this host's is of " + here);
-    }
-  }
-
-  /** What is promised to VMs that run, or are just arriving, is no longer free. */
-  private void checkMemory(Snapshot db, Plan plan) throws XenApiException {
-    long total = db.get(db.get(host, Host.METRICS), HostMetrics.MEMORY_TOTAL);
-    long free = total;
-    for (Row row : db.rows("VM")) {
-      Ref<VM> vm = new Ref<>(row.ref());
-      VmPowerState state = db.get(vm, VM.POWER_STATE);
-      if (state == VmPowerState.RUNNING
-          || state == VmPowerState.PAUSED
-          || db.get(vm, VM.OTHER_CONFIG).containsKey(VmRecords.MIGRATION_KEY)) {
-        free -= db.get(vm, VM.MEMORY_STATIC_MAX);
-      }
-    }
-    if (total > 0 && plan.memoryBytes() > free) {
-      throw new XenApiException(
-          "HOST_NOT_ENOUGH_FREE_MEMORY",
-          Long.toString(plan.memoryBytes()),
-          Long.toString(Math.max(0, free)));
     }
   }
 

@@ -43,6 +43,7 @@ public final class VmLifecycle {
   private final BootFiles bootFiles;
   private final FirmwareRecords firmware;
   private final GuestRecords records;
+  private final HostMemory memory;
   private final GuestWatch watch;
   private final CleanShutdown cleanly;
   private final Predicate<UUID> migrating;
@@ -69,6 +70,7 @@ public final class VmLifecycle {
     this.firmware = new FirmwareRecords(database, bootFiles.variables(), bootFiles.tpms());
     this.records = new GuestRecords(database, disks, admission, firmware, host);
     this.cleanly = new CleanShutdown(database);
+    this.memory = new HostMemory(database, host);
     this.migrating = migrating;
     this.watch =
         new GuestWatch(
@@ -89,14 +91,24 @@ public final class VmLifecycle {
     return records;
   }
 
+  /** What of this host's memory VMs were promised. */
+  public HostMemory memory() {
+    return memory;
+  }
+
   /** What the machines of VMs that run keep. */
   public FirmwareRecords firmware() {
     return firmware;
   }
 
+  /**
+   * @throws XenApiException HOST_NOT_ENOUGH_FREE_MEMORY, INVALID_VALUE for a field that no machine
+   *     can be built from, what stands against the operation or its disks
+   */
   public void start(Ref<VM> vm, boolean paused, String task) throws XenApiException {
     try (var operation = admission.begin(vm, VmOperations.START, task);
-        Gate.Permit permit = gate.enter(uuid(vm), Operation.START)) {
+        Gate.Permit permit = gate.enter(uuid(vm), Operation.START);
+        HostMemory.Promise promise = memory.promise(vm)) {
       List<VmDisk> attached = new ArrayList<>();
       try {
         chooseMachine(vm);

@@ -129,14 +129,16 @@ public final class VmSuspend {
   }
 
   /**
-   * @throws XenApiException VM_HAS_NO_SUSPEND_VDI, SUSPEND_IMAGE_NOT_ACCESSIBLE when the image is
-   *     damaged or does not fit the VM any more, what the SR driver or the hypervisor says
+   * @throws XenApiException HOST_NOT_ENOUGH_FREE_MEMORY, INVALID_VALUE, VM_HAS_NO_SUSPEND_VDI,
+   *     SUSPEND_IMAGE_NOT_ACCESSIBLE when the image is damaged or does not fit the VM any more,
+   *     what the SR driver or the hypervisor says
    */
   public void resume(Ref<VM> vm, boolean paused, String task) throws XenApiException {
     Snapshot db = database.snapshot();
     UUID uuid = UUID.fromString(db.get(vm, VM.UUID));
     try (var operation = admission.begin(vm, VmOperations.RESUME, task);
-        Gate.Permit permit = gate.enter(uuid, Operation.RESUME)) {
+        Gate.Permit permit = gate.enter(uuid, Operation.RESUME);
+        HostMemory.Promise promise = lifecycle.memory().promise(vm)) {
       Ref<VDI> vdi = database.snapshot().get(vm, VM.SUSPEND_VDI);
       if (vdi.isNull() || db.row("VDI", vdi.opaque()).isEmpty()) {
         throw new XenApiException("VM_HAS_NO_SUSPEND_VDI", vm.opaque());
