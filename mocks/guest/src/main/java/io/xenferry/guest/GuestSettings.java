@@ -23,6 +23,7 @@ import java.util.UUID;
  * xenferry:workload-flush     milliseconds between flushes, default 500
  * xenferry:memory-size        bytes of memory that are really there, default 16 MiB
  * xenferry:memory-dirty-rate  bytes per second, default 4 MiB
+ * xenferry:accel              tcg: it says that its processors are emulated
  * xenferry:fault              see {@link Faults}
  * </pre>
  */
@@ -78,6 +79,10 @@ record GuestSettings(
         root.path("vcpusMaximum").asInt(1),
         Optional.ofNullable(platform.get(PREFIX + "ledger")).map(Path::of),
         Map.copyOf(platform));
+  }
+
+  boolean emulated() {
+    return "tcg".equals(platform.get(PREFIX + "accel"));
   }
 
   long number(String key, long otherwise) throws IOException {

@@ -126,6 +126,7 @@ final class QmpCommands implements QmpServer.Commands {
           "blockdev-insert-medium",
           "blockdev-remove-medium",
           "query-hotpluggable-cpus",
+          "query-kvm",
           "query-balloon",
           "balloon" ->
           tuning.run(command, arguments);

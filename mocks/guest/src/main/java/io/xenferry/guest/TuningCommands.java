@@ -58,6 +58,9 @@ final class TuningCommands {
       case "query-hotpluggable-cpus" -> {
         return places();
       }
+      case "query-kvm" -> {
+        return QmpServer.object().put("enabled", !machine.settings.emulated()).put("present", true);
+      }
       case "query-balloon" -> {
         return QmpServer.object().put("actual", memory);
       }

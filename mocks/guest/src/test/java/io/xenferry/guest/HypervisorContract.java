@@ -426,6 +426,29 @@ abstract class HypervisorContract {
     awaitState(destination, State.RECEIVED);
   }
 
+  /** QEMU under TCG would say yes, and die a moment later. */
+  @Test
+  void takesNoProcessorFromAGuestWhoseProcessorsAreEmulated() throws Exception {
+    GuestSpec spec =
+        spec("a").with(new GuestSpec.Vcpus(1, 3, 1), new GuestSpec.Memory(64 << 20, 64 << 20));
+    assertThat(spec.machine().accelerator()).isEqualTo("tcg");
+    QemuHypervisor first = guests.host("s");
+    first.start(spec, false).hardware().setVcpus(2);
+    first.close();
+    Guest guest = guests.host("s").find(vm).orElseThrow();
+    assertThatThrownBy(() -> guest.hardware().setVcpus(1))
+        .isInstanceOfSatisfying(
+            HypervisorException.class,
+            e -> assertThat(e.kind()).isEqualTo(HypervisorException.Kind.REFUSED))
+        .hasMessageContaining("tcg");
+    assertThat(guest.hardware().vcpus()).isEqualTo(2);
+    assertThat(guest.hardware().spec().vcpus().present()).isEqualTo(2);
+    guest.hardware().setVcpus(2);
+    guest.hardware().setVcpus(3);
+    assertThat(guest.hardware().vcpus()).isEqualTo(3);
+    assertThat(guest.state()).isEqualTo(State.RUNNING);
+  }
+
   @Test
   void aLaterServerKnowsWhatWasPlugged() throws Exception {
     QemuHypervisor first = guests.host("s");

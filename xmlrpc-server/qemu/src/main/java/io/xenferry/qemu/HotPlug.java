@@ -305,6 +305,9 @@ final class HotPlug implements Hardware {
       throw new HypervisorException(
           Kind.REFUSED, count + " processors are not within 1 and " + spec.vcpus().maximum());
     }
+    if (processors.present() > count) {
+      processors.requireRemovable();
+    }
     lock.lockInterruptibly();
     try {
       while (processors.present() < count) {

@@ -70,6 +70,19 @@ final class Processors {
     throw new HypervisorException(Kind.REFUSED, "the machine has no place for a processor");
   }
 
+  /**
+   * @throws HypervisorException REFUSED where QEMU emulates them: 7.2 frees what the thread of one
+   *     that goes still uses, tells of no DEVICE_DELETED, and dies soon after with the guest
+   */
+  void requireRemovable() throws HypervisorException, InterruptedException {
+    if (!monitor.execute("query-kvm").path("enabled").asBoolean()) {
+      throw new HypervisorException(
+          Kind.REFUSED,
+          "The guest's processors are emulated (accelerator tcg), and QEMU would end if one were"
+              + " taken away. Shut the VM down, and set VCPUs_at_startup");
+    }
+  }
+
   /** The id of the highest that can be taken away. */
   String last() throws HypervisorException, InterruptedException {
     return slots().reversed().stream()

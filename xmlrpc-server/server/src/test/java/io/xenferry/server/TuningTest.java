@@ -46,6 +46,18 @@ class TuningTest {
   }
 
   @Test
+  void processorsThatAreEmulatedStay() throws Exception {
+    String vm = root.vm("emulated", Map.of("xenferry:accel", "tcg"));
+    root.call("VM.set_VCPUs_max", vm, 2);
+    root.call("VM.start", vm, false, false);
+    root.call("VM.set_VCPUs_number_live", vm, 2);
+    assertCode("OPERATION_NOT_ALLOWED", () -> root.call("VM.set_VCPUs_number_live", vm, 1));
+    assertThat(metric(vm, "VCPUs_number")).isEqualTo(2);
+    assertThat(root.text("VM.get_power_state", vm)).isEqualTo("Running");
+    root.call("VM.hard_shutdown", vm);
+  }
+
+  @Test
   void memoryIsTakenAndGiven() throws Exception {
     String vm = root.vm("memory", Map.of());
     root.call("VM.start", vm, false, false);

@@ -56,6 +56,8 @@ public interface Hardware {
    * started with.
    *
    * @param count 1 to the spec's maximum
+   * @throws HypervisorException REFUSED too where the hypervisor cannot take processors away from
+   *     this guest; it has what it had
    */
   void setVcpus(int count) throws HypervisorException, InterruptedException;
 
