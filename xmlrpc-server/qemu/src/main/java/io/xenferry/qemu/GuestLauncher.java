@@ -49,6 +49,15 @@ public interface GuestLauncher {
   default void prepare(GuestSpec spec, GuestDirectory directory, Optional<GuestUser> user)
       throws HypervisorException, InterruptedException {}
 
+  /**
+   * Whether a process that ended instead of starting did so because of what the VM's record says.
+   *
+   * @param words its last ones
+   */
+  default Optional<HypervisorException> invalid(GuestSpec spec, String words) {
+    return Optional.empty();
+  }
+
   /** Groups that the process needs for devices of this host, beside its user's own. */
   default List<Integer> groups() throws HypervisorException {
     return List.of();

@@ -96,6 +96,7 @@ public final class QemuHypervisor implements Hypervisor {
       throws HypervisorException, InterruptedException {
     GuestDirectory directory;
     QmpGuest guest;
+    long logged;
     lock.lockInterruptibly();
     try {
       directory = runDirectory.guest(spec.vm());
@@ -106,15 +107,17 @@ public final class QemuHypervisor implements Hypervisor {
       // Of a guest that is gone; it must be gone as well before its files go.
       endLeavings(directory);
       directory.create(spec, mode == GuestLauncher.Mode.INCOMING);
+      // What an earlier process said stays in the log, and is not this one's.
+      logged = directory.logFile().toFile().length();
       Optional<GuestUser> user = users.of(directory.path());
       GuestFiles files = GuestFiles.begin(directory.path(), directory.sockets(), user);
       try {
         files.allow(spec);
         launcher.prepare(spec, directory, user);
-        guest = remember(spec, directory, spawn(command, directory, user), files);
+        guest = remember(spec, directory, spawn(command, directory, user, logged), files);
       } catch (HypervisorException e) {
         endLeavings(directory);
-        throw e;
+        throw launcher.invalid(spec, String.valueOf(e.getMessage())).orElse(e);
       }
     } finally {
       lock.unlock();
@@ -125,13 +128,20 @@ public final class QemuHypervisor implements Hypervisor {
       return guest;
     } catch (HypervisorException e) {
       guest.destroy();
-      Kind kind = e.kind() == Kind.GONE ? Kind.REFUSED : e.kind();
-      throw new HypervisorException(
-          kind, spec.name() + " did not start: " + lastWords(directory, e), e);
+      throw notStarted(spec, lastWords(directory, logged, e), e);
     } catch (InterruptedException e) {
       guest.process().kill();
       throw e;
     }
+  }
+
+  private HypervisorException notStarted(GuestSpec spec, String words, HypervisorException e) {
+    Kind kind = e.kind() == Kind.GONE ? Kind.REFUSED : e.kind();
+    HypervisorException failure =
+        new HypervisorException(kind, spec.name() + " did not start: " + words, e);
+    Optional<HypervisorException> invalid = launcher.invalid(spec, words);
+    invalid.ifPresent(known -> known.initCause(failure));
+    return invalid.orElse(failure);
   }
 
   /** Takes away what a guest had that is gone. */
@@ -142,7 +152,7 @@ public final class QemuHypervisor implements Hypervisor {
   }
 
   private GuestProcess spawn(
-      List<String> program, GuestDirectory directory, Optional<GuestUser> user)
+      List<String> program, GuestDirectory directory, Optional<GuestUser> user, long logged)
       throws HypervisorException {
     List<String> command = new ArrayList<>(List.of("setsid"));
     if (user.isPresent()) {
@@ -174,21 +184,21 @@ public final class QemuHypervisor implements Hypervisor {
       return GuestProcess.of(process.pid())
           .orElseThrow(() ->
               new HypervisorException(
-                  Kind.REFUSED, "it ended at once: " + tail(directory.logFile())));
+                  Kind.REFUSED, "it ended at once: " + tail(directory.logFile(), logged)));
     } catch (IOException e) {
       throw new HypervisorException(Kind.REFUSED, "cannot start " + program.getFirst(), e);
     }
   }
 
-  private static String lastWords(GuestDirectory directory, HypervisorException e) {
-    String words = tail(directory.logFile());
+  private static String lastWords(GuestDirectory directory, long logged, HypervisorException e) {
+    String words = tail(directory.logFile(), logged);
     return words.isBlank() ? String.valueOf(e.getMessage()) : words;
   }
 
-  /** The end of a log, some lines of it. */
-  private static String tail(Path file) {
+  /** The end of a log, some lines of it, of what came after its first so many bytes. */
+  private static String tail(Path file, long logged) {
     try (RandomAccessFile log = new RandomAccessFile(file.toFile(), "r")) {
-      byte[] end = new byte[(int) Math.min(600, log.length())];
+      byte[] end = new byte[Math.clamp(log.length() - logged, 0, 600)];
       log.seek(log.length() - end.length);
       log.readFully(end);
       return new String(end, StandardCharsets.UTF_8).strip();

@@ -29,6 +29,15 @@ public final class QemuLauncher implements GuestLauncher {
   private static final Pattern CPU =
       Pattern.compile("[A-Za-z0-9_.-]+(,[+-]?[A-Za-z0-9_.-]+(=(on|off))?)*");
   private static final Pattern ACCELERATORS = Pattern.compile("[a-z]+(:[a-z]+)*");
+
+  /** What QEMU says of what has the right form, and which it does not know. */
+  private static final Pattern NO_CPU =
+      Pattern.compile("unable to find CPU model|Property '[^']*-cpu\\.[^']*' not found");
+
+  private static final Pattern NO_TYPE = Pattern.compile("unsupported machine type");
+  private static final Pattern NO_ACCELERATOR = Pattern.compile("invalid accelerator");
+  private static final String UNKNOWN = "this host's QEMU does not know it";
+
   private static final int SERIAL_PORTS = 4;
   private static final long KIB = 1 << 10;
 
@@ -114,6 +123,21 @@ public final class QemuLauncher implements GuestLauncher {
   }
 
   @Override
+  public Optional<HypervisorException> invalid(GuestSpec spec, String words) {
+    Machine machine = spec.machine();
+    if (NO_CPU.matcher(words).find() && !machine.cpu().isEmpty()) {
+      return Optional.of(invalid(Machine.CPU_KEY, machine.cpu(), UNKNOWN));
+    }
+    if (NO_TYPE.matcher(words).find() && !machine.type().isEmpty()) {
+      return Optional.of(invalid(Machine.TYPE_KEY, machine.type(), UNKNOWN));
+    }
+    if (NO_ACCELERATOR.matcher(words).find() && !machine.accelerator().isEmpty()) {
+      return Optional.of(invalid(Machine.ACCELERATOR_KEY, machine.accelerator(), UNKNOWN));
+    }
+    return Optional.empty();
+  }
+
+  @Override
   public List<Integer> groups() throws HypervisorException {
     try {
       if (!Files.exists(KVM)) {
@@ -157,8 +181,7 @@ public final class QemuLauncher implements GuestLauncher {
     String type = machine.type().isEmpty() ? types.newest() : machine.type();
     check(Machine.TYPE_KEY, type, TYPE);
     if (!MachineLayout.isKnown(machine.layout())) {
-      throw new HypervisorException(
-          Kind.REFUSED, "platform:" + Machine.LAYOUT_KEY + ": no layout " + machine.layout());
+      throw invalid(Machine.LAYOUT_KEY, Integer.toString(machine.layout()), "there is no such one");
     }
     if (spec.boot() instanceof Boot.Uefi uefi) {
       firmware(command, uefi);
@@ -282,9 +305,8 @@ public final class QemuLauncher implements GuestLauncher {
     add(command, "-vnc", "unix:" + doubled(directory.vncSocket().toString()));
     int ports = spec.machine().serialPorts();
     if (ports < 1 || ports > SERIAL_PORTS) {
-      throw new HypervisorException(
-          Kind.REFUSED,
-          "platform:" + Machine.SERIAL_PORTS_KEY + " is not between 1 and " + SERIAL_PORTS);
+      throw invalid(
+          Machine.SERIAL_PORTS_KEY, Integer.toString(ports), "not between 1 and " + SERIAL_PORTS);
     }
     for (int port = 0; port < ports; port++) {
       String id = "serial" + port;
@@ -308,8 +330,12 @@ public final class QemuLauncher implements GuestLauncher {
 
   private static void check(String key, String value, Pattern pattern) throws HypervisorException {
     if (!pattern.matcher(value).matches()) {
-      throw new HypervisorException(Kind.REFUSED, "platform:" + key + " is not valid: " + value);
+      throw invalid(key, value, "not of the form that it has");
     }
+  }
+
+  private static HypervisorException invalid(String key, String value, String reason) {
+    return HypervisorException.invalid("platform:" + key, value, reason);
   }
 
   private static void add(List<String> command, String option, String value) {

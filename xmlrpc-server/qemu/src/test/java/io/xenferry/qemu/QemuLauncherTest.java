@@ -1,7 +1,15 @@
 package io.xenferry.qemu;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import io.xenferry.spi.GuestSpec;
+import io.xenferry.spi.HypervisorException;
+import java.nio.file.Path;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.UUID;
 import org.junit.jupiter.api.Test;
 
 class QemuLauncherTest {
@@ -13,6 +21,51 @@ class QemuLauncherTest {
     assertThat(QemuLauncher.memory(256 << 20, "kvm:tcg")).isEqualTo((256 << 20) - 8 * KIB);
     assertThat(QemuLauncher.memory((256 << 20) + 64 * KIB, "tcg"))
         .isEqualTo((256 << 20) + 64 * KIB);
+  }
+
+  private static final QemuLauncher LAUNCHER = new QemuLauncher(Path.of("no-qemu"));
+
+  /** Of a VM that has been started before, with a value that somebody has set since. */
+  private static GuestSpec spec(String key, String value) {
+    Map<String, String> platform =
+        new HashMap<>(
+            Map.of(
+                "xenferry:machine", "pc-q35-7.2",
+                "xenferry:cpu", QemuLauncher.CPU_MODEL,
+                "xenferry:layout", "2",
+                "xenferry:accel", "tcg"));
+    platform.put(key, value);
+    return new GuestSpec(UUID.randomUUID(), "vm", 64 << 20, 1, List.of(), List.of(), platform);
+  }
+
+  @Test
+  void aValueThatNoMachineCanBeBuiltFromIsNamed() {
+    GuestDirectory directory = new GuestDirectory(Path.of("run"), Path.of("run"));
+    Map.of(
+            "xenferry:machine", "q35,kernel=x",
+            "xenferry:cpu", "qemu64;",
+            "xenferry:layout", "99",
+            "xenferry:accel", "TCG,x",
+            "xenferry:serial-ports", "5")
+        .forEach((key, value) ->
+            assertThatThrownBy(
+                    () -> LAUNCHER.command(spec(key, value), directory, GuestLauncher.Mode.RUNNING))
+                .isInstanceOfSatisfying(
+                    HypervisorException.class,
+                    e -> {
+                      assertThat(e.kind()).isEqualTo(HypervisorException.Kind.REFUSED);
+                      assertThat(e.field()).isEqualTo("platform:" + key);
+                      assertThat(e.value()).isEqualTo(value);
+                    }));
+  }
+
+  @Test
+  void onlyTheValueThatQemuComplainsOfIsToBlame() {
+    GuestSpec spec = spec("xenferry:cpu", "none");
+    assertThat(LAUNCHER.invalid(spec, "unable to find CPU model 'none'"))
+        .hasValueSatisfying(e -> assertThat(e.field()).isEqualTo("platform:xenferry:cpu"));
+    assertThat(LAUNCHER.invalid(spec, "cannot set up guest memory 'pc.ram'")).isEmpty();
+    assertThat(LAUNCHER.invalid(spec, "Property 'virtio-blk-pci.x' not found")).isEmpty();
   }
 
   @Test

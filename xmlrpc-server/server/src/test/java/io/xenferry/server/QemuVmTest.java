@@ -1,6 +1,7 @@
 package io.xenferry.server;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.awaitility.Awaitility.await;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
@@ -11,6 +12,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.AfterAll;
@@ -110,6 +112,36 @@ class QemuVmTest {
     root.call("VM.suspend", vm);
     root.call("VM.resume", vm, true, false);
     assertThat(state(vm)).isEqualTo("Paused");
+    root.call("VM.hard_shutdown", vm);
+  }
+
+  @Test
+  void aMachineThatCannotBeIsAnInvalidValue() throws Exception {
+    List<Map.Entry<String, String>> wrong =
+        List.of(
+            Map.entry("xenferry:machine", "no machine"),
+            Map.entry("xenferry:machine", "pc-q35-99.0"),
+            Map.entry("xenferry:cpu", "nosuchcpu"),
+            Map.entry("xenferry:cpu", "qemu64,+nosuchfeature"),
+            Map.entry("xenferry:layout", "99"),
+            Map.entry("xenferry:accel", "nosuch"));
+    String vm = root.vm("wrong", Map.of());
+    for (Map.Entry<String, String> one : wrong) {
+      Map<String, String> platform = new HashMap<>(Map.of("xenferry:accel", "tcg"));
+      platform.put(one.getKey(), one.getValue());
+      root.call("VM.set_platform", vm, platform);
+      assertThatThrownBy(() -> root.call("VM.start", vm, false, false))
+          .as(one.toString())
+          .isInstanceOfSatisfying(
+              XenApiException.class,
+              e -> {
+                assertThat(e.code()).isEqualTo("INVALID_VALUE");
+                assertThat(e.params()).containsExactly("platform:" + one.getKey(), one.getValue());
+              });
+      assertThat(state(vm)).isEqualTo("Halted");
+    }
+    root.call("VM.set_platform", vm, Map.of("xenferry:accel", "tcg"));
+    root.call("VM.start", vm, false, false);
     root.call("VM.hard_shutdown", vm);
   }
 

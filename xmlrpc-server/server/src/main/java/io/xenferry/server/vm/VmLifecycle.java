@@ -364,6 +364,17 @@ public final class VmLifecycle {
       Thread.currentThread().interrupt();
       return new XenApiException("TASK_CANCELLED", task).withCause(e);
     }
-    return new XenApiException("INTERNAL_ERROR", String.valueOf(e.getMessage())).withCause(e);
+    return e instanceof HypervisorException refused
+        ? failed(refused)
+        : new XenApiException("INTERNAL_ERROR", String.valueOf(e.getMessage())).withCause(e);
+  }
+
+  /** INVALID_VALUE where the VM's record is to blame, else INTERNAL_ERROR. */
+  static XenApiException failed(HypervisorException e) {
+    XenApiException failure =
+        e.field().isEmpty()
+            ? new XenApiException("INTERNAL_ERROR", String.valueOf(e.getMessage()))
+            : new XenApiException("INVALID_VALUE", e.field(), e.value());
+    return failure.withCause(e);
   }
 }

@@ -130,6 +130,7 @@ public final class VmSuspend {
 
   /**
    * @throws XenApiException HOST_NOT_ENOUGH_FREE_MEMORY, INVALID_VALUE, VM_HAS_NO_SUSPEND_VDI,
+   * @throws XenApiException HOST_NOT_ENOUGH_FREE_MEMORY, INVALID_VALUE, VM_HAS_NO_SUSPEND_VDI,
    *     SUSPEND_IMAGE_NOT_ACCESSIBLE when the image is damaged or does not fit the VM any more,
    *     what the SR driver or the hypervisor says
    */
@@ -152,10 +153,10 @@ public final class VmSuspend {
         guest.resume();
         lifecycle.records().state(vm, VmPowerState.RUNNING);
       }
-    } catch (HypervisorException | InterruptedException e) {
-      if (e instanceof InterruptedException) {
-        Thread.currentThread().interrupt();
-      }
+    } catch (HypervisorException e) {
+      throw VmLifecycle.failed(e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
       throw new XenApiException("INTERNAL_ERROR", String.valueOf(e.getMessage())).withCause(e);
     }
   }
