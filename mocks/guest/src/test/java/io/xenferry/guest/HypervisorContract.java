@@ -426,6 +426,23 @@ abstract class HypervisorContract {
     awaitState(destination, State.RECEIVED);
   }
 
+  /** It may be long until the guest has a driver for its balloon, and it may boot anew before. */
+  @Test
+  void isAskedFromTheStartToKeepNoMoreThanItsTarget() throws Exception {
+    GuestSpec spec =
+        spec("a").with(new GuestSpec.Vcpus(1, 1, 1), new GuestSpec.Memory(64 << 20, 48 << 20));
+    Guest guest = guests.host("s").start(spec, false);
+    await().atMost(Duration.ofSeconds(60)).until(() -> askedFor(guest) == 48 << 20);
+    assertThat(guest.hardware().spec().memory().target()).isEqualTo(48 << 20);
+    guest.restart();
+    await().atMost(Duration.ofSeconds(60)).until(() -> askedFor(guest) == 48 << 20);
+  }
+
+  /** Bytes that the guest has once it has done what its balloon is asked for. */
+  long askedFor(Guest guest) throws Exception {
+    return guest.hardware().memory();
+  }
+
   /** QEMU under TCG would say yes, and die a moment later. */
   @Test
   void takesNoProcessorFromAGuestWhoseProcessorsAreEmulated() throws Exception {

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.awaitility.Awaitility.await;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import io.xenferry.block.Range;
 import io.xenferry.copy.SourceDisk;
 import io.xenferry.qemu.GuestDirectory;
@@ -115,6 +116,36 @@ class QemuHypervisorTest extends HypervisorContract {
       source.beginPass().get(30, SECONDS).end(true).get(30, SECONDS);
     }
   }
+
+  /** As a driver would read it: {@code num_pages}, the first word of the device's configuration. */
+  @Override
+  long askedFor(Guest guest) throws Exception {
+    Path socket = guests.directory.resolve("s").resolve(vm.toString()).resolve("test.sock");
+    Duration deadline = Duration.ofSeconds(30);
+    try (QmpClient test = QmpClient.connect(socket, deadline, e -> {}, () -> {})) {
+      for (JsonNode device :
+          test.execute("query-pci", Map.of(), deadline).path(0).path("devices")) {
+        for (JsonNode region : device.path("regions")) {
+          long address = region.path("address").asLong();
+          if (device.path("qdev_id").asText().equals("balloon")
+              && region.path("mem_type_64").asBoolean()
+              && address > 0) {
+            String command = "xp /1wx 0x" + Long.toHexString(address + BALLOON_CONFIGURATION);
+            JsonNode answer =
+                test.execute("human-monitor-command", Map.of("command-line", command), deadline);
+            String words = answer.asText();
+            long pages = Long.decode(words.substring(words.indexOf("0x")).strip());
+            return guest.hardware().memory() - pages * 4096;
+          }
+        }
+      }
+    }
+    // The firmware has not given it an address yet.
+    return -1;
+  }
+
+  /** Where QEMU has it, in the fourth region of a virtio device. */
+  private static final int BALLOON_CONFIGURATION = 0x2000;
 
   /**
    * A guest that has not run yet: what its flash memory holds is what its file had at the start.

@@ -58,6 +58,16 @@ class TuningTest {
   }
 
   @Test
+  void aVmStartsWithItsDynamicMaximum() throws Exception {
+    String vm = root.vm("dynamic", Map.of());
+    root.call("VM.set_memory_dynamic_range", vm, 16 << 20, 32 << 20);
+    root.call("VM.start", vm, false, false);
+    root.call("VM.wait_memory_target_live", vm);
+    assertThat(metric(vm, "memory_actual")).isEqualTo(32 << 20);
+    root.call("VM.hard_shutdown", vm);
+  }
+
+  @Test
   void memoryIsTakenAndGiven() throws Exception {
     String vm = root.vm("memory", Map.of());
     root.call("VM.start", vm, false, false);

@@ -15,7 +15,9 @@ import io.xenferry.model.db.Snapshot;
 import io.xenferry.model.db.Transaction;
 import io.xenferry.server.console.ConsoleRecords;
 import io.xenferry.server.vm.GuestSpecs.VmDisk;
+import io.xenferry.spi.Guest;
 import io.xenferry.spi.GuestSpec;
+import io.xenferry.spi.HypervisorException;
 import java.time.Instant;
 import java.util.HashSet;
 import java.util.List;
@@ -63,7 +65,9 @@ public final class GuestRecords {
   }
 
   /** Records that the guest is up, here, with the devices that it has. */
-  void running(Ref<VM> vm, VmPowerState state, GuestSpec spec) throws XenApiException {
+  void running(Ref<VM> vm, VmPowerState state, Guest guest) throws XenApiException {
+    GuestSpec spec = guest.hardware().spec();
+    long memory = memory(guest);
     database.change(tx -> {
       tx.set(vm, VM.POWER_STATE, state);
       tx.set(vm, VM.RESIDENT_ON, host);
@@ -73,13 +77,26 @@ public final class GuestRecords {
       if (!tx.get(vm, VM.METRICS).isNull()) {
         Ref<VMMetrics> metrics = tx.get(vm, VM.METRICS);
         tx.set(metrics, VMMetrics.VCPUS_NUMBER, (long) spec.vcpus().present());
-        tx.set(metrics, VMMetrics.MEMORY_ACTUAL, spec.memory().target());
+        tx.set(metrics, VMMetrics.MEMORY_ACTUAL, memory);
         tx.set(metrics, VMMetrics.LAST_UPDATED, Instant.now());
         tx.set(metrics, VMMetrics.HVM, true);
         tx.set(metrics, VMMetrics.CURRENT_DOMAIN_TYPE, DomainType.HVM);
       }
       admission.refresh(tx, vm);
     });
+  }
+
+  /** Until a guest has a driver for its balloon it has all, whatever it is asked to give back. */
+  private static long memory(Guest guest) {
+    try {
+      return guest.hardware().memory();
+    } catch (HypervisorException e) {
+      // That the guest runs must be recorded all the same; its figures follow.
+      log.warn("how much memory VM {} has is not known yet", guest.vm(), e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+    return guest.hardware().spec().memory().maximum();
   }
 
   private static long nextDomid(Transaction tx) throws XenApiException {

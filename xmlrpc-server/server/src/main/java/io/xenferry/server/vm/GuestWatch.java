@@ -122,7 +122,7 @@ public final class GuestWatch {
 
   private void seenThere(Ref<VM> vm, Guest guest, VmPowerState seen) throws XenApiException {
     switch (database.snapshot().get(vm, VM.POWER_STATE)) {
-      case HALTED, SUSPENDED -> records.running(vm, seen, guest.hardware().spec());
+      case HALTED, SUSPENDED -> records.running(vm, seen, guest);
       case RUNNING, PAUSED -> {
         records.state(vm, seen);
         records.align(vm, guest.hardware().spec());
@@ -268,7 +268,7 @@ public final class GuestWatch {
       records.running(
           vm,
           state == Guest.State.RUNNING ? VmPowerState.RUNNING : VmPowerState.PAUSED,
-          guest.orElseThrow().hardware().spec());
+          guest.orElseThrow());
       follow(guest.orElseThrow());
     }
   }

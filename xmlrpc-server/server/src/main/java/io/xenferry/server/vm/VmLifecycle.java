@@ -125,8 +125,7 @@ public final class VmLifecycle {
                     db, vm, (vdi, writable) -> disks.attach(vdi, uuid(vm), writable), bootFiles),
                 paused);
         records.booted(vm);
-        records.running(
-            vm, paused ? VmPowerState.PAUSED : VmPowerState.RUNNING, guest.hardware().spec());
+        records.running(vm, paused ? VmPowerState.PAUSED : VmPowerState.RUNNING, guest);
         watch.follow(guest);
       } catch (XenApiException | HypervisorException | InterruptedException e) {
         records.giveBack(vm, attached);

@@ -145,7 +145,7 @@ public final class VmSuspend {
         throw new XenApiException("VM_HAS_NO_SUSPEND_VDI", vm.opaque());
       }
       Guest guest = restore(vm, uuid, vdi);
-      lifecycle.records().running(vm, VmPowerState.PAUSED, guest.hardware().spec());
+      lifecycle.records().running(vm, VmPowerState.PAUSED, guest);
       database.change(tx -> tx.set(vm, VM.SUSPEND_VDI, Ref.nullRef()));
       lifecycle.watch().follow(guest);
       destroy(vdi);
