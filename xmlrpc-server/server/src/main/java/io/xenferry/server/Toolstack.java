@@ -43,6 +43,7 @@ import io.xenferry.server.vm.DeviceMessages;
 import io.xenferry.server.vm.FirmwareMessages;
 import io.xenferry.server.vm.GuestLeavings;
 import io.xenferry.server.vm.GuestMemory;
+import io.xenferry.server.vm.InterruptedOperations;
 import io.xenferry.server.vm.SnapshotDisks;
 import io.xenferry.server.vm.TuningMessages;
 import io.xenferry.server.vm.VmAdmission;
@@ -109,7 +110,7 @@ final class Toolstack implements AutoCloseable {
   private final MigrationService migrations;
   private final DiskMoves moves;
   private final LiveMerging merging;
-  private final VmCheckpoint checkpoints;
+  private final InterruptedOperations interrupted;
   private final GuestLeavings leavings;
 
   /**
@@ -241,7 +242,11 @@ final class Toolstack implements AutoCloseable {
       new VtpmMessages(lifecycle, admission, gate).register(registry);
       new TuningMessages(new VmTuning(database, hypervisor, gate, admission)).register(registry);
       new VmCloneMessages(copies, admission).register(registry);
-      checkpoints = new VmCheckpoint(database, hypervisor, gate, snapshots, memory, suspend);
+      VmCheckpoint checkpoints =
+          new VmCheckpoint(database, hypervisor, snapshots, memory, suspend);
+      interrupted =
+          new InterruptedOperations(
+              database, hypervisor, gate, admission, suspend, lifecycle, context.tasks(), moving);
       new VmSnapshotMessages(copies, snapshots, checkpoints, suspend, lifecycle, admission, gate)
           .register(registry);
       migrations.register(registry);
@@ -335,7 +340,7 @@ final class Toolstack implements AutoCloseable {
     moves.recover();
     storage.takeUpExports(migrations.openExports());
     devices.forgetOperations();
-    checkpoints.recover();
+    interrupted.recover();
     lifecycle.reconcile();
     migrations.recover();
     leavings.recover();

@@ -204,7 +204,7 @@ class LifecycleTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"VM.clean_shutdown", "VM.clean_reboot", "VM.shutdown"})
+  @ValueSource(strings = {"VM.clean_shutdown", "VM.clean_reboot"})
   void aGuestThatDoesNotHeedItsPowerButtonCanBeForced(String asked) throws Exception {
     String vm = root.vm("deaf", Map.of("xenferry:fault", "ignore-power"));
     root.call("VM.start", vm, false, false);
@@ -227,7 +227,7 @@ class LifecycleTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"VM.clean_shutdown", "VM.clean_reboot", "VM.shutdown"})
+  @ValueSource(strings = {"VM.clean_reboot", "VM.shutdown"})
   void theWaitForAGuestCanBeCancelled(String asked) throws Exception {
     String vm = root.vm("patient", Map.of("xenferry:fault", "ignore-power"));
     root.call("VM.start", vm, false, false);

@@ -92,6 +92,12 @@ public final class GuestWatch {
           || migrating.test(uuid(vm))) {
         return;
       }
+      if (seen == AfterEnd.Seen.LATER && !db.get(vm, VM.CURRENT_OPERATIONS).isEmpty()) {
+        // What goes on from a server before this one may be changing it just now.
+        UUID uuid = uuid(vm);
+        Thread.ofVirtual().name("look at the guest of " + uuid).start(() -> look(uuid));
+        return;
+      }
       Optional<Guest> guest = hypervisor.find(uuid(vm));
       Guest.State state = guest.isPresent() ? guest.get().state() : Guest.State.GONE;
       switch (state) {

@@ -14,6 +14,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -89,6 +90,7 @@ public final class VmAdmission {
 
   private final ObjectDatabase database;
   private final AllowedOperations allowed;
+  private final Set<String> goingOn = ConcurrentHashMap.newKeySet();
   private volatile StillDisks still = vm -> () -> {};
 
   public VmAdmission(ObjectDatabase database, AllowedOperations allowed) {
@@ -171,6 +173,7 @@ public final class VmAdmission {
 
   /** Shows an operation that a server before this one began and this one goes on with. */
   public InProgress goesOn(Ref<VM> vm, VmOperations operation, String task) throws XenApiException {
+    goingOn.add(task);
     database.change(tx -> note(tx, vm, operation, task));
     return begun(vm, operation, task);
   }
@@ -184,6 +187,7 @@ public final class VmAdmission {
   }
 
   private void end(Ref<VM> vm, String task) {
+    goingOn.remove(task);
     try {
       database.change(tx -> {
         if (tx.row("VM", vm.opaque()).isPresent()) {
@@ -270,13 +274,17 @@ public final class VmAdmission {
     allowed.refresh(tx, vm.opaque());
   }
 
-  /** At start-up: no operation of a server before this one is in progress any more. */
+  /**
+   * At start-up: no operation of a server before this one is in progress any more, but for those
+   * that {@link #goesOn go on}.
+   */
   public void forgetAll() throws XenApiException {
     database.change(tx -> {
       for (var row : List.copyOf(tx.rows("VM"))) {
         Ref<VM> vm = new Ref<>(row.ref());
-        if (!tx.get(vm, VM.CURRENT_OPERATIONS).isEmpty()) {
-          tx.set(vm, VM.CURRENT_OPERATIONS, Map.of());
+        Map<String, VmOperations> current = new LinkedHashMap<>(tx.get(vm, VM.CURRENT_OPERATIONS));
+        if (current.keySet().retainAll(goingOn)) {
+          tx.set(vm, VM.CURRENT_OPERATIONS, current);
         }
         refresh(tx, vm);
       }

@@ -1,17 +1,13 @@
 package io.xenferry.server.vm;
 
-import io.xenferry.migration.gate.Gate;
-import io.xenferry.migration.gate.Operation;
 import io.xenferry.model.Ref;
 import io.xenferry.model.SR;
 import io.xenferry.model.VBD;
 import io.xenferry.model.VDI;
 import io.xenferry.model.VM;
-import io.xenferry.model.VmOperations;
 import io.xenferry.model.VmPowerState;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
-import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.model.db.Transaction;
 import io.xenferry.server.task.Task;
@@ -21,7 +17,6 @@ import io.xenferry.spi.HypervisorException;
 import java.io.IOException;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.UUID;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -34,14 +29,14 @@ import org.slf4j.LoggerFactory;
  *
  * <p>A checkpoint is a snapshot that is Suspended and has a suspend image. While one is being taken
  * the VM's own {@code suspend_VDI} names the image, and {@code current_operations} says that its
- * guest must not be left standing: a server that dies leaves both to the next.
+ * guest must not be left standing: a server that dies leaves both to the next, see {@link
+ * InterruptedOperations}.
  */
 public final class VmCheckpoint {
   private static final Logger log = LoggerFactory.getLogger(VmCheckpoint.class);
 
   private final ObjectDatabase database;
   private final Hypervisor hypervisor;
-  private final Gate gate;
   private final SnapshotDisks snapshots;
   private final GuestMemory memory;
   private final VmSuspend suspend;
@@ -49,13 +44,11 @@ public final class VmCheckpoint {
   public VmCheckpoint(
       ObjectDatabase database,
       Hypervisor hypervisor,
-      Gate gate,
       SnapshotDisks snapshots,
       GuestMemory memory,
       VmSuspend suspend) {
     this.database = database;
     this.hypervisor = hypervisor;
-    this.gate = gate;
     this.snapshots = snapshots;
     this.memory = memory;
     this.suspend = suspend;
@@ -130,35 +123,5 @@ public final class VmCheckpoint {
     tx.set(vm, VM.SUSPEND_VDI, Ref.nullRef());
     tx.set(snapshot, VM.SUSPEND_VDI, image);
     tx.set(snapshot, VM.POWER_STATE, VmPowerState.SUSPENDED);
-  }
-
-  /**
-   * After another server's death, before operations are forgotten: guests that stand still for a
-   * checkpoint go on, and what there is of their memory is given up.
-   */
-  public void recover() throws XenApiException, InterruptedException {
-    for (Row row : List.copyOf(database.snapshot().rows("VM"))) {
-      Ref<VM> vm = new Ref<>(row.ref());
-      Snapshot db = database.snapshot();
-      if (db.get(vm, VM.CURRENT_OPERATIONS).containsValue(VmOperations.CHECKPOINT)) {
-        UUID uuid = UUID.fromString(db.get(vm, VM.UUID));
-        try (Gate.Permit mayRun = gate.enter(uuid, Operation.UNPAUSE)) {
-          goOn(hypervisor.find(uuid));
-        } catch (XenApiException | HypervisorException e) {
-          log.error("the guest of VM {} may stand still: a checkpoint was interrupted", uuid, e);
-        }
-        suspend.discard(vm);
-      }
-    }
-  }
-
-  private static void goOn(Optional<Guest> guest) throws HypervisorException, InterruptedException {
-    if (guest.isPresent()) {
-      guest.get().cancelSend();
-      switch (guest.get().state()) {
-        case PAUSED, SENT -> guest.get().resume();
-        case RUNNING, INCOMING, RECEIVED, PRE_SWITCHOVER, SHUTDOWN, CRASHED, GONE -> {}
-      }
-    }
   }
 }

@@ -225,6 +225,29 @@ public final class VmLifecycle {
     }
   }
 
+  /**
+   * Goes on with a reboot that a server before this one began; the guest was asked by that.
+   *
+   * @param task whose operation on the VM {@link VmAdmission#goesOn goes on}
+   */
+  void finishReboot(Ref<VM> vm, Task task) throws XenApiException {
+    try (Gate.Permit permit = gate.enter(uuid(vm), Operation.RESET)) {
+      Guest guest = guest(vm);
+      if (guest.state() == Guest.State.PAUSED) {
+        // Reset already, and not yet told to run.
+        task.cancellable(false);
+        guest.resume();
+      } else {
+        cleanly.await(vm, guest, task);
+        guest.restart();
+      }
+      records.booted(vm);
+      records.state(vm, VmPowerState.RUNNING);
+    } catch (HypervisorException | InterruptedException e) {
+      throw translated(e, task.ref());
+    }
+  }
+
   /** Resets the guest at once, and ends the waiting of whoever waits for it to shut down. */
   public void hardReboot(Ref<VM> vm, String task) throws XenApiException {
     try (var operation = admission.begin(vm, VmOperations.HARD_REBOOT, task);

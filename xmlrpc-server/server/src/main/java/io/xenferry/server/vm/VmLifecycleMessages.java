@@ -49,7 +49,7 @@ public final class VmLifecycleMessages {
     r.implement("VM.hard_shutdown", this::hardShutdown, TEST + "aVmStartsAndStops");
     r.implement("VM.suspend", c -> done(() -> suspend.suspend(c.ref(0), task(c))), SUSPEND_TEST);
     r.implement(
-        "VM.resume", c -> done(() -> suspend.resume(c.ref(0), c.bool(1), task(c))), SUSPEND_TEST);
+        "VM.resume", c -> done(() -> suspend.resume(c.ref(0), c.bool(1), c.task().orElseThrow())), SUSPEND_TEST);
     r.implement("VM.resume_on", this::resumeOn, SUSPEND_TEST);
     r.refuse("VM.send_sysrq", "VM.send_trigger");
     r.implement(
@@ -108,7 +108,7 @@ public final class VmLifecycleMessages {
   private Value resumeOn(Call c) throws XenApiException {
     Ref<Host> host = c.ref(1);
     c.server().db().snapshot().get(host, Host.UUID);
-    suspend.resume(c.ref(0), c.bool(2), task(c));
+    suspend.resume(c.ref(0), c.bool(2), c.task().orElseThrow());
     return Value.VOID;
   }
 

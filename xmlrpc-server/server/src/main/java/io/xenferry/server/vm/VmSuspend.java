@@ -12,6 +12,7 @@ import io.xenferry.model.VmPowerState;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Snapshot;
+import io.xenferry.server.task.Task;
 import io.xenferry.server.vm.GuestSpecs.VmDisk;
 import io.xenferry.spi.Guest;
 import io.xenferry.spi.GuestSpec;
@@ -45,6 +46,9 @@ public final class VmSuspend {
 
   private static final Duration SETTLE = Duration.ofMinutes(2);
   private static final Duration LOOK = Duration.ofMillis(20);
+
+  /** In the notes of a resuming's task: the guest is not to run. */
+  static final String START_PAUSED = "start_paused";
 
   private final ObjectDatabase database;
   private final Hypervisor hypervisor;
@@ -130,14 +134,16 @@ public final class VmSuspend {
 
   /**
    * @throws XenApiException HOST_NOT_ENOUGH_FREE_MEMORY, INVALID_VALUE, VM_HAS_NO_SUSPEND_VDI,
-   * @throws XenApiException HOST_NOT_ENOUGH_FREE_MEMORY, INVALID_VALUE, VM_HAS_NO_SUSPEND_VDI,
    *     SUSPEND_IMAGE_NOT_ACCESSIBLE when the image is damaged or does not fit the VM any more,
    *     what the SR driver or the hypervisor says
    */
-  public void resume(Ref<VM> vm, boolean paused, String task) throws XenApiException {
+  public void resume(Ref<VM> vm, boolean paused, Task task) throws XenApiException {
     Snapshot db = database.snapshot();
     UUID uuid = UUID.fromString(db.get(vm, VM.UUID));
-    try (var operation = admission.begin(vm, VmOperations.RESUME, task);
+if (paused) {
+      task.note(START_PAUSED, "true");
+    }
+    try (var operation = admission.begin(vm, VmOperations.RESUME, task.ref());
         Gate.Permit permit = gate.enter(uuid, Operation.RESUME);
         HostMemory.Promise promise = lifecycle.memory().promise(vm)) {
       Ref<VDI> vdi = database.snapshot().get(vm, VM.SUSPEND_VDI);
