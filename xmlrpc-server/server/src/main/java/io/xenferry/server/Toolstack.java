@@ -242,8 +242,7 @@ final class Toolstack implements AutoCloseable {
       new VtpmMessages(lifecycle, admission, gate).register(registry);
       new TuningMessages(new VmTuning(database, hypervisor, gate, admission)).register(registry);
       new VmCloneMessages(copies, admission).register(registry);
-      VmCheckpoint checkpoints =
-          new VmCheckpoint(database, hypervisor, snapshots, memory, suspend);
+      VmCheckpoint checkpoints = new VmCheckpoint(database, hypervisor, snapshots, memory, suspend);
       interrupted =
           new InterruptedOperations(
               database, hypervisor, gate, admission, suspend, lifecycle, context.tasks(), moving);

@@ -182,8 +182,7 @@ public final class InterruptedOperations {
         adopted.isPresent()
             ? adopted.get()
             : tasks.start("VM.clean_reboot", "", Ref.nullRef(), "", Ref.nullRef(), true);
-    VmAdmission.InProgress operation =
-        admission.goesOn(vm, VmOperations.CLEAN_REBOOT, task.ref());
+    VmAdmission.InProgress operation = admission.goesOn(vm, VmOperations.CLEAN_REBOOT, task.ref());
     Thread.ofVirtual().name("reboot of VM " + uuid).start(() -> reboot(vm, task, operation));
   }
 

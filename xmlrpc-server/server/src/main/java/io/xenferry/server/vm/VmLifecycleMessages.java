@@ -49,7 +49,9 @@ public final class VmLifecycleMessages {
     r.implement("VM.hard_shutdown", this::hardShutdown, TEST + "aVmStartsAndStops");
     r.implement("VM.suspend", c -> done(() -> suspend.suspend(c.ref(0), task(c))), SUSPEND_TEST);
     r.implement(
-        "VM.resume", c -> done(() -> suspend.resume(c.ref(0), c.bool(1), c.task().orElseThrow())), SUSPEND_TEST);
+        "VM.resume",
+        c -> done(() -> suspend.resume(c.ref(0), c.bool(1), c.task().orElseThrow())),
+        SUSPEND_TEST);
     r.implement("VM.resume_on", this::resumeOn, SUSPEND_TEST);
     r.refuse("VM.send_sysrq", "VM.send_trigger");
     r.implement(

@@ -140,7 +140,7 @@ public final class VmSuspend {
   public void resume(Ref<VM> vm, boolean paused, Task task) throws XenApiException {
     Snapshot db = database.snapshot();
     UUID uuid = UUID.fromString(db.get(vm, VM.UUID));
-if (paused) {
+    if (paused) {
       task.note(START_PAUSED, "true");
     }
     try (var operation = admission.begin(vm, VmOperations.RESUME, task.ref());
