@@ -192,6 +192,26 @@ class RrdTest {
   }
 
   @Test
+  void whatIsWrongIsSaid() throws Exception {
+    assertThat(get("/rrd_updates?start=x").body()).contains("<p>start must be a time");
+    assertThat(get("/rrd_updates?start=1&interval=x").body()).contains("<p>interval must be");
+    assertThat(get("/vm_rrd").body()).contains("<p>uuid must");
+  }
+
+  /** As from the published server: it has no archive of LAST either, and ignores other words. */
+  @Test
+  void aFunctionThatIsNotKeptIsRefusedAndOneThatIsNoneMeansAll() throws Exception {
+    HttpResponse<String> last = get("/rrd_updates?cf=LAST&start=" + start);
+    assertThat(last.statusCode()).isEqualTo(400);
+    assertThat(last.body()).contains("AVERAGE, MIN and MAX");
+    assertThat(texts(xml("/rrd_updates?cf=FOO&interval=60&start=" + start), "entry"))
+        .contains(
+            "AVERAGE:vm:" + uuid + ":memory",
+            "MIN:vm:" + uuid + ":memory",
+            "MAX:vm:" + uuid + ":memory");
+  }
+
+  @Test
   void dataSourcesAreListedAndAsked() throws Exception {
     Value cpu =
         ((Value.Array) root.call("VM.get_data_sources", vm))

@@ -119,9 +119,19 @@ public final class Answers {
 
   /** A small page with the status; the connection ends. */
   public static void error(Response response, Callback callback, int status) {
+    error(response, callback, status, "");
+  }
+
+  /**
+   * The same, with what is wrong.
+   *
+   * @param why our own words, none of the client's: they are not escaped; may be empty
+   */
+  public static void error(Response response, Callback callback, int status, String why) {
     String text = status + " " + HttpStatus.getMessage(status);
+    String more = why.isEmpty() ? "" : "<p>" + why + "</p>";
     response.getHeaders().put(HttpHeader.CONNECTION, "close");
-    page(response, callback, status, "<html><body><h1>" + text + "</h1></body></html>");
+    page(response, callback, status, "<html><body><h1>" + text + "</h1>" + more + "</body></html>");
   }
 
   static void page(Response response, Callback callback, int status, String html) {

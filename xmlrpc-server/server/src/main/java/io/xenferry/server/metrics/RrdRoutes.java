@@ -28,6 +28,9 @@ final class RrdRoutes {
   /** Some 25 MB of text; ten minutes of 500 VMs. */
   private static final int VALUES_LIMIT = 1_500_000;
 
+  /** A function that clients may know, and of which no archive is kept, here or elsewhere. */
+  private static final String NOT_KEPT = "LAST";
+
   /** An answer is built in memory: no more than these at once. */
   private static final int AT_ONCE = 4;
 
@@ -63,8 +66,12 @@ final class RrdRoutes {
     }
   }
 
-  /** What to answer. */
-  private record Reply(int status, String document) {}
+  /**
+   * What to answer.
+   *
+   * @param text the document, or what is wrong
+   */
+  private record Reply(int status, String text) {}
 
   private interface Work {
     Reply answer(Query query);
@@ -134,7 +141,7 @@ final class RrdRoutes {
       building.release();
     }
     if (reply.status() != HttpStatus.OK_200) {
-      Answers.error(response, callback, reply.status());
+      Answers.error(response, callback, reply.status(), reply.text());
       return;
     }
     response.getHeaders().put("Access-Control-Allow-Origin", "*");
@@ -144,16 +151,23 @@ final class RrdRoutes {
         callback,
         HttpStatus.OK_200,
         query.json() ? "application/json" : "text/xml",
-        reply.document().getBytes(StandardCharsets.UTF_8));
+        reply.text().getBytes(StandardCharsets.UTF_8));
   }
 
   private Reply updates(Query query) {
     OptionalLong start = number(query.value("start"));
     OptionalLong interval =
         query.value("interval") == null ? OptionalLong.of(0) : number(query.value("interval"));
-    if (start.isEmpty() || interval.isEmpty()) {
-      return new Reply(HttpStatus.BAD_REQUEST_400, "");
+    if (start.isEmpty()) {
+      return wrong("start must be a time, in seconds since 1970.");
     }
+    if (interval.isEmpty()) {
+      return wrong("interval must be a number of seconds.");
+    }
+    if (NOT_KEPT.equals(query.value("cf"))) {
+      return wrong("cf=LAST is not kept here: there are AVERAGE, MIN and MAX.");
+    }
+    // As published servers do: a word that is no function at all asks for all of them.
     Optional<Consolidation> how =
         Arrays.stream(Consolidation.values())
             .filter(c -> c.name().equals(query.value("cf")))
@@ -173,7 +187,16 @@ final class RrdRoutes {
         .map(table ->
             new Reply(
                 HttpStatus.OK_200, query.json() ? Documents.json(table) : Documents.xml(table)))
-        .orElseGet(() -> new Reply(HttpStatus.PAYLOAD_TOO_LARGE_413, ""));
+        .orElseGet(() ->
+            new Reply(
+                HttpStatus.PAYLOAD_TOO_LARGE_413,
+                "More than "
+                    + VALUES_LIMIT
+                    + " values: ask for fewer objects, a later start or a longer interval."));
+  }
+
+  private static Reply wrong(String why) {
+    return new Reply(HttpStatus.BAD_REQUEST_400, why);
   }
 
   /** Seconds, with or without a fraction. */
@@ -188,7 +211,7 @@ final class RrdRoutes {
   private Reply whole(Query query, Owner.Kind kind) {
     String uuid = kind == Owner.Kind.HOST ? host : query.value("uuid");
     if (uuid == null) {
-      return new Reply(HttpStatus.BAD_REQUEST_400, "");
+      return wrong("uuid must name the object.");
     }
     if (database.snapshot().byUuid(kind.className(), uuid).isEmpty()) {
       return new Reply(HttpStatus.NOT_FOUND_404, "");
