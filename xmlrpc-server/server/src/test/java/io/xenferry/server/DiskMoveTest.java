@@ -123,6 +123,15 @@ class DiskMoveTest {
     calls.call("VM.hard_shutdown", vm);
     // Where it is already it stays.
     assertThat(calls.text("VDI.pool_migrate", now, to, Map.of())).isEqualTo(now);
+    assertThat(calls.text("VDI.pool_migrate", now, to, Map.of("dest-img-format", "raw")))
+        .isEqualTo(now);
+    assertThat(
+            assertCode(
+                    "INVALID_VALUE",
+                    () ->
+                        calls.call("VDI.pool_migrate", now, to, Map.of("dest-img-format", "qcow2")))
+                .params())
+        .startsWith("image-format");
   }
 
   @Test

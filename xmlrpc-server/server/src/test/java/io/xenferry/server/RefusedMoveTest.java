@@ -250,6 +250,70 @@ class RefusedMoveTest {
   }
 
   @Test
+  void whatIsForMovesBetweenServersIsRefusedWithinOne() throws Exception {
+    Traveller t = hosts.traveller("picky", 1);
+    Value self =
+        source.call("host.migrate_receive", source.only("host"), source.only("network"), Map.of());
+    String other = source.sr(hosts.here.directory.resolve("picky"));
+    Map<String, String> vdis = t.vdiMap(other);
+    Map<String, String> senseless =
+        Map.of(
+            "strategy", "mirror",
+            "verify", "True",
+            "max-downtime", "100",
+            "transport", "iscsi",
+            "keep-source", "1h");
+    source.call("VM.start", t.vm(), false, false);
+    for (Map.Entry<String, String> option : senseless.entrySet()) {
+      Map<String, String> options = Map.of(option.getKey(), option.getValue());
+      for (String message : List.of("VM.assert_can_migrate", "VM.migrate_send")) {
+        assertSenseless(
+            option, () -> source.call(message, t.vm(), self, true, vdis, Map.of(), options));
+      }
+      assertSenseless(
+          option, () -> source.call("VM.pool_migrate", t.vm(), source.only("host"), options));
+    }
+    source.call("VM.hard_shutdown", t.vm());
+    // What others than this move are to have, even nonsense, does not keep it from happening.
+    String pool = source.only("pool");
+    source.call("pool.add_to_other_config", pool, "xenferry:strategy", "snapshot");
+    source.call("pool.add_to_other_config", pool, "xenferry:transport", "nonsense");
+    try {
+      Map<String, String> harmless =
+          Map.of(
+              "strategy",
+              "auto",
+              "verify",
+              "false",
+              "keep-source",
+              "False",
+              "live",
+              "true",
+              "force",
+              "true",
+              "compress",
+              "true",
+              "bandwidth",
+              "99999999");
+      source.call("VM.migrate_send", t.vm(), self, true, vdis, Map.of(), harmless);
+    } finally {
+      source.call("pool.remove_from_other_config", pool, "xenferry:strategy");
+      source.call("pool.remove_from_other_config", pool, "xenferry:transport");
+    }
+    String vbd = TestServer.texts(source.call("VM.get_VBDs", t.vm())).getFirst();
+    assertThat(source.text("VDI.get_SR", source.text("VBD.get_VDI", vbd))).isEqualTo(other);
+  }
+
+  private static void assertSenseless(Map.Entry<String, String> option, SessionTest.Action call) {
+    assertThat(assertCode("INVALID_VALUE", call).params())
+        .hasSize(2)
+        .startsWith(option.getKey())
+        .last()
+        .asString()
+        .startsWith(option.getValue() + " is for moves between servers");
+  }
+
+  @Test
   void aTooSmallSrIsRefusedBeforeAnythingMoves() throws Exception {
     Traveller t = hosts.traveller("large", 1);
     source.call("VM.start", t.vm(), false, false);

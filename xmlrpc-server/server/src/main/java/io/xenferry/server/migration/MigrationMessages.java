@@ -205,6 +205,11 @@ public final class MigrationMessages {
       return "true".equals(options.get("copy"));
     }
 
+    /** The format that a disk shall have where it goes; empty where that is left open. */
+    Optional<String> format(Ref<VDI> vdi) {
+      return Optional.ofNullable(formats.get(vdi.opaque())).filter(format -> !format.isEmpty());
+    }
+
     Optional<String> token() {
       return Optional.ofNullable(dest.get(TOKEN));
     }

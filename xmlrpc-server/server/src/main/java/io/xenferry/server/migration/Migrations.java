@@ -281,7 +281,7 @@ public final class Migrations {
    */
   private static Map<Ref<VDI>, Ref<SR>> withinPool(Snapshot db, Request asked)
       throws XenApiException {
-    Request request = asked.with(MoveOptions.of(db, asked.vm(), asked.options()));
+    Request request = asked.with(MoveOptions.withinServer(db, asked.vm(), asked.options()));
     if (request.copy()) {
       throw new XenApiException(
           "OPERATION_NOT_ALLOWED", "A copy to another SR of the same pool is VM.copy.");
@@ -303,6 +303,7 @@ public final class Migrations {
     }
     for (Map.Entry<Ref<VDI>, Ref<SR>> disk : srs.entrySet()) {
       MoveChecks.check(db, disk.getKey(), disk.getValue());
+      MoveChecks.checkFormat(db, disk.getKey(), disk.getValue(), request.format(disk.getKey()));
     }
     return srs;
   }
@@ -313,15 +314,13 @@ public final class Migrations {
     admission.check(db, request.vm(), VmOperations.MIGRATE_SEND);
     Map<Ref<VDI>, Ref<SR>> srs = withinPool(db, request);
     String bandwidth =
-        MoveOptions.of(db, request.vm(), request.options()).getOrDefault(MoveLimits.BANDWIDTH, "0");
+        MoveOptions.withinServer(db, request.vm(), request.options())
+            .getOrDefault(MoveLimits.BANDWIDTH, "0");
     for (Map.Entry<Ref<VDI>, Ref<SR>> disk : srs.entrySet()) {
       moves.move(
           disk.getKey(),
           disk.getValue(),
-          new DiskMoves.How(
-              Optional.ofNullable(request.formats().get(disk.getKey().opaque()))
-                  .filter(format -> !format.isEmpty()),
-              Long.parseLong(bandwidth)),
+          new DiskMoves.How(request.format(disk.getKey()), Long.parseLong(bandwidth)),
           task);
     }
   }
@@ -334,7 +333,7 @@ public final class Migrations {
       throws XenApiException {
     Snapshot db = database.snapshot();
     db.get(host, Host.UUID);
-    Map<String, String> all = MoveOptions.of(db, vm, options);
+    Map<String, String> all = MoveOptions.withinServer(db, vm, options);
     String network = all.getOrDefault("network", "");
     if (!network.isEmpty()) {
       db.get(new Ref<Network>(network), Network.UUID);

@@ -11,6 +11,7 @@ import io.xenferry.server.storage.Transport;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Set;
 import java.util.function.Predicate;
 
 /**
@@ -58,6 +59,27 @@ final class MoveOptions {
           KeptVms.OPTION,
           KeptVms::isValid);
 
+  /**
+   * An option that is for moves between servers.
+   *
+   * @param harmless the values that ask for no more than a move within one does
+   * @param why it makes no sense there
+   */
+  private record Between(Predicate<String> harmless, String why) {}
+
+  private static final Map<String, Between> BETWEEN_SERVERS =
+      Map.of(
+          STRATEGY,
+          new Between(Strategy.AUTO.word()::equals, "disks are copied as by auto"),
+          "verify",
+          new Between("false"::equalsIgnoreCase, "nothing is read back"),
+          MoveLimits.DOWNTIME,
+          new Between(value -> false, "the guest stands still for a moment, which has no limit"),
+          Transport.OPTION,
+          new Between(value -> false, "no disk travels"),
+          KeptVms.OPTION,
+          new Between("false"::equalsIgnoreCase, "the VM stays, and nothing is left of it"));
+
   private MoveOptions() {}
 
   /**
@@ -69,6 +91,33 @@ final class MoveOptions {
    */
   static Map<String, String> of(Snapshot db, Ref<VM> vm, Map<String, String> given)
       throws XenApiException {
+    return of(db, vm, given, LASTING.keySet());
+  }
+
+  /**
+   * The same for a move that stays within one server. The defaults of what is for moves between
+   * servers are not looked at: they stand for other moves.
+   *
+   * @throws XenApiException INVALID_VALUE also for an option that could not be obeyed
+   */
+  static Map<String, String> withinServer(Snapshot db, Ref<VM> vm, Map<String, String> given)
+      throws XenApiException {
+    Map<String, String> all = of(db, vm, given, Set.of(MoveLimits.BANDWIDTH));
+    for (Map.Entry<String, String> option : given.entrySet()) {
+      Between between = BETWEEN_SERVERS.get(option.getKey());
+      if (between != null && !between.harmless().test(option.getValue())) {
+        throw new XenApiException(
+            "INVALID_VALUE",
+            option.getKey(),
+            option.getValue() + " is for moves between servers; within one " + between.why());
+      }
+    }
+    return all;
+  }
+
+  private static Map<String, String> of(
+      Snapshot db, Ref<VM> vm, Map<String, String> given, Set<String> defaulted)
+      throws XenApiException {
     Map<String, String> all = new LinkedHashMap<>();
     Map<String, String> defaults = new LinkedHashMap<>();
     for (Row row : db.rows("pool")) {
@@ -78,7 +127,9 @@ final class MoveOptions {
     for (Map.Entry<String, Predicate<String>> option : LASTING.entrySet()) {
       String name = PREFIX + option.getKey();
       String value = defaults.get(name);
-      if (value != null && !given.containsKey(option.getKey())) {
+      if (value != null
+          && defaulted.contains(option.getKey())
+          && !given.containsKey(option.getKey())) {
         put(all, option.getKey(), value, option.getValue(), name);
       }
     }

@@ -111,7 +111,7 @@ public final class DiskMoves {
    * @throws XenApiException VDI_NEEDS_VM_FOR_MIGRATE, VDI_INCOMPATIBLE_TYPE, VDI_CBT_ENABLED,
    *     VM_BAD_POWER_STATE also when the guest ends in the middle, OTHER_OPERATION_IN_PROGRESS,
    *     SR_NOT_ATTACHED, SR_FULL, VDI_IN_USE when several guests have it, VDI_COPY_FAILED,
-   *     TASK_CANCELLED
+   *     INVALID_VALUE for another format of a disk that is there already, TASK_CANCELLED
    */
   public Ref<VDI> move(Ref<VDI> vdi, Ref<SR> sr, How how, Task task)
       throws XenApiException, InterruptedException {
@@ -126,6 +126,7 @@ public final class DiskMoves {
         held.add(admission.begin(vm, VmOperations.MIGRATE_SEND, task.ref()));
       }
       Snapshot db = database.snapshot();
+      MoveChecks.checkFormat(db, vdi, sr, how.format());
       if (db.get(vdi, VDI.SR).equals(sr)) {
         return vdi;
       }

@@ -9,6 +9,7 @@ import io.xenferry.model.VmPowerState;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.server.vm.GuestSpecs;
+import io.xenferry.sr.VdiInfo;
 import java.util.LinkedHashSet;
 import java.util.Locale;
 import java.util.Optional;
@@ -42,6 +43,28 @@ public final class MoveChecks {
     }
     db.get(sr, SR.UUID);
     return vms;
+  }
+
+  /**
+   * A disk that is in the SR already stays as it is.
+   *
+   * @param format asked for, if any
+   * @throws XenApiException INVALID_VALUE for such a disk when another format was asked for
+   */
+  public static void checkFormat(Snapshot db, Ref<VDI> vdi, Ref<SR> sr, Optional<String> format)
+      throws XenApiException {
+    String now = db.get(vdi, VDI.SM_CONFIG).getOrDefault(VdiInfo.SM_CONFIG_FORMAT, "raw");
+    if (format.isPresent() && !format.get().equals(now) && db.get(vdi, VDI.SR).equals(sr)) {
+      throw new XenApiException(
+          "INVALID_VALUE",
+          VdiInfo.SM_CONFIG_FORMAT,
+          format.get()
+              + ": VDI "
+              + db.get(vdi, VDI.UUID)
+              + " is in that SR already and stays "
+              + now
+              + "; it changes its format when it goes to another SR");
+    }
   }
 
   /**

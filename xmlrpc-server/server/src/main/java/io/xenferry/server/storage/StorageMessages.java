@@ -324,7 +324,7 @@ public final class StorageMessages {
     }
     DiskMoves.How how =
         new DiskMoves.How(
-            Optional.ofNullable(options.get(IMAGE_FORMAT)),
+            Optional.ofNullable(options.get(IMAGE_FORMAT)).filter(format -> !format.isEmpty()),
             Long.parseLong(options.getOrDefault(BANDWIDTH, "0")));
     return Value.of(moves.move(c.ref(0), c.ref(1), how, c.task().orElseThrow()));
   }
