@@ -39,6 +39,11 @@ public interface StorageRepository {
   /** Detaches and deletes the SR, which must hold no VDI (39). */
   void destroy() throws SmapiException;
 
+  /** Of which formats VDIs can be made: what their {@link VdiInfo#SM_CONFIG_FORMAT} may say. */
+  default List<String> formats() throws SmapiException {
+    return List.of("raw");
+  }
+
   /** Makes a VDI of zeroes; size is rounded up. Location and uuid are chosen if not given. */
   VdiInfo create(VdiInfo wanted) throws SmapiException;
 

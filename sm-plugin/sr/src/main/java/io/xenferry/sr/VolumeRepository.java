@@ -171,6 +171,11 @@ public final class VolumeRepository implements StorageRepository {
   }
 
   @Override
+  public List<String> formats() {
+    return store.formats();
+  }
+
+  @Override
   public VdiInfo create(VdiInfo wanted) throws SmapiException {
     VdiInfo complete = store.complete(wanted);
     return volumes.locked(

@@ -4,6 +4,7 @@ import io.xenferry.block.BlockBackend;
 import io.xenferry.block.BlockException;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 
@@ -20,6 +21,11 @@ public interface VolumeStore {
   void putRecord(String key, Map<String, String> record) throws IOException;
 
   void deleteRecord(String key) throws IOException;
+
+  /** Of which formats volumes can be made. */
+  default List<String> formats() {
+    return List.of("raw");
+  }
 
   /** What is asked for, with what the store adds to its sm_config. */
   default VdiInfo complete(VdiInfo wanted) throws SmapiException {

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.awaitility.Awaitility.await;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
 import io.xenferry.block.ExternalTools;
 import io.xenferry.model.Value;
 import io.xenferry.server.config.ServerConfig;
@@ -200,6 +201,18 @@ class SnapshotMoveTest {
   private static String move(
       Site from, Site to, String vm, String sr, String message, Map<String, String> options)
       throws Exception {
+    return move(from, to, vm, sr, message, options, Map.of());
+  }
+
+  private static String move(
+      Site from,
+      Site to,
+      String vm,
+      String sr,
+      String message,
+      Map<String, String> options,
+      Map<String, String> formats)
+      throws Exception {
     Value token =
         to.root()
             .call(
@@ -213,7 +226,7 @@ class SnapshotMoveTest {
     for (String vif : TestServer.texts(from.root().call("VM.get_VIFs", vm))) {
       vifs.put(vif, to.root().only("network"));
     }
-    return from.root().text(message, vm, token, true, vdis, vifs, options, Map.of(), Map.of());
+    return from.root().text(message, vm, token, true, vdis, vifs, options, Map.of(), formats);
   }
 
   private static void assertArrived(Traveller t, Map<String, Value> one, Map<String, Value> two)
@@ -568,6 +581,116 @@ class SnapshotMoveTest {
     assertThat(here.images()).isZero();
     there.root().call("VM.destroy", vm);
     there.root().call("VDI.destroy", disk);
+  }
+
+  private static String format(Path image) throws Exception {
+    JsonNode told =
+        new ObjectMapper()
+            .readTree(
+                ExternalTools.run("qemu-img", "info", "-U", "--output=json", image.toString()));
+    return told.path("format").asText();
+  }
+
+  private static void assertFormat(Site site, String vdi, String format, Path directory)
+      throws Exception {
+    // Of raw disks an SR says nothing.
+    Map<String, Value> told =
+        ((Value.Struct) site.root().record("VDI", vdi).get("sm_config")).members();
+    assertThat(told.getOrDefault("image-format", Value.of("raw"))).isEqualTo(Value.of(format));
+    assertThat(format(directory.resolve(site.root().text("VDI.get_uuid", vdi) + "." + format)))
+        .isEqualTo(format);
+  }
+
+  @Test
+  void theDisksOfARunningVmChangeTheirFormatOnTheWay() throws Exception {
+    String vm = here.root().vm("formats", Map.of());
+    String vdi = here.root().vdi(here.rawSr(), "formats", SIZE);
+    here.root().vbd(vm, vdi, 0);
+    Path raw =
+        here.server()
+            .directory
+            .resolve("raw")
+            .resolve(here.root().text("VDI.get_uuid", vdi) + ".raw");
+    ExternalTools.run(
+        "qemu-io", "-f", "raw", "-c", "write -P 1 0 3M", "-c", "write -P 2 20M 1M", raw.toString());
+    here.root().call("VM.start", vm, false, false);
+
+    long before = there.images();
+    assertThat(
+            assertCode(
+                    "VDI_INCOMPATIBLE_TYPE",
+                    () ->
+                        move(
+                            here,
+                            there,
+                            vm,
+                            there.rawSr(),
+                            "VM.migrate_send",
+                            Map.of(),
+                            Map.of(vdi, "vmdk")))
+                .params()
+                .getLast())
+        .contains("vmdk", "raw and qcow2");
+    assertCode(
+        "INVALID_VALUE",
+        () ->
+            move(
+                here,
+                there,
+                vm,
+                there.rawSr(),
+                "VM.migrate_send",
+                Map.of(),
+                Map.of(vdi, "raw,x=y")));
+    assertThat(there.images()).isEqualTo(before);
+
+    String arrived =
+        move(
+            here,
+            there,
+            vm,
+            there.rawSr(),
+            "VM.migrate_send",
+            Map.of("verify", "true"),
+            Map.of(vdi, "qcow2"));
+    String layered = there.disks(arrived).getFirst();
+    assertFormat(there, layered, "qcow2", there.server().directory.resolve("raw"));
+    assertThat(there.root().text("VM.get_power_state", arrived)).isEqualTo("Running");
+
+    String back =
+        move(
+            there,
+            here,
+            arrived,
+            here.sr(),
+            "VM.migrate_send",
+            Map.of("verify", "true"),
+            Map.of(layered, "raw"));
+    String plain = here.disks(back).getFirst();
+    assertFormat(here, plain, "raw", here.server().directory.resolve("q"));
+    assertThat(here.root().text("VM.get_power_state", back)).isEqualTo("Running");
+    here.root().call("VM.hard_shutdown", back);
+    assertThat(here.content(plain, 0, 2, 3, 20, 21)).containsExactly(1, 1, 0, 2, 0);
+    destroy(here, back);
+  }
+
+  @Test
+  void aDiskThatBecomesRawRestsOnNothingAndItsSnapshotsMoveAsTheyAre() throws Exception {
+    Traveller t = traveller("flattened");
+    String disk = here.disks(t.vm()).getFirst();
+    byte[] content = here.bytes(disk);
+    String vm =
+        move(here, there, t.vm(), there.sr(), "VM.migrate_send", Map.of(), Map.of(disk, "raw"));
+    String flat = there.disks(vm).getFirst();
+    assertFormat(there, flat, "raw", there.server().directory.resolve("q"));
+    assertThat(there.bytes(flat)).isEqualTo(content);
+    String newest = there.disks(there.root().text("VM.get_by_uuid", t.second())).getFirst();
+    assertThat(there.root().text("VDI.get_snapshot_of", newest)).isEqualTo(flat);
+    assertThat(there.content(newest, 0, 2, 4, 25)).containsExactly(1, 2, 0, 0);
+    for (String snapshot : TestServer.texts(there.root().call("VM.get_snapshots", vm))) {
+      destroy(there, snapshot);
+    }
+    destroy(there, vm);
   }
 
   @Test

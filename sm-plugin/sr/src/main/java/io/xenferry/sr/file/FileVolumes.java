@@ -19,6 +19,7 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -131,6 +132,11 @@ final class FileVolumes implements VolumeStore {
   public void deleteRecord(String key) throws IOException {
     Files.deleteIfExists(directory.resolve(key + RECORD));
     AtomicFile.syncDirectory(directory);
+  }
+
+  @Override
+  public List<String> formats() {
+    return Arrays.stream(ImageFormat.values()).map(ImageFormat::word).toList();
   }
 
   @Override

@@ -14,6 +14,7 @@ import java.nio.file.StandardOpenOption;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.Function;
@@ -74,6 +75,10 @@ final class DestinationStorage implements DestinationPorts.Storage {
             bytes.merge(disk.sr(), layers.below(disk.vdi()).isEmpty() ? disk.size() : 0, Long::sum);
           }
           disks.checkSpace(bytes);
+          Formats formats = Formats.of(plan);
+          for (Plan.Disk disk : plan.disks()) {
+            disks.checkFormat(disk.sr(), disk.vdi(), formats.of(disk.vdi()));
+          }
         });
   }
 
@@ -84,7 +89,12 @@ final class DestinationStorage implements DestinationPorts.Storage {
 
   @Override
   public CompletableFuture<Void> createVdi(MigrationId migration, Plan.Disk disk, UUID vdi) {
-    return run("create " + vdi, () -> disks.create(disk.sr(), vdi, disk.size(), tag(migration)));
+    return run(
+        "create " + vdi,
+        () -> {
+          Optional<String> format = Formats.of(arriving.apply(migration).plan()).of(disk.vdi());
+          disks.create(disk.sr(), vdi, disk.size(), tag(migration), format);
+        });
   }
 
   @Override

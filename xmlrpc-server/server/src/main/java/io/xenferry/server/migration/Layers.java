@@ -64,6 +64,13 @@ record Layers(Map<UUID, UUID> below) {
     return new Layers(below);
   }
 
+  /** The same, but that these disks rest on nothing. */
+  Layers without(Set<UUID> alone) {
+    Map<UUID, UUID> others = new LinkedHashMap<>(below);
+    others.keySet().removeAll(alone);
+    return new Layers(others);
+  }
+
   Optional<UUID> below(UUID vdi) {
     return Optional.ofNullable(below.get(vdi));
   }

@@ -151,12 +151,6 @@ public final class Migrations {
   private MoveRequest prepare(Snapshot db, Request asked, Ref<VM> there)
       throws XenApiException, InterruptedException {
     Ref<VM> vm = asked.vm();
-    for (String format : asked.formats().values()) {
-      // Between hosts it is the destination's SR that chooses.
-      if (!format.isEmpty() && !format.equals("raw")) {
-        throw new XenApiException("INVALID_VALUE", "vdi_format_map", format);
-      }
-    }
     Request request = asked.with(MoveOptions.of(db, vm, asked.options()));
     String token =
         request
@@ -193,7 +187,11 @@ public final class Migrations {
     }
     requireItsOwn(db, request, planned);
     Map<String, String> options = new LinkedHashMap<>(request.options());
-    Layers layers = layers(planned);
+    Formats formats = formats(db, request, planned);
+    if (!formats.asked().isEmpty()) {
+      options.put(Formats.OPTION, formats.text());
+    }
+    Layers layers = layers(planned).without(formats.alone());
     if (!layers.below().isEmpty()) {
       options.put(Layers.OPTION, layers.text());
     }
@@ -238,6 +236,23 @@ public final class Migrations {
         disks.requireUsedOnlyBy(vm, disk.vdi());
       }
     }
+  }
+
+  /** What the client wants the disks to be there; the destination knows what its SRs can make. */
+  private static Formats formats(Snapshot db, Request request, List<Plan.Disk> planned)
+      throws XenApiException {
+    Map<UUID, String> asked = new LinkedHashMap<>();
+    for (Plan.Disk disk : planned) {
+      Ref<VDI> vdi = new Ref<>(db.byUuid("VDI", disk.vdi().toString()).orElseThrow().ref());
+      Optional<String> format = request.format(vdi);
+      if (format.isPresent()) {
+        if (!Formats.isName(format.get())) {
+          throw new XenApiException("INVALID_VALUE", "vdi_format_map", format.get());
+        }
+        asked.put(disk.vdi(), format.get());
+      }
+    }
+    return new Formats(asked);
   }
 
   /** What rests on what, of disks that go to one SR. */

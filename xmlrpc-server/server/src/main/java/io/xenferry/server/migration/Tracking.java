@@ -130,7 +130,7 @@ record Tracking(Map<UUID, Noted> noted, List<Emptied> emptied) {
       UUID here =
           UUID.nameUUIDFromBytes(
               (migration + "/" + each.vdi()).getBytes(StandardCharsets.US_ASCII));
-      disks.create(each.sr(), here, each.size(), migration.toString());
+      disks.create(each.sr(), here, each.size(), migration.toString(), Optional.empty());
       disks.noteEmptied(here);
       made.put(each.vdi(), here);
     }

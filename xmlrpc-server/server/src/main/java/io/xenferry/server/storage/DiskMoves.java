@@ -133,6 +133,7 @@ public final class DiskMoves {
       Optional<GuestSpecs.VmDisk> live = MoveChecks.live(db, vdi, vms);
       storage.requireAttached(db.get(vdi, VDI.SR));
       disks.checkSpace(Map.of(sr.opaque(), db.get(vdi, VDI.VIRTUAL_SIZE)));
+      disks.checkFormat(sr.opaque(), UUID.fromString(db.get(vdi, VDI.UUID)), how.format());
       held.add(records.begin(vdi, VdiOperations.MIRROR, task.ref()));
       return move(vdi, sr, how, vms, live, task);
     } finally {

@@ -29,6 +29,16 @@ public interface MigrationDisks {
   void checkSpace(Map<String, Long> bytesBySr) throws XenApiException;
 
   /**
+   * Checks that an SR makes disks of a format.
+   *
+   * @param sr reference or uuid
+   * @param vdi uuid of the disk that is to have it, for the error
+   * @param format empty for the SR's own choice, which it can always make
+   * @throws XenApiException VDI_INCOMPATIBLE_TYPE [vdi, the format and what there is]
+   */
+  void checkFormat(String sr, UUID vdi, Optional<String> format) throws XenApiException;
+
+  /**
    * Checks that an SR is not full: so that a write which failed for reasons unknown can be told
    * from a medium that is broken.
    *
@@ -43,8 +53,10 @@ public interface MigrationDisks {
    *
    * @param sr reference or uuid
    * @param tag names the migration; found again by a scan
+   * @param format of the image; empty for the SR's own choice
    */
-  void create(String sr, UUID vdi, long bytes, String tag) throws XenApiException;
+  void create(String sr, UUID vdi, long bytes, String tag, Optional<String> format)
+      throws XenApiException;
 
   /** Removes the tag: the disk belongs to a VM now. */
   void adopt(UUID vdi) throws XenApiException;

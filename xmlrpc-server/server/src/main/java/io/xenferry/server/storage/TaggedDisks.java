@@ -81,14 +81,36 @@ final class TaggedDisks implements MigrationDisks {
   }
 
   @Override
-  public void create(String sr, UUID vdi, long bytes, String tag) throws XenApiException {
+  public void create(String sr, UUID vdi, long bytes, String tag, Optional<String> format)
+      throws XenApiException {
     Optional<HostStorage.Place> there = storage.find(vdi);
     if (there.isEmpty()) {
-      storage.createVdi(
-          storage.sr(sr),
+      VdiInfo wanted =
           VdiInfo.request("", bytes)
               .withUuid(vdi.toString())
-              .withSmConfig(VdiInfo.SM_CONFIG_MIGRATION, tag));
+              .withSmConfig(VdiInfo.SM_CONFIG_MIGRATION, tag);
+      storage.createVdi(
+          storage.sr(sr),
+          format.isPresent()
+              ? wanted.withSmConfig(VdiInfo.SM_CONFIG_FORMAT, format.get())
+              : wanted);
+    }
+  }
+
+  @Override
+  public void checkFormat(String sr, UUID vdi, Optional<String> format) throws XenApiException {
+    if (format.isEmpty()) {
+      return;
+    }
+    Ref<SR> ref = storage.sr(sr);
+    storage.requireAttached(ref);
+    String uuid = database.snapshot().get(ref, SR.UUID);
+    List<String> known = HostStorage.driver(() -> storage.mux().repository(uuid).formats());
+    if (!known.contains(format.get())) {
+      throw new XenApiException(
+          "VDI_INCOMPATIBLE_TYPE",
+          vdi.toString(),
+          format.get() + ", while SR " + uuid + " makes " + String.join(" and ", known));
     }
   }
 
