@@ -78,7 +78,7 @@ final class Asking {
           }
         },
         failure -> {
-          lastAnswer = Optional.of("no answer: " + failure.getMessage());
+          lastAnswer = Optional.of(MigrationStatus.Waiting.NO_ANSWER + ": " + failure.getMessage());
           again();
         });
   }

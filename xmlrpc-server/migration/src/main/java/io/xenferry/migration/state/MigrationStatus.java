@@ -54,5 +54,14 @@ public record MigrationStatus(
       Instant since,
       Instant lastTried,
       int attempts,
-      Optional<String> lastAnswer) {}
+      Optional<String> lastAnswer) {
+
+    /** Begins the words for an answer that never came. */
+    public static final String NO_ANSWER = "no answer";
+
+    /** Whether the peer was asked, and nothing came back. */
+    public boolean unanswered() {
+      return lastAnswer.filter(words -> words.startsWith(NO_ANSWER)).isPresent();
+    }
+  }
 }

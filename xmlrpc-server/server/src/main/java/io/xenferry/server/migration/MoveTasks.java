@@ -20,8 +20,12 @@ import io.xenferry.server.vm.VmAdmission;
 import io.xenferry.wire.Content;
 import io.xenferry.wire.Dialect;
 import io.xenferry.wire.XmlRpcCodec;
+import java.time.Duration;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -32,6 +36,15 @@ import org.slf4j.LoggerFactory;
  */
 final class MoveTasks {
   private static final Logger log = LoggerFactory.getLogger(MoveTasks.class);
+
+  /**
+   * How long a task waits until nothing is left of a move that has come to nothing: that takes a
+   * second or two where the destination answers.
+   */
+  private static final Duration CLEAN_UP = Duration.ofSeconds(15);
+
+  /** After so many questions without an answer the destination is not waited for. */
+  private static final int UNANSWERED = 3;
 
   /** In a task's notes: the migration that it stands for. */
   private static final String MIGRATION = "migration";
@@ -87,11 +100,46 @@ final class MoveTasks {
       answers.await(started.outcome(), vm, destination);
     } catch (XenApiException e) {
       stayed.stayed(vm, true, task.ref());
+      awaitEnd(started.migration());
       task.throwIfCancelled();
       throw e;
     } finally {
       close(listener);
     }
+  }
+
+  /**
+   * Returns when nothing is left of a move that has come to nothing, here or at its destination:
+   * until then another move of the VM would be refused. A destination that does not answer may be
+   * away for ever, and is asked on when this has returned.
+   */
+  private void awaitEnd(MigrationId id) throws InterruptedException {
+    CompletableFuture<Void> over = new CompletableFuture<>();
+    AutoCloseable listener =
+        coordinator.listen(status -> {
+          if (status.migration().equals(id) && status.role() == Role.SOURCE && isOver(status)) {
+            over.complete(null);
+          }
+        });
+    try {
+      if (coordinator.status(id, Role.SOURCE).filter(status -> !isOver(status)).isPresent()) {
+        over.get(CLEAN_UP.toMillis(), TimeUnit.MILLISECONDS);
+      }
+    } catch (TimeoutException e) {
+      log.info("migration {}: its task ends before all that it has left is gone", id);
+    } catch (ExecutionException e) {
+      throw new IllegalStateException(e);
+    } finally {
+      close(listener);
+    }
+  }
+
+  private static boolean isOver(MigrationStatus status) {
+    return status.ended()
+        || status
+            .waiting()
+            .filter(asked -> asked.attempts() > UNANSWERED && asked.unanswered())
+            .isPresent();
   }
 
   private AutoCloseable show(MigrationId id, Task task) {
@@ -169,6 +217,9 @@ final class MoveTasks {
               close(listener);
               if (failure != null && !vm.isNull()) {
                 stayed.stayed(vm, false, task.ref());
+              }
+              if (failure != null) {
+                awaitEnd(row.migration());
               }
               shown.ifPresent(VmAdmission.InProgress::close);
               finish(task, row, vm, Optional.ofNullable(failure));
