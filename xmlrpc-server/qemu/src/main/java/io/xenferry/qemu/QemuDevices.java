@@ -116,7 +116,7 @@ final class QemuDevices {
     device.put("driver", "virtio-blk-pci");
     device.put("id", disk.device());
     device.put("bus", MachineLayout.diskPort(disk.device()));
-    device.put("serial", disk.vdi().toString().replace("-", "").substring(0, 20));
+    device.put("serial", disk.serial());
     // QEMU would take the number of processors at the time, and a copy of a guest that has been
     // given more since would differ.
     device.put("num-queues", QUEUES);

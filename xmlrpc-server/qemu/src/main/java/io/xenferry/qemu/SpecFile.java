@@ -51,7 +51,8 @@ final class SpecFile {
           .put("vdi", disk.vdi().toString())
           .put("file", disk.file().toString())
           .put("format", disk.format())
-          .put("readOnly", disk.readOnly());
+          .put("readOnly", disk.readOnly())
+          .put("serial", disk.serial());
     }
     ArrayNode drives = root.putArray("drives");
     for (GuestSpec.CdDrive drive : spec.drives()) {
@@ -118,13 +119,15 @@ final class SpecFile {
   private static GuestSpec spec(JsonNode root) {
     List<GuestSpec.Disk> disks = new ArrayList<>();
     for (JsonNode disk : root.path("disks")) {
+      UUID vdi = UUID.fromString(text(disk, "vdi"));
       disks.add(
           new GuestSpec.Disk(
               text(disk, "device"),
-              UUID.fromString(text(disk, "vdi")),
+              vdi,
               Path.of(text(disk, "file")),
               text(disk, "format"),
-              disk.path("readOnly").asBoolean()));
+              disk.path("readOnly").asBoolean(),
+              disk.path("serial").asText(GuestSpec.Disk.serialOf(vdi))));
     }
     List<GuestSpec.CdDrive> drives = new ArrayList<>();
     for (JsonNode drive : root.path("drives")) {

@@ -60,6 +60,20 @@ class QemuLauncherTest {
   }
 
   @Test
+  void aGuestKnowsItsDisksByTheirSerialNumbers() throws Exception {
+    UUID vdi = UUID.fromString("01234567-89ab-cdef-0123-456789abcdef");
+    GuestSpec.Disk its = new GuestSpec.Disk("xvda", vdi, Path.of("image"), "raw", false);
+    assertThat(QemuDevices.option(QemuDevices.disk(its))).contains(",serial=0123456789abcdef0123,");
+    GuestSpec.Disk kept =
+        new GuestSpec.Disk("xvda", vdi, Path.of("image"), "raw", false, "what-it-was");
+    assertThat(QemuDevices.option(QemuDevices.disk(kept))).contains(",serial=what-it-was,");
+    assertThat(kept.on(Path.of("other")).serial()).isEqualTo("what-it-was");
+    assertThatThrownBy(
+            () -> new GuestSpec.Disk("xvda", vdi, Path.of("image"), "raw", false, "x,drive=y"))
+        .isInstanceOf(IllegalArgumentException.class);
+  }
+
+  @Test
   void onlyTheValueThatQemuComplainsOfIsToBlame() {
     GuestSpec spec = spec("xenferry:cpu", "none");
     assertThat(LAUNCHER.invalid(spec, "unable to find CPU model 'none'"))

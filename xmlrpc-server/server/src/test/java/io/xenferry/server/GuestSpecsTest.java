@@ -59,6 +59,20 @@ class GuestSpecsTest {
   }
 
   @Test
+  void aVbdMaySayByWhatTheGuestKnowsTheDisk() throws Exception {
+    String vm = root.vm("known", Map.of());
+    String vdi = root.vdi(root.sr(server.directory.resolve("known")), "known", 1 << 20);
+    root.vbd(vm, vdi, 0);
+    String vbd = TestServer.texts(root.call("VM.get_VBDs", vm)).getFirst();
+    String derived = root.text("VDI.get_uuid", vdi).replace("-", "").substring(0, 20);
+    assertThat(spec(vm).disks().getFirst().serial()).isEqualTo(derived);
+    root.call("VBD.add_to_other_config", vbd, "xenferry:serial", "WD-0815");
+    assertThat(spec(vm).disks().getFirst().serial()).isEqualTo("WD-0815");
+    root.call("VBD.set_other_config", vbd, Map.of("xenferry:serial", "x,drive=y"));
+    assertCode("INVALID_VALUE", () -> spec(vm));
+  }
+
+  @Test
   void theBootPolicyDecidesWhoBoots() throws Exception {
     String vm = root.vm("policy", Map.of());
     root.call("VM.set_HVM_boot_policy", vm, "BIOS order");

@@ -87,8 +87,11 @@ class MigrationTest {
     source.call("VM.start", t.vm(), false, false);
     await().atMost(TwoHosts.LONG).until(() -> Files.size(t.ledger()) > 64 * 50);
     Map<String, Integer> before = TwoHosts.objects(hosts.there);
+    List<String> serials = hosts.here.serials(t.uuid());
+    assertThat(serials).hasSize(2).doesNotHaveDuplicates();
     String moved = source.text("VM.migrate_send", t.arguments(hosts.token(), to, Map.of()));
     assertThat(destination.text("VM.get_uuid", moved)).isEqualTo(t.uuid());
+    assertThat(hosts.there.serials(t.uuid())).isEqualTo(serials);
     // The call returns when the record is as it will stay, and the source has nothing left.
     assertThat(destination.text("VM.get_power_state", moved)).isEqualTo("Running");
     assertThat(((Value.Struct) destination.call("VM.get_other_config", moved)).members())
@@ -110,6 +113,10 @@ class MigrationTest {
     assertThat(verdict.examples()).isEmpty();
     assertThat(verdict.good()).isTrue();
     assertThat(verdict.handovers()).isEqualTo(1);
+    // Its disks are other VDIs, and the same to the guest.
+    destination.call("VM.start", moved, false, false);
+    assertThat(hosts.there.serials(t.uuid())).isEqualTo(serials);
+    destination.call("VM.hard_shutdown", moved);
     // The disks are the destination's own now.
     for (String vbd : TestServer.texts(destination.call("VM.get_VBDs", moved))) {
       destination.call("VDI.destroy", destination.text("VBD.get_VDI", vbd));

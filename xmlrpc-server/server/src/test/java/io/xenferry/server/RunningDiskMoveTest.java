@@ -174,10 +174,15 @@ class RunningDiskMoveTest {
   @Test
   void theGuestGoesOnWithTheNewDisk() throws Exception {
     runner(Map.of());
+    String of = calls.text("VM.get_uuid", vm);
+    List<String> serials = server.serials(of);
+    assertThat(serials).containsExactly(uuid.replace("-", "").substring(0, 20));
     String now = calls.text(MOVE, vdi, to, Map.of());
     assertMoved(now);
+    assertThat(server.serials(of)).isEqualTo(serials);
     assertWell("to");
     calls.call("VM.start", vm, false, false);
+    assertThat(server.serials(of)).isEqualTo(serials);
     calls.call("VM.hard_shutdown", vm);
   }
 

@@ -1,5 +1,6 @@
 package io.xenferry.server;
 
+import com.fasterxml.jackson.databind.ObjectMapper;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.MemoryDatabase;
@@ -302,6 +303,12 @@ final class TestServer implements AutoCloseable {
         Files.deleteIfExists(p);
       }
     }
+  }
+
+  /** By what the guest of a VM knows its disks again, as its process was told. */
+  List<String> serials(String vm) throws IOException {
+    Path spec = directory.resolve("guests").resolve(vm).resolve("spec.json");
+    return new ObjectMapper().readTree(spec.toFile()).path("disks").findValuesAsText("serial");
   }
 
   /** Guests outlive their server; those of a test must not outlive it. */

@@ -194,12 +194,35 @@ public record GuestSpec(
    * @param vdi uuid of the VDI behind it
    * @param file image file
    * @param format {@code raw} or {@code qcow2}
+   * @param serial by which the guest knows the disk again
    */
-  public record Disk(String device, UUID vdi, Path file, String format, boolean readOnly) {
+  public record Disk(
+      String device, UUID vdi, Path file, String format, boolean readOnly, String serial) {
+
+    public Disk {
+      if (!isSerial(serial)) {
+        throw new IllegalArgumentException("no serial number of a disk: " + serial);
+      }
+    }
+
+    /** One that the guest knows by its VDI. */
+    public Disk(String device, UUID vdi, Path file, String format, boolean readOnly) {
+      this(device, vdi, file, format, readOnly, serialOf(vdi));
+    }
+
+    /** Whether a text can be a serial number: 20 bytes is what virtio has for it. */
+    public static boolean isSerial(String text) {
+      return text.matches("[A-Za-z0-9._-]{1,20}");
+    }
+
+    /** The serial number of a disk that has none of its own. */
+    public static String serialOf(UUID vdi) {
+      return vdi.toString().replace("-", "").substring(0, 20);
+    }
 
     /** The same disk with another image of its format. */
     public Disk on(Path image) {
-      return new Disk(device, vdi, image, format, readOnly);
+      return new Disk(device, vdi, image, format, readOnly, serial);
     }
 
     /** Of {@link #DISK_SLOTS}. */

@@ -20,6 +20,7 @@ import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.server.vm.FirmwareVariables;
+import io.xenferry.server.vm.GuestSpecs;
 import io.xenferry.server.vm.TpmStates;
 import io.xenferry.server.vm.Vtpms;
 import java.time.Instant;
@@ -123,7 +124,7 @@ record VmDocument(
       Optional<Tracking> withPast)
       throws XenApiException {
     Map<UUID, Map<String, Value>> vdis = new LinkedHashMap<>();
-    List<Drive> drives = drives(db, vm, vdis);
+    List<Drive> drives = drives(db, vm, vdis, true);
     Ref<VDI> image = db.get(vm, VM.SUSPEND_VDI);
     if (db.row("VDI", image.opaque()).isPresent()) {
       vdis.put(UUID.fromString(db.get(image, VDI.UUID)), fields(db, "VDI", image.opaque()));
@@ -141,7 +142,11 @@ record VmDocument(
         there, fields, drives, nics, vdis, past, tracking, vcpus, Vtpms.of(db, vm));
   }
 
-  private static List<Drive> drives(Snapshot db, Ref<VM> vm, Map<UUID, Map<String, Value>> vdis)
+  /**
+   * @param withSerials whether a guest may know the disks, which are other VDIs at the destination
+   */
+  private static List<Drive> drives(
+      Snapshot db, Ref<VM> vm, Map<UUID, Map<String, Value>> vdis, boolean withSerials)
       throws XenApiException {
     List<Drive> drives = new ArrayList<>();
     for (Ref<VBD> vbd : db.get(vm, VM.VBDS)) {
@@ -155,7 +160,10 @@ record VmDocument(
       } else {
         fields.put("empty", Value.of(true));
       }
-      Map<String, String> config = new LinkedHashMap<>(db.get(vbd, VBD.OTHER_CONFIG));
+      Map<String, String> config =
+          uuid.isPresent() && withSerials
+              ? GuestSpecs.withSerial(db, vbd)
+              : new LinkedHashMap<>(db.get(vbd, VBD.OTHER_CONFIG));
       config.remove(EjectedCds.KEY);
       fields.put("other_config", Value.ofTexts(config));
       drives.add(new Drive(uuid, fields));
@@ -198,7 +206,7 @@ record VmDocument(
               UUID.fromString(db.get(snapshot, VM.UUID)),
               parent(db, snapshot),
               fields(db, "VM", snapshot.opaque()),
-              drives(db, snapshot, vdis),
+              drives(db, snapshot, vdis, false),
               nics(db, snapshot, networks),
               Vtpms.of(db, snapshot)));
     }

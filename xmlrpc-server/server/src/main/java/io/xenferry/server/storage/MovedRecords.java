@@ -4,11 +4,13 @@ import io.xenferry.model.Ref;
 import io.xenferry.model.VBD;
 import io.xenferry.model.VDI;
 import io.xenferry.model.VM;
+import io.xenferry.model.VbdType;
 import io.xenferry.model.VdiOperations;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
+import io.xenferry.server.vm.GuestSpecs;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -68,6 +70,9 @@ final class MovedRecords {
       for (Ref<VBD> vbd : List.copyOf(tx.get(from, VDI.VBDS))) {
         if (!vms.contains(tx.get(vbd, VBD.VM))) {
           throw new XenApiException("VDI_IN_USE", from.opaque(), "mirror");
+        }
+        if (tx.get(vbd, VBD.TYPE) == VbdType.DISK) {
+          tx.set(vbd, VBD.OTHER_CONFIG, GuestSpecs.withSerial(tx, vbd));
         }
         tx.set(vbd, VBD.VDI, to);
       }

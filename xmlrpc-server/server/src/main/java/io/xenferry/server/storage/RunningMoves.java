@@ -220,7 +220,12 @@ final class RunningMoves {
     UUID vm = move.guest().orElseThrow().vm();
     Path image = storage.attach(made, vm, !before.readOnly());
     return new GuestSpec.Disk(
-        before.device(), move.to(), image, GuestSpecs.format(image), before.readOnly());
+        before.device(),
+        move.to(),
+        image,
+        GuestSpecs.format(image),
+        before.readOnly(),
+        before.serial());
   }
 
   /** Returns when the guest has the disk, for certain; fails when it has not, for certain. */

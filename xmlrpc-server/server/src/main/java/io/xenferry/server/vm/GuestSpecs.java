@@ -19,6 +19,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -31,6 +32,12 @@ import java.util.UUID;
 public final class GuestSpecs {
   /** In a network's other_config: {@code user}, or {@code tap:NAME}. */
   static final String BACKEND_KEY = "xenferry:backend";
+
+  /**
+   * In a VBD's other_config: by what the guest knows the disk again, whatever VDI it is by now.
+   * Written when the VDI becomes another one in a move.
+   */
+  public static final String SERIAL_KEY = "xenferry:serial";
 
   private static final String CORES_KEY = "cores-per-socket";
 
@@ -107,7 +114,14 @@ public final class GuestSpecs {
             new GuestSpec.CdDrive(
                 disk.device(), Optional.of(new GuestSpec.Medium(vdi, image, format(image)))));
       } else {
-        disks.add(new GuestSpec.Disk(disk.device(), vdi, image, format(image), !disk.writable()));
+        disks.add(
+            new GuestSpec.Disk(
+                disk.device(),
+                vdi,
+                image,
+                format(image),
+                !disk.writable(),
+                serial(db, disk.vbd())));
       }
     }
     for (Ref<VBD> vbd : db.get(vm, VM.VBDS)) {
@@ -133,6 +147,30 @@ public final class GuestSpecs {
             platform);
     Optional<Vtpms.Tpm> tpm = Vtpms.of(db, vm);
     return tpm.isPresent() ? spec.withTpm(bootFiles.tpm(spec.vm(), tpm.get(), asItRuns)) : spec;
+  }
+
+  /**
+   * By what the guest knows the disk of a VBD again: as the VBD says, else by the VDI.
+   *
+   * @throws XenApiException INVALID_VALUE for what cannot be a serial number
+   */
+  public static String serial(Snapshot db, Ref<VBD> vbd) throws XenApiException {
+    String serial = withSerial(db, vbd).getOrDefault(SERIAL_KEY, "");
+    if (!GuestSpec.Disk.isSerial(serial)) {
+      throw new XenApiException("INVALID_VALUE", "other_config:" + SERIAL_KEY, serial);
+    }
+    return serial;
+  }
+
+  /**
+   * The other_config of a VBD whose disk is about to be another VDI, and the same to the guest.
+   * What somebody has written there stays, whether it can be a serial number or not.
+   */
+  public static Map<String, String> withSerial(Snapshot db, Ref<VBD> vbd) throws XenApiException {
+    Map<String, String> config = new LinkedHashMap<>(db.get(vbd, VBD.OTHER_CONFIG));
+    UUID vdi = UUID.fromString(db.get(db.get(vbd, VBD.VDI), VDI.UUID));
+    config.putIfAbsent(SERIAL_KEY, GuestSpec.Disk.serialOf(vdi));
+    return config;
   }
 
   private static GuestSpec.Machine machine(Map<String, String> platform) throws XenApiException {

@@ -91,7 +91,8 @@ public final class VmDevices {
               UUID.fromString(db.get(vdi, VDI.UUID)),
               image,
               GuestSpecs.format(image),
-              !writable);
+              !writable,
+              GuestSpecs.serial(db, vbd));
       try {
         disks.activate(vdi, uuid);
         guest.hardware().attach(disk);
