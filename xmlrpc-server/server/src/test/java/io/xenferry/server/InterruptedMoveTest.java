@@ -18,7 +18,6 @@ import java.util.Map;
 import java.util.concurrent.atomic.AtomicBoolean;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -102,26 +101,6 @@ class InterruptedMoveTest {
         .atMost(TwoHosts.LONG)
         .until(() -> destination.text("VM.get_power_state", moved).equals("Running"));
     destination.call("VM.hard_shutdown", moved);
-  }
-
-  /** What is left there is asked about for as long as it takes; the task does not wait for it. */
-  @Test
-  @Tag("slow")
-  void aCancelledMoveEndsAlsoWhenItsDestinationIsAway() throws Exception {
-    try (TwoHosts others = TwoHosts.start()) {
-      Traveller t = others.traveller("bereaved", 1);
-      others.source.call("VM.start", t.vm(), false, false);
-      String task = others.begin(t, 64 << 10);
-      others.there.stop();
-      others.source.call("task.cancel", task);
-      await()
-          .atMost(TwoHosts.LONG)
-          .until(() -> others.source.text("task.get_status", task).equals("cancelled"));
-      assertThat(others.source.call("VM.get_current_operations", t.vm()))
-          .isEqualTo(Value.EMPTY_STRUCT);
-      assertThat(others.movesOf(t)).isNotEmpty().noneMatch(MigrationStatus::ended);
-      others.source.call("VM.hard_shutdown", t.vm());
-    }
   }
 
   /** How a guest may end that nobody asks the move about. */

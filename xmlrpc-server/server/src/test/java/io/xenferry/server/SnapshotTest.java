@@ -299,8 +299,12 @@ class SnapshotTest {
     gone(vdi);
     assertThat(disks(vm)).containsExactly(raw);
     assertThat(root.text("VDI.get_snapshot_of", disks(snapshot).getFirst())).isEqualTo(raw);
-    String layered = root.text("VDI.pool_migrate", raw, rawSr, Map.of("dest-img-format", "qcow2"));
-    assertThat(layered).as("it is there").isEqualTo(raw);
+    assertThat(root.text("VDI.pool_migrate", raw, rawSr, Map.of("dest-img-format", "raw")))
+        .as("it is there")
+        .isEqualTo(raw);
+    assertCode(
+        "INVALID_VALUE",
+        () -> root.call("VDI.pool_migrate", raw, rawSr, Map.of("dest-img-format", "qcow2")));
     String back = root.text("VDI.pool_migrate", raw, sr, Map.of());
     gone(raw);
     root.text("VM.snapshot", vm, "two", List.of());
