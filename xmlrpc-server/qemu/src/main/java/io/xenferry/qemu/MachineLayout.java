@@ -66,17 +66,11 @@ public final class MachineLayout {
 
   /** The root port of a network card. */
   public static String nicPort(String device) throws HypervisorException {
-    int number;
-    try {
-      number = Integer.parseInt(device);
-    } catch (NumberFormatException e) {
-      throw new HypervisorException(Kind.REFUSED, "VIF device " + device + " is no number", e);
-    }
-    if (number < 0 || number >= GuestSpec.NIC_SLOTS) {
+    if (!GuestSpec.Nic.isDevice(device)) {
       throw new HypervisorException(
-          Kind.REFUSED, "VIF device " + device + " is not below " + GuestSpec.NIC_SLOTS);
+          Kind.REFUSED, "VIF device " + device + " is no number below " + GuestSpec.NIC_SLOTS);
     }
-    return "port-vif" + number;
+    return "port-vif" + device;
   }
 
   static String sataBus(String device) throws HypervisorException {

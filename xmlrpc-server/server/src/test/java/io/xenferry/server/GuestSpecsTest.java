@@ -4,6 +4,7 @@ import static io.xenferry.server.SessionTest.assertCode;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.xenferry.model.Ref;
+import io.xenferry.model.VIF;
 import io.xenferry.model.VM;
 import io.xenferry.model.XenApiException;
 import io.xenferry.server.vm.BootFiles;
@@ -169,5 +170,18 @@ class GuestSpecsTest {
     root.call("network.add_to_other_config", network, "xenferry:backend", "vde");
     assertCode("INVALID_VALUE", () -> spec(vm));
     root.call("network.remove_from_other_config", network, "xenferry:backend");
+  }
+
+  /** As records may have it that a server before this one took in. */
+  @Test
+  void aCardBeyondTheMachinesPlacesIsNamed() throws Exception {
+    String vm = root.vm("beyond", Map.of());
+    String network = TestServer.texts(root.call("network.get_all")).getFirst();
+    String vif =
+        root.text(
+            "VIF.create",
+            RecordsTest.required("VIF", Map.of("VM", vm, "network", network, "device", "0")));
+    server.server.context().db().change(tx -> tx.set(Ref.<VIF>of(vif), VIF.DEVICE, "8"));
+    assertCode("INVALID_DEVICE", () -> spec(vm));
   }
 }

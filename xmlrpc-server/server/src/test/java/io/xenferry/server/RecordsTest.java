@@ -214,7 +214,9 @@ class RecordsTest {
     assertThat(TestServer.texts(root.call("VM.get_VIFs", vm))).containsExactly(made);
     assertCode("DEVICE_ALREADY_EXISTS", () -> root.call("VIF.create", vif));
     assertCode("MAC_INVALID", () -> root.call("VIF.create", with(vif, "device", "1", "MAC", "x")));
-    assertCode("INVALID_DEVICE", () -> root.call("VIF.create", with(vif, "device", "eth0")));
+    for (String device : List.of("eth0", "-1", "8", "99")) {
+      assertCode("INVALID_DEVICE", () -> root.call("VIF.create", with(vif, "device", device)));
+    }
     assertCode(
         "HANDLE_INVALID",
         () -> root.call("VIF.create", with(vif, "device", "1", "network", "OpaqueRef:no")));

@@ -40,6 +40,7 @@ class TuningTest {
     assertThat(metric(vm, "VCPUs_number")).isEqualTo(3);
     root.call("VM.set_VCPUs_number_live", vm, 2);
     assertThat(metric(vm, "VCPUs_number")).isEqualTo(2);
+    assertThat(root.text("VM.get_VCPUs_at_startup", vm)).isEqualTo("2");
     assertCode("VM_TOO_MANY_VCPUS", () -> root.call("VM.set_VCPUs_number_live", vm, 4));
     assertCode("INVALID_VALUE", () -> root.call("VM.set_VCPUs_number_live", vm, 0));
     root.call("VM.hard_shutdown", vm);

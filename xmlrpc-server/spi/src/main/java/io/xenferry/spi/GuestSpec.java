@@ -248,6 +248,11 @@ public record GuestSpec(
     public Nic(String device, String mac, String bridge) {
       this(device, mac, bridge, new Backend.Isolated());
     }
+
+    /** Whether a machine has a place of that number: from 0 to below {@link #NIC_SLOTS}. */
+    public static boolean isDevice(String device) {
+      return device.matches("[0-9]") && Integer.parseInt(device) < NIC_SLOTS;
+    }
   }
 
   /** What a network card is connected to on this host; the guest does not see it. */

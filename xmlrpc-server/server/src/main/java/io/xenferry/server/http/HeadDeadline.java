@@ -71,11 +71,17 @@ final class HeadDeadline extends Handler.Wrapper {
       return;
     }
     try {
+      // Before the connections: one that begins a request meanwhile must not lose its mark.
+      Set<EndPoint> known = Set.copyOf(due.keySet());
       Set<EndPoint> connected = ConcurrentHashMap.newKeySet();
       for (var connector : getServer().getConnectors()) {
         connected.addAll(((AbstractConnector) connector).getConnectedEndPoints());
       }
-      due.keySet().retainAll(connected);
+      for (EndPoint endPoint : known) {
+        if (!connected.contains(endPoint)) {
+          due.remove(endPoint);
+        }
+      }
       for (EndPoint endPoint : connected) {
         if (due.computeIfAbsent(endPoint, e -> Due.in(first)).passed()) {
           LOG.debug("{} has not sent a whole request in time", endPoint.getRemoteSocketAddress());

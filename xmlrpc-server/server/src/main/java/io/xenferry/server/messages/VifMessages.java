@@ -10,6 +10,7 @@ import io.xenferry.server.call.Call;
 import io.xenferry.server.call.Registry;
 import io.xenferry.server.schema.Schema;
 import io.xenferry.server.vm.MacAddress;
+import io.xenferry.spi.GuestSpec;
 import java.util.Map;
 import java.util.regex.Pattern;
 
@@ -34,7 +35,7 @@ final class VifMessages {
   private Value create(Call c) throws XenApiException {
     Map<String, Value> f = Accessors.constructorFields(DataModel.classDef("VIF"), c.members(0));
     String device = text(f, "device");
-    if (!device.matches("[0-9]{1,2}")) {
+    if (!GuestSpec.Nic.isDevice(device)) {
       throw new XenApiException("INVALID_DEVICE", device);
     }
     String mac = text(f, "MAC");

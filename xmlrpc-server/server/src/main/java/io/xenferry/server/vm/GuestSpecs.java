@@ -266,8 +266,12 @@ public final class GuestSpecs {
   static GuestSpec.Nic nic(Snapshot db, Ref<VIF> vif) throws XenApiException {
     Ref<Network> network = db.get(vif, VIF.NETWORK);
     String bridge = db.get(network, Network.BRIDGE);
+    String device = db.get(vif, VIF.DEVICE);
+    if (!GuestSpec.Nic.isDevice(device)) {
+      throw new XenApiException("INVALID_DEVICE", device);
+    }
     return new GuestSpec.Nic(
-        db.get(vif, VIF.DEVICE),
+        device,
         db.get(vif, VIF.MAC),
         bridge,
         backend(db.get(network, Network.OTHER_CONFIG).getOrDefault(BACKEND_KEY, ""), bridge));

@@ -57,6 +57,8 @@ public final class VmTuning {
       Guest guest = guest(db, vm);
       try {
         guest.hardware().setVcpus(Math.toIntExact(count));
+        // Strange as it is, the published server takes it for the next start, too.
+        database.change(tx -> tx.set(vm, VM.VCPUS_AT_STARTUP, count));
       } finally {
         int now = guest.hardware().vcpus();
         database.change(tx -> {
