@@ -7,6 +7,10 @@ import io.xenferry.migration.Coordinator;
 import io.xenferry.migration.MoveRequest;
 import io.xenferry.migration.gate.Operation;
 import io.xenferry.migration.ledger.LedgerRow;
+import io.xenferry.migration.peer.PeerAddress;
+import io.xenferry.migration.peer.PeerAnswer;
+import io.xenferry.migration.peer.PeerClient;
+import io.xenferry.migration.peer.PeerMessage;
 import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.MigrationId;
@@ -435,6 +439,46 @@ class ScenarioTest {
     assertThat(guest(source)).isEqualTo(GuestState.RUNNING);
     assertThat(source.allEnded()).isTrue();
     assertThat(destination.leftovers()).isEmpty();
+  }
+
+  @Test
+  void aDestinationThatComesBackReadyAsksTheSourceBeforeItObeysALateCommit() {
+    when(
+        source,
+        "COMMITTING",
+        () -> {
+          destination.heldDown = true;
+          destination.crash("its server only", false);
+        });
+    move();
+    run(Duration.ofSeconds(20));
+    assertThat(state(destination)).isEqualTo(State.READY);
+    server(source).forceResume(id(source), "root");
+    run(Duration.ofSeconds(5));
+    assertThat(guest(source)).isEqualTo(GuestState.RUNNING);
+
+    destination.startServer();
+    Simulation.drive(
+        world,
+        Duration.ofSeconds(30),
+        () ->
+            destination.serverUp()
+                && !server(destination).statuses().getFirst().phase().equals("not taken up"));
+    LedgerRow sender = source.ledgerDisk.rows().getFirst();
+    CompletableFuture<PeerAnswer> answer =
+        new PeerClient((to, late, deadline) -> server(destination).endpoint().handle(late))
+            .send(
+                new PeerAddress(sender.peerUrl(), sender.peerFingerprint()),
+                sender.migration(),
+                sender.token(),
+                sender.key(),
+                new PeerMessage.Commit(sender.peerIncarnation()),
+                Duration.ofSeconds(10));
+    run(Duration.ofMinutes(1));
+    assertThat(answer.join().refused()).isFalse();
+    assertThat(state(destination)).isEqualTo(State.RETURNED);
+    assertThat(guest(source)).isEqualTo(GuestState.RUNNING);
+    assertThat(guest(destination)).isNotEqualTo(GuestState.RUNNING);
   }
 
   @Test

@@ -5,15 +5,20 @@ import io.xenferry.migration.state.State;
 
 /** COMMITTED: the guest has not run. If its process is gone, it never will: RETURNED. */
 final class Committed extends Deciding {
+  private final boolean asking;
 
-  Committed(DestinationMigration migration) {
+  /**
+   * @param asking whether the source must say first that it still wants the commit
+   */
+  Committed(DestinationMigration migration, boolean asking) {
     super(migration, State.COMMITTED);
+    this.asking = asking;
   }
 
   @Override
   void enter(boolean recovered) {
     migration.progress(0.98);
-    if (!recovered) {
+    if (!recovered && !asking) {
       goOn();
       return;
     }

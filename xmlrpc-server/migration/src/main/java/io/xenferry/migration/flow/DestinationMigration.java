@@ -25,7 +25,7 @@ public final class DestinationMigration extends Migration {
         switch (row().state()) {
           case RECEIVING -> new Receiving(this);
           case READY -> new Ready(this);
-          case COMMITTED -> new Committed(this);
+          case COMMITTED -> new Committed(this, true);
           case STARTING -> new Starting(this);
           case RUNNING -> new Running(this);
           case ABORTED -> new Undoing(this, State.ABORTED);

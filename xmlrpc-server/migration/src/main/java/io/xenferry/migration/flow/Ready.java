@@ -11,6 +11,7 @@ import java.util.concurrent.CompletableFuture;
  * abort decide, whichever comes first; a guest whose process is gone cannot be committed any more.
  */
 final class Ready extends DestinationStage {
+  private boolean returning;
 
   Ready(DestinationMigration migration) {
     super(migration, State.READY);
@@ -18,6 +19,7 @@ final class Ready extends DestinationStage {
 
   @Override
   void enter(boolean recovered) {
+    returning = recovered;
     migration.progress(0.97);
     if (migration.plan().running()) {
       watchGuest();
@@ -81,14 +83,16 @@ final class Ready extends DestinationStage {
     if (!thisIncarnation(commit.incarnation())) {
       return now(migration.refusal("this is another incarnation"));
     }
-    migration.move(new Committed(migration), row -> row.withBoot(host().boot()));
+    // While this server was away an operator may have forced the VM back, and a commit that was
+    // sent before that may come after it.
+    migration.move(new Committed(migration, returning), row -> row.withBoot(host().boot()));
     return migration.on(commit);
   }
 
   @Override
   void force(String operator) {
     migration.move(
-        new Committed(migration),
+        new Committed(migration, false),
         row -> row.withForced().withBoot(host().boot()),
         migration.audit(
             operator,
