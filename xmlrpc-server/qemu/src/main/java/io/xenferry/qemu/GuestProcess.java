@@ -114,6 +114,18 @@ final class GuestProcess {
     return stat(pid).map(s -> !s.dead() && s.startTime().equals(startTime)).orElse(false);
   }
 
+  /** Since its start; very long where the kernel does not tell. */
+  Duration age() {
+    try {
+      String uptime = Files.readString(PROC.resolve("uptime"), StandardCharsets.US_ASCII);
+      long hundredths = Long.parseLong(uptime.substring(0, uptime.indexOf(' ')).replace(".", ""));
+      return Duration.ofNanos((hundredths - Long.parseLong(startTime)) * NANOS_PER_TICK);
+    } catch (IOException | RuntimeException e) {
+      log.debug("the host does not tell how long it has been up", e);
+      return Duration.ofNanos(Long.MAX_VALUE);
+    }
+  }
+
   /** Kills it, unless it is gone. */
   void kill() {
     if (alive()) {

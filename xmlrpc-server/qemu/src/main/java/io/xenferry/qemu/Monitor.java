@@ -28,7 +28,10 @@ final class Monitor implements AutoCloseable {
 
   private static final Duration CONNECT_DEADLINE = Duration.ofSeconds(5);
 
-  /** A JVM on a busy machine takes seconds before it listens. */
+  /**
+   * On a busy machine a JVM takes seconds before it listens, and QEMU, which listens at once,
+   * before it has built its machine and answers.
+   */
   private static final Duration START_DEADLINE = Duration.ofSeconds(30);
 
   private final GuestProcess process;
@@ -117,7 +120,7 @@ final class Monitor implements AutoCloseable {
     long end = System.nanoTime() + START_DEADLINE.toNanos();
     while (true) {
       try {
-        return QmpClient.connect(directory.qmpSocket(), CONNECT_DEADLINE, this::event, onLost);
+        return QmpClient.connect(directory.qmpSocket(), greeting(), this::event, onLost);
       } catch (HypervisorException e) {
         if (e.kind() != Kind.GONE || !process.alive() || System.nanoTime() - end > 0) {
           throw e;
@@ -125,6 +128,11 @@ final class Monitor implements AutoCloseable {
         Thread.sleep(10);
       }
     }
+  }
+
+  private Duration greeting() {
+    Duration left = START_DEADLINE.minus(process.age());
+    return left.compareTo(CONNECT_DEADLINE) > 0 ? left : CONNECT_DEADLINE;
   }
 
   private void event(QmpEvent event) {
