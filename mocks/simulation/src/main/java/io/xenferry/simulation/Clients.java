@@ -32,15 +32,21 @@ final class Clients {
   }
 
   void begin() {
-    world.scheduler.schedule(Duration.ofMillis(300), this::everySecond);
+    world.scheduler.schedule(Duration.ofMillis(100), this::nowAndThen);
   }
 
-  private void everySecond() {
+  /** Nobody moves the VM any more. */
+  boolean done() {
+    return movesLeft == 0;
+  }
+
+  private void nowAndThen() {
     if (!world.quiet) {
       faults();
     }
     SimHost any = world.hosts.get(world.random.nextInt(2));
-    if (!world.quiet && movesLeft > 0 && world.random.nextInt(3) == 0) {
+    boolean moving = world.hosts.stream().anyMatch(host -> !host.allEnded());
+    if (!world.quiet && movesLeft > 0 && world.random.nextInt(moving ? 20 : 2) == 0) {
       move(any);
     }
     if (world.chance(world.faults.cancel())) {
@@ -49,8 +55,7 @@ final class Clients {
     if (!world.quiet && world.random.nextInt(4) == 0) {
       start(any);
     }
-    world.scheduler.schedule(
-        Duration.ofMillis(500 + world.random.nextInt(1000)), this::everySecond);
+    world.scheduler.schedule(Duration.ofMillis(150 + world.random.nextInt(300)), this::nowAndThen);
   }
 
   private void faults() {
@@ -186,7 +191,7 @@ final class Clients {
     int boot = host.boot;
     try {
       Gate.Permit permit = gate.enter(world.vm, Operation.START);
-      world.scheduler.schedule(
+      world.later(
           world.latency(20),
           () -> {
             if (host.boot == boot

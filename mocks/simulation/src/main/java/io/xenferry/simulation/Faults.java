@@ -3,19 +3,20 @@ package io.xenferry.simulation;
 import java.util.Random;
 
 /**
- * How bad the world of one seed is; all are probabilities, per event.
+ * How bad the world of one seed is; all are probabilities, per event. People look about three times
+ * a second.
  *
  * @param messageLoss of a request or an answer
  * @param messageDouble of a request that arrives twice
  * @param messageLate of one that takes seconds
- * @param cuts of the network being cut, per second
+ * @param cuts of the network being cut, per look
  * @param crash of a server, before or after each ledger record
  * @param powerLoss of a crash being the whole host's
  * @param effectRefused of an effect failing without having happened
  * @param effectUnknown of an effect failing although it happened
  * @param blockLoss of an answer of the target being lost
- * @param guestDeath of the guest's process, per second
- * @param cancel of a client cancelling, per second
+ * @param guestDeath of the guest's process, per look
+ * @param cancel of a client cancelling, per look
  * @param mirrorDeath of a disk's mirror dying, per start and per write of the guest
  * @param ledgerFailure of a ledger becoming unwritable for a while, before or after each record
  */

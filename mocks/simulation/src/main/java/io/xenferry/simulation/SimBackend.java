@@ -3,7 +3,6 @@ package io.xenferry.simulation;
 import io.xenferry.block.BlockBackend;
 import io.xenferry.block.BlockException;
 import io.xenferry.block.Extent;
-import io.xenferry.time.SimulatedScheduler;
 import java.nio.ByteBuffer;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
@@ -124,9 +123,8 @@ final class SimBackend implements BlockBackend {
       return CompletableFuture.completedFuture(null);
     }
     CompletableFuture<Void> done = new CompletableFuture<>();
-    SimulatedScheduler scheduler = world.scheduler;
     // The request is with the target's own process from here on: it outlives the server.
-    scheduler.schedule(
+    world.later(
         world.latency(2),
         () -> {
           boolean lost = world.chance(world.faults.blockLoss());
@@ -146,7 +144,7 @@ final class SimBackend implements BlockBackend {
             done.completeExceptionally(
                 new BlockException(BlockException.Kind.LOST, "the answer was lost"));
           } else {
-            scheduler.schedule(world.latency(1), () -> done.complete(null));
+            world.later(world.latency(1), () -> done.complete(null));
           }
         });
     return done;

@@ -45,6 +45,9 @@ final class SimHost {
           Duration.ofHours(2),
           Duration.ofSeconds(1));
 
+  /** Counted when its first record is durable. */
+  static final String BEGUN = "migrations";
+
   /** How soon the product notices that a ledger works again, at the latest. */
   private static final Duration LEDGER_NOTICED = DEADLINES.retryMost().multipliedBy(2);
 
@@ -202,7 +205,10 @@ final class SimHost {
       failLedger(what);
     }
     if (durable) {
-      world.trace(name + ": durable: " + what);
+      world.trace(() -> name + ": durable: " + what);
+      if (what.equals("insert SENDING")) {
+        world.count(BEGUN);
+      }
       world.onDurable.accept(this, what);
       if (!mine.alive()) {
         throw new SimulatedCrash(name);
@@ -448,7 +454,7 @@ final class SimHost {
   }
 
   boolean allEnded() {
-    return ledgerDisk.rows().stream().allMatch(LedgerRow::ended);
+    return ledgerDisk.allEnded();
   }
 
   private final class SeededRandomness implements Randomness {

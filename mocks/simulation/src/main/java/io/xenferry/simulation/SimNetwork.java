@@ -11,6 +11,7 @@ import io.xenferry.migration.peer.PeerTransport;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
+import io.xenferry.time.Scheduler;
 import java.io.IOException;
 import java.time.Duration;
 import java.util.concurrent.CompletableFuture;
@@ -31,8 +32,10 @@ final class SimNetwork implements PeerTransport {
     SimHost target = world.host(to.url());
     checkDurable(request);
     CompletableFuture<PeerResponse> answer = new CompletableFuture<>();
-    world.scheduler.schedule(
-        deadline, () -> answer.completeExceptionally(new IOException("no answer in time")));
+    Scheduler.Cancellable patience =
+        world.scheduler.schedule(
+            deadline, () -> answer.completeExceptionally(new IOException("no answer in time")));
+    answer.whenComplete((response, failure) -> patience.cancel());
     deliver(target, request, answer);
     if (world.chance(world.faults.messageDouble())) {
       world.count("messages doubled");
@@ -63,7 +66,7 @@ final class SimNetwork implements PeerTransport {
       world.count("messages lost");
       return;
     }
-    world.scheduler.schedule(delay(), () -> arrive(target, request, answer));
+    world.later(delay(), () -> arrive(target, request, answer));
   }
 
   private void arrive(SimHost target, PeerRequest request, CompletableFuture<PeerResponse> answer) {
@@ -76,7 +79,7 @@ final class SimNetwork implements PeerTransport {
       return;
     }
     if (!request.path().endsWith("heartbeat")) {
-      world.trace(from.name + " → " + target.name + ": " + request.path().substring(13));
+      world.trace(() -> from.name + " → " + target.name + ": " + request.path().substring(13));
     }
     server
         .endpoint()
@@ -86,7 +89,7 @@ final class SimNetwork implements PeerTransport {
             world.count("answers lost");
             return;
           }
-          world.scheduler.schedule(
+          world.later(
               delay(),
               () -> {
                 if (!world.cut()) {

@@ -24,7 +24,7 @@ abstract class SimPorts {
     }
     CompletableFuture<T> done = new CompletableFuture<>();
     int boot = host.boot;
-    world.scheduler.schedule(
+    world.later(
         world.latency(world.chance(world.faults.messageLate()) ? 2_000 : 8),
         () -> {
           if (host.boot != boot) {
@@ -32,7 +32,7 @@ abstract class SimPorts {
           }
           if (world.chance(world.faults.effectRefused())) {
             world.count("effects refused");
-            world.trace(host.name + ": refused: " + what);
+            world.trace(() -> host.name + ": refused: " + what);
             done.completeExceptionally(new RefusedException("refused: " + what));
             return;
           }
@@ -44,7 +44,7 @@ abstract class SimPorts {
             done.completeExceptionally(e);
             return;
           }
-          world.trace(host.name + ": " + what);
+          world.trace(() -> host.name + ": " + what);
           if (world.chance(world.faults.effectUnknown())) {
             world.count("effects with no answer");
             done.completeExceptionally(new IllegalStateException("no answer: " + what));

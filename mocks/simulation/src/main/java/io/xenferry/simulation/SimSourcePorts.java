@@ -19,6 +19,7 @@ import io.xenferry.migration.state.DiskTarget;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.Plan;
 import io.xenferry.time.SimulatedScheduler;
+import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -35,7 +36,8 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
           .withResumeWindow(Duration.ofSeconds(8))
           .withVerify(false, CopyOptions.Verify.NOTHING);
 
-  private final CopyEngine engine = new CopyEngine(4 * SimDisk.BLOCK, 64 * SimDisk.BLOCK);
+  private final CopyEngine engine =
+      new CopyEngine(4 * SimDisk.BLOCK, 64 * SimDisk.BLOCK, ByteBuffer::allocate);
   private long generations;
 
   SimSourcePorts(World world, SimHost host, SimulatedScheduler.Process process) {
@@ -62,7 +64,7 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
     @Override
     public CompletableFuture<GuestState> observe(UUID vm) {
       CompletableFuture<Void> asked = new CompletableFuture<>();
-      world.scheduler.schedule(host.observing, () -> asked.complete(null));
+      world.later(host.observing, () -> asked.complete(null));
       return asked.thenCompose(done -> look(vm));
     }
 
@@ -249,7 +251,7 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
       CompletableFuture<Destination> opened = new CompletableFuture<>();
       SimHost peer = world.other(host);
       String export = target.url().substring(target.url().lastIndexOf('/') + 1);
-      world.scheduler.schedule(
+      world.later(
           world.latency(5),
           () -> {
             SimHost.Export session = peer.exports.get(export);

@@ -3,8 +3,6 @@ package io.xenferry.simulation;
 import java.io.PrintWriter;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
-import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -25,7 +23,7 @@ public final class SimulateCommand implements Callable<Integer> {
   @Option(
       names = "--seeds",
       paramLabel = "N",
-      defaultValue = "2000",
+      defaultValue = "10000",
       description = "how many seeds (default ${DEFAULT-VALUE})")
   private int seeds;
 
@@ -35,6 +33,12 @@ public final class SimulateCommand implements Callable<Integer> {
       defaultValue = "1",
       description = "the first seed (default ${DEFAULT-VALUE})")
   private long first;
+
+  @Option(
+      names = "--threads",
+      paramLabel = "T",
+      description = "seeds at a time (default: the processors of this machine)")
+  private int threads = Runtime.getRuntime().availableProcessors();
 
   @Option(names = "--trace", description = "print what happens, for every seed")
   private boolean trace;
@@ -59,50 +63,52 @@ public final class SimulateCommand implements Callable<Integer> {
 
   /** 0 when every promise held in every seed, 1 otherwise. */
   @Override
-  public Integer call() {
+  public Integer call() throws InterruptedException {
     PrintWriter out =
         spec == null ? new PrintWriter(System.out, true) : spec.commandLine().getOut();
     if (verbose) {
       System.setProperty("xenferry.simulation.log", "INFO"); // before the first logger is made
     }
+    int used = trace ? 1 : Math.max(1, threads);
     long began = System.nanoTime();
-    Map<String, Integer> totals = new TreeMap<>();
-    long events = 0;
-    double virtual = 0;
-    int failed = 0;
-    for (long seed = first; seed < first + seeds; seed++) {
-      List<String> lines = trace ? new ArrayList<>() : null;
-      Simulation.Result result = Simulation.run(seed, variant, lines);
-      events += result.events();
-      virtual += result.virtual().toMillis() / 1000.0;
-      result.counts().forEach((what, count) -> totals.merge(what, count, Integer::sum));
-      if (lines != null) {
-        out.println("seed " + seed + ":");
-        lines.forEach(out::println);
-      }
-      if (result.violation().isPresent()) {
-        failed++;
-        if (failed <= 3) {
-          report(out, result, lines != null);
-        }
-      }
-    }
+    Tally tally = trace ? traced(out) : Tally.of(first, seeds, variant, used);
     double seconds = (System.nanoTime() - began) / 1e9;
+    tally.failures().forEach(failure -> report(out, failure));
     out.printf(
-        "%d seeds in %.1f s: %.0f seeds/s, %.1f million events, %.1f h simulated%n",
-        seeds, seconds, seeds / seconds, events / 1e6, virtual / 3600);
-    totals.forEach((what, count) -> out.printf("%9d  %s%n", count, what));
-    out.println(failed == 0 ? "every promise held" : failed + " seeds broke a promise");
+        "%d seeds, %d migrations in %.1f s: %.0f migrations/s, %.0f for each of %d threads;"
+            + " %.1f million events, %.1f h simulated%n",
+        tally.seeds(),
+        tally.migrations(),
+        seconds,
+        tally.migrations() / seconds,
+        tally.migrations() / seconds / used,
+        used,
+        tally.events() / 1e6,
+        tally.virtualSeconds() / 3600);
+    tally.counts().forEach((what, count) -> out.printf("%9d  %s%n", count, what));
+    out.println(
+        tally.failed() == 0 ? "every promise held" : tally.failed() + " seeds broke a promise");
     out.flush();
-    return failed == 0 ? 0 : 1;
+    return tally.failed() == 0 ? 0 : 1;
   }
 
-  private void report(PrintWriter out, Simulation.Result result, boolean shown) {
+  private Tally traced(PrintWriter out) {
+    Tally tally = new Tally();
+    for (long seed = first; seed < first + seeds; seed++) {
+      List<String> lines = new ArrayList<>();
+      tally.add(Simulation.run(seed, variant, lines));
+      out.println("seed " + seed + ":");
+      lines.forEach(out::println);
+    }
+    return tally;
+  }
+
+  private void report(PrintWriter out, Simulation.Result result) {
     out.printf("seed %d: %s%n", result.seed(), result.violation().orElse(""));
     out.printf(
         "replay: ./xenferry simulate --first %d --seeds 1 --trace%s%n",
         result.seed(), variant == Variant.SOUND ? "" : " --variant " + variant);
-    if (!shown) {
+    if (!trace) {
       List<String> lines = new ArrayList<>();
       Simulation.run(result.seed(), variant, lines);
       int from = Math.max(0, lines.size() - 60);

@@ -51,8 +51,9 @@ public final class Simulation {
       populate(world, running);
       world.hosts.forEach(SimHost::startServer);
       world.tick();
-      new Clients(world, moves).begin();
-      drive(world, FAULTY, () -> false);
+      Clients clients = new Clients(world, moves);
+      clients.begin();
+      drive(world, FAULTY, () -> clients.done() && world.calm());
       settle(world);
     } catch (InvariantViolation e) {
       violation = Optional.of(String.valueOf(e.getMessage()));
@@ -169,12 +170,7 @@ public final class Simulation {
   private static void settle(World world) {
     world.quiet = true;
     world.trace("faults stop");
-    drive(
-        world,
-        PATIENCE,
-        () ->
-            world.hosts.stream().allMatch(host -> host.serverUp() && host.allEnded())
-                && world.scheduler.nanoTime() > FAULTY.plusSeconds(22).toNanos());
+    drive(world, PATIENCE, world::calm);
     drive(world, Duration.ofSeconds(2), () -> false);
     for (SimHost host : world.hosts) {
       host.ledgerDisk.rows().stream()

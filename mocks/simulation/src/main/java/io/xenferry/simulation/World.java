@@ -9,6 +9,7 @@ import java.util.Map;
 import java.util.Random;
 import java.util.TreeMap;
 import java.util.UUID;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -19,6 +20,9 @@ final class World {
   static final int DISKS = 2;
   static final int BLOCKS = 24;
   private static final Duration GUEST_TICK = Duration.ofMillis(40);
+
+  /** While nothing moves: what a guest writes then is of no interest. */
+  private static final Duration IDLE_TICK = Duration.ofMillis(400);
 
   final SimulatedScheduler scheduler;
   final Random random;
@@ -46,6 +50,9 @@ final class World {
 
   private long cutUntil;
 
+  /** Messages, effects and blocks on their way. */
+  private int underWay;
+
   World(long seed, Faults faults, Variant variant, @Nullable List<String> trace) {
     this.scheduler = new SimulatedScheduler(seed);
     this.random = scheduler.random();
@@ -71,6 +78,22 @@ final class World {
     return Duration.ofNanos((long) (about * 1_000_000L * (0.5 + random.nextDouble())));
   }
 
+  /** Something that is on its way and comes about after the delay, whoever dies meanwhile. */
+  void later(Duration delay, Runnable arrival) {
+    underWay++;
+    scheduler.schedule(
+        delay,
+        () -> {
+          underWay--;
+          arrival.run();
+        });
+  }
+
+  /** Both servers are there, no migration goes on, and nothing that began one comes late. */
+  boolean calm() {
+    return underWay == 0 && hosts.stream().allMatch(host -> host.serverUp() && host.allEnded());
+  }
+
   void count(String what) {
     counts.merge(what, 1, Integer::sum);
   }
@@ -78,6 +101,13 @@ final class World {
   void trace(String line) {
     if (trace != null) {
       trace.add(String.format("%10.4f %s", scheduler.nanoTime() / 1e9, line));
+    }
+  }
+
+  /** For what happens often: a line that nobody reads is not made. */
+  void trace(Supplier<String> line) {
+    if (trace != null) {
+      trace(line.get());
     }
   }
 
@@ -117,7 +147,8 @@ final class World {
         vdi.disk.guestWrite(block, sequence);
       }
     }
-    scheduler.schedule(GUEST_TICK, this::tick);
+    scheduler.schedule(
+        hosts.stream().allMatch(SimHost::allEnded) ? IDLE_TICK : GUEST_TICK, this::tick);
   }
 
   // ---- the invariants

@@ -4,34 +4,22 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
-import java.util.TreeMap;
 import java.util.stream.LongStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
 class SimulationTest {
-  private static final int SEEDS = 2000;
-
-  private static List<Simulation.Result> run(long first, int seeds, Variant variant) {
-    return LongStream.range(first, first + seeds)
-        .parallel()
-        .mapToObj(seed -> Simulation.run(seed, variant, null))
-        .toList();
-  }
+  private static final int SEEDS = 10_000;
 
   @Test
-  void everyPromiseHoldsInEverySeed() {
-    Map<String, Integer> totals = new TreeMap<>();
-    for (Simulation.Result result : run(1, SEEDS, Variant.SOUND)) {
-      assertThat(result.violation())
-          .as("replay: ./xenferry simulate --first %d --seeds 1 --trace", result.seed())
-          .isEmpty();
-      result.counts().forEach((what, count) -> totals.merge(what, count, Integer::sum));
-    }
-    assertThat(totals)
-        .as("what happened: %s", totals)
+  void everyPromiseHoldsInEverySeed() throws InterruptedException {
+    Tally tally = Tally.of(1, SEEDS, Variant.SOUND, Runtime.getRuntime().availableProcessors());
+    assertThat(tally.failures())
+        .as("replay with ./xenferry simulate --trace --seeds=1 --first=SEED")
+        .isEmpty();
+    assertThat(tally.counts())
+        .as("what happened: %s", tally.counts())
         .containsKeys(
             "moved",
             "stayed",

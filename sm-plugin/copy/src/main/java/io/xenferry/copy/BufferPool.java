@@ -4,24 +4,28 @@ import java.nio.ByteBuffer;
 import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.Queue;
+import java.util.function.IntFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Direct buffers of one size, at most so many at a time for the whole engine. Whoever finds none is
- * told when one is free. Thread-safe; never blocks.
+ * Buffers of one size, at most so many at a time for the whole engine. Whoever finds none is told
+ * when one is free. Thread-safe; never blocks.
  */
 final class BufferPool {
   private final int bufferSize;
   private final int limit;
+  private final IntFunction<ByteBuffer> maker;
   private final Deque<ByteBuffer> free = new ArrayDeque<>();
   private final Queue<Runnable> waiting = new ArrayDeque<>();
   private int out;
 
   /**
    * @param memory bytes for all buffers together; one buffer is always allowed
+   * @param maker of a buffer of so many bytes
    */
-  BufferPool(int bufferSize, long memory) {
+  BufferPool(int bufferSize, long memory, IntFunction<ByteBuffer> maker) {
     this.bufferSize = bufferSize;
+    this.maker = maker;
     this.limit = (int) Math.max(1, Math.min(memory / bufferSize, 1 << 16));
   }
 
@@ -37,7 +41,7 @@ final class BufferPool {
     }
     out++;
     ByteBuffer buffer = free.pollFirst();
-    return buffer == null ? ByteBuffer.allocateDirect(bufferSize) : buffer.clear();
+    return buffer == null ? maker.apply(bufferSize) : buffer.clear();
   }
 
   void release(ByteBuffer buffer) {

@@ -2,7 +2,9 @@ package io.xenferry.copy;
 
 import io.xenferry.block.ByteRate;
 import io.xenferry.time.Scheduler;
+import java.nio.ByteBuffer;
 import java.util.List;
+import java.util.function.IntFunction;
 
 /**
  * Starts copy jobs that share one memory limit and one rate limit. Thread-safe; each job lives on
@@ -31,7 +33,14 @@ public final class CopyEngine {
    * @param memory bytes for the buffers of all jobs together
    */
   public CopyEngine(int requestSize, long memory) {
-    this.buffers = new BufferPool(requestSize, memory);
+    this(requestSize, memory, ByteBuffer::allocateDirect);
+  }
+
+  /**
+   * @param buffers makes one of so many bytes: a direct one, unless all disks are arrays
+   */
+  public CopyEngine(int requestSize, long memory, IntFunction<ByteBuffer> buffers) {
+    this.buffers = new BufferPool(requestSize, memory, buffers);
   }
 
   /** The limit for all jobs together; may be changed at any time. */

@@ -49,6 +49,16 @@ public final class MemoryLedger implements Ledger {
       return List.copyOf(rows.values());
     }
 
+    /** Whether every row is a tombstone. */
+    public boolean allEnded() {
+      for (LedgerRow row : rows.values()) {
+        if (!row.ended()) {
+          return false;
+        }
+      }
+      return true;
+    }
+
     public List<JournalEntry> journal() {
       return List.copyOf(journal);
     }
