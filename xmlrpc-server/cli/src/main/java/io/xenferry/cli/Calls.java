@@ -113,6 +113,13 @@ record Calls(XenApi api, String session) {
     return value instanceof Value.Struct s ? s.members() : new LinkedHashMap<>();
   }
 
+  /** A map of plain values. */
+  static SequencedMap<String, String> textMap(Value value) {
+    SequencedMap<String, String> map = new LinkedHashMap<>();
+    members(value).forEach((key, member) -> map.put(key, text(member)));
+    return map;
+  }
+
   static String field(Map<String, Value> record, String name) {
     Value value = record.get(name);
     return value == null ? "" : text(value);

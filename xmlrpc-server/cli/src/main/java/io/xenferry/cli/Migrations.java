@@ -2,6 +2,7 @@ package io.xenferry.cli;
 
 import io.xenferry.model.XenApiException;
 import java.util.List;
+import java.util.Map;
 import java.util.SequencedMap;
 
 /** The migrations of this server, as an administrator sees and, in need, decides them. */
@@ -14,6 +15,41 @@ public interface Migrations {
    * @param session a session that the server checks the role of
    */
   List<SequencedMap<String, String>> list(String session) throws XenApiException;
+
+  /**
+   * What stands against a move, which is not begun.
+   *
+   * @param session a session that the server checks the role of
+   * @return in the order in which the move would meet it
+   * @throws XenApiException when that cannot be found out
+   */
+  List<Obstacle> dryRun(String session, Move move) throws XenApiException;
+
+  /**
+   * The same for a move to a host of this pool.
+   *
+   * @param vm and host: references
+   */
+  List<Obstacle> dryRun(String session, String vm, String host, Map<String, String> options)
+      throws XenApiException;
+
+  /** The parameters of VM.migrate_send that concern a dry run; all but options by reference. */
+  record Move(
+      String vm,
+      Map<String, String> dest,
+      Map<String, String> vdis,
+      Map<String, String> vifs,
+      Map<String, String> options,
+      Map<String, String> formats) {}
+
+  /**
+   * One thing that stands against a move.
+   *
+   * @param code with which the move would fail
+   * @param side {@code source} or {@code destination}: who sees it
+   * @param remedy what may be done about it
+   */
+  record Obstacle(String code, List<String> params, String side, String sentence, String remedy) {}
 
   /** Declares that the destination owns the VM, when the destination cannot be asked any more. */
   void forceCommit(String session, String id) throws XenApiException;

@@ -33,6 +33,9 @@ final class VmMigrate {
   private static final List<String> PASSED_ON =
       List.of("strategy", "max-downtime", "bandwidth", "transport", "keep-source", "verify");
 
+  /** Asks what stands against the move, and does not begin it. */
+  private static final String DRY_RUN = "dry-run";
+
   /**
    * API version and originator of the login at the destination, as the published command has them.
    */
@@ -70,7 +73,7 @@ final class VmMigrate {
         VmCommands.host(run, "host")
             .orElseThrow(() -> CliException.failed("No destination host specified"));
     Value options = Value.ofTexts(options(run.arguments()));
-    Set<String> own = new HashSet<>(List.of("host", "live", "compress"));
+    Set<String> own = new HashSet<>(List.of("host", "live", "compress", DRY_RUN));
     own.addAll(PASSED_ON);
     List<Selection.Chosen> vms =
         run.selection().vms(Selection.filters(run.arguments(), own), true, false);
@@ -78,7 +81,17 @@ final class VmMigrate {
         run,
         vms,
         "VMs",
-        vm -> run.calls().call("VM.pool_migrate", Value.of(vm.ref()), Value.of(host), options));
+        vm -> {
+          if (run.arguments().flag(DRY_RUN)) {
+            DryRun.show(
+                run,
+                run.environment()
+                    .migrations()
+                    .dryRun(run.calls().session(), vm.ref(), host, options(run.arguments())));
+          } else {
+            run.calls().call("VM.pool_migrate", Value.of(vm.ref()), Value.of(host), options);
+          }
+        });
   }
 
   private static void withStorage(Run run) throws XenApiException, CliException, IOException {
@@ -152,6 +165,22 @@ final class VmMigrate {
         vms,
         "VMs",
         vm -> {
+          if (a.flag(DRY_RUN)) {
+            DryRun.show(
+                run,
+                run.environment()
+                    .migrations()
+                    .dryRun(
+                        run.calls().session(),
+                        new Migrations.Move(
+                            vm.ref(),
+                            Calls.textMap(token),
+                            Calls.textMap(vdiMap),
+                            Calls.textMap(new Value.Struct(vifs)),
+                            options(a),
+                            Calls.textMap(new Value.Struct(formats)))));
+            return;
+          }
           String moved =
               run.calls()
                   .text(

@@ -22,6 +22,8 @@ final class Terminal implements CliEnvironment {
   final FakeXenApi remote = new FakeXenApi();
   final List<String> connected = new ArrayList<>();
   final List<String> forced = new ArrayList<>();
+  final List<String> asked = new ArrayList<>();
+  final List<Migrations.Obstacle> obstacles = new ArrayList<>();
   boolean preAuthenticated;
   Optional<String> coordinator = Optional.empty();
   private final ByteArrayOutputStream answers = new ByteArrayOutputStream();
@@ -126,6 +128,19 @@ final class Terminal implements CliEnvironment {
         row.put("vm_uuid", "vm-" + uuid);
         row.put("state", state);
         return row;
+      }
+
+      @Override
+      public List<Obstacle> dryRun(String session, Move move) {
+        asked.add(move.toString());
+        return obstacles;
+      }
+
+      @Override
+      public List<Obstacle> dryRun(
+          String session, String vm, String host, Map<String, String> options) {
+        asked.add(vm + " to " + host + " " + options);
+        return obstacles;
       }
 
       @Override

@@ -190,4 +190,43 @@ class VmMigrateTest {
         .containsExactly(
             "VM.pool_migrate(OpaqueRef:VM-v, OpaqueRef:host-h1, force: false; live: true; copy: false)");
   }
+
+  @Test
+  void aDryRunMovesNothingAndTellsEveryObstacle() throws IOException {
+    Terminal.Result clear = terminal.xe(with("dry-run=true", "vif:i=n"));
+    assertThat(clear.out()).endsWith("Nothing stands against the move.\n");
+    assertThat(clear.status()).isZero();
+    assertThat(terminal.asked)
+        .containsExactly(
+            "Move[vm=OpaqueRef:VM-v, dest={session_id=token}, vdis={OpaqueRef:VDI-d1="
+                + "OpaqueRef:SR-large, OpaqueRef:VDI-d2=OpaqueRef:SR-large}, vifs={OpaqueRef:VIF-i="
+                + "OpaqueRef:network-n}, options={force=false, live=false, copy=false},"
+                + " formats={}]");
+    terminal.obstacles.add(
+        new Migrations.Obstacle(
+            "VDI_NOT_IN_MAP", List.of("OpaqueRef:VDI-d1"), "source", "No SR.", "Name one."));
+    terminal.obstacles.add(
+        new Migrations.Obstacle(
+            "SR_FULL", List.of("2", "1"), "destination", "2 do not fit in 1.", "Make room."));
+    Terminal.Result refused = terminal.xe(with("dry-run=true"));
+    assertThat(refused.status()).isEqualTo(1);
+    assertThat(refused.err()).isEmpty();
+    assertThat(refused.out())
+        .endsWith(
+            "VDI_NOT_IN_MAP (source): No SR.\n    vdi: d1 ()\n    remedy: Name one.\n"
+                + "SR_FULL (destination): 2 do not fit in 1.\n    requested: 2\n    maximum: 1\n"
+                + "    remedy: Make room.\n");
+    assertThat(terminal.xe(with("dry-run=true", "--minimal")).out())
+        .isEqualTo("VDI_NOT_IN_MAP,SR_FULL\n");
+    assertThat(here.changes()).isEmpty();
+  }
+
+  @Test
+  void aDryRunInsideThePoolMovesNothingEither() throws IOException {
+    assertThat(terminal.xe("vm-migrate", "vm=web", "host=one", "dry-run=true").status()).isZero();
+    assertThat(terminal.asked)
+        .containsExactly(
+            "OpaqueRef:VM-v to OpaqueRef:host-h1 {force=false, live=false, copy=false}");
+    assertThat(here.changes()).isEmpty();
+  }
 }

@@ -16,6 +16,7 @@ import io.xenferry.migration.peer.Token;
 import io.xenferry.migration.peer.TokenMint;
 import io.xenferry.migration.ports.DestinationPorts;
 import io.xenferry.migration.ports.SourcePorts;
+import io.xenferry.migration.preflight.Obstacle;
 import io.xenferry.migration.state.Deadlines;
 import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.MigrationId;
@@ -33,6 +34,7 @@ import java.util.Optional;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.function.Function;
 import java.util.function.Supplier;
 
 /**
@@ -167,21 +169,31 @@ public final class Coordinator {
   }
 
   /**
-   * Asks the destination whether it could take the VM, and looks at this host's ledger: what {@link
-   * #start} would meet later. Begins nothing anywhere; the token stays good.
+   * Gathers what {@link #start} would meet: looks at this host's ledger, and asks the destination
+   * whether it could take the VM. Begins nothing anywhere; the token stays good.
    *
-   * @return fails with a {@link MigrationException} that names the obstacle: of the destination
-   *     with its own code; CANNOT_CONTACT_HOST, TLS_CONNECTION_FAILED or
-   *     VM_MIGRATE_CONTACT_REMOTE_SERVICE_FAILED when it cannot be asked
+   * @return every obstacle, those of this host first; of the destination with its own codes;
+   *     CANNOT_CONTACT_HOST, TLS_CONNECTION_FAILED or VM_MIGRATE_CONTACT_REMOTE_SERVICE_FAILED when
+   *     it cannot be asked
+   */
+  public CompletableFuture<List<Obstacle>> survey(MoveRequest request) {
+    return call(() -> Preflight.survey(host, roster.takenUp(), request))
+        .thenCompose(Function.identity());
+  }
+
+  /**
+   * The same for a move that is about to begin.
+   *
+   * @return fails with a {@link MigrationException} that names the first obstacle
    */
   public CompletableFuture<Void> check(MoveRequest request) {
-    return call(
-            () -> {
-              Token token = usable(request);
-              Refusals.requireFree(ledger, request.plan().vm());
-              return token;
-            })
-        .thenCompose(token -> Preflight.ask(host, token, request));
+    return survey(request)
+        .thenAccept(found ->
+            found.stream()
+                .findFirst()
+                .ifPresent(first -> {
+                  throw first.toException();
+                }));
   }
 
   /**
@@ -231,7 +243,7 @@ public final class Coordinator {
   private Token usable(MoveRequest request) {
     UUID vm = request.plan().vm();
     if (!roster.takenUp()) {
-      throw Refusals.notTakenUp();
+      Refusals.refuseNotTakenUp();
     }
     Token token = Refusals.token(request);
     Refusals.requireUsable(token, vm, scheduler.now());

@@ -29,8 +29,8 @@ final class Refusals {
         : new MigrationException("OTHER_OPERATION_IN_PROGRESS", params, sentence, cause);
   }
 
-  static MigrationException notTakenUp() {
-    return notAllowed("this host has not taken up its ledger yet");
+  static void refuseNotTakenUp() {
+    throw notAllowed("this host has not taken up its ledger yet");
   }
 
   /** A VM with a row that has not ended is neither sent nor received. */
@@ -52,10 +52,14 @@ final class Refusals {
   }
 
   static void requireUsable(Token token, UUID vm, Instant now) {
+    requireVersion(token, vm);
+    requireUnexpired(token, vm, now);
+  }
+
+  static void requireVersion(Token token, UUID vm) {
     if (!token.versions().contains(PeerAnswer.VERSION)) {
       throw failed(vm, "the destination speaks versions " + token.versions());
     }
-    requireUnexpired(token, vm, now);
   }
 
   static void requireUnexpired(Token token, UUID vm, Instant now) {

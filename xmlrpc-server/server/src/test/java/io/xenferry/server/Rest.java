@@ -58,4 +58,28 @@ final class Rest {
           .statusCode();
     }
   }
+
+  /** What root is answered to a JSON document. */
+  static JsonNode post(TestServer server, String path, JsonNode body) throws Exception {
+    HttpResponse<String> answer = post(server, path, "root:" + server.password, body.toString());
+    assertThat(answer.statusCode()).as(answer.body()).isEqualTo(200);
+    return new ObjectMapper().readTree(answer.body());
+  }
+
+  /**
+   * @param user and password, with a colon between
+   * @return the status of the answer to a document
+   */
+  static int status(TestServer server, String path, String user, String body) throws Exception {
+    return post(server, path, user, body).statusCode();
+  }
+
+  private static HttpResponse<String> post(TestServer server, String path, String user, String body)
+      throws Exception {
+    try (HttpClient client = HttpClient.newHttpClient()) {
+      return client.send(
+          request(server, path, user).POST(HttpRequest.BodyPublishers.ofString(body)).build(),
+          HttpResponse.BodyHandlers.ofString());
+    }
+  }
 }

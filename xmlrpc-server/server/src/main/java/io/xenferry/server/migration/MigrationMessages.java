@@ -1,6 +1,8 @@
 package io.xenferry.server.migration;
 
 import io.xenferry.copy.Strategy;
+import io.xenferry.migration.preflight.ObstacleKind;
+import io.xenferry.migration.preflight.Survey;
 import io.xenferry.migration.state.Plan;
 import io.xenferry.model.Host;
 import io.xenferry.model.Network;
@@ -219,7 +221,8 @@ public final class MigrationMessages {
       return token().map(MoveAnswers::destination).orElse(dest.getOrDefault("host", ""));
     }
 
-    List<Plan.Disk> disks(Snapshot db) throws XenApiException {
+    /** What is to be copied; a disk for which no SR is named is left out, and an obstacle. */
+    List<Plan.Disk> disks(Survey survey, Snapshot db) throws XenApiException {
       List<Plan.Disk> disks = new ArrayList<>();
       Set<Ref<VDI>> seen = new HashSet<>();
       for (var disk : itsDisks(db)) {
@@ -228,7 +231,8 @@ public final class MigrationMessages {
         }
         String sr = vdis.get(disk.vdi().opaque());
         if (sr == null) {
-          throw new XenApiException("VDI_NOT_IN_MAP", disk.vdi().opaque());
+          notInMap(survey, disk.vdi());
+          continue;
         }
         disks.add(
             new Plan.Disk(
@@ -240,31 +244,38 @@ public final class MigrationMessages {
                 !disk.writable()));
       }
       if (db.get(vm, VM.POWER_STATE) == VmPowerState.SUSPENDED) {
-        disks.add(suspendImage(db, db.get(vm, VM.SUSPEND_VDI), disks));
+        Ref<VDI> image = db.get(vm, VM.SUSPEND_VDI);
+        if (db.row("VDI", image.opaque()).isPresent()) {
+          addSuspendImage(survey, db, image, disks);
+        }
       }
       if (!copy()) {
-        addSnapshots(db, disks);
+        addSnapshots(survey, db, disks);
       }
       return disks;
     }
 
+    private static void notInMap(Survey survey, Ref<VDI> vdi) {
+      survey.raise(
+          new XenApiException("VDI_NOT_IN_MAP", vdi.opaque()), ObstacleKind.DISK_WITHOUT_SR);
+    }
+
     /** A suspended VM's memory: as the client says, else to where the first disk goes. */
-    private Plan.Disk suspendImage(Snapshot db, Ref<VDI> vdi, List<Plan.Disk> disks)
+    private void addSuspendImage(Survey survey, Snapshot db, Ref<VDI> vdi, List<Plan.Disk> disks)
         throws XenApiException {
       String sr = vdis.get(vdi.opaque());
-      if (sr == null) {
-        if (disks.isEmpty()) {
-          throw new XenApiException("VDI_NOT_IN_MAP", vdi.opaque());
-        }
-        sr = disks.getFirst().sr();
+      if (sr == null && disks.isEmpty()) {
+        notInMap(survey, vdi);
+        return;
       }
-      return new Plan.Disk(
-          java.util.UUID.fromString(db.get(vdi, VDI.UUID)),
-          Plan.SUSPEND,
-          db.get(vdi, VDI.VIRTUAL_SIZE),
-          sr,
-          Strategy.LOG_DIRTY.word(),
-          true);
+      disks.add(
+          new Plan.Disk(
+              java.util.UUID.fromString(db.get(vdi, VDI.UUID)),
+              Plan.SUSPEND,
+              db.get(vdi, VDI.VIRTUAL_SIZE),
+              sr == null ? disks.getFirst().sr() : sr,
+              Strategy.LOG_DIRTY.word(),
+              true));
     }
 
     /** Those that are plugged in come first: of two VBDs with one disk the guest's own counts. */
@@ -279,26 +290,33 @@ public final class MigrationMessages {
     }
 
     /** The disks of the VM's snapshots, the oldest first. */
-    private void addSnapshots(Snapshot db, List<Plan.Disk> disks) throws XenApiException {
+    private void addSnapshots(Survey survey, Snapshot db, List<Plan.Disk> disks)
+        throws XenApiException {
       Set<Ref<VDI>> added = new HashSet<>();
       for (Ref<VM> snapshot : VmDocument.snapshots(db, vm)) {
         for (var disk : GuestSpecs.disks(db, snapshot)) {
-          if (!disk.cd() && added.add(disk.vdi())) {
-            disks.add(
-                new Plan.Disk(
-                    UUID.fromString(db.get(disk.vdi(), VDI.UUID)),
-                    Layers.device(added.size()),
-                    db.get(disk.vdi(), VDI.VIRTUAL_SIZE),
-                    srOfSnapshot(db, disk.vdi()),
-                    "log-dirty",
-                    true));
+          if (disk.cd() || !added.add(disk.vdi())) {
+            continue;
           }
+          Optional<String> sr = srOfSnapshot(db, disk.vdi());
+          if (sr.isEmpty()) {
+            notInMap(survey, disk.vdi());
+            continue;
+          }
+          disks.add(
+              new Plan.Disk(
+                  UUID.fromString(db.get(disk.vdi(), VDI.UUID)),
+                  Layers.device(added.size()),
+                  db.get(disk.vdi(), VDI.VIRTUAL_SIZE),
+                  sr.get(),
+                  "log-dirty",
+                  true));
         }
       }
     }
 
     /** As the client says, else where the disk goes of which it was taken, else with the others. */
-    private String srOfSnapshot(Snapshot db, Ref<VDI> vdi) throws XenApiException {
+    private Optional<String> srOfSnapshot(Snapshot db, Ref<VDI> vdi) throws XenApiException {
       String sr = vdis.get(vdi.opaque());
       if (sr == null) {
         sr = vdis.get(db.get(vdi, VDI.SNAPSHOT_OF).opaque());
@@ -306,10 +324,7 @@ public final class MigrationMessages {
       if (sr == null && new HashSet<>(vdis.values()).size() == 1) {
         sr = vdis.values().iterator().next();
       }
-      if (sr == null) {
-        throw new XenApiException("VDI_NOT_IN_MAP", vdi.opaque());
-      }
-      return sr;
+      return Optional.ofNullable(sr);
     }
   }
 }

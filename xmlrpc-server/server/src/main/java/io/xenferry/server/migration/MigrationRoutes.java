@@ -47,6 +47,7 @@ import org.eclipse.jetty.util.Fields;
  * GET    /v1/migrations/events                   those of all, without end
  * POST   /v1/migrations/{id}/cancel | force-commit | force-resume | release
  * POST   /v1/migrations/accept-restored-ledger
+ * POST   /v1/migrations?dry-run                  what stands against a move that is not begun
  * </pre>
  */
 final class MigrationRoutes {
@@ -58,10 +59,12 @@ final class MigrationRoutes {
 
   private static final Duration KEEP_ALIVE = Duration.ofSeconds(15);
   private static final Duration DECISION = Duration.ofSeconds(30);
+  private static final Duration BODY = Duration.ofSeconds(20);
 
   private final Coordinator coordinator;
   private final SourceCopies copies;
   private final Sessions sessions;
+  private final DryRuns dryRuns;
 
   /** Of those who follow; an empty entry ends the following. */
   private final Set<BlockingQueue<Optional<MigrationStatus>>> followers =
@@ -69,7 +72,9 @@ final class MigrationRoutes {
 
   private volatile boolean followingEnded;
 
-  MigrationRoutes(Coordinator coordinator, SourceCopies copies, Sessions sessions) {
+  MigrationRoutes(
+      Coordinator coordinator, SourceCopies copies, Sessions sessions, DryRuns dryRuns) {
+    this.dryRuns = dryRuns;
     this.coordinator = coordinator;
     this.copies = copies;
     this.sessions = sessions;
@@ -126,11 +131,14 @@ final class MigrationRoutes {
     if (session.isEmpty()) {
       return unauthorized(response, callback);
     }
+    String path = Request.getPathInContext(request).substring(BASE.length());
+    if (path.isEmpty() || path.equals("/")) {
+      return dryRun(request, response, callback, session.get());
+    }
     if (!session.get().operator()) {
       return send(
           response, callback, HttpStatus.FORBIDDEN_403, error("RBAC_PERMISSION_DENIED", List.of()));
     }
-    String path = Request.getPathInContext(request).substring(BASE.length());
     if (path.equals("/accept-restored-ledger")) {
       return decide(
           response, callback, coordinator.acceptRestoredLedger(session.get().user()), () -> "{}");
@@ -159,6 +167,40 @@ final class MigrationRoutes {
         callback,
         decided,
         () -> find(parts[1]).map(known -> json(known).toString()).orElse("{}"));
+  }
+
+  /** Nothing is begun this way: what is no dry run is refused. */
+  private boolean dryRun(Request request, Response response, Callback callback, Session session)
+      throws Exception {
+    Fields query = Request.extractQueryParameters(request);
+    Fields.Field asked = query.get("dry-run");
+    if (asked == null || asked.getValue() != null && asked.getValue().equals("false")) {
+      return send(
+          response,
+          callback,
+          HttpStatus.BAD_REQUEST_400,
+          error("OPERATION_NOT_ALLOWED", List.of("A move is begun by VM.migrate_send.")));
+    }
+    try {
+      DryRuns.authorize(session);
+    } catch (XenApiException e) {
+      return send(response, callback, HttpStatus.FORBIDDEN_403, error(e.code(), e.params()));
+    }
+    byte[] body;
+    try {
+      body = Answers.body(request, DryRuns.MAX_BODY, BODY);
+    } catch (Answers.TooLarge e) {
+      Answers.error(response, callback, HttpStatus.PAYLOAD_TOO_LARGE_413);
+      return true;
+    } catch (IOException e) {
+      Answers.error(response, callback, Answers.unreadable(e));
+      return true;
+    }
+    try {
+      return send(response, callback, HttpStatus.OK_200, dryRuns.answer(body).toString());
+    } catch (XenApiException e) {
+      return send(response, callback, HttpStatus.BAD_REQUEST_400, error(e.code(), e.params()));
+    }
   }
 
   /** Waits for a decision to be durable, and answers with what has come of it. */

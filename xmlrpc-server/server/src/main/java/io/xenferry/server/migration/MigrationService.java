@@ -173,13 +173,17 @@ public final class MigrationService implements AutoCloseable {
             answers,
             tasks,
             parts.moves(),
-            new StrategyChoice(parts.hypervisor(), disks::isSnapshotWhileWritten),
+            new MovePreparation(
+                disks,
+                new StrategyChoice(parts.hypervisor(), disks::isSnapshotWhileWritten),
+                answers),
             parts.lifecycle().firmware()::note,
             cds,
             port);
     peerRoutes = new PeerRoutes(coordinator.endpoint(), id -> incoming(parts, id));
-    table = new MigrationTable(coordinator, parts.sessions());
-    routes = new MigrationRoutes(coordinator, copies, parts.sessions());
+    DryRuns dryRuns = new DryRuns(parts.database(), migrations);
+    table = new MigrationTable(coordinator, dryRuns, parts.sessions());
+    routes = new MigrationRoutes(coordinator, copies, parts.sessions(), dryRuns);
   }
 
   private static String authority(String address, int port) {

@@ -14,6 +14,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.SequencedMap;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
@@ -26,10 +27,12 @@ final class MigrationTable implements Migrations {
   private static final Duration DECISION = Duration.ofSeconds(30);
 
   private final Coordinator coordinator;
+  private final DryRuns dryRuns;
   private final Sessions sessions;
 
-  MigrationTable(Coordinator coordinator, Sessions sessions) {
+  MigrationTable(Coordinator coordinator, DryRuns dryRuns, Sessions sessions) {
     this.coordinator = coordinator;
+    this.dryRuns = dryRuns;
     this.sessions = sessions;
   }
 
@@ -71,6 +74,34 @@ final class MigrationTable implements Migrations {
       rows.add(row);
     }
     return rows;
+  }
+
+  @Override
+  public List<Obstacle> dryRun(String session, Move move) throws XenApiException {
+    DryRuns.authorize(sessions.check(session));
+    try {
+      return shown(
+          dryRuns.send(
+              move.vm(), move.dest(), move.vdis(), move.vifs(), move.options(), move.formats()));
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new XenApiException("INTERNAL_ERROR", "interrupted").withCause(e);
+    }
+  }
+
+  @Override
+  public List<Obstacle> dryRun(String session, String vm, String host, Map<String, String> options)
+      throws XenApiException {
+    DryRuns.authorize(sessions.check(session));
+    return shown(dryRuns.toHost(vm, host, options));
+  }
+
+  private static List<Obstacle> shown(List<io.xenferry.migration.preflight.Obstacle> found) {
+    return found.stream()
+        .map(o ->
+            new Obstacle(
+                o.code(), o.params(), DryRuns.word(o.side()), o.sentence(), o.kind().remedy()))
+        .toList();
   }
 
   @Override

@@ -2,16 +2,16 @@ package io.xenferry.server.migration;
 
 import io.xenferry.migration.Coordinator;
 import io.xenferry.migration.MoveRequest;
-import io.xenferry.migration.state.Plan;
+import io.xenferry.migration.preflight.Obstacle;
+import io.xenferry.migration.preflight.ObstacleKind;
+import io.xenferry.migration.preflight.Survey;
+import io.xenferry.migration.state.Role;
 import io.xenferry.model.Host;
 import io.xenferry.model.Network;
 import io.xenferry.model.Ref;
 import io.xenferry.model.SR;
-import io.xenferry.model.VBD;
 import io.xenferry.model.VDI;
-import io.xenferry.model.VIF;
 import io.xenferry.model.VM;
-import io.xenferry.model.VbdMode;
 import io.xenferry.model.VmOperations;
 import io.xenferry.model.VmPowerState;
 import io.xenferry.model.XenApiException;
@@ -24,20 +24,18 @@ import io.xenferry.server.storage.MoveChecks;
 import io.xenferry.server.task.Task;
 import io.xenferry.server.vm.GuestSpecs;
 import io.xenferry.server.vm.VmAdmission;
-import io.xenferry.server.vm.VmCheckpoint;
-import java.util.ArrayList;
-import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Optional;
-import java.util.Set;
 import java.util.UUID;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** Moves VMs for clients: checks a request, builds its plan, and follows the coordinator. */
 public final class Migrations {
+  private static final Logger log = LoggerFactory.getLogger(Migrations.class);
+
   private final ObjectDatabase database;
   private final MigrationDisks disks;
   private final Coordinator coordinator;
@@ -45,7 +43,7 @@ public final class Migrations {
   private final MoveAnswers answers;
   private final MoveTasks tasks;
   private final DiskMoves moves;
-  private final StrategyChoice strategies;
+  private final MovePreparation preparation;
   private final Note variables;
   private final EjectedCds cds;
   private final int port;
@@ -61,7 +59,7 @@ public final class Migrations {
       MoveAnswers answers,
       MoveTasks tasks,
       DiskMoves moves,
-      StrategyChoice strategies,
+      MovePreparation preparation,
       Note variables,
       EjectedCds cds,
       int port) {
@@ -74,7 +72,7 @@ public final class Migrations {
     this.answers = answers;
     this.tasks = tasks;
     this.moves = moves;
-    this.strategies = strategies;
+    this.preparation = preparation;
     this.port = port;
   }
 
@@ -91,18 +89,69 @@ public final class Migrations {
   }
 
   /**
-   * Every check that can be made without doing anything, here and at the destination; first failure
-   * wins.
+   * Every check that the move will make before it begins, here and at the destination; does
+   * nothing.
+   *
+   * @return what stands against the move, in the order in which it would meet it
+   * @throws XenApiException HANDLE_INVALID for a VM that is gone
+   */
+  List<Obstacle> survey(Request request) throws XenApiException, InterruptedException {
+    Snapshot db = database.snapshot();
+    Survey survey = new Survey(Role.SOURCE);
+    admission(survey, db, request.vm(), VmOperations.MIGRATE_SEND);
+    if (isWithinPool(db, request)) {
+      withinPool(survey, db, request);
+    } else {
+      Optional<MoveRequest> move = preparation.prepare(survey, db, request, Ref.random());
+      if (move.isPresent()) {
+        answers
+            .await(coordinator.survey(move.get()), request.vm(), request.destination())
+            .forEach(survey::add);
+      }
+    }
+    return survey.found().stream()
+        .map(found -> answers.complete(found, request.vm(), request.destination()))
+        .toList();
+  }
+
+  /**
+   * The same as clients of the published server know it.
+   *
+   * @throws XenApiException the first obstacle; the log tells all
    */
   void check(Request request) throws XenApiException, InterruptedException {
-    Snapshot db = database.snapshot();
-    admission.check(db, request.vm(), VmOperations.MIGRATE_SEND);
-    if (isWithinPool(db, request)) {
-      withinPool(db, request);
-      return;
+    List<Obstacle> found = survey(request);
+    if (!found.isEmpty()) {
+      log.info("VM {} cannot be moved: {}", request.vm(), found);
     }
-    MoveRequest move = prepare(db, request, Ref.random());
-    answers.await(coordinator.check(move), request.vm(), request.destination());
+    refuse(found, request);
+  }
+
+  private void refuse(List<Obstacle> found, Request request) throws XenApiException {
+    if (!found.isEmpty()) {
+      throw answers.translated(found.getFirst().toException(), request.vm(), request.destination());
+    }
+  }
+
+  private void admission(Survey survey, Snapshot db, Ref<VM> vm, VmOperations operation)
+      throws XenApiException {
+    ObstacleKind notAllowed =
+        db.get(vm, VM.IS_CONTROL_DOMAIN)
+            ? ObstacleKind.CONTROL_DOMAIN
+            : ObstacleKind.VM_OF_A_MIGRATION;
+    admission.check(
+        db,
+        vm,
+        operation,
+        objection ->
+            survey.raise(
+                objection,
+                ObstacleKind.VM_BLOCKED,
+                ObstacleKind.VM_POWER_STATE,
+                ObstacleKind.VM_BUSY,
+                ObstacleKind.VM_SNAPSHOT,
+                ObstacleKind.VM_TEMPLATE,
+                notAllowed));
   }
 
   /**
@@ -118,15 +167,12 @@ public final class Migrations {
     }
     Ref<VM> there = Ref.random();
     try (var operation = admission.begin(vm, VmOperations.MIGRATE_SEND, task.ref())) {
-      answers.await(
-          coordinator.check(prepare(database.snapshot(), request, there)),
-          vm,
-          request.destination());
+      answers.await(coordinator.check(prepare(request, there)), vm, request.destination());
       task.throwIfCancelled();
       variables.note(vm);
       cds.eject(vm, task.ref());
       try {
-        MoveRequest move = prepare(database.snapshot(), request, there);
+        MoveRequest move = prepare(request, there);
         tasks.begins(task, move);
         Coordinator.Started started =
             answers.await(coordinator.start(move), vm, request.destination());
@@ -139,148 +185,12 @@ public final class Migrations {
     return there;
   }
 
-  /** As published: their memory would be left behind. */
-  private static void checkNoCheckpoints(Snapshot db, Ref<VM> vm) throws XenApiException {
-    for (Ref<VM> snapshot : db.get(vm, VM.SNAPSHOTS)) {
-      if (VmCheckpoint.isOne(db, snapshot)) {
-        throw new XenApiException("VM_HAS_CHECKPOINT", vm.opaque());
-      }
-    }
-  }
-
-  private MoveRequest prepare(Snapshot db, Request asked, Ref<VM> there)
+  private MoveRequest prepare(Request request, Ref<VM> there)
       throws XenApiException, InterruptedException {
-    Ref<VM> vm = asked.vm();
-    Request request = asked.with(MoveOptions.of(db, vm, asked.options()));
-    String token =
-        request
-            .token()
-            .orElseThrow(() ->
-                answers.failed(
-                    vm,
-                    request.destination(),
-                    "the destination is not a XenFerry server: it knows no commit point, so"
-                        + " nothing was begun"));
-    Map<Ref<VIF>, String> networks = networks(db, request);
-    VmPowerState state = db.get(vm, VM.POWER_STATE);
-    boolean suspended = state == VmPowerState.SUSPENDED;
-    if (!request.copy()) {
-      checkNoCheckpoints(db, vm);
-    }
-    if (request.copy()
-        && state != VmPowerState.HALTED
-        && !(suspended && "true".equals(request.options().get("force")))) {
-      throw new XenApiException(
-          "VM_BAD_POWER_STATE", vm.opaque(), "halted", state.wire().toLowerCase(Locale.ROOT));
-    }
-    if (suspended) {
-      checkSuspendImage(db, vm);
-    }
-    UUID uuid = UUID.fromString(db.get(vm, VM.UUID));
-    boolean running = state == VmPowerState.RUNNING;
-    List<Plan.Disk> planned =
-        running ? strategies.choose(uuid, request.disks(db)) : request.disks(db);
-    if (planned.size() > Plan.MAX_DISKS) {
-      throw new XenApiException(
-          "OPERATION_NOT_ALLOWED",
-          "the VM and its snapshots have more than " + Plan.MAX_DISKS + " disks");
-    }
-    requireItsOwn(db, request, planned);
-    Map<String, String> options = new LinkedHashMap<>(request.options());
-    Formats formats = formats(db, request, planned);
-    if (!formats.asked().isEmpty()) {
-      options.put(Formats.OPTION, formats.text());
-    }
-    Layers layers = layers(planned).without(formats.alone());
-    if (!layers.below().isEmpty()) {
-      options.put(Layers.OPTION, layers.text());
-    }
-    Plan plan =
-        new Plan(
-            uuid,
-            request.copy() ? UUID.randomUUID() : uuid,
-            db.get(vm, VM.NAME_LABEL),
-            running ? Plan.Power.RUNNING : suspended ? Plan.Power.SUSPENDED : Plan.Power.HALTED,
-            running ? db.get(vm, VM.MEMORY_STATIC_MAX) : 0,
-            planned,
-            request.copy(),
-            KeptVms.asked(request.options()),
-            options);
-    Optional<Tracking> past =
-        request.copy()
-            ? Optional.empty()
-            : Optional.of(Tracking.of(db, disks, planned, layers.below()));
-    return new MoveRequest(plan, VmDocument.of(db, vm, there, networks, past).text(), token);
-  }
-
-  /**
-   * The disks are the VM's alone: another VM that has one as well would lose it when it moves, and
-   * may be writing it while it is copied.
-   */
-  private void requireItsOwn(Snapshot db, Request request, List<Plan.Disk> planned)
-      throws XenApiException {
-    Set<Ref<VM>> own = new HashSet<>(VmDocument.snapshots(db, request.vm()));
-    own.add(request.vm());
-    boolean stays = request.copy() || KeptVms.asked(request.options());
-    UUID vm = UUID.fromString(db.get(request.vm(), VM.UUID));
-    for (Plan.Disk disk : planned) {
-      Ref<VDI> vdi = new Ref<>(db.byUuid("VDI", disk.vdi().toString()).orElseThrow().ref());
-      for (Ref<VBD> vbd : db.get(vdi, VDI.VBDS)) {
-        if (!own.contains(db.get(vbd, VBD.VM))
-            && (!stays
-                || db.get(vbd, VBD.CURRENTLY_ATTACHED) && db.get(vbd, VBD.MODE) == VbdMode.RW)) {
-          throw new XenApiException("VDI_IN_USE", vdi.opaque(), "migrate_send");
-        }
-      }
-      if (!stays) {
-        disks.requireUsedOnlyBy(vm, disk.vdi());
-      }
-    }
-  }
-
-  /** What the client wants the disks to be there; the destination knows what its SRs can make. */
-  private static Formats formats(Snapshot db, Request request, List<Plan.Disk> planned)
-      throws XenApiException {
-    Map<UUID, String> asked = new LinkedHashMap<>();
-    for (Plan.Disk disk : planned) {
-      Ref<VDI> vdi = new Ref<>(db.byUuid("VDI", disk.vdi().toString()).orElseThrow().ref());
-      Optional<String> format = request.format(vdi);
-      if (format.isPresent()) {
-        if (!Formats.isName(format.get())) {
-          throw new XenApiException("INVALID_VALUE", "vdi_format_map", format.get());
-        }
-        asked.put(disk.vdi(), format.get());
-      }
-    }
-    return new Formats(asked);
-  }
-
-  /** What rests on what, of disks that go to one SR. */
-  private Layers layers(List<Plan.Disk> planned) throws XenApiException {
-    Map<UUID, String> srs = new LinkedHashMap<>();
-    planned.forEach(disk -> srs.put(disk.vdi(), disk.sr()));
-    Map<UUID, UUID> below = new LinkedHashMap<>();
-    disks
-        .layers(srs.keySet())
-        .forEach((upper, lower) -> {
-          if (Objects.equals(srs.get(upper), srs.get(lower))) {
-            below.put(upper, lower);
-          }
-        });
-    return new Layers(below);
-  }
-
-  /** The memory of a suspended VM goes with it. */
-  private void checkSuspendImage(Snapshot db, Ref<VM> vm) throws XenApiException {
-    Ref<VDI> image = db.get(vm, VM.SUSPEND_VDI);
-    if (db.row("VDI", image.opaque()).isEmpty()) {
-      throw new XenApiException("VM_HAS_NO_SUSPEND_VDI", vm.opaque());
-    }
-    try {
-      disks.open(UUID.fromString(db.get(image, VDI.UUID))).close();
-    } catch (XenApiException e) {
-      throw new XenApiException("SUSPEND_IMAGE_NOT_ACCESSIBLE", image.opaque()).withCause(e);
-    }
+    Survey survey = new Survey(Role.SOURCE);
+    Optional<MoveRequest> move = preparation.prepare(survey, database.snapshot(), request, there);
+    refuse(survey.found(), request);
+    return move.orElseThrow();
   }
 
   /** Whether the destination is a host of this pool, which is this one. */
@@ -290,46 +200,79 @@ public final class Migrations {
   }
 
   /**
-   * What the published server would refuse of a move within a pool.
+   * What the published server would refuse of a move within a pool, and what the disks' own moves
+   * would.
    *
    * @return the SR for each disk of the VM
    */
-  private static Map<Ref<VDI>, Ref<SR>> withinPool(Snapshot db, Request asked)
+  private Map<Ref<VDI>, Ref<SR>> withinPool(Survey survey, Snapshot db, Request asked)
       throws XenApiException {
-    Request request = asked.with(MoveOptions.withinServer(db, asked.vm(), asked.options()));
+    Request request = asked.with(MoveOptions.withinServer(survey, db, asked.vm(), asked.options()));
     if (request.copy()) {
-      throw new XenApiException(
-          "OPERATION_NOT_ALLOWED", "A copy to another SR of the same pool is VM.copy.");
+      survey.raise(noCopy(), ObstacleKind.COPY_WITHIN_POOL);
     }
     Map<Ref<VDI>, Ref<SR>> srs = new LinkedHashMap<>();
     for (GuestSpecs.VmDisk disk : GuestSpecs.disks(db, request.vm())) {
       if (!disk.cd()) {
         String sr = request.vdis().get(disk.vdi().opaque());
         if (sr == null) {
-          throw new XenApiException("VDI_NOT_IN_MAP", disk.vdi().opaque());
+          survey.raise(
+              new XenApiException("VDI_NOT_IN_MAP", disk.vdi().opaque()),
+              ObstacleKind.DISK_WITHOUT_SR);
+        } else {
+          srs.put(disk.vdi(), new Ref<>(sr));
         }
-        srs.put(disk.vdi(), new Ref<>(sr));
       }
     }
     if (!request.vifs().isEmpty()) {
-      throw new XenApiException(
-          "OPERATION_NOT_ALLOWED",
-          "VIF mapping is not allowed for intra-pool migration: the VIFs stay on their networks.");
+      survey.raise(
+          new XenApiException(
+              "OPERATION_NOT_ALLOWED",
+              "VIF mapping is not allowed for intra-pool migration: the VIFs stay on their"
+                  + " networks."),
+          ObstacleKind.VIFS_WITHIN_POOL);
     }
+    Map<Ref<SR>, Long> bytes = new LinkedHashMap<>();
     for (Map.Entry<Ref<VDI>, Ref<SR>> disk : srs.entrySet()) {
-      MoveChecks.check(db, disk.getKey(), disk.getValue());
-      MoveChecks.checkFormat(db, disk.getKey(), disk.getValue(), request.format(disk.getKey()));
+      Ref<VDI> vdi = disk.getKey();
+      Ref<SR> sr = disk.getValue();
+      survey.look(() -> MoveChecks.checkType(db, vdi), ObstacleKind.DISK_TYPE);
+      survey.look(() -> MoveChecks.checkUntracked(db, vdi, sr), ObstacleKind.DISK_TRACKED);
+      survey.look(() -> db.get(sr, SR.UUID), ObstacleKind.TARGET_SR_UNKNOWN);
+      survey.look(
+          () -> MoveChecks.checkFormat(db, vdi, sr, request.format(vdi)), ObstacleKind.BAD_OPTION);
+      if (!db.get(vdi, VDI.SR).equals(sr) && db.row("SR", sr.opaque()).isPresent()) {
+        bytes.merge(sr, db.get(vdi, VDI.VIRTUAL_SIZE), Long::sum);
+        survey.look(
+            () ->
+                disks.checkFormat(
+                    sr.opaque(), UUID.fromString(db.get(vdi, VDI.UUID)), request.format(vdi)),
+            ObstacleKind.TARGET_SR_DETACHED,
+            ObstacleKind.TARGET_SR_FORMAT);
+      }
     }
+    bytes.forEach((sr, needed) ->
+        survey.look(
+            () -> disks.checkSpace(Map.of(sr.opaque(), needed)),
+            ObstacleKind.TARGET_SR_DETACHED,
+            ObstacleKind.TARGET_SR_FULL));
     return srs;
+  }
+
+  private static XenApiException noCopy() {
+    return new XenApiException(
+        "OPERATION_NOT_ALLOWED", "A copy to another SR of the same pool is VM.copy.");
   }
 
   /** The VM stays on its host, and its disks go where they are wanted, one after another. */
   private void moveDisks(Request request, Task task) throws XenApiException, InterruptedException {
     Snapshot db = database.snapshot();
     admission.check(db, request.vm(), VmOperations.MIGRATE_SEND);
-    Map<Ref<VDI>, Ref<SR>> srs = withinPool(db, request);
+    Survey survey = new Survey(Role.SOURCE);
+    Map<Ref<VDI>, Ref<SR>> srs = withinPool(survey, db, request);
+    refuse(survey.found(), request);
     String bandwidth =
-        MoveOptions.withinServer(db, request.vm(), request.options())
+        MoveOptions.withinServer(survey, db, request.vm(), request.options())
             .getOrDefault(MoveLimits.BANDWIDTH, "0");
     for (Map.Entry<Ref<VDI>, Ref<SR>> disk : srs.entrySet()) {
       moves.move(
@@ -346,52 +289,46 @@ public final class Migrations {
    */
   void toHost(Ref<VM> vm, Ref<Host> host, Map<String, String> options, Task task)
       throws XenApiException {
+    List<Obstacle> found = surveyToHost(vm, host, options);
+    if (!found.isEmpty()) {
+      throw found.getFirst().toException().toXenApi();
+    }
+    try (var operation = admission.begin(vm, VmOperations.POOL_MIGRATE, task.ref())) {
+      checkHost(database.snapshot(), vm, host);
+    }
+  }
+
+  /**
+   * What stands against {@link #toHost}.
+   *
+   * @throws XenApiException HANDLE_INVALID for a VM, host or network that is not there
+   */
+  List<Obstacle> surveyToHost(Ref<VM> vm, Ref<Host> host, Map<String, String> options)
+      throws XenApiException {
     Snapshot db = database.snapshot();
     db.get(host, Host.UUID);
-    Map<String, String> all = MoveOptions.withinServer(db, vm, options);
+    Survey survey = new Survey(Role.SOURCE);
+    Map<String, String> all = MoveOptions.withinServer(survey, db, vm, options);
     String network = all.getOrDefault("network", "");
     if (!network.isEmpty()) {
       db.get(new Ref<Network>(network), Network.UUID);
     }
     if ("true".equals(all.get("copy"))) {
-      throw new XenApiException(
-          "OPERATION_NOT_ALLOWED", "A copy to another SR of the same pool is VM.copy.");
+      survey.raise(noCopy(), ObstacleKind.COPY_WITHIN_POOL);
     }
-    try (var operation = admission.begin(vm, VmOperations.POOL_MIGRATE, task.ref())) {
-      if (!database.snapshot().get(host, Host.ENABLED)) {
-        throw new XenApiException("HOST_DISABLED", host.opaque());
-      }
-      if (!database.snapshot().get(vm, VM.RESIDENT_ON).equals(host)) {
-        throw new XenApiException("HOST_NOT_LIVE", host.opaque());
-      }
-    }
+    admission(survey, db, vm, VmOperations.POOL_MIGRATE);
+    survey.look(
+        () -> checkHost(db, vm, host), ObstacleKind.HOST_DISABLED, ObstacleKind.HOST_ELSEWHERE);
+    return survey.found();
   }
 
-  /** For each VIF the network that was given, for it or for another with the same MAC. */
-  private static Map<Ref<VIF>, String> networks(Snapshot db, Request request)
-      throws XenApiException {
-    Map<String, String> byMac = new LinkedHashMap<>();
-    Map<Ref<VIF>, String> networks = new LinkedHashMap<>();
-    List<Ref<VIF>> vifs = new ArrayList<>(db.get(request.vm(), VM.VIFS));
-    if (!request.copy()) {
-      for (Ref<VM> snapshot : VmDocument.snapshots(db, request.vm())) {
-        vifs.addAll(db.get(snapshot, VM.VIFS));
-      }
+  private static void checkHost(Snapshot db, Ref<VM> vm, Ref<Host> host) throws XenApiException {
+    if (!db.get(host, Host.ENABLED)) {
+      throw new XenApiException("HOST_DISABLED", host.opaque());
     }
-    for (Ref<VIF> vif : vifs) {
-      String network = request.vifs().get(vif.opaque());
-      if (network != null) {
-        networks.put(vif, network);
-        byMac.put(db.get(vif, VIF.MAC), network);
-      }
+    boolean runs = db.get(vm, VM.POWER_STATE) == VmPowerState.RUNNING;
+    if (runs && !db.get(vm, VM.RESIDENT_ON).equals(host)) {
+      throw new XenApiException("HOST_NOT_LIVE", host.opaque());
     }
-    for (Ref<VIF> vif : vifs) {
-      String network = byMac.get(db.get(vif, VIF.MAC));
-      if (network == null) {
-        throw new XenApiException("VIF_NOT_IN_MAP", vif.opaque());
-      }
-      networks.putIfAbsent(vif, network);
-    }
-    return networks;
   }
 }

@@ -1,6 +1,7 @@
 package io.xenferry.server.migration;
 
 import io.xenferry.migration.peer.Token;
+import io.xenferry.migration.preflight.Obstacle;
 import io.xenferry.migration.state.MigrationException;
 import io.xenferry.model.Host;
 import io.xenferry.model.Ref;
@@ -63,6 +64,15 @@ final class MoveAnswers {
       return failed(vm, destination, known.params().get(1)).withCause(known);
     }
     return known.toXenApi();
+  }
+
+  /**
+   * The same with all parameters of its code.
+   *
+   * @param destination uuid of the host that the VM was to go to
+   */
+  Obstacle complete(Obstacle obstacle, Ref<VM> vm, String destination) {
+    return obstacle.with(translated(obstacle.toException(), vm, destination).params());
   }
 
   /** VM_MIGRATE_FAILED with the VM, both hosts and a sentence. */

@@ -1,6 +1,8 @@
 package io.xenferry.server.migration;
 
 import io.xenferry.copy.Strategy;
+import io.xenferry.migration.preflight.ObstacleKind;
+import io.xenferry.migration.preflight.Survey;
 import io.xenferry.model.Pool;
 import io.xenferry.model.Ref;
 import io.xenferry.model.VM;
@@ -83,31 +85,30 @@ final class MoveOptions {
   private MoveOptions() {}
 
   /**
-   * The options of a move, checked, with the defaults of the VM and its pool.
-   *
-   * @throws XenApiException INVALID_VALUE for an unknown option, which would go unnoticed, and for
-   *     a value that makes no sense, wherever it stands; a default that does not count is not
-   *     looked at
+   * The options of a move, with the defaults of the VM and its pool. What cannot be had is left
+   * out: INVALID_VALUE for an unknown option, which would go unnoticed, and for a value that makes
+   * no sense, wherever it stands; a default that does not count is not looked at.
    */
-  static Map<String, String> of(Snapshot db, Ref<VM> vm, Map<String, String> given)
+  static Map<String, String> of(Survey survey, Snapshot db, Ref<VM> vm, Map<String, String> given)
       throws XenApiException {
-    return of(db, vm, given, LASTING.keySet());
+    return of(survey, db, vm, given, LASTING.keySet());
   }
 
   /**
-   * The same for a move that stays within one server. The defaults of what is for moves between
-   * servers are not looked at: they stand for other moves.
-   *
-   * @throws XenApiException INVALID_VALUE also for an option that could not be obeyed
+   * The same for a move that stays within one server, INVALID_VALUE also for an option that could
+   * not be obeyed. The defaults of what is for moves between servers are not looked at: they stand
+   * for other moves.
    */
-  static Map<String, String> withinServer(Snapshot db, Ref<VM> vm, Map<String, String> given)
-      throws XenApiException {
-    Map<String, String> all = of(db, vm, given, Set.of(MoveLimits.BANDWIDTH));
+  static Map<String, String> withinServer(
+      Survey survey, Snapshot db, Ref<VM> vm, Map<String, String> given) throws XenApiException {
+    Map<String, String> all = of(survey, db, vm, given, Set.of(MoveLimits.BANDWIDTH));
     for (Map.Entry<String, String> option : given.entrySet()) {
       Between between = BETWEEN_SERVERS.get(option.getKey());
-      if (between != null && !between.harmless().test(option.getValue())) {
-        throw new XenApiException(
-            "INVALID_VALUE",
+      if (between != null
+          && all.containsKey(option.getKey())
+          && !between.harmless().test(option.getValue())) {
+        raise(
+            survey,
             option.getKey(),
             option.getValue() + " is for moves between servers; within one " + between.why());
       }
@@ -115,8 +116,12 @@ final class MoveOptions {
     return all;
   }
 
+  private static void raise(Survey survey, String field, String value) {
+    survey.raise(new XenApiException("INVALID_VALUE", field, value), ObstacleKind.BAD_OPTION);
+  }
+
   private static Map<String, String> of(
-      Snapshot db, Ref<VM> vm, Map<String, String> given, Set<String> defaulted)
+      Survey survey, Snapshot db, Ref<VM> vm, Map<String, String> given, Set<String> defaulted)
       throws XenApiException {
     Map<String, String> all = new LinkedHashMap<>();
     Map<String, String> defaults = new LinkedHashMap<>();
@@ -130,26 +135,32 @@ final class MoveOptions {
       if (value != null
           && defaulted.contains(option.getKey())
           && !given.containsKey(option.getKey())) {
-        put(all, option.getKey(), value, option.getValue(), name);
+        put(survey, all, option.getKey(), value, option.getValue(), name);
       }
     }
     for (Map.Entry<String, String> option : given.entrySet()) {
       String name = option.getKey();
       Predicate<String> valid = LASTING.getOrDefault(name, OF_ONE_MOVE.get(name));
       if (valid == null) {
-        throw new XenApiException("INVALID_VALUE", "options", name);
+        raise(survey, "options", name);
+      } else {
+        put(survey, all, name, option.getValue(), valid, name);
       }
-      put(all, name, option.getValue(), valid, name);
     }
     return all;
   }
 
   private static void put(
-      Map<String, String> all, String name, String value, Predicate<String> valid, String shown)
-      throws XenApiException {
-    if (!valid.test(value)) {
-      throw new XenApiException("INVALID_VALUE", shown, value);
+      Survey survey,
+      Map<String, String> all,
+      String name,
+      String value,
+      Predicate<String> valid,
+      String shown) {
+    if (valid.test(value)) {
+      all.put(name, FLAG.test(value) ? value.toLowerCase(Locale.ROOT) : value);
+    } else {
+      raise(survey, shown, value);
     }
-    all.put(name, FLAG.test(value) ? value.toLowerCase(Locale.ROOT) : value);
   }
 }

@@ -1,6 +1,8 @@
 package io.xenferry.server.migration;
 
 import io.xenferry.copy.Strategy;
+import io.xenferry.migration.preflight.ObstacleKind;
+import io.xenferry.migration.preflight.Survey;
 import io.xenferry.migration.state.Plan;
 import io.xenferry.model.XenApiException;
 import io.xenferry.spi.Guest;
@@ -32,26 +34,35 @@ final class StrategyChoice {
   }
 
   /**
-   * The disks with the strategies that they will be copied by.
+   * The disks with the strategies that they will be copied by. One that cannot be copied so is an
+   * obstacle, OPERATION_NOT_ALLOWED with a sentence.
    *
-   * @throws XenApiException OPERATION_NOT_ALLOWED, with a sentence, for a disk that cannot be
-   *     copied so
+   * @throws XenApiException when the guest cannot be asked
    */
-  List<Plan.Disk> choose(UUID vm, List<Plan.Disk> planned)
+  List<Plan.Disk> choose(Survey survey, UUID vm, List<Plan.Disk> planned)
       throws XenApiException, InterruptedException {
-    Optional<Guest> guest;
-    try {
-      guest = hypervisor.find(vm);
-    } catch (HypervisorException e) {
-      throw new XenApiException("INTERNAL_ERROR", String.valueOf(e.getMessage())).withCause(e);
-    }
+    Optional<Guest> guest = find(vm);
     List<Plan.Disk> chosen = new ArrayList<>();
     for (Plan.Disk disk : planned) {
       boolean written = !disk.readOnly() && guest.filter(g -> has(g, disk)).isPresent();
       chosen.add(
-          written ? choose(disk, guest.orElseThrow().hasDirtyLog(disk.device()), storage) : disk);
+          written
+              ? survey
+                  .ask(
+                      () -> choose(disk, guest.orElseThrow().hasDirtyLog(disk.device()), storage),
+                      ObstacleKind.STRATEGY)
+                  .orElse(disk)
+              : disk);
     }
     return chosen;
+  }
+
+  private Optional<Guest> find(UUID vm) throws XenApiException, InterruptedException {
+    try {
+      return hypervisor.find(vm);
+    } catch (HypervisorException e) {
+      throw new XenApiException("INTERNAL_ERROR", String.valueOf(e.getMessage())).withCause(e);
+    }
   }
 
   /** Neither the disks of snapshots nor those that are not plugged in. */

@@ -113,7 +113,8 @@ record VmDocument(
   /**
    * @param there what the VM's reference shall be at the destination, so that the source can tell
    *     its client
-   * @param networks for each VIF of the VM the reference of the network at the destination
+   * @param networks for each VIF of the VM the reference of the network at the destination; those
+   *     that have none are left out, which is an obstacle that somebody else sees
    * @param withPast of what is known of its disks: empty for a VM without its past
    */
   static VmDocument of(
@@ -176,10 +177,9 @@ record VmDocument(
     List<Nic> nics = new ArrayList<>();
     for (Ref<VIF> vif : db.get(vm, VM.VIFS)) {
       String network = networks.get(vif);
-      if (network == null) {
-        throw new XenApiException("VIF_NOT_IN_MAP", vif.opaque());
+      if (network != null) {
+        nics.add(new Nic(network, fields(db, "VIF", vif.opaque())));
       }
-      nics.add(new Nic(network, fields(db, "VIF", vif.opaque())));
     }
     return nics;
   }

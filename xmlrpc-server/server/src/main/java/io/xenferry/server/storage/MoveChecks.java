@@ -27,6 +27,19 @@ public final class MoveChecks {
    *     the disk would change its SR, HANDLE_INVALID
    */
   public static Set<Ref<VM>> check(Snapshot db, Ref<VDI> vdi, Ref<SR> sr) throws XenApiException {
+    Set<Ref<VM>> vms = users(db, vdi);
+    checkType(db, vdi);
+    checkUntracked(db, vdi, sr);
+    db.get(sr, SR.UUID);
+    return vms;
+  }
+
+  /**
+   * The VMs that have the disk.
+   *
+   * @throws XenApiException VDI_NEEDS_VM_FOR_MIGRATE
+   */
+  public static Set<Ref<VM>> users(Snapshot db, Ref<VDI> vdi) throws XenApiException {
     Set<Ref<VM>> vms = new LinkedHashSet<>();
     for (Ref<VBD> vbd : db.get(vdi, VDI.VBDS)) {
       vms.add(db.get(vbd, VBD.VM));
@@ -34,15 +47,26 @@ public final class MoveChecks {
     if (vms.isEmpty()) {
       throw new XenApiException("VDI_NEEDS_VM_FOR_MIGRATE", vdi.opaque());
     }
+    return vms;
+  }
+
+  /**
+   * @throws XenApiException VDI_INCOMPATIBLE_TYPE
+   */
+  public static void checkType(Snapshot db, Ref<VDI> vdi) throws XenApiException {
     String type = db.get(vdi, VDI.TYPE).wire();
     if (type.equals("cbt_metadata")) {
       throw new XenApiException("VDI_INCOMPATIBLE_TYPE", vdi.opaque(), type);
     }
+  }
+
+  /**
+   * @throws XenApiException VDI_CBT_ENABLED when the disk would change its SR
+   */
+  public static void checkUntracked(Snapshot db, Ref<VDI> vdi, Ref<SR> sr) throws XenApiException {
     if (db.get(vdi, VDI.CBT_ENABLED) && !db.get(vdi, VDI.SR).equals(sr)) {
       throw new XenApiException("VDI_CBT_ENABLED", vdi.opaque());
     }
-    db.get(sr, SR.UUID);
-    return vms;
   }
 
   /**
@@ -72,7 +96,7 @@ public final class MoveChecks {
    *
    * @throws XenApiException VM_BAD_POWER_STATE, VDI_IN_USE, OPERATION_NOT_ALLOWED for a CD
    */
-  static Optional<GuestSpecs.VmDisk> live(Snapshot db, Ref<VDI> vdi, Set<Ref<VM>> vms)
+  public static Optional<GuestSpecs.VmDisk> live(Snapshot db, Ref<VDI> vdi, Set<Ref<VM>> vms)
       throws XenApiException {
     Optional<GuestSpecs.VmDisk> found = Optional.empty();
     for (Ref<VM> vm : vms) {

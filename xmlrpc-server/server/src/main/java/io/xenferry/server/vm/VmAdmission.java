@@ -203,53 +203,83 @@ public final class VmAdmission {
     }
   }
 
-  /** Checks without beginning. */
+  /** Hears of what stands against an operation. */
+  @FunctionalInterface
+  public interface Objections {
+    /**
+     * @throws XenApiException to hear no more
+     */
+    void raise(XenApiException objection) throws XenApiException;
+  }
+
+  /** Checks without beginning; first failure wins. */
   public void check(Snapshot db, Ref<VM> vm, VmOperations operation) throws XenApiException {
+    check(
+        db,
+        vm,
+        operation,
+        first -> {
+          throw first;
+        });
+  }
+
+  /**
+   * Tells everything that stands against an operation, in the order of the checks.
+   *
+   * @throws XenApiException HANDLE_INVALID for a VM that is gone; what {@code all} throws
+   */
+  public void check(Snapshot db, Ref<VM> vm, VmOperations operation, Objections all)
+      throws XenApiException {
     String blocked = db.get(vm, VM.BLOCKED_OPERATIONS).get(operation);
     if (blocked != null) {
-      throw new XenApiException("OPERATION_BLOCKED", vm.opaque(), blocked);
+      all.raise(new XenApiException("OPERATION_BLOCKED", vm.opaque(), blocked));
     }
     String migration = db.get(vm, VM.OTHER_CONFIG).get(VmRecords.MIGRATION_KEY);
     if (migration != null) {
-      throw new XenApiException(
-          "OPERATION_NOT_ALLOWED",
-          "the VM belongs to migration " + migration + ", not to this host");
+      all.raise(
+          new XenApiException(
+              "OPERATION_NOT_ALLOWED",
+              "the VM belongs to migration " + migration + ", not to this host"));
     }
     VmPowerState state = db.get(vm, VM.POWER_STATE);
     Set<VmPowerState> wanted = STATES.getOrDefault(operation, EnumSet.allOf(VmPowerState.class));
     // A snapshot with memory is Suspended, and nothing but a snapshot.
     if (!wanted.contains(state) && !VmCheckpoint.isOne(db, vm)) {
-      throw new XenApiException(
-          "VM_BAD_POWER_STATE",
-          vm.opaque(),
-          String.join(", ", wanted.stream().map(s -> s.wire().toLowerCase(Locale.ROOT)).toList()),
-          state.wire().toLowerCase(Locale.ROOT));
+      all.raise(
+          new XenApiException(
+              "VM_BAD_POWER_STATE",
+              vm.opaque(),
+              String.join(
+                  ", ", wanted.stream().map(s -> s.wire().toLowerCase(Locale.ROOT)).toList()),
+              state.wire().toLowerCase(Locale.ROOT)));
     }
     for (Map.Entry<String, VmOperations> other : db.get(vm, VM.CURRENT_OPERATIONS).entrySet()) {
       if (!mayBegin(operation, other.getValue())) {
-        throw new XenApiException(
-            "OTHER_OPERATION_IN_PROGRESS",
-            "VM",
-            vm.opaque(),
-            other.getValue().wire(),
-            other.getKey());
+        all.raise(
+            new XenApiException(
+                "OTHER_OPERATION_IN_PROGRESS",
+                "VM",
+                vm.opaque(),
+                other.getValue().wire(),
+                other.getKey()));
       }
     }
     if (db.get(vm, VM.IS_A_SNAPSHOT)
         && !OF_TEMPLATES.contains(operation)
         && operation != VmOperations.REVERT) {
-      throw new XenApiException("VM_IS_SNAPSHOT", vm.opaque(), operation.wire());
+      all.raise(new XenApiException("VM_IS_SNAPSHOT", vm.opaque(), operation.wire()));
     }
     if (db.get(vm, VM.IS_A_TEMPLATE)
         && !db.get(vm, VM.IS_A_SNAPSHOT)
         && !OF_TEMPLATES.contains(operation)
         && !(operation == VmOperations.MIGRATE_SEND && !db.get(vm, VM.IS_DEFAULT_TEMPLATE))
         && operation != VmOperations.PROVISION) {
-      throw new XenApiException("VM_IS_TEMPLATE", vm.opaque(), operation.wire());
+      all.raise(new XenApiException("VM_IS_TEMPLATE", vm.opaque(), operation.wire()));
     }
     if (db.get(vm, VM.IS_CONTROL_DOMAIN)) {
-      throw new XenApiException(
-          "OPERATION_NOT_ALLOWED", operation.wire() + " is not for a control domain");
+      all.raise(
+          new XenApiException(
+              "OPERATION_NOT_ALLOWED", operation.wire() + " is not for a control domain"));
     }
   }
 
