@@ -23,8 +23,8 @@
  * of servers, OUTAGES (of a host's power), DEATHS (of a guest's process), TARGETS (deaths of the
  * export's server), HICCUPS (the hypervisor fails and lets the guest go on by itself), REFUSALS (of
  * the destination's hypervisor to run the guest), LEDGERS (of the destination that are lost or put
- * back), FORCES (an operator's word, of a host that truly is without power), HALTED (the VM does
- * not run while it moves).
+ * back), FORCES (an operator's word, of a host that truly is without power, which may come back),
+ * HALTED (the VM does not run while it moves).
  */
 #ifndef MOVES
 #define MOVES 1
@@ -81,6 +81,12 @@ bit destination_equals_source_at_the_commit, everything_ends_and_nothing_is_left
 #endif
 #ifdef GOAL_LEDGER_NOT_BELIEVED
 #define GOAL (incarnation[1] && !restored[1] && s[0] == COMMITTING && d[0] == ABORTED)
+#endif
+#ifdef GOAL_ARRIVED_BEFORE_THE_COPY_WAS_PUT_BACK
+#define GOAL (incarnation[1] && !restored[1] && s[0] == GIVEN && sCleaned[0] && d[0] == RUNNING && dHeard[0] && AT(1))
+#endif
+#ifdef GOAL_FORCED_ANEW
+#define GOAL (sForced[0] && dForced[0] && forces == 0 && guest[1] == RUNS && off[0])
 #endif
 #ifdef GOAL
 bit the_goal_is_reached;    /* something that must be possible: asked for as if it were forbidden */
@@ -148,6 +154,7 @@ bit sHeard[MOVES];          /* the peer was heard in this boot of the host */
 
 byte d[MOVES];
 bit dSettled[MOVES], dCleaned[MOVES], dEnded[MOVES], dForced[MOVES], dHeard[MOVES];
+bit doubt[MOVES];           /* the ledger was put back, and nobody was heard since */
 bit open[MOVES];            /* the journal: the export may exist */
 bit made[MOVES];            /* the journal: disk and process may exist */
 
@@ -170,13 +177,15 @@ bit aOpened[MOVES], aReady[MOVES], aRunning[MOVES], aBack[MOVES], aGone[MOVES];
 /* The source's answer to the destination. */
 byte told[MOVES];
 #define NOTHING 0
-#define WANTED 1            /* COMMITTING or GIVEN */
+#define WANTED 1            /* COMMITTING */
 #define TAKEN_BACK 2
 #define FORCED_BACK 3
-#define OTHERWISE 4
+#define OTHERWISE 4         /* SENDING or SWITCHING */
+#define HANDED_OVER 5       /* GIVEN */
 
 byte crashes = CRASHES, outages = OUTAGES, deaths = DEATHS, targets = TARGETS, hiccups = HICCUPS,
      refusals = REFUSALS, ledgers = LEDGERS, forces = FORCES;
+bit takes[MOVES];           /* an operator's word for the destination has not shown its effect yet */
 bit operated;               /* an operator's word has replaced a peer's, or a ledger was replaced */
 byte i;                     /* for loops; 0 between actions, so that it costs no states */
 
@@ -204,10 +213,14 @@ inline let_run(h) {
   i = 0
 }
 
-/* What was ready at the destination is the VM from now on, even where the source went on since. */
+/*
+ * What was ready at the destination is the VM from now on, even where the source went on since; and
+ * unless an operator has given the VM back to the source meanwhile.
+ */
 inline taken_by_force(m) {
   if
-  :: dForced[m] ->
+  :: takes[m] ->
+    takes[m] = 0;
     disk[PLACE(m)] = WHOLE; disk[HOME(m)] = (disk[HOME(m)] == WHOLE -> PARTIAL : disk[HOME(m)]);
     newest[DST(m)] = (guest[DST(m)] != GONE); newest[SRC(m)] = 0;
     excused = (guest[DST(m)] == GONE)
@@ -262,9 +275,16 @@ inline delete(place) {
 #endif
 #define WORKS(h) (!off[h] && !restored[h])
 
-/* The gate: whether a client may start the VM there. */
-#define S_ALLOWS(m, h) (SRC(m) != h || !S_UNENDED(m) || (s[m] == OWNED && (sHeard[m] || sForced[m])))
-#define D_ALLOWS(m, h) (DST(m) != h || !D_UNENDED(m) || (d[m] == RUNNING && (dHeard[m] || dForced[m])))
+/* The gate: whether a client may start the VM there. An operator's word is for one boot of the host. */
+#ifdef FORCE_BELIEVED_FOR_EVER
+#define S_SURE(m) (sHeard[m] || sForced[m])
+#define D_SURE(m) (dHeard[m] || dForced[m])
+#else
+#define S_SURE(m) (sHeard[m])
+#define D_SURE(m) (dHeard[m])
+#endif
+#define S_ALLOWS(m, h) (SRC(m) != h || !S_UNENDED(m) || (s[m] == OWNED && S_SURE(m)))
+#define D_ALLOWS(m, h) (DST(m) != h || !D_UNENDED(m) || (d[m] == RUNNING && D_SURE(m)))
 #if MOVES == 1
 #define GATE(h) (S_ALLOWS(0, h) && D_ALLOWS(0, h))
 #else
@@ -479,11 +499,33 @@ inline d_consent(m) {
   asks[m] = 0; dHeard[m] = 1; told[m] = NOTHING
 }
 
+#define BACK_FROM(m) (d[m] == RECEIVING || d[m] == READY -> ABORTED : RETURNED)
+
 inline d_yield(m) {
   printf("D%d: forced back: ended here\n", m);
-  d[m] = (d[m] == READY -> ABORTED : RETURNED);
-  dForced[m] = 1;
+  d[m] = BACK_FROM(m);
+  dForced[m] = 1; doubt[m] = 0;
   d_forget(m); asks[m] = 0
+}
+
+/* A ledger that was put back: the guest, the record or the source says that the VM is here. */
+inline d_arrived(m) {
+  printf("D%d: the VM has arrived meanwhile: RUNNING\n", m);
+  d[m] = RUNNING; doubt[m] = 0; dHeard[m] = 0; told[m] = NOTHING;
+  d_forget(m); asks[m] = 0
+}
+
+/* The source says that it has the VM. */
+inline d_undone(m) {
+  printf("D%d: the VM is the source's: ended here\n", m);
+  d[m] = BACK_FROM(m); doubt[m] = 0;
+  d_forget(m); asks[m] = 0
+}
+
+/* A guest that waits still has never run, so that the row may be believed. */
+inline d_believed(m) {
+  printf("D%d: the guest waits, as the ledger says\n", m);
+  doubt[m] = 0; dHeard[m] = 1
 }
 
 inline d_return(m) {
@@ -521,10 +563,17 @@ inline d_heard(m) {
   dHeard[m] = 1; told[m] = NOTHING
 }
 
+/* The hidden record is of the migration that came last, also where a replaced ledger has forgotten that. */
+#if MOVES == 1
+#define BROUGHT(m) PLACE(m)
+#else
+#define BROUGHT(m) (DST(1) == DST(m) && disk[PLACE(1)] != NONE -> PLACE(1) : PLACE(m))
+#endif
+
 inline d_show(m) {
   printf("D%d: the VM is shown\n", m);
   open[m] = 0; export[m] = 0; made[m] = 0;
-  record[DST(m)] = 1 + PLACE(m);
+  if :: record[DST(m)] == 0 -> record[DST(m)] = 1 + BROUGHT(m) :: else fi;
   dCleaned[m] = 1;
   d_end_if_done(m)
 }
@@ -563,11 +612,21 @@ inline d_say_gone(m) {
   aGone[m] = 1
 }
 
+/* Its own process is one that has not run; with a VM that is shown here it has nothing to do. */
+#define WAITS(m) (guest[DST(m)] >= INCOMING && guest[DST(m)] <= ACTIVE)
+#ifdef ACCEPTED_BLINDLY
+#define TO_BE_ENDED(m) (guest[DST(m)] != GONE)
+#define MAY_BE_UNDONE(m) 1
+#else
+#define TO_BE_ENDED(m) (WAITS(m) && record[DST(m)] == 0)
+#define MAY_BE_UNDONE(m) (guest[DST(m)] == GONE || WAITS(m) || record[DST(m)] != 0)
+#endif
+
 /* What the journal names: the process first, then the export; the disk last. */
 inline d_undo_guest(m) {
   printf("D%d: process and export removed\n", m);
   open[m] = 0; sealing[m] = 1;
-  if :: made[m] && guest[DST(m)] != GONE -> destroy(DST(m)) :: else fi;
+  if :: made[m] && TO_BE_ENDED(m) -> destroy(DST(m)) :: else fi;
   export[m] = 0
 }
 
@@ -594,8 +653,8 @@ inline d_start_up_sweep(m) {
 
 /* ---- the source answers the destination */
 
-#define ANSWER(m) (s[m] == COMMITTING || s[m] == GIVEN -> WANTED : (s[m] == OWNED -> (sForced[m] -> FORCED_BACK : TAKEN_BACK) : OTHERWISE))
-#define ASKING(m) ((d[m] == READY || ((d[m] == COMMITTED || d[m] == STARTING) && asks[m]) || (d[m] == RUNNING && !dEnded[m] && !dHeard[m])) && !dForced[m])
+#define ANSWER(m) (s[m] == COMMITTING -> WANTED : (s[m] == GIVEN -> HANDED_OVER : (s[m] == OWNED -> (sForced[m] -> FORCED_BACK : TAKEN_BACK) : OTHERWISE)))
+#define ASKING(m) (doubt[m] || d[m] == READY || ((d[m] == COMMITTED || d[m] == STARTING) && asks[m]) || (d[m] == RUNNING && !dEnded[m] && !D_SURE(m)))
 
 inline s_say_status(m) {
   printf("S%d: says how it stands\n", m);
@@ -641,7 +700,7 @@ inline c_start(h) {
 inline o_force_resume(m) {
   printf("O%d: force-resume\n", m);
   forces--;
-  s[m] = OWNED; sForced[m] = 1; sHeard[m] = 1; operated = 1;
+  s[m] = OWNED; sForced[m] = 1; sHeard[m] = 1; operated = 1; takes[m] = 0;
   disk[HOME(m)] = WHOLE; disk[PLACE(m)] = (disk[PLACE(m)] == WHOLE -> PARTIAL : disk[PLACE(m)]);
   newest[SRC(m)] = (guest[SRC(m)] != GONE);
   excused = (guest[SRC(m)] == GONE)
@@ -651,18 +710,20 @@ inline o_force_commit(m) {
   printf("O%d: force-commit\n", m);
   if :: d[m] == READY -> d[m] = COMMITTED :: else fi;
   forces--;
-  dForced[m] = 1; dHeard[m] = 1; asks[m] = 0; operated = 1; told[m] = NOTHING
+  dForced[m] = 1; dHeard[m] = 1; asks[m] = 0; operated = 1; told[m] = NOTHING; takes[m] = 1;
+  if :: d[m] == RUNNING -> taken_by_force(m) :: else fi
 }
 
-/*
- * Truly: the source has not given the VM, and it does not run here. By then no answer of the server
- * before is under way any more.
- */
+/* By then no answer of the server before is under way any more. */
 inline o_accept_ledger(h) {
   printf("O%d: accepts the restored ledger\n", h);
   restored[h] = 0;
-  aOpened[0] = 0; aReady[0] = 0; aRunning[0] = 0; aBack[0] = 0; aGone[0] = 0;
-  if :: DST(0) == h && d[0] == RECEIVING -> d[0] = ABORTED; open[0] = 0 :: else fi
+  if :: DST(0) == h -> open[0] = 0 :: else fi;
+#ifdef ACCEPTED_BLINDLY
+  doubt[0] = 0;
+  if :: d[0] == RECEIVING -> d[0] = ABORTED :: else fi;
+#endif
+  aOpened[0] = 0; aReady[0] = 0; aRunning[0] = 0; aBack[0] = 0; aGone[0] = 0
 }
 
 /* ---- faults */
@@ -675,7 +736,7 @@ inline taken_up(m, h) {
   if
   :: DST(m) == h ->
     d_forget(m);
-    asks[m] = (d[m] == READY || d[m] == COMMITTED || d[m] == STARTING) && !dForced[m]
+    asks[m] = (d[m] == READY || d[m] == COMMITTED || d[m] == STARTING) && !(dForced[m] && D_SURE(m))
   :: else
   fi
 }
@@ -701,9 +762,9 @@ inline f_power_fails(h) {
   outages--;
   off[h] = 1;
   perish(h);
-  taken_up(0, h); unheard(0, h);
+  unheard(0, h); taken_up(0, h);
 #if MOVES > 1
-  taken_up(1, h); unheard(1, h)
+  unheard(1, h); taken_up(1, h)
 #endif
 }
 
@@ -733,11 +794,21 @@ inline f_ledger_replaced(m) {
   if
   :: d[m] = UNKNOWN; made[m] = 0; open[m] = 0
   :: d[m] >= RECEIVING -> d[m] = RECEIVING; made[m] = 1; open[m] = 1
-  :: d[m] >= READY && d[m] <= RUNNING -> d[m] = READY; made[m] = 1; open[m] = 0
-  :: d[m] >= COMMITTED && d[m] <= RUNNING -> d[m] = COMMITTED; made[m] = 1; open[m] = 0
+  :: d[m] >= READY -> d[m] = READY; made[m] = 1; open[m] = 0
+  :: d[m] >= COMMITTED && d[m] != ABORTED -> d[m] = COMMITTED; made[m] = 1; open[m] = 0
+  :: d[m] >= STARTING && d[m] != ABORTED -> d[m] = STARTING; made[m] = 1; open[m] = 0
   fi;
-  dSettled[m] = 0; dCleaned[m] = 0; dEnded[m] = 0; dHeard[m] = 0;
+  dSettled[m] = 0; dCleaned[m] = 0; dEnded[m] = 0; dHeard[m] = 0; doubt[m] = (d[m] != UNKNOWN);
   taken_up(m, DST(m));
+#if MOVES > 1
+  /* The copy was made before the second move began. */
+  if
+  :: DST(1) == DST(0) ->
+    d[1] = UNKNOWN; made[1] = 0; open[1] = 0; dSettled[1] = 0; dCleaned[1] = 0; dEnded[1] = 0; dHeard[1] = 0;
+    taken_up(1, DST(1))
+  :: else
+  fi;
+#endif
   printf("F%d: it says %d\n", m, d[m])
 }
 
@@ -746,6 +817,8 @@ inline f_ledger_replaced(m) {
 #define READY_TO_SWITCH(m) (HALTS -> guest[SRC(m)] == GONE : guest[SRC(m)] == PAUSED)
 #define STILL(m) (HALTS -> guest[SRC(m)] == GONE : guest[SRC(m)] == SENT)
 #define COMPLETE(m) (HALTS || guest[DST(m)] == ACTIVE)
+#define HERE(m) (guest[DST(m)] == RUNS || record[DST(m)] != 0)
+#define DOUBTED(m) (doubt[m] && !HERE(m))
 #define D_OUTCOME(m) (d[m] == ABORTED || d[m] == RETURNED || d[m] == RUNNING)
 #ifdef COMMIT_BEFORE_COMMITTING_IS_DURABLE
 #define MAY_SEND_COMMIT(m) (s[m] == SWITCHING && drained[m] && aReady[m] && STILL(m) && !mCommit[m])
@@ -765,11 +838,6 @@ inline f_ledger_replaced(m) {
 #else
 #define MAY_RESUME_EARLY(m) 0
 #define SEEN_STILL(m) STILL(m)
-#endif
-#ifdef ACCEPTED_BLINDLY
-#define ACCEPTABLE(h) 1
-#else
-#define ACCEPTABLE(h) (s[0] != GIVEN && guest[h] != RUNS && disk[HOME(0)] == WHOLE)
 #endif
 
 inline s_commit_early(m) {
@@ -810,31 +878,34 @@ inline s_resume_early(m) {
   :: d_step { WORKS(DST(m)) && d[m] == RECEIVING && dAlive[m] && sealed[m] && guest[DST(m)] == RECEIVED -> d_activate(m) } \
   :: d_step { WORKS(DST(m)) && d[m] == RECEIVING && dAlive[m] && sealed[m] && COMPLETE(m) -> d_ready(m) } \
   :: d_step { WORKS(DST(m)) && d[m] == READY && s[m] == SWITCHING && sAlive[m] && drained[m] && !aReady[m] && COUNTS(m) -> d_say_ready(m) } \
-  :: d_step { WORKS(DST(m)) && (d[m] == RECEIVING || (d[m] == READY && !COMPLETE(m))) -> d_abort_self(m) } \
-  :: d_step { WORKS(DST(m)) && mCommit[m] && d[m] == READY && COUNTS(m) -> d_commit(m) } \
-  :: d_step { WORKS(DST(m)) && !refused[m] && d[m] == COMMITTED && !COMPLETE(m) && guest[DST(m)] == GONE -> d_return(m) } \
-  :: d_step { WORKS(DST(m)) && refused[m] && d[m] == STARTING -> d_return(m) } \
-  :: d_step { WORKS(DST(m)) && MAY_WRITE_STARTING(m) -> d_starting(m) } \
-  :: d_step { WORKS(DST(m)) && MAY_RUN(m) && guest[DST(m)] == ACTIVE -> d_run(m) } \
-  :: d_step { WORKS(DST(m)) && refusals > 0 && MAY_RUN(m) && guest[DST(m)] == ACTIVE && d[m] == STARTING -> d_refused(m) } \
-  :: d_step { WORKS(DST(m)) && d[m] == STARTING && !refused[m] && (guest[DST(m)] == RUNS || guest[DST(m)] == GONE) -> d_running(m) } \
-  :: d_step { WORKS(DST(m)) && (d[m] == COMMITTED || d[m] == STARTING) && asks[m] && told[m] == WANTED -> d_consent(m) } \
-  :: d_step { WORKS(DST(m)) && (d[m] == READY || ((d[m] == COMMITTED || d[m] == STARTING) && asks[m])) && told[m] == FORCED_BACK -> d_yield(m) } \
-  :: d_step { WORKS(DST(m)) && d[m] == READY && told[m] == TAKEN_BACK -> d_abort_self(m) } \
+  :: d_step { WORKS(DST(m)) && !doubt[m] && (d[m] == RECEIVING || (d[m] == READY && !COMPLETE(m))) -> d_abort_self(m) } \
+  :: d_step { WORKS(DST(m)) && !doubt[m] && mCommit[m] && d[m] == READY && COUNTS(m) -> d_commit(m) } \
+  :: d_step { WORKS(DST(m)) && !doubt[m] && !refused[m] && d[m] == COMMITTED && !COMPLETE(m) && guest[DST(m)] == GONE -> d_return(m) } \
+  :: d_step { WORKS(DST(m)) && !doubt[m] && refused[m] && d[m] == STARTING -> d_return(m) } \
+  :: d_step { WORKS(DST(m)) && !doubt[m] && MAY_WRITE_STARTING(m) -> d_starting(m) } \
+  :: d_step { WORKS(DST(m)) && !doubt[m] && MAY_RUN(m) && guest[DST(m)] == ACTIVE -> d_run(m) } \
+  :: d_step { WORKS(DST(m)) && !doubt[m] && refusals > 0 && MAY_RUN(m) && guest[DST(m)] == ACTIVE && d[m] == STARTING -> d_refused(m) } \
+  :: d_step { WORKS(DST(m)) && !doubt[m] && d[m] == STARTING && !refused[m] && (guest[DST(m)] == RUNS || guest[DST(m)] == GONE) -> d_running(m) } \
+  :: d_step { WORKS(DST(m)) && !doubt[m] && (d[m] == COMMITTED || d[m] == STARTING) && asks[m] && (told[m] == WANTED || told[m] == HANDED_OVER) -> d_consent(m) } \
+  :: d_step { WORKS(DST(m)) && (DOUBTED(m) || (!doubt[m] && (d[m] == READY || ((d[m] == COMMITTED || d[m] == STARTING) && asks[m])))) && told[m] == FORCED_BACK -> d_yield(m) } \
+  :: d_step { WORKS(DST(m)) && !doubt[m] && d[m] == READY && told[m] == TAKEN_BACK -> d_abort_self(m) } \
   :: d_step { WORKS(DST(m)) && d[m] == RUNNING && !dEnded[m] && !dHeard[m] && told[m] != NOTHING && told[m] != FORCED_BACK -> d_heard(m) } \
+  :: d_step { WORKS(DST(m)) && doubt[m] && (HERE(m) || (told[m] == HANDED_OVER && disk[PLACE(m)] != NONE)) -> d_arrived(m) } \
+  :: d_step { WORKS(DST(m)) && DOUBTED(m) && (told[m] == TAKEN_BACK || told[m] == OTHERWISE || (told[m] == HANDED_OVER && disk[PLACE(m)] == NONE)) -> d_undone(m) } \
+  :: d_step { WORKS(DST(m)) && DOUBTED(m) && told[m] == WANTED && WAITS(m) -> d_believed(m) } \
   :: d_step { WORKS(DST(m)) && WORKS(SRC(m)) && ASKING(m) && told[m] != ANSWER(m) -> s_say_status(m) } \
   :: d_step { WORKS(DST(m)) && d[m] == RUNNING && !dEnded[m] && !dCleaned[m] -> d_show(m) } \
   :: d_step { WORKS(DST(m)) && s[m] == COMMITTING && mCommit[m] && d[m] == RUNNING && !dEnded[m] && !aRunning[m] && COUNTS(m) -> d_say_running(m) } \
-  :: d_step { WORKS(DST(m)) && (s[m] == COMMITTING || (s[m] == OWNED && !sEnded[m] && !mAcknowledge[m])) && (d[m] == ABORTED || d[m] == RETURNED) && !aBack[m] && !KNOWS_NOTHING(m) && COUNTS(m) -> d_say_back(m) } \
-  :: d_step { WORKS(DST(m)) && mAbort[m] && (d[m] == UNKNOWN || d[m] == RECEIVING || d[m] == READY) && COUNTS(m) && !ABORT_MEANS_NOTHING(m) -> d_abort(m) } \
+  :: d_step { WORKS(DST(m)) && (s[m] == COMMITTING || (s[m] == OWNED && !sEnded[m] && !(mAcknowledge[m] && sHeard[m]))) && (d[m] == ABORTED || d[m] == RETURNED) && !aBack[m] && !KNOWS_NOTHING(m) && COUNTS(m) -> d_say_back(m) } \
+  :: d_step { WORKS(DST(m)) && !doubt[m] && mAbort[m] && (d[m] == UNKNOWN || d[m] == RECEIVING || d[m] == READY) && COUNTS(m) && !ABORT_MEANS_NOTHING(m) -> d_abort(m) } \
   :: d_step { WORKS(DST(m)) && mAcknowledge[m] && D_OUTCOME(m) && !dEnded[m] && !dSettled[m] -> d_acknowledged(m) } \
   :: d_step { WORKS(DST(m)) && mAcknowledge[m] && (dEnded[m] || d[m] == UNKNOWN) && (s[m] == OWNED || s[m] == GIVEN) && !sEnded[m] && !sSettled[m] && !aGone[m] && COUNTS(m) -> d_say_gone(m) } \
-  :: d_step { WORKS(DST(m)) && (d[m] == ABORTED || d[m] == RETURNED) && !dEnded[m] && !dForced[m] && !dCleaned[m] && !sealing[m] -> d_undo_guest(m) } \
+  :: d_step { WORKS(DST(m)) && (d[m] == ABORTED || d[m] == RETURNED) && !dEnded[m] && !dForced[m] && !dCleaned[m] && !sealing[m] && MAY_BE_UNDONE(m) -> d_undo_guest(m) } \
   :: d_step { WORKS(DST(m)) && (d[m] == ABORTED || d[m] == RETURNED) && !dEnded[m] && !dForced[m] && !dCleaned[m] && sealing[m] -> d_undo_disk(m) } \
   :: d_step { WORKS(DST(m)) && open[m] && !export[m] && disk[PLACE(m)] != NONE -> d_watchdog(m) } \
   :: d_step { WORKS(DST(m)) && !open[m] && export[m] && !dAlive[m] -> d_start_up_sweep(m) } \
-  :: d_step { forces > 0 && !off[SRC(m)] && off[DST(m)] && !sForced[m] && (s[m] == COMMITTING || (s[m] == OWNED && !sEnded[m] && !sHeard[m])) && disk[HOME(m)] != NONE -> o_force_resume(m) } \
-  :: d_step { forces > 0 && !off[DST(m)] && off[SRC(m)] && !dForced[m] && (d[m] == READY || d[m] == COMMITTED || d[m] == STARTING) && COMPLETE(m) -> o_force_commit(m) } \
+  :: d_step { forces > 0 && !off[SRC(m)] && off[DST(m)] && (s[m] == COMMITTING || (s[m] == OWNED && !sEnded[m] && !sHeard[m])) && disk[HOME(m)] != NONE -> o_force_resume(m) } \
+  :: d_step { forces > 0 && !off[DST(m)] && off[SRC(m)] && !doubt[m] && (((d[m] == READY || ((d[m] == COMMITTED || d[m] == STARTING) && !(dForced[m] && D_SURE(m)))) && COMPLETE(m)) || (d[m] == RUNNING && !dEnded[m] && !D_SURE(m) && disk[PLACE(m)] != NONE)) -> o_force_commit(m) } \
   :: d_step { targets > 0 && export[m] -> f_target_dies(m) }
 
 #ifdef OUTCOME_FORGOTTEN_BEFORE_ACKNOWLEDGED
@@ -862,7 +933,7 @@ inline s_resume_early(m) {
   :: d_step { outages > 0 && !off[h] -> f_power_fails(h) } \
   :: d_step { off[h] -> f_power_returns(h) } \
   :: d_step { deaths > 0 && guest[h] != GONE -> f_guest_dies(h) } \
-  :: d_step { restored[h] && !off[h] && ACCEPTABLE(h) -> o_accept_ledger(h) }
+  :: d_step { restored[h] && !off[h] -> o_accept_ledger(h) }
 
 /* Faults, clients and messages have come to an end: one host has the VM, whole, and nothing is left. */
 #define SETTLED(m) (!S_UNENDED(m) && !D_UNENDED(m) && !open[m] && !export[m] && !copying[m] && !made[m])

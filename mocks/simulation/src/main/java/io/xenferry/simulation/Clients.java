@@ -140,8 +140,9 @@ final class Clients {
     from.check(request)
         .whenComplete((welcome, obstacle) -> {
           world.count(obstacle == null ? "checks passed" : "checks failed");
-          // The server asks first and begins then; whoever died meanwhile begins nothing.
-          if (obstacle == null && from == source.coordinator && source.serverUp()) {
+          // The server asks first and begins then; whoever died meanwhile begins nothing, nor does
+          // anybody once the world has come to rest, which does not wait for a check.
+          if (obstacle == null && !world.quiet && from == source.coordinator && source.serverUp()) {
             start(from, to, destination, plan, request);
           }
         });

@@ -140,6 +140,19 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
     }
 
     @Override
+    public CompletableFuture<Standing> standing(UUID vm) {
+      return effect(
+          "looked for the record",
+          () -> {
+            SimHost.VmRecord record = host.vms.get(vm);
+            if (record == null) {
+              return Standing.ABSENT;
+            }
+            return record.hidden() ? Standing.HIDDEN : Standing.SHOWN;
+          });
+    }
+
+    @Override
     public CompletableFuture<Void> reveal(MigrationId migration, Plan plan) {
       return act(
           "the VM is shown",
@@ -250,6 +263,23 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
                   host.name);
               world.checkMemory(host.name + " destroyed its guest");
             }
+          });
+    }
+
+    @Override
+    public CompletableFuture<Void> giveUp(UUID vm) {
+      return act(
+          "the guest that never ran is ended",
+          () -> {
+            SimGuest guest = host.guests.get(vm);
+            if (guest == null) {
+              return;
+            }
+            require(
+                guest.state != GuestState.RUNNING && guest.state != GuestState.PAUSED,
+                "the guest does not wait");
+            host.guests.remove(vm);
+            world.checkMemory(host.name + " ended its guest");
           });
     }
 

@@ -13,6 +13,7 @@ import io.xenferry.migration.state.Deadlines;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.MigrationStatus;
 import io.xenferry.migration.state.Randomness;
+import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
 import io.xenferry.time.SimulatedScheduler;
 import java.time.Duration;
@@ -357,7 +358,7 @@ final class SimHost {
   /** Makes anew what the journal says is OPEN and the target has lost. */
   private void watchdog(SimulatedScheduler.Process mine) {
     Ledger reading = ledger;
-    if (reading != null) {
+    if (reading != null && !reading.restored()) {
       for (JournalEntry entry : reading.journal()) {
         UUID vdi =
             entry.kind() == JournalEntry.Kind.EXPORT ? UUID.fromString(entry.detail()) : null;
@@ -369,38 +370,46 @@ final class SimHost {
           openExport(entry.name(), vdi);
         }
       }
-      sweep(reading.journal());
+      sweep(reading);
       reap();
     }
     mine.schedule(Duration.ofMillis(700), () -> watchdog(mine));
   }
 
   /**
-   * Intent goes before effect, so what is tagged as ours and not in the journal is an orphan: an
-   * effect that a killed server had begun, and that came about after its successor's clean-up.
+   * Intent goes before effect, so what is tagged as ours, not in the journal, and of no unended
+   * row, is an orphan: an effect that a killed server had begun, and that came about after its
+   * successor's clean-up. A ledger that was replaced does not know of every row there was.
    */
-  private void sweep(List<JournalEntry> journal) {
+  private void sweep(Ledger reading) {
+    List<JournalEntry> journal = reading.journal();
     int before = exports.size() + accounts.size() + vms.size() + vdis.size() + guests.size();
     exports.keySet().removeIf(name -> !journaled(journal, JournalEntry.Kind.EXPORT, name));
     accounts.removeIf(name -> !journaled(journal, JournalEntry.Kind.ACCOUNT, name));
     vms.entrySet()
         .removeIf(vm ->
-            vm.getValue().hidden()
+            over(reading, vm.getValue().tag)
                 && !journaled(journal, JournalEntry.Kind.VM, vm.getKey().toString()));
     vdis.entrySet()
         .removeIf(vdi ->
-            vdi.getValue().tag != null
+            over(reading, vdi.getValue().tag)
                 && !journaled(journal, JournalEntry.Kind.VDI, vdi.getKey().toString()));
     guests
         .entrySet()
         .removeIf(guest ->
             guest.getValue().state == GuestState.INCOMING
+                && reading.unended(guest.getKey()).isEmpty()
                 && !journaled(journal, JournalEntry.Kind.GUEST, guest.getKey().toString()));
     if (exports.size() + accounts.size() + vms.size() + vdis.size() + guests.size() < before) {
       world.count("orphans removed");
       world.trace(name + ": orphans are removed");
       world.checkCompleteCopy(name + " removed orphans");
     }
+  }
+
+  private static boolean over(Ledger reading, @Nullable MigrationId tag) {
+    return tag != null
+        && reading.find(tag, Role.DESTINATION).map(LedgerRow::ended).orElse(reading.whole());
   }
 
   private static boolean journaled(

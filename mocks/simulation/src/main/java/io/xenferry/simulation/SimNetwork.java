@@ -1,10 +1,8 @@
 package io.xenferry.simulation;
 
 import io.xenferry.migration.Coordinator;
-import io.xenferry.migration.json.StrictJson;
 import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.peer.PeerAddress;
-import io.xenferry.migration.peer.PeerAnswer;
 import io.xenferry.migration.peer.PeerRequest;
 import io.xenferry.migration.peer.PeerResponse;
 import io.xenferry.migration.peer.PeerTransport;
@@ -93,7 +91,7 @@ final class SimNetwork implements PeerTransport {
               delay(),
               () -> {
                 if (!world.cut()) {
-                  answer.complete(disguised(response, request));
+                  answer.complete(response);
                 }
               });
         });
@@ -105,30 +103,5 @@ final class SimNetwork implements PeerTransport {
       return Duration.ofMillis(500 + world.random.nextInt(15_000));
     }
     return world.latency(3);
-  }
-
-  /** For the variant that checks no incarnation: the source reads the one that it expects. */
-  private PeerResponse disguised(PeerResponse response, PeerRequest request) {
-    if (world.variant != Variant.INCARNATION_UNCHECKED || !request.path().contains("/incoming/")) {
-      return response;
-    }
-    PeerAnswer said = StrictJson.read(response.body(), PeerAnswer.class);
-    return from.ledgerDisk
-        .find(MigrationId.parse(request.path().split("/")[3]), Role.SOURCE)
-        .map(row ->
-            new PeerResponse(
-                response.status(),
-                StrictJson.write(
-                    new PeerAnswer(
-                        said.version(),
-                        row.peerIncarnation(),
-                        said.state(),
-                        said.forced(),
-                        said.gone(),
-                        said.targets(),
-                        said.code(),
-                        said.params(),
-                        said.sentence()))))
-        .orElse(response);
   }
 }

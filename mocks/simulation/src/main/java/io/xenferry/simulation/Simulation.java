@@ -1,16 +1,27 @@
 package io.xenferry.simulation;
 
+import io.xenferry.migration.Coordinator;
+import io.xenferry.migration.json.StrictJson;
+import io.xenferry.migration.ledger.Ledger;
+import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.ledger.MemoryLedger;
+import io.xenferry.migration.peer.PeerAddress;
+import io.xenferry.migration.peer.PeerAnswer;
+import io.xenferry.migration.peer.PeerClient;
+import io.xenferry.migration.peer.PeerMessage;
 import io.xenferry.migration.ports.GuestState;
+import io.xenferry.migration.state.Plan;
 import io.xenferry.migration.state.State;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Random;
 import java.util.TreeMap;
 import java.util.UUID;
+import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -76,22 +87,100 @@ public final class Simulation {
   }
 
   /**
-   * A ledger put back from a copy: the destination runs the guest for a while, loses its power, and
-   * comes back with its ledger of before the commit, which an operator wrongly accepts. The source,
-   * whose commit was never answered, must not take the VM back on that ledger's word.
+   * A ledger put back from a copy: the destination has just run the guest, loses its power, and
+   * comes back with its ledger of before the commit, which an operator accepts. The source, whose
+   * commit was never answered, must not take the VM back on that ledger's word; nor must the
+   * destination remove disks that the guest has written to.
    */
-  public static Result restoredLedger(long seed, Variant variant, @Nullable List<String> trace) {
+  public static Result restoredLedger(long seed, @Nullable List<String> trace) {
+    World world = new World(seed, Faults.NONE, Variant.SOUND, trace);
+    SimHost destination = world.hosts.get(1);
+    List<MemoryLedger.Disk> copies = new ArrayList<>();
+    return told(
+        world,
+        "insert RECEIVING",
+        () -> destination.ledgerDisk.rows().stream().anyMatch(row -> row.state() == State.RUNNING),
+        () -> copies.add(destination.ledgerDisk.copy(Optional.of(world.uuid()))),
+        () -> {
+          destination.crash("and its ledger is put back", true);
+          destination.ledgerDisk = copies.getFirst();
+        },
+        () -> {
+          world.check(
+              destination.ledgerDisk.rows().getFirst().state() == State.RECEIVING,
+              "a row in doubt decides nothing while the source is in doubt, too",
+              destination.ledgerDisk.rows().getFirst().toString());
+          world.check(
+              destination.vdis.size() == World.DISKS, "nothing in doubt is removed", "a disk is");
+        });
+  }
+
+  /**
+   * A lost ledger: the destination runs the guest, its commit unanswered, when its server comes
+   * back without its ledger, and an operator accepts that. A doubled Open of the same migration
+   * comes late.
+   */
+  public static Result lostLedger(long seed, Variant variant, @Nullable List<String> trace) {
     World world = new World(seed, Faults.NONE, variant, trace);
+    SimHost source = world.hosts.get(0);
+    SimHost destination = world.hosts.get(1);
+    return told(
+        world,
+        "insert RECEIVING",
+        () -> false,
+        () -> {},
+        () -> {
+          Ledger lost = Objects.requireNonNull(destination.ledger);
+          destination.crash("and its ledger is lost", false);
+          MemoryLedger.Disk empty = new MemoryLedger.Disk(lost.incarnation(), lost.secret());
+          destination.ledgerDisk =
+              variant == Variant.INCARNATION_UNCHECKED
+                  ? empty
+                  : empty.copy(Optional.of(world.uuid()));
+          world.scheduler.schedule(
+              Duration.ofSeconds(50),
+              () -> {
+                Coordinator late = Objects.requireNonNull(destination.coordinator);
+                LedgerRow row = source.ledgerDisk.rows().getFirst();
+                new PeerClient((to, request, deadline) -> late.endpoint().handle(request))
+                    .send(
+                        new PeerAddress(row.peerUrl(), row.peerFingerprint()),
+                        row.migration(),
+                        row.token(),
+                        row.key(),
+                        new PeerMessage.Open(
+                            List.of(PeerAnswer.VERSION),
+                            row.key(),
+                            Objects.requireNonNull(source.ledger).incarnation(),
+                            source.url(),
+                            "",
+                            StrictJson.read(row.plan(), Plan.class),
+                            row.metadata()),
+                        Duration.ofSeconds(10));
+              });
+        },
+        () -> {});
+  }
+
+  /**
+   * One move whose answers are lost from STARTING on, until the destination is back and accepted.
+   */
+  private static Result told(
+      World world,
+      String record,
+      BooleanSupplier until,
+      Runnable then,
+      Runnable replaced,
+      Runnable checks) {
     Optional<String> violation = Optional.empty();
     try {
       populate(world, true);
       SimHost source = world.hosts.get(0);
       SimHost destination = world.hosts.get(1);
-      List<MemoryLedger.Disk> copies = new ArrayList<>();
       world.onDurable =
           (host, what) -> {
-            if (host == destination && what.equals("insert RECEIVING")) {
-              copies.add(host.ledgerDisk.copy(Optional.of(world.uuid())));
+            if (host == destination && what.equals(record)) {
+              then.run();
             }
             if (host == destination && what.equals("STARTING")) {
               world.cutNetwork(Duration.ofSeconds(30));
@@ -100,24 +189,24 @@ public final class Simulation {
       world.hosts.forEach(SimHost::startServer);
       world.tick();
       new Clients(world, 0).move(source);
-      drive(world, Duration.ofSeconds(10), () -> false);
-      destination.crash("and its ledger is put back", true);
-      destination.ledgerDisk = copies.getFirst();
+      drive(world, Duration.ofSeconds(10), until);
+      replaced.run();
       drive(world, Duration.ofMinutes(1), destination::serverUp);
-      var restarted = destination.coordinator;
+      Coordinator restarted = destination.coordinator;
       if (restarted != null) {
         restarted.acceptRestoredLedger("operator");
       }
-      drive(world, Duration.ofMinutes(1), () -> false);
+      drive(world, Duration.ofMinutes(2), () -> false);
       world.check(
           source.ledgerDisk.rows().getFirst().state() == State.COMMITTING,
           "unknown never lets the source leave COMMITTING",
           source.ledgerDisk.rows().getFirst().toString());
+      checks.run();
     } catch (InvariantViolation e) {
       violation = Optional.of(String.valueOf(e.getMessage()));
     }
     return new Result(
-        seed,
+        world.seed,
         violation,
         new TreeMap<>(world.counts),
         world.scheduler.executed(),
@@ -153,7 +242,7 @@ public final class Simulation {
     }
   }
 
-  static void drive(World world, Duration limit, java.util.function.BooleanSupplier until) {
+  static void drive(World world, Duration limit, BooleanSupplier until) {
     long end = world.scheduler.nanoTime() + limit.toNanos();
     while (world.scheduler.nanoTime() < end && !until.getAsBoolean()) {
       try {

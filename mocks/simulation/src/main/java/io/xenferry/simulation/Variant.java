@@ -9,7 +9,7 @@ public enum Variant {
   COMMIT_BEFORE_DURABLE,
   /** Ended rows are forgotten at once. */
   NO_TOMBSTONE,
-  /** Answers count, and commits are obeyed, whatever incarnation they carry. */
+  /** A ledger that was lost has the incarnation of before: nobody notices. */
   INCARNATION_UNCHECKED,
   /** The hypervisor's own migration has not ended when COMMITTING is written. */
   RESUME_RACES_COMMITTING,

@@ -24,6 +24,7 @@ final class World {
   /** While nothing moves: what a guest writes then is of no interest. */
   private static final Duration IDLE_TICK = Duration.ofMillis(400);
 
+  final long seed;
   final SimulatedScheduler scheduler;
   final Random random;
   final Faults faults;
@@ -54,6 +55,7 @@ final class World {
   private int underWay;
 
   World(long seed, Faults faults, Variant variant, @Nullable List<String> trace) {
+    this.seed = seed;
     this.scheduler = new SimulatedScheduler(seed);
     this.random = scheduler.random();
     this.faults = faults;

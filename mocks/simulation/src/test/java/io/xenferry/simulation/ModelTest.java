@@ -35,11 +35,13 @@ class ModelTest {
   /** What is searched, with the bounds of the faults. */
   enum Configuration {
     ONE_MOVE(OWNERSHIP, FAULTS),
-    FORCE(OWNERSHIP, FAULTS + " OUTAGES=2 FORCES=1"),
-    HALTED(OWNERSHIP, FAULTS + " OUTAGES=2 FORCES=1 HALTED"),
+    FORCE(OWNERSHIP, FAULTS + " OUTAGES=3 FORCES=2"),
+    HALTED(OWNERSHIP, FAULTS + " OUTAGES=3 FORCES=2 HALTED"),
     TWICE(OWNERSHIP, FAULTS + " MOVES=2"),
     THERE_AND_BACK(OWNERSHIP, FAULTS + " MOVES=2 BACK"),
     LEDGER_REPLACED(OWNERSHIP, FAULTS + " OUTAGES=1 LEDGERS=1"),
+    LEDGER_REPLACED_HALTED(OWNERSHIP, FAULTS + " OUTAGES=1 LEDGERS=1 HALTED"),
+    LEDGER_OF_BEFORE_THE_SECOND(OWNERSHIP, "CRASHES=2 DEATHS=1 OUTAGES=1 LEDGERS=1 MOVES=2"),
     WRITES_OVERLAP(
         WRITES, "WRITES=3 MIRRORS=2 SERVER_CRASHES=1 TARGET_CRASHES=1 BREAKS=1 STALLS=1"),
     WRITES_ACROSS_BLOCKS(
@@ -62,15 +64,14 @@ class ModelTest {
     OUTCOME_FORGOTTEN_BEFORE_ACKNOWLEDGED(
         OWNERSHIP, "CRASHES=1", "everything_ends_and_nothing_is_left"),
     NO_TOMBSTONE(OWNERSHIP, "DEATHS=1", "destination_equals_source_at_the_commit"),
-    INCARNATION_UNCHECKED(
-        OWNERSHIP, "CRASHES=1 LEDGERS=1", "the_disks_are_complete_where_the_guest_runs"),
+    INCARNATION_UNCHECKED(OWNERSHIP, "CRASHES=1 LEDGERS=1", "at_most_one_side_runs_the_guest"),
     RESUME_RACES_COMMITTING(OWNERSHIP, "", "destination_equals_source_at_the_commit"),
     EXPORT_CLOSED_BEFORE_RECORDED(OWNERSHIP, "", "one_writer_to_a_disk"),
-    SECOND_BESIDE_AN_UNENDED_ROW(
-        OWNERSHIP, "MOVES=2 CRASHES=1", "a_running_guest_is_not_destroyed"),
+    SECOND_BESIDE_AN_UNENDED_ROW(OWNERSHIP, "MOVES=2 CRASHES=1", "the_memory_exists"),
     RETURNING_READY_OBEYS_AT_ONCE(
         OWNERSHIP, "HALTED OUTAGES=1 FORCES=1", "at_most_one_side_runs_the_guest"),
     ACCEPTED_BLINDLY(OWNERSHIP, "LEDGERS=1", "a_running_guest_is_not_destroyed"),
+    FORCE_BELIEVED_FOR_EVER(OWNERSHIP, "OUTAGES=2 FORCES=2", "at_most_one_side_runs_the_guest"),
     COPIER_WITHOUT_LOCK(WRITES, WRITE_FAULTS, "destination_equals_source_at_the_switch"),
     BIT_CLEARED_AFTER_READ(WRITES, WRITE_FAULTS, "destination_equals_source_at_the_switch"),
     BIT_SET_ONLY_BEFORE(WRITES, WRITE_FAULTS, "destination_equals_source_at_the_switch"),
@@ -98,7 +99,9 @@ class ModelTest {
     RETURNED(OWNERSHIP, "REFUSALS=1"),
     MOVED_TWICE(OWNERSHIP, "MOVES=2 BACK"),
     FORCED_BACK(OWNERSHIP, "OUTAGES=1 FORCES=1"),
+    FORCED_ANEW(OWNERSHIP, "OUTAGES=3 FORCES=3"),
     LEDGER_NOT_BELIEVED(OWNERSHIP, "LEDGERS=1"),
+    ARRIVED_BEFORE_THE_COPY_WAS_PUT_BACK(OWNERSHIP, "LEDGERS=1"),
     MIRRORED(WRITES, "WRITES=1"),
     STALLED(WRITES, "WRITES=2");
 

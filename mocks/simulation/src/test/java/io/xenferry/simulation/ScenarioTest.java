@@ -7,6 +7,7 @@ import io.xenferry.migration.Coordinator;
 import io.xenferry.migration.MoveRequest;
 import io.xenferry.migration.gate.Operation;
 import io.xenferry.migration.ledger.LedgerRow;
+import io.xenferry.migration.ledger.MemoryLedger;
 import io.xenferry.migration.peer.PeerAddress;
 import io.xenferry.migration.peer.PeerAnswer;
 import io.xenferry.migration.peer.PeerClient;
@@ -27,6 +28,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
@@ -35,6 +37,7 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Single stories in the simulated world, without chance faults. */
 class ScenarioTest {
@@ -530,6 +533,214 @@ class ScenarioTest {
     assertThat(guest(source)).isEqualTo(GuestState.GONE);
     assertThat(refusal(source)).as("the source may not start it").contains("OWNED");
     assertThat(source.vdis).as("nothing is deleted after force").hasSize(2);
+  }
+
+  /**
+   * The destination's ledger as it was when a record became durable, put back and accepted later.
+   */
+  private void putBack(MemoryLedger.Disk copy, boolean power) {
+    destination.heldDown = true;
+    destination.crash("and its ledger is put back", power);
+    destination.ledgerDisk = copy;
+    destination.heldDown = false;
+    destination.startServer();
+    run(Duration.ofSeconds(5));
+    assertThat(refusal(destination)).as("nothing starts before it is accepted").isNotEmpty();
+    server(destination).acceptRestoredLedger("root");
+  }
+
+  private AtomicReference<MemoryLedger.Disk> copyAt(String record) {
+    AtomicReference<MemoryLedger.Disk> copy = new AtomicReference<>();
+    when(
+        destination,
+        record,
+        () -> copy.set(destination.ledgerDisk.copy(Optional.of(world.uuid()))));
+    return copy;
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"intend", "READY", "COMMITTED", "STARTING"})
+  void aVmThatHasArrivedIsNotUndoneByAnOlderLedger(String record) {
+    AtomicReference<MemoryLedger.Disk> copy = copyAt(record);
+    move();
+    run(Duration.ofSeconds(20));
+    assertThat(source.allEnded()).isTrue();
+    assertThat(destination.allEnded()).isTrue();
+
+    putBack(copy.get(), false);
+    run(Duration.ofMinutes(2));
+    assertThat(guest(destination)).isEqualTo(GuestState.RUNNING);
+    assertThat(destination.shows(world.vm)).isTrue();
+    assertThat(state(destination)).isEqualTo(State.RUNNING);
+    assertThat(destination.allEnded()).as("the source has ended it long ago").isTrue();
+    assertThat(destination.leftovers()).isEmpty();
+    // It is as free as before: it moves back.
+    new Clients(world, 1).move(destination);
+    run(Duration.ofSeconds(30));
+    assertThat(guest(source)).isEqualTo(GuestState.RUNNING);
+  }
+
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void aVmThatRanAndIsNotShownYetIsNotUndoneByAnOlderLedger(boolean power) {
+    AtomicReference<MemoryLedger.Disk> copy = copyAt("READY");
+    AtomicReference<MemoryLedger.Disk> put = new AtomicReference<>();
+    move();
+    Simulation.drive(world, Duration.ofSeconds(30), () -> copy.get() != null);
+    when(
+        source,
+        "GIVEN",
+        () -> {
+          put.set(copy.get());
+          destination.heldDown = true;
+          destination.crash("before the VM is shown", power);
+        });
+    Simulation.drive(world, Duration.ofSeconds(30), () -> put.get() != null);
+    assertThat(destination.shows(world.vm)).isFalse();
+    run(Duration.ofSeconds(10));
+    assertThat(source.vdis).as("the source has given it").isEmpty();
+
+    destination.ledgerDisk = put.get();
+    destination.heldDown = false;
+    destination.startServer();
+    run(Duration.ofSeconds(5));
+    server(destination).acceptRestoredLedger("root");
+    run(Duration.ofMinutes(1));
+    assertThat(destination.shows(world.vm)).isTrue();
+    assertThat(destination.vdis).hasSize(World.DISKS);
+    assertThat(guest(destination)).isEqualTo(power ? GuestState.GONE : GuestState.RUNNING);
+    assertThat(refusal(destination)).as("the source has answered").isEmpty();
+  }
+
+  @Test
+  void aMoveThatTheSourceTookBackIsUndoneFromAnOlderLedger() {
+    AtomicReference<MemoryLedger.Disk> copy = copyAt("intend");
+    move();
+    Simulation.drive(world, Duration.ofSeconds(30), () -> copy.get() != null);
+    run(Duration.ofMillis(100));
+    destination.heldDown = true;
+    destination.crash("for longer than the source waits", false);
+    run(Duration.ofMinutes(2));
+    assertThat(state(source)).isEqualTo(State.OWNED);
+    assertThat(destination.vdis).isNotEmpty();
+
+    destination.ledgerDisk = copy.get();
+    destination.heldDown = false;
+    destination.startServer();
+    run(Duration.ofSeconds(5));
+    server(destination).acceptRestoredLedger("root");
+    run(Duration.ofMinutes(1));
+    assertThat(state(destination)).isEqualTo(State.ABORTED);
+    assertThat(destination.allEnded()).isTrue();
+    assertThat(destination.leftovers()).isEmpty();
+    assertThat(guest(source)).isEqualTo(GuestState.RUNNING);
+  }
+
+  @Test
+  void aSourceWhoseLedgerWasPutBackResumesNothingBeforeTheDestinationHasAnswered() {
+    AtomicReference<MemoryLedger.Disk> copy = new AtomicReference<>();
+    when(source, "SWITCHING", () -> copy.set(source.ledgerDisk.copy(Optional.of(world.uuid()))));
+    move();
+    Simulation.drive(world, Duration.ofSeconds(30), () -> copy.get() != null);
+    when(
+        source,
+        "COMMITTING",
+        () -> {
+          source.heldDown = true;
+          source.crash("and its ledger is put back", false);
+        });
+    Simulation.drive(world, Duration.ofSeconds(30), () -> source.heldDown);
+    source.ledgerDisk = copy.get();
+    destination.heldDown = true;
+    destination.crash("meanwhile", false);
+    source.heldDown = false;
+    source.startServer();
+    run(Duration.ofSeconds(5));
+    server(source).acceptRestoredLedger("root");
+    run(Duration.ofSeconds(30));
+    assertThat(state(source)).isEqualTo(State.OWNED);
+    assertThat(guest(source)).as("it stands still").isEqualTo(GuestState.PAUSED);
+    destination.startServer();
+    run(Duration.ofMinutes(1));
+    assertThat(guest(source)).isEqualTo(GuestState.RUNNING);
+    assertThat(guest(destination)).isNotEqualTo(GuestState.RUNNING);
+  }
+
+  private void off(SimHost host) {
+    host.heldDown = true;
+    host.crash("switched off", true);
+    run(Duration.ofSeconds(2));
+  }
+
+  private void on(SimHost host) {
+    host.startServer();
+    run(Duration.ofMinutes(1));
+  }
+
+  @Test
+  void aWordForTheDestinationIsNotBelievedAfterOneForTheSource() {
+    when(
+        destination,
+        "READY",
+        () -> {
+          source.heldDown = true;
+          source.crash("switched off", true);
+        });
+    move();
+    run(Duration.ofSeconds(30));
+    server(destination).forceCommit(id(destination), "root");
+    run(Duration.ofSeconds(10));
+    assertThat(guest(destination)).isEqualTo(GuestState.RUNNING);
+    assertThat(destination.shows(world.vm)).isTrue();
+
+    off(destination);
+    on(source);
+    assertThat(refusal(source)).contains("force-resume");
+    server(source).forceResume(id(source), "root");
+    run(Duration.ofSeconds(1));
+    assertThat(refusal(source)).as("it may be started there").isEmpty();
+
+    on(destination);
+    assertThat(refusal(destination)).contains("RUNNING (forced)").contains("force-commit");
+    // Nor is the source believed when it comes back, while the destination says otherwise.
+    off(source);
+    on(source);
+    assertThat(refusal(source)).contains("OWNED (forced)");
+    assertThat(refusal(destination)).isNotEmpty();
+    // Given anew, it counts; also at a destination that runs already.
+    off(source);
+    server(destination).forceCommit(id(destination), "root");
+    run(Duration.ofSeconds(1));
+    assertThat(refusal(destination)).isEmpty();
+    on(source);
+    assertThat(refusal(source)).isNotEmpty();
+  }
+
+  @Test
+  void aWordForTheSourceCountsUntilItIsRebooted() {
+    when(
+        destination,
+        "COMMITTED",
+        () -> {
+          destination.heldDown = true;
+          destination.crash("switched off", true);
+        });
+    move();
+    run(Duration.ofSeconds(10));
+    server(source).forceResume(id(source), "root");
+    run(Duration.ofSeconds(5));
+    assertThat(guest(source)).isEqualTo(GuestState.RUNNING);
+    assertThat(refusal(source)).isEmpty();
+    off(source);
+    on(source);
+    assertThat(refusal(source)).contains("OWNED (forced)").contains("force-resume");
+    server(source).forceResume(id(source), "root");
+    run(Duration.ofSeconds(1));
+    assertThat(refusal(source)).isEmpty();
+    off(source);
+    on(source);
+    on(destination);
+    assertThat(refusal(source)).as("the destination has answered").isEmpty();
   }
 
   @Test

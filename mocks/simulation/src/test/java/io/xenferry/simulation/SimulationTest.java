@@ -64,10 +64,18 @@ class SimulationTest {
   @Test
   void aRestoredLedgerIsNotBelieved() {
     List<String> trace = new ArrayList<>();
-    assertThat(Simulation.restoredLedger(5, Variant.SOUND, trace).violation())
+    assertThat(Simulation.restoredLedger(5, trace).violation())
         .as(String.join("\n", trace))
         .isEmpty();
-    assertThat(Simulation.restoredLedger(5, Variant.INCARNATION_UNCHECKED, null).violation())
+  }
+
+  @Test
+  void aLedgerThatIsLostIsNotTakenForTheOneOfBefore() {
+    List<String> trace = new ArrayList<>();
+    assertThat(Simulation.lostLedger(5, Variant.SOUND, trace).violation())
+        .as(String.join("\n", trace))
+        .isEmpty();
+    assertThat(Simulation.lostLedger(5, Variant.INCARNATION_UNCHECKED, null).violation())
         .isPresent();
   }
 }

@@ -208,5 +208,8 @@ class OrphansTest {
     calls.call("VM.start", vm, false, false);
     assertThat(calls.call("VM.get_power_state", vm)).isEqualTo(Value.of("Running"));
     calls.call("VM.hard_shutdown", vm);
+    // What had arrived, and was not shown yet, would have a tag and no row as well.
+    restart(() -> {});
+    assertThat(there(vdis[0])).as("of a migration that the lost ledger may have known").isTrue();
   }
 }

@@ -69,7 +69,7 @@ final class Committing extends SourceStage {
             + " is powered off, and takes the VM back";
     migration.move(
         new Owned(migration),
-        row -> row.withForced().withOutcome("taken back by " + operator),
+        row -> row.withForced().withBoot(host().boot()).withOutcome("taken back by " + operator),
         migration.audit(operator, "force-resume", statement));
   }
 }

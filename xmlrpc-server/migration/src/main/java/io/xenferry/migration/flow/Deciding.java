@@ -40,10 +40,10 @@ abstract class Deciding extends DestinationStage {
 
   /**
    * After a restart the source is asked before the guest runs, since an operator may have forced
-   * the VM back meanwhile; an operator's force here needs no answer.
+   * the VM back meanwhile; an operator's force here needs no answer until this host is rebooted.
    */
   final void withSourcesConsent(Runnable goOn) {
-    if (migration.row().forced()) {
+    if (migration.row().forced() && migration.row().boot().equals(host().boot())) {
       goOn.run();
       return;
     }

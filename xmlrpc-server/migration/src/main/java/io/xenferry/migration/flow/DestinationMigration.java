@@ -3,7 +3,9 @@ package io.xenferry.migration.flow;
 import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.state.State;
 import java.time.Duration;
+import java.util.List;
 import java.util.Optional;
+import java.util.function.UnaryOperator;
 
 /** The destination's side of one migration. */
 public final class DestinationMigration extends Migration {
@@ -21,6 +23,15 @@ public final class DestinationMigration extends Migration {
 
   @Override
   void recover() {
+    if (row().doubtful() && !row().state().outcome()) {
+      begin(new InDoubt(this, row().state()), true);
+    } else {
+      believe();
+    }
+  }
+
+  /** Goes on as the row says. */
+  void believe() {
     begin(
         switch (row().state()) {
           case RECEIVING -> new Receiving(this);
@@ -57,6 +68,19 @@ public final class DestinationMigration extends Migration {
   void giveBack(String sentence) {
     neverRan = Optional.of(sentence);
     move(new Undoing(this, State.RETURNED), row -> row.withOutcome(sentence));
+  }
+
+  /**
+   * The VM is here, as is seen or the source says: what lies between was written to the ledger that
+   * is lost. Each state is written once more, since a row goes no other way.
+   */
+  void arrived(String sentence, UnaryOperator<LedgerRow> with) {
+    for (State next : List.of(State.READY, State.COMMITTED, State.STARTING)) {
+      if (row().state().mayBecome(next)) {
+        note(row -> row.withState(next));
+      }
+    }
+    move(new Running(this), row -> with.apply(row).withOutcome(sentence));
   }
 
   /** Why the guest never ran, if that is known and could not be written yet. */

@@ -3,6 +3,7 @@ package io.xenferry.migration.flow;
 import io.xenferry.migration.gate.Operation;
 import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.peer.PeerMessage;
+import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.ports.SourcePorts;
 import io.xenferry.migration.state.Plan;
 import io.xenferry.migration.state.Role;
@@ -10,6 +11,7 @@ import io.xenferry.migration.state.State;
 import io.xenferry.model.XenApiException;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.Supplier;
 
@@ -74,7 +76,7 @@ final class Given extends SourceStage {
     SourcePorts ports = host().source();
     List<Effect> effects = new ArrayList<>();
     if (plan.running()) {
-      effects.add(permitted("ending the guest's process", () -> ports.guests().destroy(plan.vm())));
+      effects.add(permitted("ending the guest's process", this::endGuest));
     }
     var job = migration.job();
     if (job != null) {
@@ -103,6 +105,22 @@ final class Given extends SourceStage {
               () -> ports.objects().destroyDisk(migration.id(), plan.vm(), disk)));
     }
     return effects;
+  }
+
+  /**
+   * What was sent stands still. One that runs has come back since, and this row is of a ledger that
+   * was put back from a copy: nothing of it is touched, until an operator releases the row.
+   */
+  private CompletableFuture<Void> endGuest() {
+    SourcePorts.Guests guests = host().source().guests();
+    UUID vm = migration.plan().vm();
+    return guests
+        .observe(vm)
+        .thenCompose(seen ->
+            seen == GuestState.RUNNING
+                ? CompletableFuture.failedFuture(
+                    new IllegalStateException("the guest runs: it is not the one that was sent"))
+                : guests.destroy(vm));
   }
 
   private Effect permitted(String what, Supplier<CompletableFuture<Void>> effect) {

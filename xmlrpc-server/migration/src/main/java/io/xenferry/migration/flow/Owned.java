@@ -21,6 +21,9 @@ import java.util.UUID;
 final class Owned extends SourceStage {
   private boolean guestHandled;
 
+  /** The guest stands still until the destination has answered, or an operator has. */
+  private boolean held;
+
   Owned(SourceMigration migration) {
     super(migration, State.OWNED);
   }
@@ -76,6 +79,13 @@ final class Owned extends SourceStage {
   }
 
   private void resume(UUID vm, int attempt, boolean cancelled, GuestState seen) {
+    if (migration.row().doubtful() && !migration.row().settled()) {
+      // The ledger was put back from a copy: the VM may have been committed, and run there.
+      held = true;
+      migration.phase(
+          "the ledger was put back: the guest stands still until it is known who has it");
+      return;
+    }
     try (var permit = host().gate().enterFor(migration.id(), Role.SOURCE, Operation.RESUME)) {
       migration.step(
           this,
@@ -153,6 +163,7 @@ final class Owned extends SourceStage {
           }
           if (answer.in(State.ABORTED) || answer.in(State.RETURNED) || unknown(answer)) {
             migration.note(row -> row.withBoot(host().boot()));
+            release();
             acknowledge();
             return true;
           }
@@ -198,9 +209,13 @@ final class Owned extends SourceStage {
                     + migration.row().peerUrl()
                     + " is powered off"));
     migration.note(row -> row.withForced().withBoot(host().boot()));
-    if (guestHandled) {
-      return;
+    release();
+  }
+
+  private void release() {
+    if (held) {
+      held = false;
+      restoreGuest(0);
     }
-    restoreGuest(0);
   }
 }

@@ -40,7 +40,7 @@ final class Running extends DestinationStage {
         settleHere();
       }
     }
-    if (!migration.row().boot().equals(host().boot()) && !migration.row().forced()) {
+    if (!migration.row().boot().equals(host().boot())) {
       askSource();
     }
   }
@@ -52,13 +52,30 @@ final class Running extends DestinationStage {
         "has the VM been forced back?",
         new PeerMessage.SourceStatus(),
         answer -> {
-          // A source that knows nothing of it has ended its row, and so acknowledged.
           if (counts(answer) && !(answer.in(State.OWNED) && answer.forced())) {
-            migration.note(row -> row.withBoot(host().boot()));
+            // A source that has ended its row, or knows nothing of it any more, has acknowledged.
+            migration.note(
+                row -> (answer.gone() ? row.withSettled() : row).withBoot(host().boot()));
+            migration.settleIf(State.RUNNING);
             return true;
           }
           return false;
         });
+  }
+
+  /** The VM is here, but this host was rebooted and the source is away: the operator vouches. */
+  @Override
+  void force(String operator) {
+    host()
+        .ledger()
+        .audit(
+            migration.audit(
+                operator,
+                "force-commit",
+                "RUNNING at the destination; the operator states that "
+                    + migration.row().peerUrl()
+                    + " is powered off, and knows that the guest may go back in time"));
+    migration.note(row -> row.withForced().withBoot(host().boot()));
   }
 
   private void settleHere() {

@@ -6,6 +6,7 @@ import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.peer.PeerAnswer;
 import io.xenferry.migration.peer.PeerMessage;
 import io.xenferry.migration.ports.DestinationPorts.ExportSpec;
+import io.xenferry.migration.ports.DestinationPorts.Metadata.Standing;
 import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
 import io.xenferry.model.XenApiException;
@@ -31,6 +32,31 @@ final class Undoing extends DestinationStage {
       host().ledger().closeExports(migration.id());
       migration.whenQuiet(this, () -> migration.persist(this, this::effects, this::cleaned));
     }
+    if (migration.row().doubtful() && !migration.row().settled()) {
+      askSource();
+    }
+  }
+
+  /** It may have acknowledged before the ledger was put back, and does so once only. */
+  private void askSource() {
+    Asking.ask(
+        migration,
+        this,
+        "the ledger was put back: is anything awaited?",
+        new PeerMessage.SourceStatus(),
+        answer -> {
+          if (!counts(answer)) {
+            return false;
+          }
+          migration.note(row -> acknowledgedBy(answer, row).withBoot(host().boot()));
+          migration.settleIf(state());
+          return true;
+        });
+  }
+
+  /** A source that is OWNED, or has ended its row, has its own record durable. */
+  static LedgerRow acknowledgedBy(PeerAnswer answer, LedgerRow row) {
+    return answer.gone() || answer.in(State.OWNED) ? row.withSettled() : row;
   }
 
   private void cleaned() {
@@ -41,6 +67,10 @@ final class Undoing extends DestinationStage {
 
   private List<Effect> effects() {
     List<Effect> effects = new ArrayList<>();
+    if (migration.row().doubtful() && migration.plan().running()) {
+      // It may have been started after the copy was made, and then no word of it is in the journal.
+      effects.add(new Effect("ending the guest that waits", () -> endGuest(vm())));
+    }
     for (JournalEntry entry : host().ledger().journal(migration.id())) {
       effects.add(
           new Effect(
@@ -61,7 +91,7 @@ final class Undoing extends DestinationStage {
     try (var permit =
         host().gate().enterFor(migration.id(), Role.DESTINATION, Operation.DESTROY_DISK)) {
       return switch (entry.kind()) {
-        case GUEST -> ports().guests().destroy(UUID.fromString(entry.name()));
+        case GUEST -> endGuest(UUID.fromString(entry.name()));
         case EXPORT ->
             ports()
                 .storage()
@@ -75,6 +105,20 @@ final class Undoing extends DestinationStage {
     } catch (XenApiException e) {
       return CompletableFuture.failedFuture(e);
     }
+  }
+
+  /**
+   * The migration's own guest has never run. Of a VM that is shown here the process is another's:
+   * it came later, by a migration that a ledger put back from a copy does not know.
+   */
+  private CompletableFuture<Void> endGuest(UUID vm) {
+    return ports()
+        .metadata()
+        .standing(vm)
+        .thenCompose(found ->
+            found == Standing.SHOWN
+                ? CompletableFuture.completedFuture(null)
+                : ports().guests().giveUp(vm));
   }
 
   @Override

@@ -180,12 +180,14 @@ public final class Gate {
           throw notAllowed(
               sentence(row, "The VM is at the source; what is left here is being removed."));
       case OWNED, RUNNING -> {
-        if (runs && !row.boot().equals(boot) && !row.forced()) {
+        // Also when it was forced: whoever vouched for the other host did so at that time, and the
+        // other host's operator may have done the same since.
+        if (runs && !row.boot().equals(boot)) {
           throw notAllowed(
               sentence(
                   row,
-                  "This host was restarted meanwhile, so the VM starts only once the other host has"
-                      + " answered that it does not run there. "
+                  "This host was restarted, or its ledger put back, meanwhile, so the VM starts"
+                      + " only once the other host has answered that it does not run there. "
                       + (row.role() == Role.SOURCE ? "force-resume" : "force-commit")
                       + " starts it, for an operator who states that the other host is powered"
                       + " off."));

@@ -31,6 +31,11 @@ public abstract class ForwardingLedger implements Ledger {
   }
 
   @Override
+  public boolean whole() {
+    return ledger.whole();
+  }
+
+  @Override
   public void acceptRestored(AuditRow audit) {
     ledger.acceptRestored(audit);
   }

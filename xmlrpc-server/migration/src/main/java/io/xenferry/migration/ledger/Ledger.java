@@ -33,7 +33,17 @@ public interface Ledger extends AutoCloseable {
    */
   boolean restored();
 
-  /** Ends {@link #restored} on an operator's word, with an audit row in the same transaction. */
+  /**
+   * Whether this ledger knows all that was ever written to it, tombstones that have expired apart:
+   * it was never lost, nor put back. An object of a migration without a row is nobody's only then.
+   */
+  boolean whole();
+
+  /**
+   * Ends {@link #restored} on an operator's word, with an audit row. In the same transaction every
+   * unended row becomes {@link LedgerRow#doubtful}, and every export CLOSED: what was open when the
+   * copy was made may be a running guest's disk by now.
+   */
   void acceptRestored(AuditRow audit);
 
   Optional<LedgerRow> find(MigrationId migration, Role role);
@@ -63,7 +73,10 @@ public interface Ledger extends AutoCloseable {
   /** The same, with an audit row in the same transaction. */
   LedgerRow update(LedgerRow seen, LedgerRow next, AuditRow audit);
 
-  /** Forgets tombstones whose expiry has passed. */
+  /**
+   * Forgets tombstones whose expiry has passed. Those of rows that were forced stay: a peer that
+   * was away for longer must hear of it, and must not take the row's absence for its end.
+   */
   void purge(Instant now);
 
   /** Notes an object before it is created. Idempotent. */

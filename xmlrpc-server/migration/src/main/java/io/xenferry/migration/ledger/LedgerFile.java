@@ -70,6 +70,7 @@ final class LedgerFile implements AutoCloseable {
 
   private long decisions;
   private boolean restored;
+  private final boolean whole;
 
   private LedgerFile(Path file, Connection connection, LedgerMarker marker, Identity identity) {
     this.file = file;
@@ -79,9 +80,11 @@ final class LedgerFile implements AutoCloseable {
     this.secret = identity.secret;
     this.decisions = identity.decisions;
     this.restored = identity.restored;
+    this.whole = identity.whole;
   }
 
-  private record Identity(UUID incarnation, byte[] secret, long decisions, boolean restored) {}
+  private record Identity(
+      UUID incarnation, byte[] secret, long decisions, boolean restored, boolean whole) {}
 
   /** As {@link SqliteLedger#open}. */
   static LedgerFile open(Path file, Path markerFile, String host, Randomness random) {
@@ -188,14 +191,18 @@ final class LedgerFile implements AutoCloseable {
           UUID.fromString(known.get()),
           HexFormat.of().parseHex(host(connection, "secret").orElseThrow()),
           held,
-          host(connection, "restored").equals(Optional.of("true")));
+          host(connection, "restored").equals(Optional.of("true")),
+          host(connection, "replaced").isEmpty());
     }
     boolean first = known.isEmpty() && mark.isEmpty();
-    Identity fresh = new Identity(random.uuid(), random.bytes(32), held, !first);
+    Identity fresh = new Identity(random.uuid(), random.bytes(32), held, !first, first);
     host(connection, "incarnation", fresh.incarnation.toString());
     host(connection, "secret", HexFormat.of().formatHex(fresh.secret));
     host(connection, "host", host);
     host(connection, "restored", Boolean.toString(fresh.restored));
+    if (!fresh.whole) {
+      host(connection, "replaced", "true");
+    }
     host(connection, "decisions", Long.toString(held));
     return fresh;
   }
@@ -229,6 +236,10 @@ final class LedgerFile implements AutoCloseable {
 
   boolean restored() {
     return restored;
+  }
+
+  boolean whole() {
+    return whole;
   }
 
   /** The file is the right one whatever the marker says, once this and the step are durable. */

@@ -20,13 +20,15 @@ import java.util.UUID;
  * @param plan the plan as JSON
  * @param metadata the VM's metadata document, opaque here; empty where not kept
  * @param outcome a sentence once there is one
- * @param forced an operator's word replaced the peer's; nothing is deleted automatically
+ * @param forced an operator's word replaced the peer's; nothing is deleted automatically. What it
+ *     allows it allows in its {@code boot} only
  * @param settled S: the destination's answer that it is gone has been seen; D: the source has
  *     acknowledged the outcome
  * @param cleaned nothing of this migration is left on this host that should not be
  * @param ended whether the row is only a tombstone
- * @param boot the boot of this host in which the peer was last heard; a VM with an unended row of
- *     another boot does not start
+ * @param boot the boot of this host in which the peer was last heard, or an operator spoke for it;
+ *     a VM with an unended row of another boot does not start. Empty since the ledger was put back:
+ *     see {@link #doubtful}
  * @param expiry until when a tombstone is kept: the token's expiry
  * @param version counts the changes of this row
  */
@@ -82,6 +84,14 @@ public record LedgerRow(
   /** The row ends by itself once it is an outcome, settled and cleaned. */
   public LedgerRow withCleaned() {
     return with(state, outcome, forced, settled, true, boot).endingWhenDone();
+  }
+
+  /**
+   * Whether the row comes from a ledger that was put back from a copy, and the peer has not been
+   * heard since: more may have happened than it says.
+   */
+  public boolean doubtful() {
+    return boot.isEmpty();
   }
 
   public LedgerRow withBoot(String current) {

@@ -23,6 +23,11 @@ final class LedgerRules {
     return row.stamped(now, 1);
   }
 
+  /** Whether a tombstone has expired, see {@link Ledger#purge}. */
+  static boolean forgettable(LedgerRow row, Instant now) {
+    return row.ended() && !row.forced() && row.expiry().isBefore(now);
+  }
+
   /** The row as changed, or a conflict. */
   static LedgerRow updated(LedgerRow current, LedgerRow seen, LedgerRow next, Instant now) {
     if (current.version() != seen.version()) {

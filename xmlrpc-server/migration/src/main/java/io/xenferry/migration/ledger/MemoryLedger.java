@@ -31,6 +31,7 @@ public final class MemoryLedger implements Ledger {
     private final UUID incarnation;
     private final byte[] secret;
     private boolean restored;
+    private boolean whole = true;
     private Map<Key, LedgerRow> rows = new LinkedHashMap<>();
     private Set<JournalEntry> journal = new LinkedHashSet<>();
     private List<AuditRow> audits = new ArrayList<>();
@@ -67,6 +68,7 @@ public final class MemoryLedger implements Ledger {
     public Disk copy(Optional<UUID> noticed) {
       Disk copy = new Disk(noticed.orElse(incarnation), secret);
       copy.restored = noticed.isPresent();
+      copy.whole = whole && noticed.isEmpty();
       copy.rows = rows;
       copy.journal = journal;
       copy.audits = audits;
@@ -121,8 +123,15 @@ public final class MemoryLedger implements Ledger {
   }
 
   @Override
+  public synchronized boolean whole() {
+    return disk.whole;
+  }
+
+  @Override
   public synchronized void acceptRestored(AuditRow audit) {
     audits.add(audit);
+    rows.replaceAll((key, row) -> row.ended() ? row : row.withBoot(""));
+    closeExports(entry -> true);
     commit("accept restored", true);
     disk.restored = false;
   }
@@ -184,7 +193,7 @@ public final class MemoryLedger implements Ledger {
 
   @Override
   public synchronized void purge(Instant now) {
-    if (rows.values().removeIf(row -> row.ended() && row.expiry().isBefore(now))) {
+    if (rows.values().removeIf(row -> LedgerRules.forgettable(row, now))) {
       commit("purge", true);
     }
   }
@@ -217,20 +226,28 @@ public final class MemoryLedger implements Ledger {
   @Override
   public synchronized void closeExports(MigrationId migration) {
     probe.change("close exports", false);
+    closeExports(entry -> entry.migration().equals(migration));
+    commit("close exports", true);
+  }
+
+  private void closeExports(Predicate<JournalEntry> which) {
     List<JournalEntry> open =
         journal.stream()
             .filter(entry ->
-                entry.migration().equals(migration)
-                    && entry.kind() == JournalEntry.Kind.EXPORT
-                    && entry.standing() == JournalEntry.Standing.OPEN)
+                entry.kind() == JournalEntry.Kind.EXPORT
+                    && entry.standing() == JournalEntry.Standing.OPEN
+                    && which.test(entry))
             .toList();
     for (JournalEntry entry : open) {
       journal.remove(entry);
       journal.add(
           new JournalEntry(
-              migration, entry.kind(), entry.name(), entry.detail(), JournalEntry.Standing.CLOSED));
+              entry.migration(),
+              entry.kind(),
+              entry.name(),
+              entry.detail(),
+              JournalEntry.Standing.CLOSED));
     }
-    commit("close exports", true);
   }
 
   @Override

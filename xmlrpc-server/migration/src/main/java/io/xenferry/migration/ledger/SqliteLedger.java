@@ -61,8 +61,20 @@ public final class SqliteLedger implements Ledger {
   }
 
   @Override
+  public boolean whole() {
+    return file.whole();
+  }
+
+  @Override
   public synchronized void acceptRestored(AuditRow audit) {
-    file.acceptRestored(() -> insertAudit(audit));
+    file.acceptRestored(() -> {
+      insertAudit(audit);
+      file.statement("UPDATE migration SET boot = '' WHERE ended = 0");
+      file.statement(
+          "UPDATE journal SET standing = ? WHERE kind = ?",
+          JournalEntry.Standing.CLOSED.name(),
+          JournalEntry.Kind.EXPORT.name());
+    });
   }
 
   @Override
@@ -173,7 +185,7 @@ public final class SqliteLedger implements Ledger {
   @Override
   public synchronized void purge(Instant now) {
     for (LedgerRow row : rows()) {
-      if (row.ended() && row.expiry().isBefore(now)) {
+      if (LedgerRules.forgettable(row, now)) {
         file.execute(
             "DELETE FROM migration WHERE migration = ? AND role = ?",
             row.migration().toString(),

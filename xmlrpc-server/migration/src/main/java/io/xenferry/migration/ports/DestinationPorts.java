@@ -78,6 +78,16 @@ public interface DestinationPorts {
   /** The VM's record at the destination. */
   interface Metadata {
 
+    /** What is here of a VM's record. */
+    enum Standing {
+      ABSENT,
+      /** It came with a migration, and no client sees it yet. */
+      HIDDEN,
+      SHOWN
+    }
+
+    CompletableFuture<Standing> standing(UUID vm);
+
     /** Every obstacle that importing this VM would meet; no side effects. */
     CompletableFuture<Void> check(Plan plan, String metadata);
 
@@ -116,6 +126,13 @@ public interface DestinationPorts {
 
     /** Ends the process; completes when it is gone. */
     CompletableFuture<Void> destroy(UUID vm);
+
+    /**
+     * Ends a process that waits for its memory, or has it and has never run; completes when it is
+     * gone. Fails, and ends nothing, where the guest runs or is paused: it is no migration's any
+     * more.
+     */
+    CompletableFuture<Void> giveUp(UUID vm);
 
     /** Tells the networks where the guest's MACs are now. */
     CompletableFuture<Void> announce(UUID vm);

@@ -3,6 +3,7 @@ package io.xenferry.migration.gate;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import io.xenferry.migration.ledger.AuditRow;
 import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.ledger.MemoryLedger;
 import io.xenferry.migration.state.MigrationId;
@@ -105,6 +106,24 @@ class GateTest {
     LedgerRow row = ledger.rows().getFirst();
     ledger.update(row, row.withBoot("another boot"));
     rebooted.enter(vm, Operation.START).close();
+  }
+
+  @Test
+  void anOperatorsWordIsForOneBoot() throws XenApiException {
+    LedgerRow row = row(State.SENDING, State.SWITCHING, State.COMMITTING, State.OWNED);
+    ledger.update(row, row.withForced());
+    gate.enter(vm, Operation.START).close();
+    Gate rebooted = new Gate(ledger, "another boot");
+    assertThatThrownBy(() -> rebooted.enter(vm, Operation.START))
+        .hasMessageContaining("OWNED (forced)")
+        .hasMessageContaining("force-resume");
+  }
+
+  @Test
+  void aLedgerThatWasPutBackAndAcceptedStartsNothingOfAnUnendedMove() {
+    row(State.RECEIVING, State.READY, State.COMMITTED, State.STARTING, State.RUNNING);
+    ledger.acceptRestored(new AuditRow(NOW, "root", "accept-restored-ledger", "", ""));
+    assertThatThrownBy(() -> gate.enter(vm, Operation.START)).hasMessageContaining("force-commit");
   }
 
   @Test

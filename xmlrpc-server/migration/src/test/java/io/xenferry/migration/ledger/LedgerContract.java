@@ -131,6 +131,32 @@ abstract class LedgerContract {
     assertThat(after.journal()).hasSize(2);
   }
 
+  @Test
+  void whatWasForcedIsNotForgotten() {
+    Ledger ledger = open();
+    LedgerRow row = ledger.insert(row(State.SENDING));
+    row = ledger.update(row, row.withState(State.OWNED).withForced());
+    ledger.update(row, row.withSettled().withCleaned());
+    ledger.purge(NOW.plusSeconds(61));
+    assertThat(ledger.rows()).hasSize(1);
+  }
+
+  @Test
+  void whoAcceptsALedgerThatWasPutBackBelievesNoUnendedRowOfIt() {
+    Ledger ledger = open();
+    LedgerRow ended = ledger.insert(row(State.RECEIVING));
+    ended = ledger.update(ended, ended.withState(State.ABORTED));
+    ended = ledger.update(ended, ended.withSettled().withCleaned());
+    LedgerRow row = ledger.insert(row(State.RECEIVING));
+    ledger.intend(entry(row.migration(), JournalEntry.Kind.EXPORT, "target"));
+    assertThat(row.doubtful()).isFalse();
+    ledger.acceptRestored(new AuditRow(NOW, "root", "accept-restored-ledger", "", ""));
+    Ledger after = reopen(ledger);
+    assertThat(after.find(row.migration(), Role.DESTINATION).orElseThrow().doubtful()).isTrue();
+    assertThat(after.find(ended.migration(), Role.DESTINATION).orElseThrow().doubtful()).isFalse();
+    assertThat(after.journal().getFirst().standing()).isEqualTo(JournalEntry.Standing.CLOSED);
+  }
+
   private static JournalEntry entry(MigrationId id, JournalEntry.Kind kind, String name) {
     return new JournalEntry(id, kind, name, "", JournalEntry.Standing.OPEN);
   }

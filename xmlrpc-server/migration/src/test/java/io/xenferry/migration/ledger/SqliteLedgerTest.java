@@ -53,13 +53,16 @@ class SqliteLedgerTest extends LedgerContract {
     Ledger still = reopen(restored);
     assertThat(still.restored()).isTrue();
     still.acceptRestored(new AuditRow(NOW, "root", "accept-restored-ledger", "", ""));
-    assertThat(reopen(still).restored()).isFalse();
+    Ledger accepted = reopen(still);
+    assertThat(accepted.restored()).isFalse();
+    assertThat(accepted.whole()).as("what was written since the copy is lost").isFalse();
   }
 
   @Test
   void aLostLedgerIsFoundOut() throws IOException {
     Ledger ledger = open();
     assertThat(ledger.restored()).isFalse();
+    assertThat(ledger.whole()).isTrue();
     ledger.insert(row(State.SENDING));
     ledger.close();
     Files.delete(folder.resolve("ledger.db"));

@@ -87,6 +87,20 @@ final class DestinationGuests implements DestinationPorts.Guests {
   }
 
   @Override
+  public CompletableFuture<Void> giveUp(UUID vm) {
+    return Effects.run(
+        "give up " + vm,
+        () -> {
+          GuestState seen = guests.observe(vm);
+          if (seen == GuestState.RUNNING || seen == GuestState.PAUSED) {
+            throw new RefusedException(
+                "the guest of VM " + vm + " is " + seen + ": it does not wait for its memory");
+          }
+          guests.destroy(vm);
+        });
+  }
+
+  @Override
   public CompletableFuture<Void> announce(UUID vm) {
     return Effects.run("announce " + vm, () -> guests.get(vm).announce());
   }

@@ -277,6 +277,23 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
   }
 
   @Override
+  public CompletableFuture<Standing> standing(UUID vm) {
+    return Effects.call(
+        "look for " + vm,
+        () -> {
+          Snapshot db = database.snapshot();
+          Optional<Row> row = db.byUuid("VM", vm.toString());
+          if (row.isEmpty()) {
+            return Standing.ABSENT;
+          }
+          return db.get(new Ref<VM>(row.get().ref()), VM.OTHER_CONFIG)
+                  .containsKey(VmRecords.MIGRATION_KEY)
+              ? Standing.HIDDEN
+              : Standing.SHOWN;
+        });
+  }
+
+  @Override
   public CompletableFuture<Void> reveal(MigrationId migration, Plan plan) {
     return Effects.run(
         "reveal " + plan.vmAtDestination(),

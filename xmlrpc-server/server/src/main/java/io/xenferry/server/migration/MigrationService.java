@@ -242,6 +242,9 @@ public final class MigrationService implements AutoCloseable {
 
   /** Names of the exports that may exist by the ledger's word; all others are leftovers. */
   public Set<String> openExports() {
+    if (ledger.restored()) {
+      return Set.of(); // what was open when the copy was made may be a running guest's disk by now
+    }
     return ledger.journal().stream()
         .filter(e -> e.kind() == JournalEntry.Kind.EXPORT)
         .filter(e -> e.standing() == JournalEntry.Standing.OPEN)

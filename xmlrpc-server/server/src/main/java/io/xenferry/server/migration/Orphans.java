@@ -36,8 +36,10 @@ import org.slf4j.LoggerFactory;
  * that came about after its successor had cleaned up.
  *
  * <p>The objects are listed first and the ledger is asked then, so that what is just being made is
- * known by then. A ledger that was lost or put back knows too little: nothing is removed. Nothing
- * untagged is ever touched, nor a disk that a VM of this host has.
+ * known by then. A ledger that was lost or put back knows too little: nothing is removed before an
+ * operator has accepted it, and of migrations without a row nothing is afterwards, since it may
+ * have arrived, and not be shown yet. Nothing untagged is ever touched, nor a disk that a VM of
+ * this host has.
  */
 final class Orphans {
   private static final Logger log = LoggerFactory.getLogger(Orphans.class);
@@ -84,7 +86,7 @@ final class Orphans {
               sent.isPresent() ? sent.get() : MigrationId.parse(tag),
               sent.isPresent() ? Role.SOURCE : Role.DESTINATION)
           .map(LedgerRow::ended)
-          .orElse(true);
+          .orElse(ledger.whole());
     } catch (IllegalArgumentException e) {
       log.warn("the tag {} names no migration", tag);
       return false;
