@@ -179,6 +179,37 @@ class RrdTest {
   }
 
   @Test
+  void aClientsTaskEndsWithItsRequest() throws Exception {
+    String done = root.text("task.create", "a download", "");
+    assertThat(get("/rrd_updates?start=" + start + "&task_id=" + done).statusCode()).isEqualTo(200);
+    await().atMost(PATIENCE).until(() -> status(done).equals("success"));
+    assertThat(get("/rrd_updates?start=" + start + "&task_id=" + done).statusCode())
+        .as("once only")
+        .isEqualTo(400);
+    String failed = root.text("task.create", "a download", "");
+    assertThat(get("/rrd_updates?start=x&task_id=" + failed).statusCode()).isEqualTo(400);
+    await().atMost(PATIENCE).until(() -> status(failed).equals("failure"));
+    assertThat(get("/rrd_updates?start=" + start + "&task_id=OpaqueRef:x").statusCode())
+        .isEqualTo(400);
+    // One who may read figures may not end what others do.
+    String others = root.text("task.create", "a download", "");
+    server.server.context().users().put("reader", "read-only", "some-password");
+    String word =
+        "Basic "
+            + Base64.getEncoder()
+                .encodeToString("reader:some-password".getBytes(StandardCharsets.UTF_8));
+    assertThat(
+            anonymous("/rrd_updates?start=" + start + "&task_id=" + others, "Authorization", word)
+                .statusCode())
+        .isEqualTo(403);
+    assertThat(status(others)).isEqualTo("pending");
+  }
+
+  private static String status(String task) throws Exception {
+    return root.text("task.get_status", task);
+  }
+
+  @Test
   void nonsenseIsRefused() throws Exception {
     assertThat(get("/rrd_updates").statusCode()).isEqualTo(400);
     for (String wrong : List.of("x", "-1", "99999999999999999999", "1&interval=x")) {

@@ -71,8 +71,9 @@ public final class Events implements AutoCloseable {
       old = next;
       next = new CompletableFuture<>();
     }
-    // Off the committing thread: completing runs no waiter, but may be many of them to unpark.
-    old.completeAsync(() -> null);
+    // Off the committing thread: completing runs no waiter, but may be many of them to unpark. Not
+    // in the common pool: it has one thread on a small machine, which anybody may hold.
+    Thread.ofVirtual().name("events").start(() -> old.complete(null));
   }
 
   private synchronized CompletableFuture<Void> nextWake() {

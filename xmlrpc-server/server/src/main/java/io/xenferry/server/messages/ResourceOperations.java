@@ -48,7 +48,10 @@ public final class ResourceOperations implements ObjectDatabase {
           Map.entry("data_destroy", "VDI_CONFIG_CBT"),
           Map.entry("list_changed_blocks", "VDI_CONFIG_CBT"));
 
-  /** Of disks, as an attached SR has them, without their prefix. */
+  /**
+   * Of disks, as an attached SR has them, without their prefix: those that published servers tell.
+   * Clients take words that came to the enumeration later for unknown ones.
+   */
   private static final List<String> OF_DISKS =
       List.of(
           "create",
@@ -60,11 +63,7 @@ public final class ResourceOperations implements ObjectDatabase {
           "enable_cbt",
           "disable_cbt",
           "data_destroy",
-          "list_changed_blocks",
-          "copy",
-          "forget",
-          "resize_online",
-          "update");
+          "list_changed_blocks");
 
   private final ObjectDatabase database;
   private final Schema schema = new Schema();

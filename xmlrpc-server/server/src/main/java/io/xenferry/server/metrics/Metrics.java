@@ -5,6 +5,7 @@ import io.xenferry.model.Ref;
 import io.xenferry.model.XenApiException;
 import io.xenferry.server.call.Registry;
 import io.xenferry.server.call.ServerContext;
+import io.xenferry.server.http.AdmittedRoutes;
 import io.xenferry.server.http.Router;
 import io.xenferry.spi.Hypervisor;
 import java.nio.file.Path;
@@ -25,7 +26,9 @@ public final class Metrics implements AutoCloseable {
     Figures figures = new Figures(new ArchiveFiles(directory));
     LiveRecords records = new LiveRecords(context.db(), figures, context.clock(), host);
     sampler = new Sampler(hypervisor, context.db(), figures, records, context.clock(), uuid);
-    routes = new RrdRoutes(figures, context.db(), uuid, context.sessions());
+    routes =
+        new RrdRoutes(
+            figures, context.db(), uuid, new AdmittedRoutes(context.sessions(), context.tasks()));
     messages = new DataSourceMessages(figures);
   }
 

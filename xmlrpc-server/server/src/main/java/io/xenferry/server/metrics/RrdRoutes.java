@@ -1,10 +1,9 @@
 package io.xenferry.server.metrics;
 
 import io.xenferry.model.db.ObjectDatabase;
-import io.xenferry.server.call.HttpAccess;
+import io.xenferry.server.http.AdmittedRoutes;
 import io.xenferry.server.http.Answers;
 import io.xenferry.server.http.Router;
-import io.xenferry.server.session.Sessions;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.Optional;
@@ -37,24 +36,27 @@ final class RrdRoutes {
   private final Figures figures;
   private final ObjectDatabase database;
   private final String host;
-  private final HttpAccess access;
+  private final AdmittedRoutes routes;
   private final Semaphore building = new Semaphore(AT_ONCE);
 
   /**
    * @param host uuid of this one
    */
-  RrdRoutes(Figures figures, ObjectDatabase database, String host, Sessions sessions) {
+  RrdRoutes(Figures figures, ObjectDatabase database, String host, AdmittedRoutes routes) {
     this.figures = figures;
     this.database = database;
     this.host = host;
-    this.access = new HttpAccess(sessions);
+    this.routes = routes;
   }
 
   void mount(Router router) {
-    router.route("GET", "/rrd_updates", admitted("rrd_updates", this::updates));
-    router.route("GET", "/vm_rrd", admitted("vm_rrd", q -> whole(q, Owner.Kind.VM)));
-    router.route("GET", "/host_rrd", admitted("host_rrd", q -> whole(q, Owner.Kind.HOST)));
-    router.route("GET", "/sr_rrd", admitted("sr_rrd", q -> whole(q, Owner.Kind.SR)));
+    mount(router, "/rrd_updates", "rrd_updates", this::updates);
+    mount(router, "/vm_rrd", "vm_rrd", q -> whole(q, Owner.Kind.VM));
+    mount(router, "/host_rrd", "host_rrd", q -> whole(q, Owner.Kind.HOST));
+    mount(router, "/sr_rrd", "sr_rrd", q -> whole(q, Owner.Kind.SR));
+    // As older clients ask.
+    mount(router, "/vm_rrds", "get_vm_rrds", q -> whole(q, Owner.Kind.VM));
+    mount(router, "/host_rrds", "get_host_rrds", q -> whole(q, Owner.Kind.HOST));
   }
 
   /**
@@ -77,49 +79,8 @@ final class RrdRoutes {
     Reply answer(Query query);
   }
 
-  private Request.Handler admitted(String action, Work work) {
-    return (request, response, callback) -> {
-      if (!Request.getPathInContext(request).equals("/" + action)) {
-        Answers.error(response, callback, HttpStatus.NOT_FOUND_404);
-        return true;
-      }
-      HttpAccess.Answer answer;
-      Fields fields;
-      try {
-        fields = Request.extractQueryParameters(request);
-      } catch (IllegalArgumentException e) { // a wrong escape
-        Answers.error(response, callback, HttpStatus.BAD_REQUEST_400);
-        return true;
-      }
-      answer =
-          access.admit(
-              action,
-              session(request, fields),
-              Optional.ofNullable(request.getHeaders().get(HttpHeader.AUTHORIZATION)),
-              Answers.origin(request));
-      try {
-        if (answer instanceof HttpAccess.Refused(int status)) {
-          if (status == HttpStatus.UNAUTHORIZED_401) {
-            response.getHeaders().put(HttpHeader.WWW_AUTHENTICATE, "Basic realm=\"XenFerry\"");
-          }
-          Answers.error(response, callback, status);
-        } else {
-          reply(request, new Query(fields, wantsJson(request, fields)), work, response, callback);
-        }
-      } finally {
-        access.end(answer);
-      }
-      return true;
-    };
-  }
-
-  private static Optional<String> session(Request request, Fields fields) {
-    return Optional.ofNullable(fields.getValue("session_id"))
-        .or(() ->
-            Request.getCookies(request).stream()
-                .filter(cookie -> cookie.getName().equals("session_id"))
-                .map(cookie -> cookie.getValue())
-                .findFirst());
+  private void mount(Router router, String path, String action, Work work) {
+    router.route("GET", path, routes.handler(path, action, exchange -> reply(exchange, work)));
   }
 
   private static boolean wantsJson(Request request, Fields fields) {
@@ -128,8 +89,10 @@ final class RrdRoutes {
         || (accepted != null && accepted.contains("application/json"));
   }
 
-  private void reply(
-      Request request, Query query, Work work, Response response, Callback callback) {
+  private void reply(AdmittedRoutes.Exchange exchange, Work work) {
+    Query query = new Query(exchange.query(), wantsJson(exchange.request(), exchange.query()));
+    Response response = exchange.response();
+    Callback callback = exchange.callback();
     Reply reply;
     if (!building.tryAcquire()) {
       Answers.error(response, callback, HttpStatus.SERVICE_UNAVAILABLE_503);

@@ -150,6 +150,11 @@ public final class Tasks {
         .orElse(false);
   }
 
+  /** Whether there is such a task, and it has not ended. */
+  public boolean isPending(String ref) {
+    return db.snapshot().row("task", ref).map(this::isPending).orElse(false);
+  }
+
   /** Takes over the task of work that a former server began and this one goes on with. */
   public Optional<Task> adopt(String ref) {
     Row row = db.snapshot().row("task", ref).orElse(null);
@@ -225,7 +230,7 @@ public final class Tasks {
    * @param status as in the data model; one that is no end is only shown
    */
   public void end(String ref, String status) throws XenApiException {
-    if (isPending(status)) {
+    if (isOpen(status)) {
       tell(ref, "status", Value.of(status));
       return;
     }
@@ -233,12 +238,12 @@ public final class Tasks {
     finish(ref, status, tx -> {});
   }
 
-  private static boolean isPending(String status) {
+  private static boolean isOpen(String status) {
     return status.equals("pending") || status.equals("cancelling");
   }
 
   private boolean isPending(Row row) {
-    return isPending(schema.text(row, "status"));
+    return isOpen(schema.text(row, "status"));
   }
 
   private void finish(String ref, String status, ObjectDatabase.Change more)
