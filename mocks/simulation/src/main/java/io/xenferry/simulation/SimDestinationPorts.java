@@ -2,10 +2,14 @@ package io.xenferry.simulation;
 
 import io.xenferry.migration.ports.DestinationPorts;
 import io.xenferry.migration.ports.GuestState;
+import io.xenferry.migration.preflight.Obstacle;
+import io.xenferry.migration.preflight.ObstacleKind;
+import io.xenferry.migration.preflight.Survey;
 import io.xenferry.migration.state.DiskTarget;
 import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.Plan;
+import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
 import io.xenferry.time.SimulatedScheduler;
 import java.util.List;
@@ -37,13 +41,17 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
 
   private final class SimStorage implements Storage {
     @Override
-    public CompletableFuture<Void> check(Plan plan) {
-      return act(
+    public CompletableFuture<List<Obstacle>> check(Plan plan) {
+      return effect(
           "space is checked",
           () -> {
+            Survey survey = new Survey(Role.DESTINATION);
             if (host.full) {
-              throw new MigrationException("SR_FULL", List.of("1", "0"), "the SR is full");
+              survey.raise(
+                  new MigrationException("SR_FULL", List.of("1", "0"), "the SR is full"),
+                  ObstacleKind.TARGET_SR_FULL);
             }
+            return survey.found();
           });
     }
 
@@ -122,10 +130,20 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
 
   private final class SimMetadata implements Metadata {
     @Override
-    public CompletableFuture<Void> check(Plan plan, String metadata) {
-      return act(
+    public CompletableFuture<List<Obstacle>> check(Plan plan, String metadata) {
+      return effect(
           "metadata is checked",
-          () -> require(!host.vms.containsKey(plan.vmAtDestination()), "the VM is here already"));
+          () -> {
+            Survey survey = new Survey(Role.DESTINATION);
+            UUID vm = plan.vmAtDestination();
+            if (host.vms.containsKey(vm)) {
+              survey.raise(
+                  new MigrationException(
+                      "DUPLICATE_VM", List.of(vm.toString()), "the VM is here already"),
+                  ObstacleKind.VM_THERE_ALREADY);
+            }
+            return survey.found();
+          });
     }
 
     @Override

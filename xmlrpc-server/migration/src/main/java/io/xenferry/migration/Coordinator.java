@@ -17,6 +17,7 @@ import io.xenferry.migration.peer.TokenMint;
 import io.xenferry.migration.ports.DestinationPorts;
 import io.xenferry.migration.ports.SourcePorts;
 import io.xenferry.migration.preflight.Obstacle;
+import io.xenferry.migration.preflight.Survey;
 import io.xenferry.migration.state.Deadlines;
 import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.MigrationId;
@@ -187,13 +188,7 @@ public final class Coordinator {
    * @return fails with a {@link MigrationException} that names the first obstacle
    */
   public CompletableFuture<Void> check(MoveRequest request) {
-    return survey(request)
-        .thenAccept(found ->
-            found.stream()
-                .findFirst()
-                .ifPresent(first -> {
-                  throw first.toException();
-                }));
+    return survey(request).thenAccept(Survey::refuse);
   }
 
   /**

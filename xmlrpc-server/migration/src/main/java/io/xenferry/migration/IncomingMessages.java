@@ -11,6 +11,9 @@ import io.xenferry.migration.peer.PeerAnswer;
 import io.xenferry.migration.peer.PeerHandler;
 import io.xenferry.migration.peer.PeerMessage;
 import io.xenferry.migration.peer.Token;
+import io.xenferry.migration.preflight.Obstacle;
+import io.xenferry.migration.preflight.ObstacleKind;
+import io.xenferry.migration.preflight.Survey;
 import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.Role;
@@ -83,6 +86,9 @@ final class IncomingMessages implements PeerHandler {
     }
     Role role = message instanceof PeerMessage.SourceStatus ? Role.SOURCE : Role.DESTINATION;
     Optional<Migration> running = roster.find(id, role);
+    if (message instanceof PeerMessage.Check check) {
+      return check(check, caller, running.isPresent() || ledger.find(id, role).isPresent());
+    }
     if (running.isPresent() && !running.get().ended()) {
       return running.get().on(message);
     }
@@ -115,7 +121,6 @@ final class IncomingMessages implements PeerHandler {
     PeerAnswer nothing = PeerAnswer.unknown(ledger.incarnation());
     return switch (message) {
       case PeerMessage.Open open -> accept(id, open, caller);
-      case PeerMessage.Check check -> check(check, caller);
       case PeerMessage.Abort abort -> CompletableFuture.completedFuture(bury(id, abort, caller));
       case PeerMessage.Status status -> CompletableFuture.completedFuture(nothing);
       case PeerMessage.SourceStatus status -> CompletableFuture.completedFuture(nothing);
@@ -168,34 +173,66 @@ final class IncomingMessages implements PeerHandler {
 
   /**
    * Whether the VM could come here, as far as can be told without doing anything: the same looks
-   * that RECEIVING begins with.
+   * that RECEIVING begins with. A source that understands it is told everything.
+   *
+   * @param used whether the token has been
    */
-  private CompletableFuture<PeerAnswer> check(PeerMessage.Check check, Caller caller) {
+  private CompletableFuture<PeerAnswer> check(
+      PeerMessage.Check check, Caller caller, boolean used) {
     UUID vm = check.plan().vmAtDestination();
-    Refusals.requireOurVersion(check.versions(), vm);
-    Refusals.requireUnexpired(caller.token().orElseThrow(), vm, scheduler.now());
-    Refusals.requireFree(ledger, vm);
-    return host.destination()
-        .storage()
-        .check(check.plan())
+    Survey survey = new Survey(Role.DESTINATION);
+    survey.passes(() -> Refusals.requireOurVersion(check.versions(), vm), ObstacleKind.VERSION);
+    Token token = caller.token().orElseThrow();
+    survey.passes(
+        () -> Refusals.requireUnexpired(token, vm, scheduler.now()), ObstacleKind.TOKEN_EXPIRED);
+    if (used) {
+      survey.raise(Refusals.failed(vm, "this token has been used"), ObstacleKind.TOKEN_USED);
+    }
+    survey.passes(() -> Refusals.requireFree(ledger, vm), ObstacleKind.VM_BUSY);
+    return noted(survey, vm, host.destination().storage().check(check.plan()))
         .thenComposeAsync(
-            room -> host.destination().metadata().check(check.plan(), check.metadata()), scheduler)
-        .handle((welcome, obstacle) -> {
-          PeerAnswer answer = PeerAnswer.unknown(ledger.incarnation());
-          return obstacle == null ? answer : refusing(answer, vm, obstacle);
-        });
+            room ->
+                noted(
+                    survey,
+                    vm,
+                    host.destination().metadata().check(check.plan(), check.metadata())),
+            scheduler)
+        .thenApply(all -> answer(check, survey.found()));
   }
 
-  private static PeerAnswer refusing(PeerAnswer answer, UUID vm, Throwable obstacle) {
+  private CompletableFuture<Void> noted(
+      Survey survey, UUID vm, CompletableFuture<List<Obstacle>> check) {
+    return check
+        .handle((found, failure) -> {
+          if (failure == null) {
+            found.forEach(survey::add);
+          } else {
+            survey.raise(named(vm, failure));
+          }
+          return true;
+        })
+        .thenAccept(done -> {});
+  }
+
+  private static MigrationException named(UUID vm, Throwable failure) {
     Throwable cause =
-        obstacle instanceof CompletionException && obstacle.getCause() != null
-            ? obstacle.getCause()
-            : obstacle;
-    MigrationException named =
-        cause instanceof MigrationException known
-            ? known
-            : Refusals.failed(vm, "the destination could not be checked: " + cause.getMessage());
-    return answer.refusing(named.code(), named.params(), String.valueOf(named.getMessage()));
+        failure instanceof CompletionException && failure.getCause() != null
+            ? failure.getCause()
+            : failure;
+    return cause instanceof MigrationException known
+        ? known
+        : Refusals.failed(vm, "the destination could not be checked: " + cause.getMessage());
+  }
+
+  private PeerAnswer answer(PeerMessage.Check check, List<Obstacle> found) {
+    PeerAnswer answer = PeerAnswer.unknown(ledger.incarnation());
+    if (!found.isEmpty()) {
+      Obstacle first = found.getFirst();
+      answer = answer.refusing(first.code(), first.params(), first.sentence());
+    }
+    return check.versions().contains(PeerAnswer.WITH_FINDINGS)
+        ? answer.with(scheduler.now().toEpochMilli(), found)
+        : answer;
   }
 
   private CompletableFuture<PeerAnswer> accept(

@@ -97,7 +97,7 @@ final class Preflight {
             token.id(),
             request.token(),
             "",
-            new PeerMessage.Check(List.of(PeerAnswer.VERSION), request.plan(), request.metadata()),
+            new PeerMessage.Check(PeerAnswer.VERSIONS, request.plan(), request.metadata()),
             host.deadlines().message());
   }
 
@@ -110,7 +110,11 @@ final class Preflight {
                   request.plan().vm(),
                   "the destination has lost or replaced its ledger since it issued the token"),
               ObstacleKind.DESTINATION_LOST_ITS_LEDGER));
-    } else if (answer.refused()) {
+      return survey.found();
+    }
+    List<Obstacle> found = answer.findings().found();
+    found.forEach(survey::add);
+    if (found.isEmpty() && answer.refused()) {
       survey.add(
           Obstacle.unnamed(
               Role.DESTINATION,

@@ -7,7 +7,6 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.sun.net.httpserver.HttpServer;
-import io.xenferry.migration.json.StrictJson;
 import io.xenferry.migration.peer.PeerAddress;
 import io.xenferry.migration.peer.PeerAnswer;
 import io.xenferry.migration.peer.TokenMint;
@@ -99,9 +98,10 @@ class DryRunTest {
       assertThat(kinds(answer))
           .startsWith("vm-blocked", "vm-power-state")
           .contains("bad-option", "vif-without-network", "disk-without-sr");
+      assertThat(kinds(answer)).endsWith("target-sr-unknown", "host-disabled");
       JsonNode last = answer.path("obstacles").path(kinds(answer).size() - 1);
       assertThat(last.path("side").asText()).isEqualTo("destination");
-      assertThat(last.path("code").asText()).isEqualTo("HANDLE_INVALID");
+      assertThat(last.path("code").asText()).isEqualTo("HOST_DISABLED");
       JsonNode first = answer.path("obstacles").path(0);
       assertThat(first.path("code").asText()).isEqualTo("OPERATION_BLOCKED");
       assertThat(first.path("params").path(1).asText()).isEqualTo("because");
@@ -116,6 +116,52 @@ class DryRunTest {
     assertThat(TwoHosts.objects(hosts.there)).isEqualTo(before);
     assertThat(hosts.there.server.coordinator().statuses()).hasSize(rows);
     source.call("VM.hard_shutdown", t.vm());
+  }
+
+  @Test
+  void theDestinationTellsAllThatItSees() throws Exception {
+    Traveller t = hosts.traveller("unwelcome", 2);
+    source.call("VM.start", t.vm(), false, false);
+    Map<String, String> stray = new LinkedHashMap<>(t.vifMap());
+    stray.replaceAll((vif, network) -> NOWHERE);
+    String tight =
+        destination.text(
+            "SR.create",
+            destination.only("host"),
+            Map.of("capacity", Long.toString(1 << 20)),
+            0,
+            "tight",
+            "",
+            "memory",
+            "user",
+            false,
+            Map.of());
+    Ref<Host> there = new Ref<>(destination.only("host"));
+    var db = hosts.there.server.context().db();
+    Map<String, String> cpu = db.snapshot().get(there, Host.CPU_INFO);
+    Map<String, String> other = new LinkedHashMap<>(cpu);
+    other.put("vendor", "another");
+    db.change(tx -> tx.set(there, Host.CPU_INFO, other));
+    Value token = hosts.token();
+    ObjectNode body = body(t.vm(), token, t.vdiMap(tight), stray, Map.of("transport", "nbds"));
+    try {
+      assertThat(kinds(Rest.post(hosts.here, PATH, body)))
+          .containsExactly("target-sr-full", "network-unknown", "processor-features");
+      body.set("options", JSON.valueToTree(Map.of("force", "true")));
+      assertThat(kinds(Rest.post(hosts.here, PATH, body)))
+          .containsExactly("target-sr-full", "network-unknown");
+    } finally {
+      db.change(tx -> tx.set(there, Host.CPU_INFO, cpu));
+    }
+    source.call("VM.migrate_send", t.arguments(token, to, Map.of()));
+    assertThat(
+            kinds(
+                Rest.post(
+                    hosts.here,
+                    PATH,
+                    body(hosts.traveller("late", 1).vm(), token, Map.of(), Map.of(), Map.of()))))
+        .containsExactly("vif-without-network", "disk-without-sr", "token-used");
+    destination.call("VM.hard_shutdown", destination.text("VM.get_by_uuid", t.uuid()));
   }
 
   @Test
@@ -184,7 +230,7 @@ class DryRunTest {
         exchange -> {
           exchange.getRequestBody().readAllBytes();
           if (asked.incrementAndGet() > 1) {
-            byte[] answer = StrictJson.write(PeerAnswer.unknown(incarnation));
+            byte[] answer = PeerAnswer.unknown(incarnation).write();
             exchange.sendResponseHeaders(200, answer.length);
             exchange.getResponseBody().write(answer);
           }

@@ -5,6 +5,7 @@ import io.xenferry.migration.peer.PeerAnswer;
 import io.xenferry.migration.peer.PeerMessage;
 import io.xenferry.migration.ports.DestinationPorts.ExportSpec;
 import io.xenferry.migration.ports.GuestState;
+import io.xenferry.migration.preflight.Survey;
 import io.xenferry.migration.state.DiskTarget;
 import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.Plan;
@@ -56,9 +57,11 @@ final class Receiving extends DestinationStage {
     migration.sequence(
         this,
         List.of(
-            new Effect("checking space", () -> ports().storage().check(plan)),
             new Effect(
-                "checking the VM's metadata", () -> ports().metadata().check(plan, metadata))),
+                "checking space", () -> ports().storage().check(plan).thenAccept(Survey::refuse)),
+            new Effect(
+                "checking the VM's metadata",
+                () -> ports().metadata().check(plan, metadata).thenAccept(Survey::refuse))),
         this::create,
         failure -> failed("refused before anything was created", failure));
   }

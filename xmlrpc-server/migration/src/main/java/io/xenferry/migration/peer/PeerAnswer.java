@@ -1,5 +1,7 @@
 package io.xenferry.migration.peer;
 
+import io.xenferry.migration.json.StrictJson;
+import io.xenferry.migration.preflight.Obstacle;
 import io.xenferry.migration.state.DiskTarget;
 import io.xenferry.migration.state.State;
 import java.util.List;
@@ -18,6 +20,7 @@ import java.util.UUID;
  * @param code XenAPI code of a refusal; empty when not refused
  * @param params of the code
  * @param sentence for people; empty for none
+ * @param findings of a {@link PeerMessage.Check}: everything that stands against the move
  */
 public record PeerAnswer(
     int version,
@@ -28,9 +31,16 @@ public record PeerAnswer(
     List<DiskTarget> targets,
     String code,
     List<String> params,
-    String sentence) {
+    String sentence,
+    Findings findings) {
 
   public static final int VERSION = 1;
+
+  /** From which on an answer may have findings, for who says that he understands it. */
+  public static final int WITH_FINDINGS = 2;
+
+  /** All that this server speaks. */
+  public static final List<Integer> VERSIONS = List.of(VERSION, WITH_FINDINGS);
 
   public PeerAnswer {
     targets = List.copyOf(targets);
@@ -40,28 +50,110 @@ public record PeerAnswer(
     }
   }
 
+  /** On the wire without findings: all that version {@link #VERSION} knows. */
+  private record Plain(
+      int version,
+      UUID incarnation,
+      String state,
+      boolean forced,
+      boolean gone,
+      List<DiskTarget> targets,
+      String code,
+      List<String> params,
+      String sentence) {}
+
+  /** As it goes over the wire. */
+  public byte[] write() {
+    return findings.equals(Findings.NONE)
+        ? StrictJson.write(
+            new Plain(version, incarnation, state, forced, gone, targets, code, params, sentence))
+        : StrictJson.write(this);
+  }
+
+  /**
+   * @throws IllegalArgumentException for what no server answers
+   */
+  public static PeerAnswer read(byte[] json) {
+    Plain plain;
+    try {
+      plain = StrictJson.read(json, Plain.class);
+    } catch (IllegalArgumentException e) {
+      return StrictJson.read(json, PeerAnswer.class);
+    }
+    return new PeerAnswer(
+        plain.version,
+        plain.incarnation,
+        plain.state,
+        plain.forced,
+        plain.gone,
+        plain.targets,
+        plain.code,
+        plain.params,
+        plain.sentence,
+        Findings.NONE);
+  }
+
   public static PeerAnswer of(UUID incarnation, State state, boolean forced, boolean gone) {
     return new PeerAnswer(
-        VERSION, incarnation, state.name(), forced, gone, List.of(), "", List.of(), "");
+        VERSION,
+        incarnation,
+        state.name(),
+        forced,
+        gone,
+        List.of(),
+        "",
+        List.of(),
+        "",
+        Findings.NONE);
   }
 
   public static PeerAnswer unknown(UUID incarnation) {
-    return new PeerAnswer(VERSION, incarnation, "", false, true, List.of(), "", List.of(), "");
+    return new PeerAnswer(
+        VERSION, incarnation, "", false, true, List.of(), "", List.of(), "", Findings.NONE);
   }
 
   public PeerAnswer withTargets(List<DiskTarget> exports) {
     return new PeerAnswer(
-        version, incarnation, state, forced, gone, exports, code, params, sentence);
+        version, incarnation, state, forced, gone, exports, code, params, sentence, findings);
   }
 
   public PeerAnswer refusing(String errorCode, List<String> errorParams, String words) {
     return new PeerAnswer(
-        version, incarnation, state, forced, gone, List.of(), errorCode, errorParams, words);
+        version,
+        incarnation,
+        state,
+        forced,
+        gone,
+        List.of(),
+        errorCode,
+        errorParams,
+        words,
+        findings);
+  }
+
+  /**
+   * The same with everything that stands against a move.
+   *
+   * @param clock what this host's clock shows, milliseconds since 1970
+   */
+  public PeerAnswer with(long clock, List<Obstacle> found) {
+    return new PeerAnswer(
+        version,
+        incarnation,
+        state,
+        forced,
+        gone,
+        targets,
+        code,
+        params,
+        sentence,
+        Findings.of(clock, found));
   }
 
   /** The same with a sentence for people. */
   public PeerAnswer saying(String words) {
-    return new PeerAnswer(version, incarnation, state, forced, gone, targets, code, params, words);
+    return new PeerAnswer(
+        version, incarnation, state, forced, gone, targets, code, params, words, findings);
   }
 
   public boolean refused() {

@@ -47,7 +47,7 @@ public final class PeerClient {
     }
     return transport
         .exchange(to, new PeerRequest(method, path, headers, body), deadline)
-        .thenApply(response -> StrictJson.read(response.body(), PeerAnswer.class));
+        .thenApply(response -> PeerAnswer.read(response.body()));
   }
 
   /** The headers that authenticate a request for the memory stream. */

@@ -187,7 +187,7 @@ public final class PeerEndpoint {
   }
 
   private static PeerResponse response(int status, PeerAnswer answer) {
-    return new PeerResponse(status, StrictJson.write(answer));
+    return new PeerResponse(status, answer.write());
   }
 
   private static HttpStatus notFound() {

@@ -42,7 +42,7 @@ public final class TokenMint {
             url,
             self.fingerprint(),
             scope,
-            List.of(PeerAnswer.VERSION),
+            PeerAnswer.VERSIONS,
             now.plus(life).getEpochSecond());
     String payload =
         Base64.getUrlEncoder().withoutPadding().encodeToString(StrictJson.write(token));

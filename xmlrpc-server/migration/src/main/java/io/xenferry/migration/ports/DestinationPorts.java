@@ -1,5 +1,6 @@
 package io.xenferry.migration.ports;
 
+import io.xenferry.migration.preflight.Obstacle;
 import io.xenferry.migration.state.DiskTarget;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.Plan;
@@ -23,8 +24,8 @@ public interface DestinationPorts {
   /** Disks and exports. */
   interface Storage {
 
-    /** Checks space and SR before anything is journaled; no side effects. */
-    CompletableFuture<Void> check(Plan plan);
+    /** Every obstacle that making these disks would meet; no side effects. */
+    CompletableFuture<List<Obstacle>> check(Plan plan);
 
     /**
      * Looks whether what these disks do not occupy yet still fits on their SRs; no side effects.
@@ -89,7 +90,7 @@ public interface DestinationPorts {
     CompletableFuture<Standing> standing(UUID vm);
 
     /** Every obstacle that importing this VM would meet; no side effects. */
-    CompletableFuture<Void> check(Plan plan, String metadata);
+    CompletableFuture<List<Obstacle>> check(Plan plan, String metadata);
 
     /**
      * Creates the VM's record, hidden and locked.

@@ -17,7 +17,7 @@ public record Obstacle(
     ObstacleKind kind, Role side, String code, List<String> params, String sentence) {
 
   /** Characters of a sentence; parameters have a limit of their own. */
-  private static final int LONGEST = 2000;
+  private static final int LONGEST = 1000;
 
   public Obstacle {
     params = List.copyOf(params);

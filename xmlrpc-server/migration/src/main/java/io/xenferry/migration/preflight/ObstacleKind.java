@@ -193,17 +193,17 @@ public enum ObstacleKind {
 
   // What the destination says.
   TARGET_SR_DETACHED(
-      Seen.DESTINATION,
+      Seen.BOTH,
       "SR_NOT_ATTACHED",
       "The SR that was chosen for a disk is not attached to the destination host.",
       "Attach it there (xe pbd-plug), or choose another one."),
   TARGET_SR_FULL(
-      Seen.DESTINATION,
+      Seen.BOTH,
       "SR_FULL",
       "{0} bytes would come to an SR that has {1} bytes free.",
       "Make room there, or choose another SR for some of the disks."),
   TARGET_SR_FORMAT(
-      Seen.DESTINATION,
+      Seen.BOTH,
       "VDI_INCOMPATIBLE_TYPE",
       "The SR cannot make a disk as asked for: {1}",
       "Leave out image-format: for it, or choose another SR."),
@@ -311,6 +311,14 @@ public enum ObstacleKind {
 
   public boolean seenBy(Role side) {
     return seen.contains(side);
+  }
+
+  /** {@link #OTHER} for a name that is not in the table. */
+  public static ObstacleKind named(String name) {
+    return Arrays.stream(values())
+        .filter(kind -> kind.name().equals(name))
+        .findFirst()
+        .orElse(OTHER);
   }
 
   /** What one of the given kinds means by a code; {@link #OTHER} when none has it. */

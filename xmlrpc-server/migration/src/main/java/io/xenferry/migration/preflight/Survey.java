@@ -15,7 +15,7 @@ import java.util.function.Supplier;
  */
 public final class Survey {
   /** Nobody mends more at a time, and an answer to a peer has a limit. */
-  public static final int MOST = 100;
+  public static final int MOST = 64;
 
   private final Role side;
   private final List<Obstacle> found = new ArrayList<>();
@@ -99,6 +99,11 @@ public final class Survey {
     }
   }
 
+  /** Notes what a check has failed with that makes no list. */
+  public void raise(MigrationException obstacle, ObstacleKind... kinds) {
+    add(Obstacle.of(side, obstacle, kinds));
+  }
+
   /** Notes an obstacle. */
   public void raise(XenApiException obstacle, ObstacleKind... kinds) {
     add(Obstacle.of(side, obstacle, kinds));
@@ -108,6 +113,17 @@ public final class Survey {
   public void add(Obstacle obstacle) {
     if (found.size() < MOST && !found.contains(obstacle)) {
       found.add(obstacle);
+    }
+  }
+
+  /**
+   * For who needs only the first.
+   *
+   * @throws MigrationException that names it
+   */
+  public static void refuse(List<Obstacle> found) {
+    if (!found.isEmpty()) {
+      throw found.getFirst().toException();
     }
   }
 

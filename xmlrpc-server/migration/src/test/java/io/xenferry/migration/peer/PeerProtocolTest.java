@@ -5,6 +5,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import com.sun.net.httpserver.HttpServer;
 import io.xenferry.migration.json.StrictJson;
+import io.xenferry.migration.preflight.Obstacle;
+import io.xenferry.migration.preflight.ObstacleKind;
 import io.xenferry.migration.state.DiskTarget;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.Plan;
@@ -255,7 +257,7 @@ class PeerProtocolTest {
       }
       PeerResponse response = endpoint.handle(new PeerRequest(method, path, headers, body)).join();
       assertThat(response.status()).isBetween(400, 499);
-      assertThat(StrictJson.read(response.body(), PeerAnswer.class).refused()).isTrue();
+      assertThat(PeerAnswer.read(response.body()).refused()).isTrue();
     }
     assertThat(heard).isEmpty();
   }
@@ -334,5 +336,38 @@ class PeerProtocolTest {
             new DiskTarget(UUID.randomUUID(), UUID.randomUUID(), "iscsi://u%secret@h", 1)
                 .toString())
         .doesNotContain("secret");
+  }
+
+  /** A peer that speaks only the first version reads everything but an answer with findings. */
+  @Test
+  void findingsAreForThoseWhoAskForThem() {
+    PeerAnswer plain = PeerAnswer.unknown(incarnation);
+    assertThat(new String(plain.write(), StandardCharsets.UTF_8)).doesNotContain("findings");
+    assertThat(PeerAnswer.read(plain.write())).isEqualTo(plain);
+    Obstacle full =
+        new Obstacle(
+            ObstacleKind.TARGET_SR_FULL,
+            Role.DESTINATION,
+            "SR_FULL",
+            List.of("2", "1"),
+            "2 bytes do not fit");
+    PeerAnswer told = plain.with(1234, List.of(full));
+    assertThat(PeerAnswer.read(told.write())).isEqualTo(told);
+    assertThat(PeerAnswer.read(told.write()).findings().found()).containsExactly(full);
+    String newer =
+        new String(told.write(), StandardCharsets.UTF_8).replace("TARGET_SR_FULL", "UNHEARD_OF");
+    Obstacle read =
+        PeerAnswer.read(newer.getBytes(StandardCharsets.UTF_8)).findings().found().getFirst();
+    assertThat(read.kind()).isEqualTo(ObstacleKind.OTHER);
+    assertThat(read.sentence()).isEqualTo("2 bytes do not fit");
+    for (String bad :
+        List.of(
+            newer.replace("\"SR_FULL\"", "\"sr full\""),
+            newer.replace("1234", "null"),
+            newer.replace("[\"2\",\"1\"]", "[null]"))) {
+      assertThat(bad).isNotEqualTo(newer);
+      assertThatThrownBy(() -> PeerAnswer.read(bad.getBytes(StandardCharsets.UTF_8)))
+          .isInstanceOf(IllegalArgumentException.class);
+    }
   }
 }

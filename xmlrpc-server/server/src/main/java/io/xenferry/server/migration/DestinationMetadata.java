@@ -1,9 +1,13 @@
 package io.xenferry.server.migration;
 
 import io.xenferry.migration.ports.DestinationPorts;
+import io.xenferry.migration.preflight.Obstacle;
+import io.xenferry.migration.preflight.ObstacleKind;
+import io.xenferry.migration.preflight.Survey;
 import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.Plan;
+import io.xenferry.migration.state.Role;
 import io.xenferry.model.Ref;
 import io.xenferry.model.VDI;
 import io.xenferry.model.VM;
@@ -40,31 +44,37 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
   private final ObjectDatabase database;
   private final VmLifecycle lifecycle;
   private final MigrationDisks disks;
-  private final Obstacles obstacles;
+  private final ArrivalChecks arrivals;
 
   DestinationMetadata(
-      ObjectDatabase database, VmLifecycle lifecycle, MigrationDisks disks, Obstacles obstacles) {
-    this.obstacles = obstacles;
+      ObjectDatabase database,
+      VmLifecycle lifecycle,
+      MigrationDisks disks,
+      ArrivalChecks arrivals) {
+    this.arrivals = arrivals;
     this.database = database;
     this.lifecycle = lifecycle;
     this.disks = disks;
   }
 
   @Override
-  public CompletableFuture<Void> check(Plan plan, String metadata) {
-    return Effects.run(
+  public CompletableFuture<List<Obstacle>> check(Plan plan, String metadata) {
+    return Effects.call(
         "check metadata of " + plan.vm(),
         () -> {
-          VmDocument document = parse(metadata);
+          Survey survey = new Survey(Role.DESTINATION);
           if (plan.power() == Plan.Power.SUSPENDED && plan.suspendImage().isEmpty()) {
             String words = "a suspended VM without its memory";
-            throw new MigrationException("IMPORT_ERROR_GENERIC", List.of(words), words);
+            survey.raise(
+                new MigrationException("IMPORT_ERROR_GENERIC", List.of(words), words),
+                ObstacleKind.DOCUMENT);
           }
-          try {
-            obstacles.check(plan, document);
-          } catch (XenApiException e) {
-            throw new MigrationException(e.code(), e.params(), String.valueOf(e.getMessage()), e);
+          Optional<VmDocument> document =
+              survey.attempt(() -> parse(metadata), ObstacleKind.DOCUMENT);
+          if (document.isPresent()) {
+            arrivals.check(survey, plan, document.get());
           }
+          return survey.found();
         });
   }
 

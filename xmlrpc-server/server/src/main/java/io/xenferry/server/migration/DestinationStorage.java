@@ -1,10 +1,14 @@
 package io.xenferry.server.migration;
 
 import io.xenferry.migration.ports.DestinationPorts;
+import io.xenferry.migration.preflight.Obstacle;
+import io.xenferry.migration.preflight.ObstacleKind;
+import io.xenferry.migration.preflight.Survey;
 import io.xenferry.migration.state.DiskTarget;
 import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.Plan;
+import io.xenferry.migration.state.Role;
 import io.xenferry.model.XenApiException;
 import io.xenferry.server.storage.MigrationDisks;
 import io.xenferry.server.storage.MigrationDisks.ExportName;
@@ -63,22 +67,28 @@ final class DestinationStorage implements DestinationPorts.Storage {
   }
 
   @Override
-  public CompletableFuture<Void> check(Plan plan) {
-    return run(
+  public CompletableFuture<List<Obstacle>> check(Plan plan) {
+    return Effects.call(
         "check storage for " + plan.vm(),
         () -> {
-          transport(plan);
+          Survey survey = new Survey(Role.DESTINATION);
+          survey.passes(() -> transport(plan), ObstacleKind.TRANSPORT);
           Map<String, Long> bytes = new LinkedHashMap<>();
           Layers layers = Layers.of(plan);
           for (Plan.Disk disk : plan.disks()) {
             // What rests on another has little of its own.
             bytes.merge(disk.sr(), layers.below(disk.vdi()).isEmpty() ? disk.size() : 0, Long::sum);
           }
-          disks.checkSpace(bytes);
+          disks.checkSpace(survey, bytes);
           Formats formats = Formats.of(plan);
           for (Plan.Disk disk : plan.disks()) {
-            disks.checkFormat(disk.sr(), disk.vdi(), formats.of(disk.vdi()));
+            survey.look(
+                () -> disks.checkFormat(disk.sr(), disk.vdi(), formats.of(disk.vdi())),
+                ObstacleKind.TARGET_SR_UNKNOWN,
+                ObstacleKind.TARGET_SR_DETACHED,
+                ObstacleKind.TARGET_SR_FORMAT);
           }
+          return survey.found();
         });
   }
 

@@ -135,7 +135,7 @@ public final class MigrationService implements AutoCloseable {
             parts.database(),
             parts.lifecycle(),
             disks,
-            new Obstacles(parts.database(), host, parts.lifecycle().memory()));
+            new ArrivalChecks(parts.database(), host, parts.lifecycle().memory()));
     DestinationGuests arriving = new DestinationGuests(parts.hypervisor(), new HiddenVms(parts));
     coordinator =
         new Coordinator(

@@ -232,30 +232,26 @@ public final class Migrations {
                   + " networks."),
           ObstacleKind.VIFS_WITHIN_POOL);
     }
-    Map<Ref<SR>, Long> bytes = new LinkedHashMap<>();
+    Map<String, Long> bytes = new LinkedHashMap<>();
     for (Map.Entry<Ref<VDI>, Ref<SR>> disk : srs.entrySet()) {
       Ref<VDI> vdi = disk.getKey();
       Ref<SR> sr = disk.getValue();
       survey.look(() -> MoveChecks.checkType(db, vdi), ObstacleKind.DISK_TYPE);
       survey.look(() -> MoveChecks.checkUntracked(db, vdi, sr), ObstacleKind.DISK_TRACKED);
-      survey.look(() -> db.get(sr, SR.UUID), ObstacleKind.TARGET_SR_UNKNOWN);
       survey.look(
           () -> MoveChecks.checkFormat(db, vdi, sr, request.format(vdi)), ObstacleKind.BAD_OPTION);
-      if (!db.get(vdi, VDI.SR).equals(sr) && db.row("SR", sr.opaque()).isPresent()) {
-        bytes.merge(sr, db.get(vdi, VDI.VIRTUAL_SIZE), Long::sum);
+      if (!db.get(vdi, VDI.SR).equals(sr)) {
+        bytes.merge(sr.opaque(), db.get(vdi, VDI.VIRTUAL_SIZE), Long::sum);
         survey.look(
             () ->
                 disks.checkFormat(
                     sr.opaque(), UUID.fromString(db.get(vdi, VDI.UUID)), request.format(vdi)),
+            ObstacleKind.TARGET_SR_UNKNOWN,
             ObstacleKind.TARGET_SR_DETACHED,
             ObstacleKind.TARGET_SR_FORMAT);
       }
     }
-    bytes.forEach((sr, needed) ->
-        survey.look(
-            () -> disks.checkSpace(Map.of(sr.opaque(), needed)),
-            ObstacleKind.TARGET_SR_DETACHED,
-            ObstacleKind.TARGET_SR_FULL));
+    disks.checkSpace(survey, bytes);
     return srs;
   }
 

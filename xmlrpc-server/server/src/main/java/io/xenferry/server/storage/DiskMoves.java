@@ -4,6 +4,9 @@ import io.xenferry.block.BlockBackend;
 import io.xenferry.copy.CopyEngine;
 import io.xenferry.migration.gate.Gate;
 import io.xenferry.migration.gate.Operation;
+import io.xenferry.migration.preflight.Obstacle;
+import io.xenferry.migration.preflight.Survey;
+import io.xenferry.migration.state.Role;
 import io.xenferry.model.Ref;
 import io.xenferry.model.SR;
 import io.xenferry.model.VBD;
@@ -132,7 +135,12 @@ public final class DiskMoves {
       }
       Optional<GuestSpecs.VmDisk> live = MoveChecks.live(db, vdi, vms);
       storage.requireAttached(db.get(vdi, VDI.SR));
-      disks.checkSpace(Map.of(sr.opaque(), db.get(vdi, VDI.VIRTUAL_SIZE)));
+      Survey survey = new Survey(Role.SOURCE);
+      disks.checkSpace(survey, Map.of(sr.opaque(), db.get(vdi, VDI.VIRTUAL_SIZE)));
+      Optional<Obstacle> obstacle = survey.found().stream().findFirst();
+      if (obstacle.isPresent()) {
+        throw obstacle.get().toException().toXenApi();
+      }
       disks.checkFormat(sr.opaque(), UUID.fromString(db.get(vdi, VDI.UUID)), how.format());
       held.add(records.begin(vdi, VdiOperations.MIRROR, task.ref()));
       return move(vdi, sr, how, vms, live, task);

@@ -2,6 +2,7 @@ package io.xenferry.server.storage;
 
 import io.xenferry.block.BlockBackend;
 import io.xenferry.block.Range;
+import io.xenferry.migration.preflight.Survey;
 import io.xenferry.model.XenApiException;
 import io.xenferry.sr.ChangedBlocks;
 import java.io.IOException;
@@ -21,12 +22,12 @@ import java.util.function.Predicate;
 public interface MigrationDisks {
 
   /**
-   * Checks without doing anything that new disks would fit.
+   * Checks without doing anything that new disks would fit: HANDLE_INVALID, SR_NOT_ATTACHED,
+   * SR_FULL [requested, maximum] of each SR.
    *
    * @param bytesBySr bytes to be created in each SR; keys are references or uuids
-   * @throws XenApiException HANDLE_INVALID, SR_NOT_ATTACHED, SR_FULL [requested, maximum]
    */
-  void checkSpace(Map<String, Long> bytesBySr) throws XenApiException;
+  void checkSpace(Survey survey, Map<String, Long> bytesBySr);
 
   /**
    * Checks that an SR makes disks of a format.

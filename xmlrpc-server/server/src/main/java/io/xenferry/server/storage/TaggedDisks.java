@@ -2,6 +2,8 @@ package io.xenferry.server.storage;
 
 import io.xenferry.block.BlockBackend;
 import io.xenferry.block.Range;
+import io.xenferry.migration.preflight.ObstacleKind;
+import io.xenferry.migration.preflight.Survey;
 import io.xenferry.model.Ref;
 import io.xenferry.model.SR;
 import io.xenferry.model.VDI;
@@ -45,19 +47,27 @@ final class TaggedDisks implements MigrationDisks {
   }
 
   @Override
-  public void checkSpace(Map<String, Long> bytesBySr) throws XenApiException {
+  public void checkSpace(Survey survey, Map<String, Long> bytesBySr) {
     Map<Ref<SR>, Long> bytes = new LinkedHashMap<>();
     for (Map.Entry<String, Long> entry : bytesBySr.entrySet()) {
-      bytes.merge(storage.sr(entry.getKey()), entry.getValue(), Long::sum);
+      survey
+          .ask(() -> storage.sr(entry.getKey()), ObstacleKind.TARGET_SR_UNKNOWN)
+          .ifPresent(sr -> bytes.merge(sr, entry.getValue(), Long::sum));
     }
-    for (Map.Entry<Ref<SR>, Long> entry : bytes.entrySet()) {
-      storage.requireAttached(entry.getKey());
-      String uuid = database.snapshot().get(entry.getKey(), SR.UUID);
-      SrInfo info = HostStorage.driver(() -> storage.mux().repository(uuid).stat());
-      if (entry.getValue() > info.freeSpace()) {
-        throw new XenApiException(
-            "SR_FULL", Long.toString(entry.getValue()), Long.toString(info.freeSpace()));
-      }
+    bytes.forEach((sr, needed) ->
+        survey.look(
+            () -> requireSpace(sr, needed),
+            ObstacleKind.TARGET_SR_UNKNOWN,
+            ObstacleKind.TARGET_SR_DETACHED,
+            ObstacleKind.TARGET_SR_FULL));
+  }
+
+  private void requireSpace(Ref<SR> sr, long bytes) throws XenApiException {
+    storage.requireAttached(sr);
+    String uuid = database.snapshot().get(sr, SR.UUID);
+    SrInfo info = HostStorage.driver(() -> storage.mux().repository(uuid).stat());
+    if (bytes > info.freeSpace()) {
+      throw new XenApiException("SR_FULL", Long.toString(bytes), Long.toString(info.freeSpace()));
     }
   }
 

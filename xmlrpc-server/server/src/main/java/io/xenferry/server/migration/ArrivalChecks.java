@@ -1,5 +1,7 @@
 package io.xenferry.server.migration;
 
+import io.xenferry.migration.preflight.ObstacleKind;
+import io.xenferry.migration.preflight.Survey;
 import io.xenferry.migration.state.Plan;
 import io.xenferry.model.Host;
 import io.xenferry.model.Ref;
@@ -11,57 +13,65 @@ import io.xenferry.server.vm.BootFiles;
 import io.xenferry.server.vm.HostMemory;
 import io.xenferry.server.vm.VmRecords;
 import java.util.Map;
+import java.util.UUID;
 
 /**
  * What stands against a VM's arrival at this host, its disks apart: looks, and changes nothing. The
- * order is the one in which the published server checks, first failure wins.
+ * order is the one in which the published server checks.
  */
-final class Obstacles {
+final class ArrivalChecks {
   private final ObjectDatabase database;
   private final Ref<Host> host;
   private final HostMemory memory;
 
-  Obstacles(ObjectDatabase database, Ref<Host> host, HostMemory memory) {
+  ArrivalChecks(ObjectDatabase database, Ref<Host> host, HostMemory memory) {
     this.database = database;
     this.host = host;
     this.memory = memory;
   }
 
-  /**
-   * @throws XenApiException HOST_DISABLED, HOST_NOT_ENOUGH_PCPUS, HANDLE_INVALID for a network that
-   *     is not here, DUPLICATE_VM, VM_INCOMPATIBLE_WITH_THIS_HOST or HOST_NOT_ENOUGH_FREE_MEMORY
-   */
-  void check(Plan plan, VmDocument document) throws XenApiException {
+  /** Tells all: HOST_DISABLED, HANDLE_INVALID for a network that is not here, and so on. */
+  void check(Survey survey, Plan plan, VmDocument document) {
     Snapshot db = database.snapshot();
-    if (!db.get(host, Host.ENABLED)) {
-      throw new XenApiException("HOST_DISABLED", host.opaque());
-    }
-    checkProcessors(db, document);
+    survey.look(() -> checkEnabled(db), ObstacleKind.HOST_DISABLED);
+    survey.look(() -> checkProcessors(db, document), ObstacleKind.PROCESSORS);
     for (String network : document.missingNetworks(db)) {
-      throw new XenApiException("HANDLE_INVALID", "network", network);
+      survey.raise(
+          new XenApiException("HANDLE_INVALID", "network", network), ObstacleKind.NETWORK_UNKNOWN);
     }
-    if (db.byUuid("VM", plan.vmAtDestination().toString()).isPresent()) {
-      throw new XenApiException("DUPLICATE_VM", plan.vmAtDestination().toString());
-    }
+    checkNotHere(survey, db, plan.vmAtDestination());
     for (VmDocument.Taken taken : document.past().snapshots()) {
-      if (db.byUuid("VM", taken.uuid().toString()).isPresent()) {
-        throw new XenApiException("DUPLICATE_VM", taken.uuid().toString());
-      }
+      checkNotHere(survey, db, taken.uuid());
     }
     if (plan.power() != Plan.Power.HALTED) {
       if (!"true".equals(plan.options().get("force"))) {
-        checkVendor(db, plan, document);
+        survey.look(() -> checkVendor(db, plan, document), ObstacleKind.PROCESSOR_FEATURES);
+      }
+      if (document.tpm().isPresent() && !BootFiles.hasTpms()) {
+        survey.raise(
+            new XenApiException(
+                "VM_INCOMPATIBLE_WITH_THIS_HOST",
+                plan.vmAtDestination().toString(),
+                host.opaque(),
+                "the VM has a TPM, and swtpm is not installed on this host"),
+            ObstacleKind.TPM);
       }
     }
-    if (plan.power() != Plan.Power.HALTED && document.tpm().isPresent() && !BootFiles.hasTpms()) {
-      throw new XenApiException(
-          "VM_INCOMPATIBLE_WITH_THIS_HOST",
-          plan.vmAtDestination().toString(),
-          host.opaque(),
-          "the VM has a TPM, and swtpm is not installed on this host");
-    }
     if (plan.running()) {
-      memory.check(plan.memoryBytes());
+      survey.look(() -> memory.check(plan.memoryBytes()), ObstacleKind.MEMORY);
+    }
+  }
+
+  private void checkEnabled(Snapshot db) throws XenApiException {
+    if (!db.get(host, Host.ENABLED)) {
+      throw new XenApiException("HOST_DISABLED", host.opaque());
+    }
+  }
+
+  private static void checkNotHere(Survey survey, Snapshot db, UUID vm) {
+    if (db.byUuid("VM", vm.toString()).isPresent()) {
+      survey.raise(
+          new XenApiException("DUPLICATE_VM", vm.toString()), ObstacleKind.VM_THERE_ALREADY);
     }
   }
 

@@ -1,0 +1,345 @@
+package io.xenferry.server;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.xenferry.migration.state.MigrationStatus;
+import io.xenferry.model.Host;
+import io.xenferry.model.HostMetrics;
+import io.xenferry.model.Ref;
+import io.xenferry.model.VM;
+import io.xenferry.model.Value;
+import io.xenferry.model.VmOperations;
+import io.xenferry.model.XenApiException;
+import io.xenferry.model.db.ObjectDatabase;
+import io.xenferry.server.TwoHosts.Traveller;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Random;
+import java.util.TreeSet;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/**
+ * A dry run says nothing exactly when the move then goes, and names first what the move fails with.
+ * Each seed makes a situation of its own on two real servers, out of troubles and of peculiarities
+ * that are none.
+ */
+class PreflightPropertyTest {
+  private static final int QUICK = 8;
+  private static final int ALL = 160;
+  private static final String NOWHERE = "OpaqueRef:00000000-0000-4000-8000-000000000000";
+  private static final ObjectMapper JSON = new ObjectMapper();
+
+  /** What dry runs have named, for a look at what the situations cover. */
+  private static final TreeSet<String> NAMED = new TreeSet<>();
+
+  private static TwoHosts hosts;
+  private static ObjectDatabase there;
+  private static Ref<Host> host;
+  private static String tight;
+  private static String detached;
+  private static Optional<Value> used = Optional.empty();
+
+  @BeforeAll
+  static void start() throws Exception {
+    hosts = TwoHosts.start();
+    there = hosts.there.server.context().db();
+    host = new Ref<>(hosts.destination.only("host"));
+    tight = memorySr("tight", TwoHosts.SIZE + TwoHosts.SIZE / 2);
+    detached = memorySr("detached", 1L << 30);
+    hosts.destination.call(
+        "PBD.unplug", TestServer.texts(hosts.destination.call("SR.get_PBDs", detached)).getFirst());
+  }
+
+  @AfterAll
+  static void stop() throws Exception {
+    System.out.println("named: " + NAMED);
+    hosts.close();
+  }
+
+  private static String memorySr(String name, long capacity) throws XenApiException {
+    return hosts.destination.text(
+        "SR.create",
+        hosts.destination.only("host"),
+        Map.of("capacity", Long.toString(capacity)),
+        0,
+        name,
+        "",
+        "memory",
+        "user",
+        false,
+        Map.of());
+  }
+
+  /** How a situation is undone. */
+  @FunctionalInterface
+  private interface Mend {
+    void mend() throws Exception;
+  }
+
+  /** One thing about a situation. */
+  @FunctionalInterface
+  private interface Twist {
+    Mend apply(Situation s) throws Exception;
+  }
+
+  private static final class Situation {
+    private final Traveller t;
+    private final boolean runs;
+    private final Map<String, String> vdis;
+    private final Map<String, String> vifs;
+    private final Map<String, String> options = new LinkedHashMap<>();
+    private final Map<String, String> formats = new LinkedHashMap<>();
+    private Value token;
+
+    Situation(Traveller t, boolean runs) throws Exception {
+      this.t = t;
+      this.runs = runs;
+      vdis = new LinkedHashMap<>(t.vdiMap(hosts.to));
+      vifs = new LinkedHashMap<>(t.vifMap());
+      token = hosts.token();
+      // Gentle on a busy machine.
+      options.put("max-downtime", "2000");
+    }
+  }
+
+  private static Twist plain(java.util.function.Consumer<Situation> change) {
+    return s -> {
+      change.accept(s);
+      return () -> {};
+    };
+  }
+
+  private static Twist atDestination(DbChange change, DbChange back) {
+    return s -> {
+      there.change(change::apply);
+      return () -> there.change(back::apply);
+    };
+  }
+
+  @FunctionalInterface
+  private interface DbChange {
+    void apply(io.xenferry.model.db.Transaction tx) throws XenApiException;
+  }
+
+  private static Map<String, Twist> twists() {
+    Map<String, Twist> twists = new LinkedHashMap<>();
+    // Troubles, some of them only for a VM that runs, or with another twist.
+    twists.put(
+        "blocked",
+        s -> {
+          hosts.source.call("VM.add_to_blocked_operations", s.t.vm(), "migrate_send", "because");
+          return () -> {};
+        });
+    twists.put("disk unmapped", plain(s -> s.vdis.remove(s.t.vdis().getFirst())));
+    twists.put("interface unmapped", plain(s -> s.vifs.clear()));
+    twists.put("network unknown", plain(s -> s.vifs.replaceAll((vif, network) -> NOWHERE)));
+    twists.put("SR unknown", plain(s -> s.vdis.put(s.t.vdis().getLast(), NOWHERE)));
+    twists.put("SR tight", plain(s -> s.vdis.replaceAll((vdi, sr) -> tight)));
+    twists.put("SR detached", plain(s -> s.vdis.put(s.t.vdis().getLast(), detached)));
+    twists.put("option unknown", plain(s -> s.options.put("speed", "1")));
+    twists.put("option bad", plain(s -> s.options.put("bandwidth", "much")));
+    twists.put("strategy", plain(s -> s.options.put("strategy", "snapshot")));
+    twists.put("copy", plain(s -> s.options.put("copy", "true")));
+    twists.put("format unknown", plain(s -> s.formats.put(s.t.vdis().getFirst(), "vhdx")));
+    twists.put("format nonsense", plain(s -> s.formats.put(s.t.vdis().getFirst(), "a/b")));
+    twists.put("token used", plain(s -> s.token = used.orElse(s.token)));
+    twists.put(
+        "token bad", plain(s -> s.token = Value.ofTexts(Map.of("xenferry", "bm90IGEgdG9rZW4.x"))));
+    twists.put("foreign", plain(s -> s.token = Value.ofTexts(Map.of("host", NOWHERE))));
+    twists.put(
+        "busy",
+        s -> {
+          var db = hosts.here.server.context().db();
+          Ref<VM> vm = new Ref<>(s.t.vm());
+          db.change(
+              tx -> tx.set(vm, VM.CURRENT_OPERATIONS, Map.of(NOWHERE, VmOperations.SNAPSHOT)));
+          return () ->
+              db.change(tx -> {
+                if (tx.row("VM", vm.opaque()).isPresent()) {
+                  tx.set(vm, VM.CURRENT_OPERATIONS, Map.of());
+                }
+              });
+        });
+    twists.put(
+        "disk shared",
+        s -> {
+          String other = hosts.source.vm("other", Map.of());
+          hosts.source.vbd(other, s.t.vdis().getFirst(), 0);
+          return () -> hosts.source.call("VM.destroy", other);
+        });
+    twists.put(
+        "template",
+        s -> {
+          if (!s.runs) {
+            hosts.source.call("VM.set_is_a_template", s.t.vm(), true);
+          }
+          return () -> {};
+        });
+    twists.put(
+        "twin",
+        s -> {
+          String twin = hosts.destination.vm("twin", Map.of());
+          there.change(tx -> tx.set(new Ref<>(twin), VM.UUID, s.t.uuid()));
+          return () -> hosts.destination.call("VM.destroy", twin);
+        });
+    twists.put(
+        "host disabled",
+        atDestination(
+            tx -> tx.set(host, Host.ENABLED, false), tx -> tx.set(host, Host.ENABLED, true)));
+    twists.put(
+        "memory",
+        s -> {
+          var metrics = there.snapshot().get(host, Host.METRICS);
+          long total = there.snapshot().get(metrics, HostMetrics.MEMORY_TOTAL);
+          there.change(tx -> tx.set(metrics, HostMetrics.MEMORY_TOTAL, 32L << 20));
+          return () -> there.change(tx -> tx.set(metrics, HostMetrics.MEMORY_TOTAL, total));
+        });
+    twists.put("other vendor", processor("vendor", "another"));
+    twists.put("no processors", processor("cpu_count", "0"));
+    twists.put(
+        "processors",
+        s -> {
+          if (!s.runs) {
+            hosts.source.call("VM.set_VCPUs_max", s.t.vm(), 1000);
+          }
+          return () -> {};
+        });
+    // What stands against nothing by itself.
+    twists.put("force", plain(s -> s.options.put("force", "true")));
+    twists.put("keep", plain(s -> s.options.put("keep-source", "true")));
+    twists.put("nbds", plain(s -> s.options.put("transport", "nbds")));
+    twists.put("format known", plain(s -> s.formats.put(s.t.vdis().getFirst(), "qcow2")));
+    twists.put("live", plain(s -> s.options.put("live", "false")));
+    return twists;
+  }
+
+  private static Twist processor(String key, String value) {
+    return s -> {
+      Map<String, String> cpu = there.snapshot().get(host, Host.CPU_INFO);
+      Map<String, String> other = new LinkedHashMap<>(cpu);
+      other.put(key, value);
+      there.change(tx -> tx.set(host, Host.CPU_INFO, other));
+      return () -> there.change(tx -> tx.set(host, Host.CPU_INFO, cpu));
+    };
+  }
+
+  static IntStream few() {
+    return IntStream.range(0, QUICK);
+  }
+
+  static IntStream many() {
+    return IntStream.range(QUICK, ALL);
+  }
+
+  @ParameterizedTest
+  @MethodSource("few")
+  void aDryRunAgreesWithTheMove(int seed) throws Exception {
+    check(seed);
+  }
+
+  @Tag("slow")
+  @ParameterizedTest
+  @MethodSource("many")
+  void aDryRunAgreesWithTheMoveInManySituations(int seed) throws Exception {
+    check(seed);
+  }
+
+  private static void check(int seed) throws Exception {
+    Random random = new Random(seed);
+    Traveller t = hosts.traveller("seed-" + seed, 1 + random.nextInt(2));
+    boolean runs = random.nextInt(3) == 0;
+    if (runs) {
+      hosts.source.call("VM.start", t.vm(), random.nextInt(6) == 0, false);
+    }
+    Situation s = new Situation(t, runs);
+    List<String> names = new ArrayList<>(twists().keySet());
+    List<String> chosen = new ArrayList<>();
+    List<Mend> mends = new ArrayList<>();
+    Map<String, Twist> twists = twists();
+    for (int i = random.nextInt(4); i > 0; i--) {
+      String name = names.remove(random.nextInt(names.size()));
+      chosen.add(name);
+      mends.add(twists.get(name).apply(s));
+    }
+    String situation = "seed " + seed + ", " + (runs ? "running" : "halted") + ", " + chosen;
+    try {
+      compare(s, situation);
+    } finally {
+      for (Mend mend : mends.reversed()) {
+        mend.mend();
+      }
+    }
+  }
+
+  private static void compare(Situation s, String situation) throws Exception {
+    Map<String, Integer> before = TwoHosts.objects(hosts.there);
+    List<JsonNode> told = dryRun(s);
+    told.forEach(o -> NAMED.add(o.path("kind").asText()));
+    assertThat(TwoHosts.objects(hosts.there)).as(situation).isEqualTo(before);
+    Object[] arguments = {s.t.vm(), s.token, true, s.vdis, s.vifs, s.options, Map.of(), s.formats};
+    String state = hosts.source.text("VM.get_power_state", s.t.vm());
+    String arrived;
+    try {
+      arrived = hosts.source.text("VM.migrate_send", arguments);
+    } catch (XenApiException e) {
+      assertThat(told).as("%s: %s%s", situation, e.code(), e.params()).isNotEmpty();
+      List<String> params = new ArrayList<>();
+      told.getFirst().path("params").forEach(param -> params.add(param.asText()));
+      assertThat(told.getFirst().path("code").asText()).as(situation).isEqualTo(e.code());
+      assertThat(params).as(situation).isEqualTo(e.params());
+      assertThat(hosts.source.text("VM.get_power_state", s.t.vm())).isEqualTo(state);
+      assertThat(TwoHosts.objects(hosts.there)).as(situation).isEqualTo(before);
+      assertThat(hosts.movesOf(s.t)).as(situation).allMatch(MigrationStatus::ended);
+      if (!state.equals("Halted")) {
+        hosts.source.call("VM.hard_shutdown", s.t.vm());
+      }
+      return;
+    }
+    assertThat(told).as(situation).isEmpty();
+    used = Optional.of(s.token);
+    leave(arrived);
+  }
+
+  /** Makes room for others. */
+  private static void leave(String vm) throws XenApiException {
+    if (!hosts.destination.text("VM.get_power_state", vm).equals("Halted")) {
+      hosts.destination.call("VM.hard_shutdown", vm);
+    }
+    List<String> vdis = new ArrayList<>();
+    for (String vbd : TestServer.texts(hosts.destination.call("VM.get_VBDs", vm))) {
+      vdis.add(hosts.destination.text("VBD.get_VDI", vbd));
+    }
+    hosts.destination.call("VM.destroy", vm);
+    for (String vdi : vdis) {
+      hosts.destination.call("VDI.destroy", vdi);
+    }
+  }
+
+  private static List<JsonNode> dryRun(Situation s) throws Exception {
+    ObjectNode body = JSON.createObjectNode();
+    body.put("vm", s.t.vm());
+    Map<String, String> dest = new LinkedHashMap<>();
+    ((Value.Struct) s.token)
+        .members()
+        .forEach((key, value) -> dest.put(key, TestServer.text(value)));
+    body.set("dest", JSON.valueToTree(dest));
+    body.set("vdi_map", JSON.valueToTree(s.vdis));
+    body.set("vif_map", JSON.valueToTree(s.vifs));
+    body.set("options", JSON.valueToTree(s.options));
+    body.set("vdi_format_map", JSON.valueToTree(s.formats));
+    List<JsonNode> told = new ArrayList<>();
+    Rest.post(hosts.here, "/v1/migrations?dry-run", body).path("obstacles").forEach(told::add);
+    return told;
+  }
+}
