@@ -33,6 +33,9 @@ final class BlockBooks {
   /** Written to, or perhaps: a zero block there must be written as zeroes. */
   private final BitSet touched = new BitSet();
 
+  /** Sent whole by this copy, so that the destination has them as its own. */
+  private final BitSet sentWhole = new BitSet();
+
   BlockBooks(DirtyLog log, boolean digests) {
     this.map = log.map();
     this.log = log;
@@ -139,8 +142,19 @@ final class BlockBooks {
 
   // ---- what was written
 
+  /** A guest's write is about to be sent, whose first and last block it may cover in part. */
   void touch(int first, int end) {
     touched.set(first, end);
+  }
+
+  /** All of the blocks is about to be sent; should that fail they are dirty again. */
+  void sendWhole(int first, int end) {
+    touched.set(first, end);
+    sentWhole.set(first, end);
+  }
+
+  boolean sentWhole(int block) {
+    return sentWhole.get(block);
   }
 
   boolean untouched(int block) {

@@ -43,7 +43,7 @@ final class Copier {
       digestZeroes(transfer.firstBlock, transfer.endBlock);
       transfer.bytesZeroed = transfer.length;
       transfer.destinationWrites = 1;
-      point.touch(transfer.firstBlock, transfer.endBlock);
+      point.sending(transfer.firstBlock, transfer.endBlock);
       to.backend()
           .zero(transfer.offset, transfer.length)
           .whenComplete((ok, failure) -> scheduler.execute(() -> wrote(transfer, failure)));
@@ -96,7 +96,7 @@ final class Copier {
         case ZERO -> {
           transfer.bytesZeroed += length;
           transfer.destinationWrites++;
-          point.touch(first, end);
+          point.sending(first, end);
           digestZeroes(first, end);
           to.zero(map.offset(first), padding(to, buffer, map.offset(first), from, length))
               .whenComplete((ok, failure) -> scheduler.execute(() -> wrote(transfer, failure)));
@@ -104,7 +104,7 @@ final class Copier {
         case DATA -> {
           transfer.bytesSent += length;
           transfer.destinationWrites++;
-          point.touch(first, end);
+          point.sending(first, end);
           digest(buffer, from, first, end);
           long offset = map.offset(first);
           int padded = padding(to, buffer, offset, from, length);

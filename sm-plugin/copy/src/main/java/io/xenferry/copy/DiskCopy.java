@@ -111,6 +111,9 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
             options.timing(),
             options.digests() || options.verify() != CopyOptions.Verify.NOTHING,
             this);
+    if (!plan.source().isWhole()) {
+      point.layeredDestination();
+    }
     this.link = new DestinationLink(plan, options, scheduler, point, this);
     this.pump = new Pump(this, point, buffers, rate, total, scheduler, counters);
     this.forecast = new Forecast(options, counters, plan.source().size());

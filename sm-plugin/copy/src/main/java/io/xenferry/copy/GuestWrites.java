@@ -120,6 +120,9 @@ final class GuestWrites {
     if (books.allDirty(write.firstBlock, write.endBlock)) {
       return false; // the copier will bring all of it anyway
     }
+    if (point.destinationIsLayered() && coversPartOfUnsent(write)) {
+      return false; // the copier shall bring the whole block
+    }
     for (Flight flight : point.inFlight()) {
       boolean inTheWay =
           switch (flight) {
@@ -132,6 +135,19 @@ final class GuestWrites {
       }
     }
     return true;
+  }
+
+  /**
+   * Whether there is a block that it covers in part and that the destination has from below, if at
+   * all: a part of it would make it the destination's own, with zeroes for its rest.
+   */
+  private boolean coversPartOfUnsent(GuestWrite write) {
+    int last = write.endBlock - 1;
+    boolean lacksHead = write.offset > map.offset(write.firstBlock);
+    boolean lacksTail =
+        write.offset + write.length < map.offset(last) + map.bytes(last, write.endBlock);
+    return (lacksHead && !books.sentWhole(write.firstBlock))
+        || (lacksTail && !books.sentWhole(last));
   }
 
   private void issue(GuestWrite write) {

@@ -24,7 +24,7 @@ public interface SourceDisk extends AutoCloseable {
 
   /**
    * Whether what the first pass leaves out reads as zeroes. If not, it is about differences to what
-   * the destination has already, and leaves out what is equal.
+   * the destination has already in a layer below, and leaves out what is equal.
    */
   default boolean isWhole() {
     return true;

@@ -35,6 +35,8 @@ import org.jspecify.annotations.Nullable;
  *   <li>When the destination is lost, all that was in flight and all since the last such flush is
  *       dirty again. Nothing is replayed, and nothing is written again before {@link #attach} hands
  *       over a new generation, which the caller does only after the old one is fenced.
+ *   <li>Where the destination has only what differs from a layer below, a guest's write that covers
+ *       part of a block which was never sent goes to the source alone: the copier brings the block.
  *   <li>A mirrored write that the destination does not answer in time is answered from the source,
  *       its blocks dirty, and the policy falls back to {@code LOG_DIRTY}.
  * </ul>
@@ -91,7 +93,8 @@ public final class WriteOrderingPoint {
     ZEROES_ALWAYS_SKIPPED,
     UNFLUSHED_FORGOTTEN,
     DEAD_MIRROR_COVERS,
-    SINK_STAYS_OPEN
+    SINK_STAYS_OPEN,
+    PARTS_OF_UNSENT_BLOCKS
   }
 
   /** A flush may have gigabytes to bring to a slow disk: so many times a write's deadline. */
@@ -115,6 +118,7 @@ public final class WriteOrderingPoint {
   private Policy policy = Policy.LOG_DIRTY;
   private boolean watching;
   private boolean logFailed;
+  private boolean layered;
   Set<Defect> defects = EnumSet.noneOf(Defect.class);
 
   /**
@@ -158,6 +162,19 @@ public final class WriteOrderingPoint {
   /** Changes what happens to guest's writes from now on; MIRROR takes effect while attached. */
   public void policy(Policy policy) {
     this.policy = policy;
+  }
+
+  /**
+   * From now on the destination is one of layers: a block that was never written shows what lies
+   * below, and one that is written in part has zeroes for its rest. So the first write to a block
+   * brings all of it.
+   */
+  void layeredDestination() {
+    layered = true;
+  }
+
+  boolean destinationIsLayered() {
+    return layered && !defects.contains(Defect.PARTS_OF_UNSENT_BLOCKS);
   }
 
   /**
@@ -364,8 +381,8 @@ public final class WriteOrderingPoint {
     return books.untouched(block) || defects.contains(Defect.ZEROES_ALWAYS_SKIPPED);
   }
 
-  void touch(int first, int end) {
-    books.touch(first, end);
+  void sending(int first, int end) {
+    books.sendWhole(first, end);
   }
 
   void afterRead(Transfer transfer) {

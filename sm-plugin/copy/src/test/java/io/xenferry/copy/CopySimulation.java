@@ -8,6 +8,7 @@ import io.xenferry.time.SimulatedScheduler;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.Arrays;
+import java.util.BitSet;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Optional;
@@ -30,6 +31,7 @@ final class CopySimulation {
   private final SimulatedDisk target;
   private final boolean noted;
   private final boolean knownZero;
+  private final boolean layered;
   private final NotedDisk notedDisk;
   private final FreezingDisk freezingDisk;
   private final BlockBackend guestView;
@@ -116,7 +118,30 @@ final class CopySimulation {
             new WriteOrderingPoint.Timing(
                 Duration.ofMillis(2), Duration.ofMillis(20), Duration.ofMillis(8)));
     log = newLog();
-    story = "\n" + (noted ? "noted " + strategy : "passing") + (knownZero ? ", zero," : ",");
+    layered = noted && !bySnapshots && random.nextInt(3) == 0;
+    if (layered) {
+      lay();
+    }
+    story =
+        "\n"
+            + (noted ? "noted " + strategy : "passing")
+            + (layered ? ", layered," : knownZero ? ", zero," : ",");
+  }
+
+  /** The destination has an older disk below, and the copy brings what differs. */
+  private void lay() {
+    BitSet differs = new BitSet();
+    System.arraycopy(source.content, 0, target.content, 0, source.content.length);
+    for (int block = 0; block < map.count(); block++) {
+      if (random.nextInt(3) == 0) {
+        differs.set(block);
+        byte[] older = new byte[(int) map.bytes(block, block + 1)];
+        random.nextBytes(older);
+        System.arraycopy(older, 0, target.content, (int) map.offset(block), older.length);
+      }
+    }
+    target.onLayers(BLOCK);
+    notedDisk.differs = differs;
   }
 
   private MemoryDirtyLog newLog() {
@@ -244,7 +269,7 @@ final class CopySimulation {
         new DiskPlan(
             disk,
             opener,
-            knownZero,
+            knownZero && !layered,
             log,
             noted ? Optional.empty() : Optional.of(guestView),
             strategy);

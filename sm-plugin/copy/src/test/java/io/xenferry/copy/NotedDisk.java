@@ -24,6 +24,11 @@ final class NotedDisk implements SourceDisk {
   private int number;
   private @Nullable NotedMirror mirror;
 
+  /**
+   * In which blocks the disk differs at first from what the destination has below; null for all.
+   */
+  @Nullable BitSet differs;
+
   NotedDisk(SimulatedDisk disk, SimulatedScheduler scheduler, BlockMap map) {
     this.disk = disk;
     this.scheduler = scheduler;
@@ -196,6 +201,11 @@ final class NotedDisk implements SourceDisk {
   }
 
   @Override
+  public boolean isWhole() {
+    return differs == null;
+  }
+
+  @Override
   public CompletableFuture<Pass> beginPass() {
     CompletableFuture<Pass> result = new CompletableFuture<>();
     scheduler.schedule(
@@ -203,7 +213,9 @@ final class NotedDisk implements SourceDisk {
         () -> {
           takeBack(); // of a pass that a killed server did not end
           BitSet now = (BitSet) noted.clone();
-          if (first) {
+          if (first && differs != null) {
+            now.or(differs);
+          } else if (first) {
             for (int block = 0; block < map.count(); block++) {
               for (long at = map.offset(block);
                   at < map.offset(block) + map.bytes(block, block + 1);

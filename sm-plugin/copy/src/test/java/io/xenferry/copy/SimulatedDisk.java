@@ -8,6 +8,7 @@ import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.BitSet;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.CompletableFuture;
@@ -33,6 +34,14 @@ final class SimulatedDisk {
   /** The byte that writes do not bring as it was sent; −1 for none. */
   int damaged = -1;
 
+  /** Bytes of a block as an image of layers has them; 0 for a disk without layers. */
+  private int layerBlock;
+
+  /** The blocks that are the upper layer's own, and those that are so durably. */
+  private BitSet own = new BitSet();
+
+  private BitSet ownDurable = new BitSet();
+
   SimulatedDisk(SimulatedScheduler scheduler, int size, int alignment) {
     this.scheduler = scheduler;
     this.random = scheduler.random();
@@ -55,6 +64,44 @@ final class SimulatedDisk {
     durable = content.clone();
   }
 
+  /**
+   * What it shows now lies in a layer below: a block becomes its own when it is first written to,
+   * in part or whole, and then has zeroes for what was not written.
+   */
+  void onLayers(int block) {
+    layerBlock = block;
+    flushed();
+  }
+
+  /** Before a change. */
+  private void claim(long offset, long length) {
+    if (layerBlock == 0) {
+      return;
+    }
+    for (int block = (int) offset / layerBlock; block * layerBlock < offset + length; block++) {
+      if (!own.get(block)) {
+        own.set(block);
+        clear(block * layerBlock, Math.min(content.length, (block + 1) * layerBlock));
+      }
+    }
+  }
+
+  private void clear(int from, int to) {
+    Arrays.fill(content, from, to, (byte) 0);
+  }
+
+  /** A block whose place in the table was not flushed shows what lies below again. */
+  private void loseClaims() {
+    for (int block = own.nextSetBit(0); block >= 0; block = own.nextSetBit(block + 1)) {
+      if (!ownDurable.get(block) && random.nextBoolean()) {
+        own.clear(block);
+        int from = block * layerBlock;
+        int length = Math.min(content.length, from + layerBlock) - from;
+        System.arraycopy(durable, from, content, from, length);
+      }
+    }
+  }
+
   void stall(Duration duration) {
     stalledUntil = Math.max(stalledUntil, scheduler.nanoTime() + duration.toNanos());
   }
@@ -67,6 +114,7 @@ final class SimulatedDisk {
         System.arraycopy(durable, at, content, at, to - at);
       }
     }
+    loseClaims();
     for (Connection connection : List.copyOf(connections)) {
       connection.die(BlockException.Kind.RESET, true);
     }
@@ -217,6 +265,7 @@ final class SimulatedDisk {
           bytes.length,
           true,
           () -> {
+            claim(offset, bytes.length);
             System.arraycopy(bytes, 0, content, (int) offset, bytes.length);
             if (damaged >= offset && damaged < offset + bytes.length) {
               content[damaged] ^= 1;
@@ -230,7 +279,10 @@ final class SimulatedDisk {
           offset,
           length,
           true,
-          () -> Arrays.fill(content, (int) offset, (int) (offset + length), (byte) 0));
+          () -> {
+            claim(offset, length);
+            clear((int) offset, (int) (offset + length));
+          });
     }
 
     @Override
@@ -241,7 +293,8 @@ final class SimulatedDisk {
           true,
           () -> {
             if (random.nextBoolean()) {
-              Arrays.fill(content, (int) offset, (int) (offset + length), (byte) 0);
+              claim(offset, length);
+              clear((int) offset, (int) (offset + length));
             }
           });
     }
@@ -249,6 +302,7 @@ final class SimulatedDisk {
     @Override
     public CompletableFuture<Void> flush() {
       byte[] now = content.clone();
+      BitSet ownNow = (BitSet) own.clone();
       // What is still under way when the flush is issued need not become durable by it.
       for (Request request : pending) {
         if (request.changes) {
@@ -256,7 +310,14 @@ final class SimulatedDisk {
               durable, (int) request.offset, now, (int) request.offset, (int) request.length);
         }
       }
-      return submit(0, 0, false, () -> durable = now);
+      return submit(
+          0,
+          0,
+          false,
+          () -> {
+            durable = now;
+            ownDurable = ownNow;
+          });
     }
 
     @Override
