@@ -23,6 +23,7 @@ import org.slf4j.LoggerFactory;
 final class RawViews {
   private static final Logger log = LoggerFactory.getLogger(RawViews.class);
   private static final Duration PATIENCE = Duration.ofSeconds(30);
+  private static final Duration LOOK = Duration.ofMillis(2);
   private static final String VIEW = ".view";
   private static final String PID = ".view.pid";
   private static final Path DEVICE = Path.of("/dev/fuse");
@@ -157,15 +158,42 @@ final class RawViews {
 
   private static void end(ProcessHandle daemon, Path view) throws IOException {
     daemon.destroy(); // it flushes, and unmounts
+    if (!ends(daemon)) {
+      log.warn("the daemon of {} does not end, and is ended", view);
+      daemon.destroyForcibly();
+      if (!ends(daemon)) {
+        throw new IOException("the daemon of " + view + " cannot be ended");
+      }
+    }
+  }
+
+  /** A guest may stand still for it, and {@code onExit} of a daemon looks after 300 ms at first. */
+  private static boolean ends(ProcessHandle daemon) throws IOException {
+    long deadline = System.nanoTime() + PATIENCE.toNanos();
     try {
-      daemon.onExit().get(PATIENCE.toMillis(), TimeUnit.MILLISECONDS);
+      while (!hasEnded(daemon)) {
+        if (System.nanoTime() - deadline > 0) {
+          return false;
+        }
+        TimeUnit.MILLISECONDS.sleep(LOOK.toMillis());
+      }
+      return true;
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       throw new java.io.InterruptedIOException();
-    } catch (java.util.concurrent.ExecutionException | java.util.concurrent.TimeoutException e) {
-      log.warn("the daemon of {} does not end, and is ended", view);
-      daemon.destroyForcibly();
-      daemon.onExit().join();
+    }
+  }
+
+  /** A zombie has ended: its parent, the host's first process, may take seconds to ask for it. */
+  private static boolean hasEnded(ProcessHandle daemon) {
+    try {
+      String stat =
+          Files.readString(Path.of("/proc/" + daemon.pid() + "/stat"), StandardCharsets.ISO_8859_1);
+      // After the name: the state, and seventeen fields on the number of threads.
+      String[] fields = stat.substring(stat.lastIndexOf(')') + 2).split(" ", 19);
+      return fields[0].equals("Z") && fields[17].equals("1");
+    } catch (IOException | IndexOutOfBoundsException e) {
+      return !daemon.isAlive();
     }
   }
 
