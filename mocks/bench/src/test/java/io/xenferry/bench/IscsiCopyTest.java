@@ -77,7 +77,7 @@ class IscsiCopyTest {
                           log,
                           Optional.of(source))),
                   CopyOptions.DEFAULT
-                      .withDiskBytesPerSecond(32 << 20)
+                      .withBytesPerSecond(32 << 20)
                       .withVerify(true, CopyOptions.Verify.EVERYTHING),
                   scheduler,
                   listener);
@@ -85,7 +85,7 @@ class IscsiCopyTest {
       for (int killed = 0; killed < 2; killed++) {
         writeFor(150, point, scheduler);
         if (killed == 1) {
-          job.diskRate("disk", 0);
+          job.bytesPerSecond(0);
           scheduler.execute(() -> point.policy(WriteOrderingPoint.Policy.MIRROR));
           writeFor(50, point, scheduler);
         }

@@ -105,6 +105,11 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
     }
 
     @Override
+    public CompletableFuture<Void> limits(Plan plan) {
+      return CompletableFuture.completedFuture(null);
+    }
+
+    @Override
     public CompletableFuture<Void> pause(Plan plan) {
       UUID vm = plan.vm();
       return act(

@@ -35,6 +35,7 @@ public final class CopyJob {
   private final List<DiskCopy> disks = new ArrayList<>();
   private final Scheduler scheduler;
   private final CopyListener listener;
+  private final ByteRate rate;
   private final CompletableFuture<Void> cancelled = new CompletableFuture<>();
   private final CompletableFuture<Void> ended = new CompletableFuture<>();
   private final long started;
@@ -43,6 +44,7 @@ public final class CopyJob {
   private final Map<Phase, Duration> phases = new EnumMap<>(Phase.class);
   private long counted;
   private boolean paused;
+  private boolean switchHeld;
   private double progress;
   private @Nullable CompletableFuture<CopySnapshot> drain;
   private @Nullable CompletableFuture<Void> preparing;
@@ -58,10 +60,11 @@ public final class CopyJob {
       CopyListener listener) {
     this.scheduler = scheduler;
     this.listener = listener;
+    this.rate = ByteRate.of(options.bytesPerSecond());
     this.started = scheduler.nanoTime();
     this.counted = started;
     for (DiskPlan plan : plans) {
-      disks.add(new DiskCopy(this, plan, options, buffers, total, scheduler));
+      disks.add(new DiskCopy(this, plan, options, buffers, rate, total, scheduler));
     }
     this.latest =
         new CopySnapshot(
@@ -116,12 +119,34 @@ public final class CopyJob {
   }
 
   /**
-   * Changes the rate limit of a disk, at once.
+   * Changes the limit of all disks of the job together, at once.
    *
    * @param bytesPerSecond 0 for none
    */
-  public void diskRate(String disk, long bytesPerSecond) {
-    find(disk).rate.set(bytesPerSecond);
+  public void bytesPerSecond(long bytesPerSecond) {
+    rate.set(bytesPerSecond);
+  }
+
+  /** Changes how long the guest may be paused for what is left; positive. */
+  public void downtimeBudget(Duration budget) {
+    scheduler.execute(() -> {
+      disks.forEach(disk -> disk.downtimeBudget(budget));
+      evaluate();
+    });
+  }
+
+  /**
+   * Whether the switch is not wanted yet, however well it would do: what becomes dirty goes on
+   * being sent, nobody is asked to slow the guest for it, and once the switch is wanted its passes
+   * are counted from then on.
+   */
+  public void holdSwitch(boolean held) {
+    scheduler.execute(() -> {
+      if (switchHeld && !held) {
+        disks.forEach(DiskCopy::countPassesAnew);
+      }
+      switchHeld = held;
+    });
   }
 
   /** Issues no further requests; what is in flight completes, and guest's writes are logged. */
@@ -275,6 +300,10 @@ public final class CopyJob {
 
   boolean paused() {
     return paused;
+  }
+
+  boolean switchHeld() {
+    return switchHeld;
   }
 
   void evaluate() {

@@ -7,7 +7,8 @@ import java.util.function.Consumer;
  * How a job copies. Every value is positive unless said otherwise.
  *
  * @param depth requests in flight to one disk; fewer while a mirror is up
- * @param downtimeBudget how long the last dirty sets may take while the guest is paused
+ * @param downtimeBudget how long the last dirty sets may take while the guest is paused; may be
+ *     changed while running
  * @param passLimit passes after which the job counts as converged whatever is left
  * @param resumeWindow how long a lost destination may stay away before the job fails
  * @param firstRetry pause before the second attempt to open a destination; doubles each time
@@ -15,7 +16,8 @@ import java.util.function.Consumer;
  * @param openDeadline after which an attempt to open a destination counts as failed
  * @param restInterval how often a converged disk is looked at again
  * @param flushInterval bounds what must be sent again after a loss
- * @param diskBytesPerSecond limit of each disk, 0 for none; may be changed while running
+ * @param bytesPerSecond limit of all disks of the job together, 0 for none; may be changed while
+ *     running
  * @param digests whether a checksum of each block sent is kept
  * @param verify what to read back at the end
  * @param timing deadlines of the write-ordering point
@@ -30,7 +32,7 @@ public record CopyOptions(
     Duration openDeadline,
     Duration restInterval,
     Duration flushInterval,
-    long diskBytesPerSecond,
+    long bytesPerSecond,
     boolean digests,
     Verify verify,
     WriteOrderingPoint.Timing timing) {
@@ -85,8 +87,8 @@ public record CopyOptions(
     return change(c -> c.resumeWindow = value);
   }
 
-  public CopyOptions withDiskBytesPerSecond(long value) {
-    return change(c -> c.diskBytesPerSecond = value);
+  public CopyOptions withBytesPerSecond(long value) {
+    return change(c -> c.bytesPerSecond = value);
   }
 
   public CopyOptions withVerify(boolean keepDigests, Verify what) {
@@ -113,7 +115,7 @@ public record CopyOptions(
         openDeadline,
         restInterval,
         flushInterval,
-        changed.diskBytesPerSecond,
+        changed.bytesPerSecond,
         changed.digests,
         changed.verify,
         changed.timing);
@@ -125,7 +127,7 @@ public record CopyOptions(
     Duration downtimeBudget;
     int passLimit;
     Duration resumeWindow;
-    long diskBytesPerSecond;
+    long bytesPerSecond;
     boolean digests;
     Verify verify;
     WriteOrderingPoint.Timing timing;
@@ -135,7 +137,7 @@ public record CopyOptions(
       downtimeBudget = from.downtimeBudget;
       passLimit = from.passLimit;
       resumeWindow = from.resumeWindow;
-      diskBytesPerSecond = from.diskBytesPerSecond;
+      bytesPerSecond = from.bytesPerSecond;
       digests = from.digests;
       verify = from.verify;
       timing = from.timing;

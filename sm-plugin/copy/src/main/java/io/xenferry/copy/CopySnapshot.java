@@ -93,6 +93,7 @@ public record CopySnapshot(
    * @param left dirty now, as far as known
    * @param bytesPerSecond of the current or last pass
    * @param dirtyBytesPerSecond of the guest, over the last pass
+   * @param passes the first sixteen and the last ones, at most 64
    */
   public record Disk(
       String name,

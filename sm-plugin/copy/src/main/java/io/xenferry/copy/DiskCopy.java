@@ -60,7 +60,6 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
 
   final DiskPlan plan;
   final WriteOrderingPoint point;
-  final ByteRate rate;
   private final CopyJob job;
   private final CopyOptions options;
   private final Scheduler scheduler;
@@ -94,13 +93,13 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
       DiskPlan plan,
       CopyOptions options,
       BufferPool buffers,
+      ByteRate rate,
       ByteRate total,
       Scheduler scheduler) {
     this.job = job;
     this.plan = plan;
     this.options = options;
     this.scheduler = scheduler;
-    this.rate = ByteRate.of(options.diskBytesPerSecond());
     this.resumed = plan.log().begun();
     this.point =
         new WriteOrderingPoint(
@@ -523,6 +522,9 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
   }
 
   private void askForThrottle() {
+    if (job.switchHeld()) {
+      return; // nobody waits for it to converge
+    }
     forecast
         .throttle(scheduler.nanoTime())
         .ifPresent(suggested -> job.notConverging(this, counters.dirtyRate, suggested));
@@ -621,6 +623,16 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
     } else if (mirrorEnded && !endingMirror) {
       uncover();
     }
+  }
+
+  /** What the guest may be paused for from now on. */
+  void downtimeBudget(Duration budget) {
+    forecast.budget(budget);
+  }
+
+  /** The switch is wanted only now: passes before do not count against the limit. */
+  void countPassesAnew() {
+    forecast.countPassesAnew();
   }
 
   boolean isDrained() {

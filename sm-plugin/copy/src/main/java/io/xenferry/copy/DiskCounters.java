@@ -11,7 +11,13 @@ final class DiskCounters {
   /** Below this a rate says more about one request than about the disk. */
   private static final long SHORTEST_MEASURE = Duration.ofMillis(20).toNanos();
 
+  /** Passes that are told of, the first and the last ones: a copy that is held makes thousands. */
+  private static final int FIRST = 16;
+
+  private static final int TOLD = 64;
+
   private final List<CopySnapshot.Pass> passes = new ArrayList<>();
+  private int passCount;
   long read;
   long skipped;
   long zeroed;
@@ -62,13 +68,16 @@ final class DiskCounters {
     long took = now - passStarted;
     CopySnapshot.Pass pass =
         new CopySnapshot.Pass(
-            passes.size() + 1,
+            ++passCount,
             passDirty,
             sent - sentBefore,
             zeroed - zeroedBefore,
             skipped - skippedBefore,
             Duration.ofNanos(took));
     passes.add(pass);
+    if (passes.size() > TOLD) {
+      passes.remove(FIRST);
+    }
     measure(now);
     inPass = false;
     dirtyRate = (long) (left / Math.max(1e-3, took / 1e9));
@@ -100,12 +109,13 @@ final class DiskCounters {
     return passDirty;
   }
 
+  /** The first ones and the last ones, by their numbers. */
   List<CopySnapshot.Pass> passes() {
     return List.copyOf(passes);
   }
 
   int passCount() {
-    return passes.size();
+    return passCount;
   }
 
   /** The size of the dirty set of the pass that many before the last. */

@@ -16,6 +16,8 @@ final class Forecast {
 
   private final CopyOptions options;
   private final DiskCounters counters;
+  private Duration budget;
+  private int passesBefore;
   private boolean firstPassDone;
   private int throttles;
   private long left;
@@ -24,6 +26,7 @@ final class Forecast {
     this.options = options;
     this.counters = counters;
     this.left = size;
+    this.budget = options.downtimeBudget();
   }
 
   boolean firstPassDone() {
@@ -43,12 +46,21 @@ final class Forecast {
     left = bytes;
   }
 
+  /** How long the guest may be paused for what is left. */
+  void budget(Duration allowed) {
+    budget = allowed;
+  }
+
+  void countPassesAnew() {
+    passesBefore = counters.passCount();
+  }
+
   boolean limitReached() {
-    return counters.passCount() >= options.passLimit();
+    return counters.passCount() - passesBefore >= options.passLimit();
   }
 
   boolean fits(long now) {
-    return firstPassDone && downtime(now).compareTo(options.downtimeBudget()) <= 0;
+    return firstPassDone && downtime(now).compareTo(budget) <= 0;
   }
 
   /** How long what is left would take with the guest frozen. */

@@ -141,7 +141,7 @@ class CopyJobTest {
 
   @Test
   void keepsTheLimitOfADiskAndThatOfAllTogether() {
-    options = options.withDiskBytesPerSecond(8 * BLOCK);
+    options = options.withBytesPerSecond(8 * BLOCK);
     Disk slow = new Disk("slow").filled(40);
     long began = scheduler.nanoTime();
     CopySnapshot end = drained(start(slow.plan()), Duration.ofSeconds(60));
@@ -150,7 +150,7 @@ class CopyJobTest {
         .isBetween(Duration.ofMillis(4400), Duration.ofSeconds(7));
     assertThat(end.disks().getFirst().bottleneck()).isEqualTo(Bottleneck.RATE_LIMIT);
 
-    options = options.withDiskBytesPerSecond(0);
+    options = options.withBytesPerSecond(0);
     engine.totalRate().set(8 * BLOCK);
     began = scheduler.nanoTime();
     drained(
@@ -162,13 +162,13 @@ class CopyJobTest {
 
   @Test
   void aLimitIsChangedWhileItHolds() {
-    options = options.withDiskBytesPerSecond(1);
+    options = options.withBytesPerSecond(1);
     Disk disk = new Disk("a").filled(40);
     CopyJob job = start(disk.plan());
     scheduler.runFor(Duration.ofSeconds(5));
     assertThat(job.snapshot().phase()).isEqualTo(Phase.COPYING);
 
-    job.diskRate("a", 0);
+    job.bytesPerSecond(0);
 
     drained(job, Duration.ofSeconds(5));
     disk.assertCopied();
@@ -178,7 +178,7 @@ class CopyJobTest {
   void cancelEndsWithinTwoSecondsThoughTheDestinationDoesNotAnswer() {
     Disk disk = new Disk("a").filled(256);
     disk.fences = false;
-    options = options.withDiskBytesPerSecond(8 * BLOCK);
+    options = options.withBytesPerSecond(8 * BLOCK);
     CopyJob job = start(disk.plan());
     scheduler.runFor(Duration.ofSeconds(3));
     disk.target.stall(Duration.ofSeconds(3600));
@@ -265,21 +265,7 @@ class CopyJobTest {
     Disk disk = new Disk("noted").filled(256);
     NotedDisk noted = new NotedDisk(disk.source, scheduler, new BlockMap(SIZE, BLOCK));
     boolean[] runs = {true};
-    Runnable guest =
-        new Runnable() {
-          private byte value;
-
-          @Override
-          public void run() {
-            if (runs[0]) {
-              for (int block = 0; block < 128; block++) {
-                noted.write(block * BLOCK, new byte[] {++value});
-              }
-              scheduler.schedule(Duration.ofNanos(500_000), this);
-            }
-          }
-        };
-    guest.run();
+    writer(noted, runs).run();
     CopyJob job = start(disk.plan(noted));
 
     assertThat(scheduler.runUntil(() -> !told.isEmpty(), Duration.ofSeconds(60))).isTrue();
@@ -294,9 +280,78 @@ class CopyJobTest {
     disk.assertCopied();
   }
 
+  /** Writes much more, all the time, than fits any downtime. */
+  private Runnable writer(NotedDisk noted, boolean[] runs) {
+    return new Runnable() {
+      private byte value;
+
+      @Override
+      public void run() {
+        if (runs[0]) {
+          for (int block = 0; block < 128; block++) {
+            noted.write(block * BLOCK, new byte[] {++value});
+          }
+          scheduler.schedule(Duration.ofNanos(500_000), this);
+        }
+      }
+    };
+  }
+
+  @Test
+  void whileTheSwitchIsHeldNoGuestIsSlowedAndNoPassCounts() {
+    options = options.withPassLimit(8).withDowntimeBudget(Duration.ofNanos(1));
+    Disk disk = new Disk("noted").filled(256);
+    NotedDisk noted = new NotedDisk(disk.source, scheduler, new BlockMap(SIZE, BLOCK));
+    boolean[] runs = {true};
+    writer(noted, runs).run();
+    CopyJob job = start(disk.plan(noted));
+    job.holdSwitch(true);
+    scheduler.runFor(Duration.ofSeconds(120));
+    assertThat(suggested).isEmpty();
+    List<CopySnapshot.Pass> passes = job.snapshot().disks().getFirst().passes();
+    assertThat(passes).hasSizeLessThanOrEqualTo(64);
+    assertThat(passes.getFirst().number()).isEqualTo(1);
+    int last = passes.getLast().number();
+    assertThat(last).isGreaterThan(100);
+
+    job.holdSwitch(false);
+    CompletableFuture<Void> prepared = job.prepareSwitch();
+
+    assertThat(scheduler.runUntil(prepared::isDone, Duration.ofSeconds(60))).isTrue();
+    assertThat(job.snapshot().disks().getFirst().passes().getLast().number())
+        .as("eight more passes before it is taken as it is")
+        .isGreaterThanOrEqualTo(last + 8);
+    runs[0] = false;
+    drained(job, Duration.ofSeconds(60));
+    disk.assertCopied();
+  }
+
+  @Test
+  void aLongerDowntimeIsEnoughForAGuestThatWritesForEver() {
+    options = options.withDowntimeBudget(Duration.ofNanos(1));
+    Disk disk = new Disk("noted").filled(256);
+    NotedDisk noted = new NotedDisk(disk.source, scheduler, new BlockMap(SIZE, BLOCK));
+    boolean[] runs = {true};
+    writer(noted, runs).run();
+    CopyJob job = start(disk.plan(noted));
+    scheduler.runUntil(
+        () -> job.snapshot().disks().stream().anyMatch(d -> d.passes().size() > 2),
+        Duration.ofSeconds(60));
+    assertThat(told).isEmpty();
+
+    job.downtimeBudget(Duration.ofSeconds(15));
+
+    converge();
+    assertThat(told).containsExactly("fits");
+    assertThat(job.snapshot().disks().getFirst().passes()).hasSizeLessThan(8);
+    runs[0] = false;
+    drained(job, Duration.ofSeconds(60));
+    disk.assertCopied();
+  }
+
   @Test
   void pausedItSendsNothing() {
-    options = options.withDiskBytesPerSecond(8 * BLOCK);
+    options = options.withBytesPerSecond(8 * BLOCK);
     Disk disk = new Disk("a").filled(80);
     CopyJob job = start(disk.plan());
     scheduler.runFor(Duration.ofSeconds(2));
@@ -316,7 +371,7 @@ class CopyJobTest {
 
   @Test
   void tellsHowLongEachPhaseTookAndWhatWasWaitedFor() {
-    options = options.withDiskBytesPerSecond(8 * BLOCK);
+    options = options.withBytesPerSecond(8 * BLOCK);
     Disk disk = new Disk("a").filled(40);
     CopyJob job = start(disk.plan());
     scheduler.runUntil(() -> !told.isEmpty(), Duration.ofSeconds(60));

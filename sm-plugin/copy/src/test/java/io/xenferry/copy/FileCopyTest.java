@@ -163,7 +163,7 @@ class FileCopyTest {
                           opener(to),
                           true,
                           MemoryDirtyLog.immediate(BlockMap.of(size), scheduler))),
-                  CopyOptions.DEFAULT.withDiskBytesPerSecond(1 << 20),
+                  CopyOptions.DEFAULT.withBytesPerSecond(1 << 20),
                   scheduler,
                   new CopyListener() {});
       Awaitility.await()

@@ -3,6 +3,7 @@ package io.xenferry.cli;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.SequencedMap;
 
@@ -22,7 +23,49 @@ final class MigrationCommands {
     return records;
   }
 
+  private static void steer(Run run, Map<String, String> wanted)
+      throws XenApiException, CliException {
+    run.environment()
+        .migrations()
+        .steer(run.calls().session(), run.arguments().need("uuid"), wanted);
+  }
+
+  /** What is given of what the command takes. */
+  private static void set(Run run) throws XenApiException, CliException {
+    Map<String, String> wanted = new LinkedHashMap<>();
+    for (String name : run.command().takes()) {
+      run.arguments().get(name).ifPresent(value -> wanted.put(name, value));
+    }
+    if (wanted.isEmpty()) {
+      throw CliException.failed(
+          "Nothing to change: give one of " + String.join(", ", run.command().takes()));
+    }
+    steer(run, wanted);
+  }
+
   static void register(Map<String, Command.Handler> commands) {
+    commands.put(
+        "migration-report",
+        run ->
+            run.printer()
+                .tables(
+                    List.of(
+                        List.copyOf(
+                            run.environment()
+                                .migrations()
+                                .report(run.calls().session(), run.arguments().need("uuid"))
+                                .entrySet()))));
+    commands.put("migration-param-set", MigrationCommands::set);
+    commands.put("migration-pause", run -> steer(run, Map.of("paused", "true")));
+    commands.put("migration-resume", run -> steer(run, Map.of("paused", "false")));
+    commands.put(
+        "migration-cut-over", run -> steer(run, Map.of("paused", "false", "cutover", "now")));
+    commands.put(
+        "migration-cancel",
+        run ->
+            run.environment()
+                .migrations()
+                .cancel(run.calls().session(), run.arguments().need("uuid")));
     commands.put(
         "migration-force-commit",
         run ->

@@ -51,6 +51,22 @@ public interface Migrations {
    */
   record Obstacle(String code, List<String> params, String side, String sentence, String remedy) {}
 
+  /**
+   * What a move from here has cost until now, or did: names with figures, in an order to be read.
+   */
+  SequencedMap<String, String> report(String session, String id) throws XenApiException;
+
+  /**
+   * Carries a move on otherwise, until its guest is being stopped.
+   *
+   * @param wanted any of {@code bandwidth} (bytes a second, 0 for no limit), {@code max-downtime}
+   *     (milliseconds), {@code paused} (true, false), {@code cutover} (auto, hold, now, an instant)
+   */
+  void steer(String session, String id, Map<String, String> wanted) throws XenApiException;
+
+  /** Ends a move, the VM staying where it is; refused once only the destination may decide. */
+  void cancel(String session, String id) throws XenApiException;
+
   /** Declares that the destination owns the VM, when the destination cannot be asked any more. */
   void forceCommit(String session, String id) throws XenApiException;
 

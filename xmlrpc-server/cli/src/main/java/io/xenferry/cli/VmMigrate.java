@@ -31,7 +31,8 @@ final class VmMigrate {
 
   /** Options that go into the call's options as they are. */
   private static final List<String> PASSED_ON =
-      List.of("strategy", "max-downtime", "bandwidth", "transport", "keep-source", "verify");
+      List.of(
+          "strategy", "max-downtime", "bandwidth", "cutover", "transport", "keep-source", "verify");
 
   /** Asks what stands against the move, and does not begin it. */
   private static final String DRY_RUN = "dry-run";

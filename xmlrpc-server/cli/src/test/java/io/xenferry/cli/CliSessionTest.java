@@ -415,6 +415,26 @@ class CliSessionTest {
   }
 
   @Test
+  void aMoveUnderWayIsSteered() throws IOException {
+    terminal.xe("migration-pause", "uuid=m1");
+    terminal.xe("migration-resume", "uuid=m1");
+    terminal.xe("migration-cut-over", "uuid=m1");
+    terminal.xe("migration-param-set", "uuid=m1", "bandwidth=0", "cutover=hold");
+    assertThat(terminal.xe("migration-param-set", "uuid=m1").err())
+        .contains("bandwidth, max-downtime, cutover, paused");
+    terminal.xe("migration-cancel", "uuid=m1");
+    assertThat(terminal.xe("migration-report", "uuid=m1").out())
+        .isEqualTo("seconds              : 12.500\n    copying the disks: 10.000 s\n\n\n");
+    assertThat(terminal.forced)
+        .containsExactly(
+            "steer m1 {paused=true}",
+            "steer m1 {paused=false}",
+            "steer m1 {cutover=now, paused=false}",
+            "steer m1 {bandwidth=0, cutover=hold}",
+            "cancel m1");
+  }
+
+  @Test
   void eventWaitEndsWhenTheWishIsGranted() throws IOException {
     int[] round = new int[1];
     api.answer(

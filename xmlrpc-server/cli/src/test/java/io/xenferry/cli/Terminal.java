@@ -15,6 +15,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
+import java.util.TreeMap;
 
 /** Runs a command through the protocol and keeps what its user would see. */
 final class Terminal implements CliEnvironment {
@@ -141,6 +142,24 @@ final class Terminal implements CliEnvironment {
           String session, String vm, String host, Map<String, String> options) {
         asked.add(vm + " to " + host + " " + options);
         return obstacles;
+      }
+
+      @Override
+      public SequencedMap<String, String> report(String session, String id) {
+        SequencedMap<String, String> lines = new LinkedHashMap<>();
+        lines.put("seconds", "12.500");
+        lines.put("copying the disks", "10.000 s");
+        return lines;
+      }
+
+      @Override
+      public void steer(String session, String id, Map<String, String> wanted) {
+        forced.add("steer " + id + " " + new TreeMap<>(wanted));
+      }
+
+      @Override
+      public void cancel(String session, String id) {
+        forced.add("cancel " + id);
       }
 
       @Override

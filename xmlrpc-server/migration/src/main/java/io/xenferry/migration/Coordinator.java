@@ -26,10 +26,12 @@ import io.xenferry.migration.state.MigrationStatus;
 import io.xenferry.migration.state.Randomness;
 import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
+import io.xenferry.migration.state.Steering;
 import io.xenferry.time.Scheduler;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.HexFormat;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Optional;
 import java.util.UUID;
@@ -287,6 +289,19 @@ public final class Coordinator {
     });
   }
 
+  /**
+   * Carries the move on otherwise: until the guest is being stopped, and at the source only. Not
+   * durable, since a source that is restarted before the commit keeps its VM.
+   *
+   * @return fails with OPERATION_NOT_ALLOWED when it is too late
+   */
+  public CompletableFuture<Void> steer(MigrationId migration, Role role, Steering.Change change) {
+    return call(() -> {
+      find(migration, role).steer(change);
+      return null;
+    });
+  }
+
   /** An operator states at the destination that the source is powered off. Audited. */
   public CompletableFuture<Void> forceCommit(MigrationId migration, String operator) {
     return call(() -> {
@@ -345,8 +360,10 @@ public final class Coordinator {
         row.ended() ? "ended" : "not taken up",
         row.ended() ? 1 : 0,
         List.of(),
+        new LinkedHashMap<>(),
         0,
         0,
+        Optional.empty(),
         Optional.empty(),
         Optional.empty(),
         row.outcome(),

@@ -61,9 +61,18 @@ final class MemorySender {
                 Map.of("capability", "events", "state", true),
                 Map.of("capability", "pause-before-switchover", "state", true),
                 Map.of("capability", "auto-converge", "state", true))));
-    long limit = bytesPerSecond <= 0 ? UNLIMITED : bytesPerSecond;
-    monitor.execute("migrate-set-parameters", Map.of("max-bandwidth", limit, "downtime-limit", 1));
+    monitor.execute(
+        "migrate-set-parameters",
+        Map.of("max-bandwidth", orUnlimited(bytesPerSecond), "downtime-limit", 1));
     monitor.execute("migrate", Map.of("uri", "unix:" + unixSocket));
+  }
+
+  void limit(long bytesPerSecond) throws HypervisorException, InterruptedException {
+    monitor.execute("migrate-set-parameters", Map.of("max-bandwidth", orUnlimited(bytesPerSecond)));
+  }
+
+  private static long orUnlimited(long bytesPerSecond) {
+    return bytesPerSecond <= 0 ? UNLIMITED : bytesPerSecond;
   }
 
   void hold() throws HypervisorException, InterruptedException {

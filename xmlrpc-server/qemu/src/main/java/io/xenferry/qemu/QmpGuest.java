@@ -399,6 +399,11 @@ final class QmpGuest implements Guest {
   }
 
   @Override
+  public void limitMemory(long bytesPerSecond) throws HypervisorException, InterruptedException {
+    memory.limit(bytesPerSecond);
+  }
+
+  @Override
   public void holdMemory() throws HypervisorException, InterruptedException {
     memory.hold();
   }

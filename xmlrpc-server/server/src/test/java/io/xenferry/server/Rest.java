@@ -45,6 +45,39 @@ final class Rest {
         .header("Authorization", "Basic " + basic);
   }
 
+  /** A status, and a body that is JSON or empty. */
+  record Answer(int status, JsonNode json) {}
+
+  /** As root. */
+  static Answer patch(TestServer server, String path, String body) throws Exception {
+    return patch(server, path, body, "root:" + server.password);
+  }
+
+  /**
+   * @param user and password, with a colon between
+   */
+  static Answer patch(TestServer server, String path, String body, String user) throws Exception {
+    try (HttpClient client = HttpClient.newHttpClient()) {
+      HttpResponse<String> answer =
+          client.send(
+              request(server, path, user)
+                  .method("PATCH", HttpRequest.BodyPublishers.ofString(body))
+                  .build(),
+              HttpResponse.BodyHandlers.ofString());
+      boolean json =
+          answer
+              .headers()
+              .firstValue("Content-Type")
+              .filter(type -> type.startsWith("application/json"))
+              .isPresent();
+      return new Answer(
+          answer.statusCode(),
+          json
+              ? new ObjectMapper().readTree(answer.body())
+              : new ObjectMapper().createObjectNode());
+    }
+  }
+
   /**
    * @param user and password, with a colon between
    * @return the status

@@ -205,6 +205,14 @@ public interface Guest {
       throws HypervisorException, InterruptedException;
 
   /**
+   * Changes the limit of {@link #sendMemory}, before {@link #holdMemory} and {@link
+   * #pauseForSwitch}. Returns at once.
+   *
+   * @param bytesPerSecond 0 for none
+   */
+  void limitMemory(long bytesPerSecond) throws HypervisorException, InterruptedException;
+
+  /**
    * Holds the sending nearly still, so that it does not come to its end, and the guest is not
    * paused, before {@link #pauseForSwitch}, which lets it go again. Returns at once.
    */

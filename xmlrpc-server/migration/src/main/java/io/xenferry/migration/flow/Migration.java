@@ -15,6 +15,7 @@ import io.xenferry.migration.state.MigrationStatus;
 import io.xenferry.migration.state.Plan;
 import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
+import io.xenferry.migration.state.Steering;
 import io.xenferry.time.Scheduler;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -53,6 +54,7 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
   private String interruption = "was restarted";
 
   private String phase = "";
+  private final PhaseTimes times = new PhaseTimes();
   private double progress;
   private int inFlight;
   private final List<Runnable> whenQuiet = new ArrayList<>();
@@ -126,6 +128,11 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
     decide(Stage::cancel);
   }
 
+  /** See {@link Stage#steer}. */
+  public final void steer(Steering.Change change) {
+    decide(current -> current.steer(change));
+  }
+
   /** See {@link Stage#force}. */
   public final void force(String operator) {
     decide(current -> current.force(operator));
@@ -161,6 +168,7 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
     }
     row = host.ledger().update(row, row.withCleaned().withSettled(), audit);
     stage = null;
+    times.end(host.scheduler().nanoTime());
     publish();
   }
 
@@ -195,13 +203,17 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
     return Optional.empty();
   }
 
+  Optional<Steering> steering() {
+    return Optional.empty();
+  }
+
   /** Begins in the row's present state. */
   final void begin(Stage first, boolean recovered) {
     if (first.state() != row.state()) {
       throw new IllegalStateException(first.state() + " for a row in " + row.state());
     }
     stage = first;
-    phase = first.state().phase();
+    enter(first.state().phase());
     publish();
     first.enter(recovered);
   }
@@ -225,7 +237,7 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
 
   private void moved(@Nullable Stage old, Stage next) {
     stage = next;
-    phase = next.state().phase();
+    enter(next.state().phase());
     waiting = Optional.empty();
     if (old != null) {
       old.leave();
@@ -248,8 +260,13 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
   }
 
   final void phase(String words) {
-    phase = words;
+    enter(words);
     publish();
+  }
+
+  private void enter(String words) {
+    phase = words;
+    times.become(words, host.scheduler().nanoTime());
   }
 
   /** Progress, 0 to 1; lower values than before are ignored. */
@@ -547,10 +564,12 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
         phase,
         progress,
         disks(),
+        times.at(host.scheduler().nanoTime()),
         memory.sent(),
         row.ended() ? 0 : memory.remaining(),
         waiting,
         downtime(),
+        row.ended() ? Optional.empty() : steering(),
         row.outcome(),
         row.forced(),
         row.ended(),
@@ -561,8 +580,10 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
   /** Ends the row when both sides are done with it. */
   final void settleIf(State outcome) {
     if (row.state() == outcome && row.ended()) {
-      phase("ended");
+      times.end(host.scheduler().nanoTime());
+      phase = "ended";
       stage = null;
+      publish();
     }
   }
 }

@@ -5,31 +5,76 @@ import io.xenferry.migration.peer.PeerMessage;
 import io.xenferry.migration.ports.CopyJob;
 import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.ports.MemoryTarget;
+import io.xenferry.migration.state.CutOver;
+import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.State;
+import io.xenferry.migration.state.Steering;
+import io.xenferry.time.Scheduler;
 import java.time.Duration;
 import java.util.List;
-import java.util.Objects;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * SENDING: opens at the destination, copies the disks until they converge while the process starts
  * there that receives the memory, and sends the memory beside the end of that, until the hypervisor
  * may pause the guest. The guest runs; any failure just leaves it running.
+ *
+ * <p>An operator may hold it up, by a pause or until a time: the disks then follow the guest, and
+ * the memory, which would have to be sent again and again, is left where it is.
  */
 final class Sending extends SourceStage {
+  private static final String COPYING = "copying the disks";
+  private static final String AGAIN =
+      "sending the memory again, since the guest could not be stopped";
+  private static final Logger LOG = LoggerFactory.getLogger(Sending.class);
+
   /** A destination that stalls whenever the guest is to stop would do so again. */
   private static final int PAUSES_ALLOWED = 3;
 
   /** A process whose stream breaks off ends within some tenths of a second, seen with QEMU 7.2. */
   private static final Duration RECEIVER_ENDS = Duration.ofSeconds(2);
 
+  /** How late a time may be noticed by the wall clock, which may be set meanwhile. */
+  private static final Duration LOOK_AT_THE_CLOCK = Duration.ofSeconds(10);
+
   private boolean opened;
   private boolean converged;
-  private boolean memoryBegun;
-  private boolean memoryNearlySent;
+
+  /** As little is left of the disks as there is memory. */
+  private boolean nearlyConverged;
+
+  private Memory memory = Memory.NOT_BEGUN;
+
+  /** Counts the times that the memory was begun with; what is said of an earlier one is old. */
+  private int beginning;
+
   private int pauses;
+  private Scheduler.@Nullable Cancellable clock;
   private CompletableFuture<GuestState> guestEnded = new CompletableFuture<>();
+
+  /**
+   * How far the guest's memory is.
+   *
+   * <pre>
+   *   NOT_BEGUN → BEGUN → NEARLY_SENT → PREPARING → STOPPING
+   *       ↑__________|_________|____________| taken back: an operator holds the switch up
+   *                  ↑__________________________________| the guest could not be stopped
+   * </pre>
+   */
+  private enum Memory {
+    NOT_BEGUN,
+    BEGUN,
+    NEARLY_SENT,
+    /** The disks are made ready for the switch. */
+    PREPARING,
+    /** The hypervisor has been asked to pause the guest. */
+    STOPPING,
+    TAKING_BACK
+  }
 
   Sending(SourceMigration migration) {
     super(migration, State.SENDING);
@@ -112,7 +157,7 @@ final class Sending extends SourceStage {
         this,
         "connecting to the destination's disks",
         host().deadlines().step(),
-        () -> host().source().copies().start(migration.id(), migration.plan(), answer.targets()),
+        () -> host().source().copies().start(migration.id(), migration.steered(), answer.targets()),
         this::copying,
         failure -> migration.failed(this, "cannot write to the destination", failure),
         CopyJob::close);
@@ -121,40 +166,136 @@ final class Sending extends SourceStage {
 
   private void copying(CopyJob job) {
     migration.job(job);
-    migration.phase("copying the disks");
+    migration.phase(COPYING);
     // Heard, not counted: one that is cancelled need never converge, and it is the clean-up, which
     // waits for what is counted, that ends the job.
     migration.hear(
         this,
-        "copying the disks",
+        COPYING,
+        SourceMigration.UNBOUNDED,
+        job::ended,
+        done -> {},
+        failure -> migration.failed(this, "the copy failed", failure));
+    migration.hear(
+        this,
+        COPYING,
         SourceMigration.UNBOUNDED,
         job::converged,
         done -> {
           converged = true;
-          if (migration.plan().running()) {
-            prepareOnceBoth();
-          } else {
-            migration.move(new Switching(migration));
-          }
+          goOn();
         },
-        failure -> migration.failed(this, "the copy failed", failure));
+        // The copy itself tells why, here and below.
+        failure -> {});
     if (migration.plan().running()) {
       startGuest();
       // What the guest writes into its memory meanwhile is sent again: the less of the disks is
       // left, the less that is. As much of either takes about as long.
       migration.hear(
           this,
-          "copying the disks",
+          COPYING,
           SourceMigration.UNBOUNDED,
           () -> job.nearly(migration.plan().memoryBytes()),
           nearly -> {
-            memoryBegun = true;
-            migration.phase("waiting for the process that receives the memory");
-            startGuest();
+            nearlyConverged = true;
+            goOn();
           },
-          // The copy itself tells why.
           failure -> {});
     }
+    goOn();
+  }
+
+  /** Begins what is due, and no operator wants to wait. */
+  private void goOn() {
+    CopyJob job = migration.job();
+    if (job == null || memory == Memory.STOPPING || memory == Memory.TAKING_BACK) {
+      return;
+    }
+    if (migration.holds()) {
+      awaitOperator(job);
+    } else if (!migration.plan().running()) {
+      if (converged) {
+        memory = Memory.STOPPING;
+        migration.move(new Switching(migration));
+      } else {
+        migration.phase(COPYING);
+      }
+    } else {
+      switch (memory) {
+        case NOT_BEGUN -> {
+          if (nearlyConverged) {
+            beginMemory("waiting for the process that receives the memory");
+          } else {
+            migration.phase(COPYING);
+          }
+        }
+        case NEARLY_SENT -> {
+          if (converged) {
+            prepareDisks(job);
+          } else {
+            migration.phase(COPYING);
+          }
+        }
+        case BEGUN, PREPARING, STOPPING, TAKING_BACK -> {}
+      }
+    }
+  }
+
+  /** Follows the guest, and keeps an eye on the clock. */
+  private void awaitOperator(CopyJob job) {
+    if (memory != Memory.NOT_BEGUN) {
+      takeMemoryBack();
+      return;
+    }
+    CutOver when = migration.steering().map(Steering::cutOver).orElse(CutOver.AUTO);
+    if (migration.steering().filter(Steering::paused).isPresent()) {
+      migration.phase("paused by an operator");
+    } else if (!converged) {
+      migration.phase(COPYING);
+    } else {
+      migration.phase(
+          "following the guest's writes until "
+              + (when.timed() ? when.word() : "an operator lets it cut over"));
+    }
+    if (clock == null && when.timed()) {
+      Duration left = Duration.between(host().scheduler().now(), when.notBefore());
+      clock =
+          migration.after(
+              this,
+              left.compareTo(LOOK_AT_THE_CLOCK) < 0 ? left : LOOK_AT_THE_CLOCK,
+              () -> {
+                clock = null;
+                job.holdSwitch(migration.holds());
+                goOn();
+              });
+    }
+  }
+
+  private void beginMemory(String phase) {
+    memory = Memory.BEGUN;
+    beginning++;
+    migration.phase(phase);
+    startGuest();
+  }
+
+  /** The guest goes on as if none of it had been sent; the process at the destination ends. */
+  private void takeMemoryBack() {
+    memory = Memory.TAKING_BACK;
+    beginning++;
+    migration.step(
+        this,
+        "taking the memory back, since the switch is to wait",
+        host().deadlines().step(),
+        () -> host().source().guests().cancelMemory(migration.plan().vm()),
+        done ->
+            migration.after(
+                this,
+                RECEIVER_ENDS,
+                () -> {
+                  memory = Memory.NOT_BEGUN;
+                  goOn();
+                }),
+        failure -> migration.failed(this, "the memory could not be taken back", failure));
   }
 
   /**
@@ -162,7 +303,8 @@ final class Sending extends SourceStage {
    * but room, and again when it is needed, in case it has died meanwhile.
    */
   private void startGuest() {
-    boolean needed = memoryBegun;
+    int which = beginning;
+    boolean needed = memory == Memory.BEGUN;
     Asking.ask(
         migration,
         this,
@@ -174,7 +316,7 @@ final class Sending extends SourceStage {
           }
           if (answer.refused()) {
             migration.backToOwned(refusedBy(answer));
-          } else if (needed) {
+          } else if (needed && which == beginning) {
             sendMemory();
           }
           return true;
@@ -182,6 +324,7 @@ final class Sending extends SourceStage {
   }
 
   private void sendMemory() {
+    int which = beginning;
     MemoryTarget target =
         new MemoryTarget(
             migration.id(),
@@ -192,42 +335,72 @@ final class Sending extends SourceStage {
         this,
         "sending the memory",
         host().deadlines().memory(),
-        () -> host().source().guests().sendMemory(migration.plan(), target),
+        () -> host().source().guests().sendMemory(migration.steered(), target),
         sent -> {
-          memoryNearlySent = true;
-          prepareOnceBoth();
+          if (which == beginning) {
+            memory = Memory.NEARLY_SENT;
+            goOn();
+          }
         },
-        failure -> migration.failed(this, "the memory could not be sent", failure));
+        failure -> {
+          if (which == beginning) {
+            migration.failed(this, "the memory could not be sent", failure);
+          }
+        });
   }
 
   /** Not before: the guest writes more slowly while its disks are mirrored. */
-  private void prepareOnceBoth() {
-    if (converged && memoryNearlySent) {
-      prepareDisks(migration.plan().vm());
-    } else if (memoryNearlySent) {
-      migration.phase("copying the disks");
-    }
-  }
-
-  private void prepareDisks(UUID vm) {
-    CopyJob job = Objects.requireNonNull(migration.job(), "copied before");
+  private void prepareDisks(CopyJob job) {
+    int which = beginning;
+    memory = Memory.PREPARING;
     migration.phase("preparing the disks for the switch");
     migration.hear(
         this,
         "preparing the disks for the switch",
         SourceMigration.UNBOUNDED,
         job::prepareSwitch,
-        prepared -> pause(vm),
+        prepared -> {
+          if (which == beginning) {
+            pause(migration.plan().vm());
+          }
+        },
         failure -> migration.failed(this, "the copy failed", failure));
   }
 
+  @Override
+  void steer(Steering.Change change) {
+    Steering next = migration.steering().orElseThrow().with(change);
+    if (memory == Memory.STOPPING && next.holds(host().scheduler().now())) {
+      throw new MigrationException(
+          "OPERATION_NOT_ALLOWED",
+          List.of("The guest is being stopped for the switch: it is too late to wait."),
+          "hold while stopping");
+    }
+    migration.steer(next);
+    if (memory == Memory.BEGUN || memory == Memory.NEARLY_SENT || memory == Memory.PREPARING) {
+      migration.hear(
+          this,
+          "limiting the memory",
+          host().deadlines().step(),
+          () -> host().source().guests().limits(migration.steered()),
+          done -> {},
+          failure -> LOG.warn("{}: the memory's limit is as it was", migration.row(), failure));
+    }
+    if (clock != null) {
+      clock.cancel();
+      clock = null;
+    }
+    goOn();
+  }
+
   private void pause(UUID vm) {
+    memory = Memory.STOPPING;
     pauses++;
     migration.step(
         this,
         "waiting for the hypervisor to pause the guest",
         host().deadlines().pause(),
-        () -> host().source().guests().pause(migration.plan()),
+        () -> host().source().guests().pause(migration.steered()),
         paused -> observe(vm),
         failure -> migration.failed(this, "the hypervisor did not pause the guest", failure));
   }
@@ -258,9 +431,19 @@ final class Sending extends SourceStage {
    * runs on, whole, and so does the copy.
    */
   private void sendMemoryAgain() {
-    memoryNearlySent = false;
-    migration.phase("sending the memory again, since the guest could not be stopped");
-    migration.after(this, RECEIVER_ENDS, this::startGuest);
+    memory = Memory.TAKING_BACK;
+    migration.phase(AGAIN);
+    migration.after(
+        this,
+        RECEIVER_ENDS,
+        () -> {
+          memory = Memory.NOT_BEGUN;
+          if (migration.holds()) {
+            goOn();
+          } else {
+            beginMemory(AGAIN);
+          }
+        });
   }
 
   @Override

@@ -10,7 +10,9 @@ import io.xenferry.migration.ports.MemoryProgress;
 import io.xenferry.migration.state.DiskProgress;
 import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.MigrationStatus;
+import io.xenferry.migration.state.Plan;
 import io.xenferry.migration.state.State;
+import io.xenferry.migration.state.Steering;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
@@ -29,6 +31,9 @@ public final class SourceMigration extends Migration {
 
   private static final String SR_FULL = "SR_FULL";
 
+  /** Of a hurried switch's deadline the last blocks may take one part in so many, at most. */
+  private static final int HURRIED = 2;
+
   private static final Logger LOG = LoggerFactory.getLogger(SourceMigration.class);
 
   private final CompletableFuture<MigrationStatus> outcome = new CompletableFuture<>();
@@ -40,10 +45,13 @@ public final class SourceMigration extends Migration {
   private List<DiskProgress> lastDisks = List.of();
   private MemoryProgress lastMemory = MemoryProgress.NONE;
   private long silentSince;
+  private boolean peerAway;
   private boolean copyPaused;
+  private Steering steering;
 
   public SourceMigration(Host host, LedgerRow row) {
     super(host, row);
+    steering = Steering.of(plan());
   }
 
   /**
@@ -90,12 +98,42 @@ public final class SourceMigration extends Migration {
     return downtime == null ? Optional.empty() : downtime;
   }
 
+  @Override
+  Optional<Steering> steering() {
+    return row().state() == State.SENDING || row().state() == State.SWITCHING
+        ? Optional.ofNullable(steering)
+        : Optional.empty();
+  }
+
+  /** Whether the guest must not be stopped yet. */
+  boolean holds() {
+    return steering.holds(host().scheduler().now());
+  }
+
+  /** The plan with what an operator has changed since; not what is durable. */
+  Plan steered() {
+    return steering.applied(plan(), host().deadlines().switchOver().dividedBy(HURRIED));
+  }
+
+  /** From now on, also for the copy. */
+  void steer(Steering next) {
+    steering = next;
+    CopyJob running = job;
+    if (running != null) {
+      running.limits(steered());
+      running.holdSwitch(holds());
+      pauseCopy();
+    }
+    publish();
+  }
+
   @Nullable CopyJob job() {
     return job;
   }
 
   void job(CopyJob started) {
     job = started;
+    steer(steering);
   }
 
   @Nullable MigrationException failed() {
@@ -289,21 +327,31 @@ public final class SourceMigration extends Migration {
       return;
     }
     silentSince = host().scheduler().nanoTime();
-    CopyJob running = job;
-    if (copyPaused && running != null) {
-      copyPaused = false;
-      running.resume();
-    }
+    peerAway = false;
+    pauseCopy();
   }
 
   private void heartbeatMissed() {
     Duration silent = Duration.ofNanos(host().scheduler().nanoTime() - silentSince);
-    CopyJob running = job;
     if (silent.compareTo(host().deadlines().resumeWindow()) >= 0) {
       backToOwned(failure("the destination did not answer for " + silent.toSeconds() + " s"));
-    } else if (silent.compareTo(host().deadlines().lost()) >= 0 && !copyPaused && running != null) {
-      copyPaused = true;
-      running.pause();
+    } else if (silent.compareTo(host().deadlines().lost()) >= 0) {
+      peerAway = true;
+      pauseCopy();
+    }
+  }
+
+  /** Nothing is sent to a peer that is away, nor when an operator does not want it. */
+  private void pauseCopy() {
+    boolean pause = peerAway || steering.paused();
+    CopyJob running = job;
+    if (running != null && pause != copyPaused) {
+      copyPaused = pause;
+      if (pause) {
+        running.pause();
+      } else {
+        running.resume();
+      }
     }
   }
 }

@@ -3,7 +3,9 @@ package io.xenferry.migration.flow;
 import io.xenferry.migration.peer.PeerAnswer;
 import io.xenferry.migration.peer.PeerMessage;
 import io.xenferry.migration.state.MigrationException;
+import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
+import io.xenferry.migration.state.Steering;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 
@@ -46,6 +48,17 @@ abstract class Stage {
         "OPERATION_NOT_ALLOWED",
         List.of("The migration is " + state + ": it can no longer be cancelled."),
         "cancel in " + state);
+  }
+
+  /** An operator wants the move carried on otherwise. */
+  void steer(Steering.Change change) {
+    throw new MigrationException(
+        "OPERATION_NOT_ALLOWED",
+        List.of(
+            state.role() == Role.DESTINATION
+                ? "The migration is " + state + ": only at its source can it be changed."
+                : "The migration is " + state + ": it can no longer be changed."),
+        "steer in " + state);
   }
 
   /** An operator states that the other host is powered off. */

@@ -1,6 +1,7 @@
 package io.xenferry.migration.ports;
 
 import io.xenferry.migration.state.DiskProgress;
+import io.xenferry.migration.state.Plan;
 import java.util.List;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
@@ -36,11 +37,27 @@ public interface CopyJob {
    */
   CompletableFuture<List<Digest>> drain();
 
-  /** The destination does not answer: stop sending, keep noting. */
+  /** Fails when the job has failed for good, with why; completes when it was closed well. */
+  CompletableFuture<Void> ended();
+
+  /** The destination does not answer, or an operator wants it: stop sending, keep noting. */
   void pause();
 
-  /** The destination answers again. */
+  /** Nothing of that is so any more. */
   void resume();
+
+  /**
+   * Whether the switch is not wanted yet: what becomes dirty goes on being sent, and the guest is
+   * not slowed for it.
+   */
+  void holdSwitch(boolean held);
+
+  /**
+   * What the move may take has changed.
+   *
+   * @param plan whose options say how fast, and what the downtime is
+   */
+  void limits(Plan plan);
 
   /** Stops at once and ends all sessions: afterwards no write of this job can still take effect. */
   CompletableFuture<Void> close();

@@ -8,6 +8,7 @@ import io.xenferry.copy.CopySnapshot;
 import io.xenferry.copy.DiskPlan;
 import io.xenferry.copy.Strategy;
 import io.xenferry.migration.state.DiskProgress;
+import io.xenferry.migration.state.MoveLimits;
 import io.xenferry.migration.state.Plan;
 import io.xenferry.time.Scheduler;
 import java.time.Duration;
@@ -22,6 +23,7 @@ public final class EngineCopyJob implements CopyJob {
   private static final Duration LOOK = Duration.ofMillis(50);
 
   private final List<Plan.Disk> disks;
+  private final Duration downtime;
   private final Scheduler scheduler;
   private final CompletableFuture<Void> converged = new CompletableFuture<>();
   private final io.xenferry.copy.CopyJob job;
@@ -40,6 +42,7 @@ public final class EngineCopyJob implements CopyJob {
       CopyListener also) {
     this.disks = List.copyOf(disks);
     this.scheduler = scheduler;
+    this.downtime = options.downtimeBudget();
     this.job =
         engine.start(
             plans,
@@ -121,6 +124,23 @@ public final class EngineCopyJob implements CopyJob {
   }
 
   @Override
+  public CompletableFuture<Void> ended() {
+    return job.ended().copy();
+  }
+
+  @Override
+  public void holdSwitch(boolean held) {
+    job.holdSwitch(held);
+  }
+
+  @Override
+  public void limits(Plan plan) {
+    MoveLimits limits = MoveLimits.of(plan, downtime);
+    job.bytesPerSecond(limits.bytesPerSecond());
+    job.downtimeBudget(limits.downtime());
+  }
+
+  @Override
   public void pause() {
     job.pause();
   }
@@ -174,7 +194,7 @@ public final class EngineCopyJob implements CopyJob {
         figures.sent(),
         figures.skipped() + figures.zeroed(),
         figures.left(),
-        figures.passes().size() + 1,
+        figures.passes().isEmpty() ? 1 : figures.passes().getLast().number() + 1,
         figures.bytesPerSecond(),
         figures.dirtyBytesPerSecond(),
         strategyNow(figures.mirror()).word());

@@ -42,6 +42,14 @@ public interface SourcePorts {
     CompletableFuture<Void> sendMemory(Plan plan, MemoryTarget target);
 
     /**
+     * What the move may take has changed: holds for the memory that is being sent, if any is, until
+     * {@link #pause}.
+     *
+     * @param plan whose options say how fast, and what the downtime is
+     */
+    CompletableFuture<Void> limits(Plan plan);
+
+    /**
      * Lets the hypervisor pause the guest; completes when it is seen PRE_SWITCHOVER.
      *
      * @param plan whose options say what the downtime is

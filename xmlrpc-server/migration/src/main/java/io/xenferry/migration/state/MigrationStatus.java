@@ -4,6 +4,7 @@ import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
 import java.util.Optional;
+import java.util.SequencedMap;
 import java.util.UUID;
 
 /**
@@ -13,10 +14,12 @@ import java.util.UUID;
  * @param phase what is being done, in a few words: {@code copying}, {@code closing exports}
  * @param progress 0 to 1; never falls
  * @param disks how far each is; empty at the destination
+ * @param phases how long it has been in each, in the order in which they came; of this server only
  * @param memorySent bytes of guest memory sent so far
  * @param memoryRemaining bytes of guest memory still to be sent; 0 once it has ended
  * @param waiting what is asked of whom, while something is
  * @param downtime from the guest's pause at the source until the answer that it runs, once known
+ * @param steering how it is carried on; at the source, while that is not in the past
  * @param outcome a sentence once there is one: why it failed, or where the VM is
  * @param ended whether nothing is left to do on this host
  */
@@ -28,10 +31,12 @@ public record MigrationStatus(
     String phase,
     double progress,
     List<DiskProgress> disks,
+    SequencedMap<String, Duration> phases,
     long memorySent,
     long memoryRemaining,
     Optional<Waiting> waiting,
     Optional<Duration> downtime,
+    Optional<Steering> steering,
     Optional<String> outcome,
     boolean forced,
     boolean ended,

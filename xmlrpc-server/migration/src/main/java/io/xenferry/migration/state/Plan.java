@@ -60,6 +60,11 @@ public record Plan(
         : Optional.empty();
   }
 
+  /** The same with other options. */
+  public Plan withOptions(Map<String, String> others) {
+    return new Plan(vm, vmAtDestination, name, power, memoryBytes, disks, copy, keepSource, others);
+  }
+
   public boolean running() {
     return power == Power.RUNNING;
   }

@@ -4,8 +4,10 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.xenferry.copy.CopySnapshot;
+import io.xenferry.migration.state.CutOver;
 import io.xenferry.migration.state.DiskProgress;
 import io.xenferry.migration.state.MigrationStatus;
+import io.xenferry.migration.state.MoveLimits;
 import java.util.Locale;
 import java.util.Optional;
 
@@ -31,6 +33,14 @@ final class MigrationJson {
     node.put("ended", status.ended());
     node.put("started", status.started().toString());
     node.put("updated", status.updated().toString());
+    status
+        .steering()
+        .ifPresent(steering -> {
+          node.put(SteeringWords.PAUSED, steering.paused());
+          node.put(CutOver.OPTION, steering.cutOver().word());
+          steering.bandwidth().ifPresent(rate -> node.put(MoveLimits.BANDWIDTH, rate));
+          steering.downtime().ifPresent(time -> node.put(MoveLimits.DOWNTIME, time.toMillis()));
+        });
     status.downtime().ifPresent(d -> node.put("downtime-ms", d.toNanos() / 1e6));
     status.outcome().ifPresent(o -> node.put("outcome", o));
     status
@@ -53,6 +63,7 @@ final class MigrationJson {
           copy.map(CopySnapshot::disks).filter(d -> place < d.size()).map(d -> d.get(place));
       disks.add(of(status.disks().get(i), copied));
     }
+    MoveReport.of(status, copy).ifPresent(report -> node.set("report", report.json()));
     copy.ifPresent(c -> {
       node.put("bytes-per-second", c.bytesPerSecond());
       node.put("converges", c.converges());

@@ -8,6 +8,7 @@ import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.MigrationStatus;
 import io.xenferry.migration.state.Role;
+import io.xenferry.migration.state.Steering;
 import io.xenferry.model.XenApiException;
 import io.xenferry.server.call.HttpAccess;
 import io.xenferry.server.http.Answers;
@@ -45,6 +46,7 @@ import org.eclipse.jetty.util.Fields;
  * GET    /v1/migrations/{id}                     one
  * GET    /v1/migrations/{id}/events              its changes, as server-sent events, until it ends
  * GET    /v1/migrations/events                   those of all, without end
+ * PATCH  /v1/migrations/{id}                     bandwidth, max-downtime, paused, cutover
  * POST   /v1/migrations/{id}/cancel | force-commit | force-resume | release
  * POST   /v1/migrations/accept-restored-ledger
  * POST   /v1/migrations?dry-run                  what stands against a move that is not begun
@@ -60,6 +62,9 @@ final class MigrationRoutes {
   private static final Duration KEEP_ALIVE = Duration.ofSeconds(15);
   private static final Duration DECISION = Duration.ofSeconds(30);
   private static final Duration BODY = Duration.ofSeconds(20);
+
+  /** Bytes; a handful of words. */
+  private static final int LARGEST_CHANGE = 4096;
 
   private final Coordinator coordinator;
   private final SourceCopies copies;
@@ -81,7 +86,10 @@ final class MigrationRoutes {
   }
 
   void mount(Router router) {
-    router.route("GET", BASE, this::get).route("POST", BASE, this::post);
+    router
+        .route("GET", BASE, this::get)
+        .route("POST", BASE, this::post)
+        .route("PATCH", BASE, this::patch);
   }
 
   /** Ends all following, which would else keep a server from stopping at once. */
@@ -126,18 +134,63 @@ final class MigrationRoutes {
     return true;
   }
 
-  private boolean post(Request request, Response response, Callback callback) throws Exception {
-    Optional<Session> session = authenticate(request);
+  private boolean patch(Request request, Response response, Callback callback) throws Exception {
+    Optional<Session> session = operator(request, response, callback);
     if (session.isEmpty()) {
-      return unauthorized(response, callback);
+      return true;
     }
     String path = Request.getPathInContext(request).substring(BASE.length());
-    if (path.isEmpty() || path.equals("/")) {
-      return dryRun(request, response, callback, session.get());
+    Optional<MigrationStatus> status =
+        path.startsWith("/") ? find(path.substring(1)) : Optional.empty();
+    if (status.isEmpty()) {
+      Answers.error(response, callback, HttpStatus.NOT_FOUND_404);
+      return true;
     }
-    if (!session.get().operator()) {
-      return send(
+    Steering.Change change;
+    try {
+      change = SteeringWords.readJson(Answers.body(request, LARGEST_CHANGE, BODY));
+    } catch (Answers.TooLarge e) {
+      Answers.error(response, callback, HttpStatus.PAYLOAD_TOO_LARGE_413);
+      return true;
+    } catch (IOException e) {
+      Answers.error(response, callback, Answers.unreadable(e));
+      return true;
+    } catch (XenApiException e) {
+      return send(response, callback, HttpStatus.BAD_REQUEST_400, error(e.code(), e.params()));
+    }
+    MigrationId id = status.get().migration();
+    return decide(
+        response,
+        callback,
+        coordinator.steer(id, status.get().role(), change),
+        () -> find(id.toString()).map(known -> json(known).toString()).orElse("{}"));
+  }
+
+  /** Who asks, if he may decide; else he has been answered. */
+  private Optional<Session> operator(Request request, Response response, Callback callback)
+      throws Exception {
+    Optional<Session> session = authenticate(request);
+    if (session.isEmpty()) {
+      unauthorized(response, callback);
+    } else if (!session.get().operator()) {
+      send(
           response, callback, HttpStatus.FORBIDDEN_403, error("RBAC_PERMISSION_DENIED", List.of()));
+      return Optional.empty();
+    }
+    return session;
+  }
+
+  private boolean post(Request request, Response response, Callback callback) throws Exception {
+    String path = Request.getPathInContext(request).substring(BASE.length());
+    if (path.isEmpty() || path.equals("/")) {
+      Optional<Session> asking = authenticate(request);
+      return asking.isPresent()
+          ? dryRun(request, response, callback, asking.get())
+          : unauthorized(response, callback);
+    }
+    Optional<Session> session = operator(request, response, callback);
+    if (session.isEmpty()) {
+      return true;
     }
     if (path.equals("/accept-restored-ledger")) {
       return decide(

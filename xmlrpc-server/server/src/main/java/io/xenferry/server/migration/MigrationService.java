@@ -160,6 +160,7 @@ public final class MigrationService implements AutoCloseable {
             parts.admission(),
             parts.tasks(),
             answers,
+            copies::snapshot,
             (vm, begunHere, task) -> {
               parts.lifecycle().watch().stayed(vm, begunHere);
               cds.putBack(vm, task);
@@ -182,7 +183,7 @@ public final class MigrationService implements AutoCloseable {
             port);
     peerRoutes = new PeerRoutes(coordinator.endpoint(), id -> incoming(parts, id));
     DryRuns dryRuns = new DryRuns(parts.database(), migrations);
-    table = new MigrationTable(coordinator, dryRuns, parts.sessions());
+    table = new MigrationTable(coordinator, copies::snapshot, dryRuns, parts.sessions());
     routes = new MigrationRoutes(coordinator, copies, parts.sessions(), dryRuns);
   }
 

@@ -1,11 +1,13 @@
 package io.xenferry.server.migration;
 
 import io.xenferry.cli.Migrations;
+import io.xenferry.copy.CopySnapshot;
 import io.xenferry.migration.Coordinator;
 import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.MigrationStatus;
 import io.xenferry.migration.state.Role;
+import io.xenferry.migration.state.Steering;
 import io.xenferry.model.XenApiException;
 import io.xenferry.server.session.Session;
 import io.xenferry.server.session.Sessions;
@@ -15,11 +17,13 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.function.Function;
 import java.util.stream.Collectors;
 
 /** Migrations as {@code xe migration-list} shows them, and the operator's decisions. */
@@ -27,11 +31,20 @@ final class MigrationTable implements Migrations {
   private static final Duration DECISION = Duration.ofSeconds(30);
 
   private final Coordinator coordinator;
+  private final Function<MigrationId, Optional<CopySnapshot>> copies;
   private final DryRuns dryRuns;
   private final Sessions sessions;
 
-  MigrationTable(Coordinator coordinator, DryRuns dryRuns, Sessions sessions) {
+  /**
+   * @param copies what is known of the copy of a migration from here
+   */
+  MigrationTable(
+      Coordinator coordinator,
+      Function<MigrationId, Optional<CopySnapshot>> copies,
+      DryRuns dryRuns,
+      Sessions sessions) {
     this.coordinator = coordinator;
+    this.copies = copies;
     this.dryRuns = dryRuns;
     this.sessions = sessions;
   }
@@ -68,12 +81,48 @@ final class MigrationTable implements Migrations {
                       + w.lastTried()
                       + w.lastAnswer().map(a -> ": " + a).orElse(""))
               .orElse(""));
+      Optional<CopySnapshot> copy =
+          status.ended() || status.role() == Role.DESTINATION
+              ? Optional.empty()
+              : copies.apply(status.migration());
+      row.put("predicted_downtime", copy.map(c -> seconds(c.predictedDowntime())).orElse(""));
+      row.put(
+          "time_left",
+          copy.flatMap(CopySnapshot::predictedRemaining).map(MigrationTable::seconds).orElse(""));
+      Optional<Steering> steering = status.steering();
+      row.put("paused", steering.map(s -> Boolean.toString(s.paused())).orElse(""));
+      row.put("cutover", steering.map(s -> s.cutOver().word()).orElse(""));
+      row.put("bandwidth", steering.flatMap(Steering::bandwidth).map(Object::toString).orElse(""));
+      row.put(
+          "max_downtime",
+          steering.flatMap(Steering::downtime).map(d -> Long.toString(d.toMillis())).orElse(""));
       row.put("outcome", status.outcome().orElse(""));
       row.put("forced", Boolean.toString(status.forced()));
       row.put("ended", Boolean.toString(status.ended()));
       rows.add(row);
     }
     return rows;
+  }
+
+  private static String seconds(Duration time) {
+    return String.format(Locale.ROOT, "%.3f s", time.toNanos() / 1e9);
+  }
+
+  @Override
+  public SequencedMap<String, String> report(String session, String id) throws XenApiException {
+    sessions.check(session);
+    MigrationId migration = parse(id);
+    return coordinator
+        .status(migration, Role.SOURCE)
+        .flatMap(status -> MoveReport.of(status, copies.apply(migration)))
+        .map(MoveReport::lines)
+        .orElseThrow(() ->
+            new XenApiException(
+                "OPERATION_NOT_ALLOWED",
+                "Of migration "
+                    + id
+                    + " this server has no figures: it is not one from here, or"
+                    + " too long ago."));
   }
 
   @Override
@@ -105,6 +154,25 @@ final class MigrationTable implements Migrations {
   }
 
   @Override
+  public void steer(String session, String id, Map<String, String> wanted) throws XenApiException {
+    operator(session);
+    MigrationId migration = parse(id);
+    decide(coordinator.steer(migration, role(migration), SteeringWords.read(wanted)));
+  }
+
+  @Override
+  public void cancel(String session, String id) throws XenApiException {
+    operator(session);
+    MigrationId migration = parse(id);
+    decide(coordinator.cancel(migration, role(migration)));
+  }
+
+  /** Of one from this server to itself, the source's. */
+  private Role role(MigrationId migration) {
+    return coordinator.status(migration, Role.SOURCE).isPresent() ? Role.SOURCE : Role.DESTINATION;
+  }
+
+  @Override
   public void forceCommit(String session, String id) throws XenApiException {
     decide(coordinator.forceCommit(parse(id), operator(session).user()));
   }
@@ -118,9 +186,7 @@ final class MigrationTable implements Migrations {
   public void release(String session, String id) throws XenApiException {
     String operator = operator(session).user();
     MigrationId migration = parse(id);
-    Role role =
-        coordinator.status(migration, Role.SOURCE).isPresent() ? Role.SOURCE : Role.DESTINATION;
-    decide(coordinator.release(migration, role, operator));
+    decide(coordinator.release(migration, role(migration), operator));
   }
 
   @Override
@@ -132,7 +198,7 @@ final class MigrationTable implements Migrations {
     Session session = sessions.check(ref);
     if (!session.operator()) {
       throw new XenApiException(
-          "RBAC_PERMISSION_DENIED", "migration.force", "only an operator may force a migration");
+          "RBAC_PERMISSION_DENIED", "migration", "only an operator may decide about a migration");
     }
     return session;
   }

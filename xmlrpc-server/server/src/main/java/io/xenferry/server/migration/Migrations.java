@@ -5,6 +5,7 @@ import io.xenferry.migration.MoveRequest;
 import io.xenferry.migration.preflight.Obstacle;
 import io.xenferry.migration.preflight.ObstacleKind;
 import io.xenferry.migration.preflight.Survey;
+import io.xenferry.migration.state.MoveLimits;
 import io.xenferry.migration.state.Role;
 import io.xenferry.model.Host;
 import io.xenferry.model.Network;

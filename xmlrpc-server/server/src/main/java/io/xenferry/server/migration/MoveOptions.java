@@ -3,6 +3,8 @@ package io.xenferry.server.migration;
 import io.xenferry.copy.Strategy;
 import io.xenferry.migration.preflight.ObstacleKind;
 import io.xenferry.migration.preflight.Survey;
+import io.xenferry.migration.state.CutOver;
+import io.xenferry.migration.state.MoveLimits;
 import io.xenferry.model.Pool;
 import io.xenferry.model.Ref;
 import io.xenferry.model.VM;
@@ -26,8 +28,8 @@ final class MoveOptions {
   /** Before an option's name in an other_config. */
   private static final String PREFIX = "xenferry:";
 
-  private static final Predicate<String> LIMIT = value -> value.matches("0|[1-9][0-9]{0,14}");
-  private static final Predicate<String> NUMBER = value -> value.matches("[1-9][0-9]{0,14}");
+  static final Predicate<String> LIMIT = value -> value.matches("0|[1-9][0-9]{0,14}");
+  static final Predicate<String> NUMBER = value -> value.matches("[1-9][0-9]{0,14}");
   private static final Predicate<String> FLAG = value -> value.matches("(?i)true|false");
 
   /** Those that may have a default. */
@@ -59,7 +61,9 @@ final class MoveOptions {
           "network",
           value -> true,
           KeptVms.OPTION,
-          KeptVms::isValid);
+          KeptVms::isValid,
+          CutOver.OPTION,
+          value -> CutOver.of(value).isPresent());
 
   /**
    * An option that is for moves between servers.
@@ -80,7 +84,9 @@ final class MoveOptions {
           Transport.OPTION,
           new Between(value -> false, "no disk travels"),
           KeptVms.OPTION,
-          new Between("false"::equalsIgnoreCase, "the VM stays, and nothing is left of it"));
+          new Between("false"::equalsIgnoreCase, "the VM stays, and nothing is left of it"),
+          CutOver.OPTION,
+          new Between("auto"::equals, "the disks go over one after another"));
 
   private MoveOptions() {}
 

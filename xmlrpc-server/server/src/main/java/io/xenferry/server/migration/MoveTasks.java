@@ -1,5 +1,6 @@
 package io.xenferry.server.migration;
 
+import io.xenferry.copy.CopySnapshot;
 import io.xenferry.migration.Coordinator;
 import io.xenferry.migration.MoveRequest;
 import io.xenferry.migration.ledger.Ledger;
@@ -21,11 +22,15 @@ import io.xenferry.wire.Content;
 import io.xenferry.wire.Dialect;
 import io.xenferry.wire.XmlRpcCodec;
 import java.time.Duration;
+import java.util.LinkedHashMap;
+import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.Function;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -49,6 +54,12 @@ final class MoveTasks {
   /** In a task's notes: the migration that it stands for. */
   private static final String MIGRATION = "migration";
 
+  /** Before what a task's other_config tells of its move. */
+  private static final String TOLD = "xenferry:";
+
+  /** A change is an event for everybody who watches tasks. */
+  private static final Duration TELL = Duration.ofSeconds(5);
+
   /** Is told of a VM whose move has come to nothing, before its task ends. */
   @FunctionalInterface
   interface Stayed {
@@ -65,6 +76,7 @@ final class MoveTasks {
   private final VmAdmission admission;
   private final Tasks tasks;
   private final MoveAnswers answers;
+  private final Function<MigrationId, Optional<CopySnapshot>> copies;
   private final Stayed stayed;
   private final XmlRpcCodec codec = new XmlRpcCodec(Dialect.XENAPI);
 
@@ -75,6 +87,7 @@ final class MoveTasks {
       VmAdmission admission,
       Tasks tasks,
       MoveAnswers answers,
+      Function<MigrationId, Optional<CopySnapshot>> copies,
       Stayed stayed) {
     this.database = database;
     this.ledger = ledger;
@@ -82,12 +95,15 @@ final class MoveTasks {
     this.admission = admission;
     this.tasks = tasks;
     this.answers = answers;
+    this.copies = copies;
     this.stayed = stayed;
   }
 
   /** Before the move begins: its task says which one it is. */
   void begins(Task task, MoveRequest move) throws XenApiException {
-    task.note(MIGRATION, coordinator.migrationOf(move).toString());
+    String migration = coordinator.migrationOf(move).toString();
+    task.note(MIGRATION, migration);
+    task.tell(Map.of(TOLD + "migration", migration));
   }
 
   /** Shows in the task how the move goes on, until it has come out one way or the other. */
@@ -105,7 +121,22 @@ final class MoveTasks {
       throw e;
     } finally {
       close(listener);
+      tellReport(started.migration(), task);
     }
+  }
+
+  /** What the move has cost, in the task's other_config, for as long as there is a task. */
+  private void tellReport(MigrationId id, Task task) {
+    coordinator
+        .status(id, Role.SOURCE)
+        .flatMap(status -> MoveReport.of(status, copies.apply(id)))
+        .ifPresent(report -> {
+          log.info("migration {}: {}", id, report.lines());
+          Map<String, String> told = new LinkedHashMap<>();
+          report.figures().forEach((name, value) -> told.put(TOLD + name, value.toString()));
+          told.put(TOLD + "bottleneck", report.bottleneck());
+          task.tell(told);
+        });
   }
 
   /**
@@ -143,6 +174,7 @@ final class MoveTasks {
   }
 
   private AutoCloseable show(MigrationId id, Task task) {
+    AtomicLong told = new AtomicLong(System.nanoTime() - TELL.toNanos());
     return coordinator.listen(status -> {
       if (status.migration().equals(id) && status.role() == Role.SOURCE) {
         Effects.run(
@@ -153,9 +185,30 @@ final class MoveTasks {
                 task.cancellable(false);
               }
               task.progress(status.progress());
+              long last = told.get();
+              long now = System.nanoTime();
+              if (now - last >= TELL.toNanos() && told.compareAndSet(last, now)) {
+                tellForecast(status, task);
+              }
             });
       }
     });
+  }
+
+  private void tellForecast(MigrationStatus status, Task task) {
+    Map<String, String> told = new LinkedHashMap<>();
+    told.put(TOLD + "phase", status.phase());
+    copies
+        .apply(status.migration())
+        .ifPresent(copy -> {
+          told.put(
+              TOLD + "predicted-downtime-ms", Long.toString(copy.predictedDowntime().toMillis()));
+          told.put(
+              TOLD + "predicted-remaining-ms",
+              copy.predictedRemaining().map(left -> Long.toString(left.toMillis())).orElse(""));
+          told.put(TOLD + "converges", Boolean.toString(copy.converges()));
+        });
+    task.tell(told);
   }
 
   private static void close(AutoCloseable listener) {
@@ -215,6 +268,7 @@ final class MoveTasks {
             "finish task " + task.ref(),
             () -> {
               close(listener);
+              tellReport(row.migration(), task);
               if (failure != null && !vm.isNull()) {
                 stayed.stayed(vm, false, task.ref());
               }

@@ -79,6 +79,24 @@ final class RunningCopy implements CopyJob {
   }
 
   @Override
+  public CompletableFuture<Void> ended() {
+    return job.ended();
+  }
+
+  @Override
+  public void holdSwitch(boolean held) {
+    job.holdSwitch(held);
+    if (held) {
+      throttle.lift(); // nobody waits for it to converge
+    }
+  }
+
+  @Override
+  public void limits(Plan plan) {
+    job.limits(plan);
+  }
+
+  @Override
   public void pause() {
     job.pause();
   }
@@ -144,6 +162,7 @@ final class RunningCopy implements CopyJob {
 
     void lift() {
       if (set) {
+        set = false;
         run(Throttle::free);
       }
     }

@@ -16,6 +16,7 @@ import io.xenferry.migration.ports.CopyJob;
 import io.xenferry.migration.ports.SourcePorts;
 import io.xenferry.migration.state.DiskTarget;
 import io.xenferry.migration.state.MigrationId;
+import io.xenferry.migration.state.MoveLimits;
 import io.xenferry.migration.state.Plan;
 import io.xenferry.model.XenApiException;
 import io.xenferry.server.storage.MigrationDisks;
@@ -191,9 +192,7 @@ final class SourceCopies implements SourcePorts.Copies {
   private CopyOptions optionsOf(Plan plan) {
     MoveLimits limits = MoveLimits.of(plan, defaults.downtimeBudget());
     CopyOptions options =
-        defaults
-            .withDowntimeBudget(limits.downtime())
-            .withDiskBytesPerSecond(limits.ofEach(plan.disks().size()));
+        defaults.withDowntimeBudget(limits.downtime()).withBytesPerSecond(limits.bytesPerSecond());
     if (Boolean.parseBoolean(plan.options().get("verify"))) {
       options = options.withVerify(true, CopyOptions.Verify.EVERYTHING);
     }

@@ -5,6 +5,7 @@ import io.xenferry.migration.ports.MemoryProgress;
 import io.xenferry.migration.ports.MemoryTarget;
 import io.xenferry.migration.ports.RefusedException;
 import io.xenferry.migration.ports.SourcePorts;
+import io.xenferry.migration.state.MoveLimits;
 import io.xenferry.migration.state.Plan;
 import io.xenferry.spi.Guest;
 import io.xenferry.spi.Hypervisor;
@@ -102,24 +103,27 @@ final class SourceGuests implements SourcePorts.Guests {
   @Override
   public CompletableFuture<Void> sendMemory(Plan plan, MemoryTarget target) {
     UUID vm = plan.vm();
-    MoveLimits limits = MoveLimits.of(plan, downtime);
-    Sending sending = new Sending();
+    Sending sending = new Sending(MoveLimits.of(plan, downtime));
     Optional<Sending> before = Optional.ofNullable(sendings.put(vm, sending));
     return Effects.run(
         "send memory of " + vm,
         () -> {
           before.ifPresent(Sending::end);
           Guest guest = guests.get(vm);
-          sending.command(() -> {
-            guest.cancelSend();
-            MemoryRelay relay = sending.relay(MemoryRelay.listen(guest, () -> opener.open(target)));
-            guest.sendMemory(relay.socket(), limits.bytesPerSecond());
-          });
-          awaitNearlySent(guest, limits.downtime(), sending);
+          sending.begin(guest, () -> opener.open(target));
+          awaitNearlySent(guest, sending);
         });
   }
 
-  private void awaitNearlySent(Guest guest, Duration allowed, Sending sending) throws Exception {
+  @Override
+  public CompletableFuture<Void> limits(Plan plan) {
+    Sending sending = current(plan.vm());
+    MoveLimits limits = MoveLimits.of(plan, downtime);
+    return Effects.run(
+        "limit memory of " + plan.vm(), () -> sending.limit(guests.find(plan.vm()), limits));
+  }
+
+  private void awaitNearlySent(Guest guest, Sending sending) throws Exception {
     long end = System.nanoTime() + DEADLINE.toNanos();
     Guest.MemoryProgress before = guest.memoryProgress();
     long since = System.nanoTime();
@@ -138,9 +142,10 @@ final class SourceGuests implements SourcePorts.Guests {
       progress.put(guest.vm(), new MemoryProgress(now.sent(), now.remaining()));
       double seconds = (System.nanoTime() - since) / 1e9;
       double rate = Math.max(0, now.sent() - before.sent()) / seconds;
-      if (now.sent() > 0 && now.remaining() <= Math.max(1 << 20, rate * allowed.toMillis() / 1e3)) {
+      double allowed = sending.limits.downtime().toMillis() / 1e3;
+      if (now.sent() > 0 && now.remaining() <= Math.max(1 << 20, rate * allowed)) {
         // What is still to be made ready may take a while, and the guest is to run meanwhile.
-        sending.command(guest::holdMemory);
+        sending.commandLast(guest::holdMemory);
         return;
       }
       if (System.nanoTime() - end > 0) {
@@ -159,7 +164,7 @@ final class SourceGuests implements SourcePorts.Guests {
         () -> {
           Guest guest = guests.get(vm);
           Set<GuestState> paused = EnumSet.of(GuestState.PRE_SWITCHOVER, GuestState.SENT);
-          sending.command(() -> guest.pauseForSwitch(allowed.dividedBy(MEMORY_SHARE)));
+          sending.commandLast(() -> guest.pauseForSwitch(allowed.dividedBy(MEMORY_SHARE)));
           try {
             sending.await(guests, vm, paused, PATIENCE);
           } catch (HypervisorException e) {
@@ -245,8 +250,18 @@ final class SourceGuests implements SourcePorts.Guests {
    */
   private static final class Sending {
     private final ReentrantLock lock = new ReentrantLock();
+    private volatile MoveLimits limits;
+    private boolean begun;
+
+    /** What the guest was told last is not to be undone by another limit. */
+    private boolean beyondLimits;
+
     private boolean ended;
     private @Nullable MemoryRelay relay;
+
+    Sending(MoveLimits limits) {
+      this.limits = limits;
+    }
 
     /** A command to the hypervisor; at most seconds, by the driver's own deadlines. */
     @FunctionalInterface
@@ -264,10 +279,35 @@ final class SourceGuests implements SourcePorts.Guests {
       }
     }
 
-    /** From within a command. */
-    MemoryRelay relay(MemoryRelay opened) {
-      relay = opened;
-      return opened;
+    void begin(Guest guest, MemoryRelay.RemoteOpener opener) throws Exception {
+      command(() -> {
+        guest.cancelSend();
+        MemoryRelay opened = MemoryRelay.listen(guest, opener);
+        relay = opened;
+        guest.sendMemory(opened.socket(), limits.bytesPerSecond());
+        begun = true;
+      });
+    }
+
+    /** A command after which limits are of no use any more. */
+    void commandLast(Command command) throws Exception {
+      command(() -> {
+        beyondLimits = true;
+        command.run();
+      });
+    }
+
+    /** Does nothing for one that has ended, or is beyond limits. */
+    void limit(Optional<Guest> guest, MoveLimits next) throws Exception {
+      lock.lock();
+      try {
+        limits = next;
+        if (begun && !beyondLimits && !ended && guest.isPresent()) {
+          guest.get().limitMemory(next.bytesPerSecond());
+        }
+      } finally {
+        lock.unlock();
+      }
     }
 
     private void requireGoingOn() {
@@ -310,7 +350,7 @@ final class SourceGuests implements SourcePorts.Guests {
     }
 
     private static Sending ended() {
-      Sending none = new Sending();
+      Sending none = new Sending(new MoveLimits(Duration.ZERO, 0));
       none.end();
       return none;
     }

@@ -87,7 +87,7 @@ final class GuestDiskCopy implements AutoCloseable {
               List.of(plan),
               CopyOptions.DEFAULT
                   .withResumeWindow(DESTINATION_WINDOW)
-                  .withDiskBytesPerSecond(to.bytesPerSecond()),
+                  .withBytesPerSecond(to.bytesPerSecond()),
               scheduler,
               new Listener());
       begun = true;

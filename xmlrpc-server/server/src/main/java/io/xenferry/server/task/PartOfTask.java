@@ -1,6 +1,7 @@
 package io.xenferry.server.task;
 
 import io.xenferry.model.XenApiException;
+import java.util.Map;
 
 /**
  * One of several equal steps of a task, which tells how far the step is.
@@ -27,6 +28,11 @@ record PartOfTask(Task whole, int index, int count) implements Task {
   @Override
   public void note(String key, String value) throws XenApiException {
     whole.note(key, value);
+  }
+
+  @Override
+  public void tell(Map<String, String> more) {
+    whole.tell(more);
   }
 
   @Override

@@ -1,6 +1,7 @@
 package io.xenferry.server.task;
 
 import io.xenferry.model.XenApiException;
+import java.util.Map;
 
 /** A task as seen by the work that it stands for. Thread-safe. */
 public interface Task {
@@ -41,6 +42,12 @@ public interface Task {
    * it there.
    */
   void note(String key, String value) throws XenApiException;
+
+  /**
+   * Shows clients more of the work, in the task's {@code other_config}: keys replace what they had.
+   * Each call is a commit and an event.
+   */
+  void tell(Map<String, String> more);
 
   boolean cancelled();
 

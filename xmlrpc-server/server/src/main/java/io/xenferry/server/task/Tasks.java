@@ -435,6 +435,22 @@ public final class Tasks {
     }
 
     @Override
+    public void tell(Map<String, String> more) {
+      try {
+        db.change(tx -> {
+          Row row = tx.row("task", ref).orElse(null);
+          if (row != null && isPending(row)) {
+            Map<String, String> all = schema.textMap(row, "other_config");
+            all.putAll(more);
+            schema.set(tx, "task", ref, "other_config", Value.ofTexts(all));
+          }
+        });
+      } catch (XenApiException e) {
+        LOG.warn("task {}: what its work tells is not written", ref, e);
+      }
+    }
+
+    @Override
     public synchronized boolean cancelled() {
       return cancelled;
     }

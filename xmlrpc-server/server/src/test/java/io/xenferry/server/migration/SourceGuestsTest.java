@@ -139,6 +139,39 @@ class SourceGuestsTest {
   }
 
   @Test
+  void aLimitIsChangedWhileTheMemoryIsSentAndNotOnceItIsHeld() throws Exception {
+    settle(guests.limits(plan(Map.of("bandwidth", "1")))); // nothing is sent, nothing changes
+    CompletableFuture<Void> sent = guests.sendMemory(plan(Map.of("bandwidth", "2")), TARGET);
+    guest.awaitCommand("send");
+    settle(guests.limits(plan(Map.of("bandwidth", "3"))));
+    assertThat(guest.limits).containsExactly(2L, 3L);
+    guest.progress = new Guest.MemoryProgress(200 << 20, 4096, 0);
+    settle(sent);
+    settle(guests.limits(plan(Map.of("bandwidth", "4"))));
+    assertThat(guest.limits).as("it would let the held memory go").containsExactly(2L, 3L);
+    settle(guests.cancelMemory(VM));
+    settle(guests.limits(plan(Map.of("bandwidth", "5"))));
+    assertThat(guest.limits).containsExactly(2L, 3L);
+  }
+
+  /** What fits a longer downtime that is allowed later counts as nearly sent. */
+  @Test
+  void aDowntimeIsChangedWhileTheMemoryIsSent() throws Exception {
+    CompletableFuture<Void> sent = guests.sendMemory(PLAN, TARGET);
+    guest.awaitCommand("send");
+    guest.progress = new Guest.MemoryProgress(8 << 20, 1 << 30, 0);
+    settle(guests.limits(plan(Map.of("max-downtime", "3600000"))));
+    org.awaitility.Awaitility.await()
+        .atMost(Duration.ofSeconds(30))
+        .until(() -> {
+          long before = guest.progress.sent();
+          guest.progress = new Guest.MemoryProgress(before + (8 << 20), 1 << 30, 0);
+          return sent.isDone();
+        });
+    settle(sent);
+  }
+
+  @Test
   void aMoveThatLiftsTheLimitHasNone() throws Exception {
     CompletableFuture<Void> sent = guests.sendMemory(plan(Map.of("bandwidth", "0")), TARGET);
     guest.awaitCommand("send");
@@ -399,6 +432,11 @@ class SourceGuestsTest {
     public void sendMemory(Path unixSocket, long bytesPerSecond) {
       limits.add(bytesPerSecond);
       commands.add("send");
+    }
+
+    @Override
+    public void limitMemory(long bytesPerSecond) {
+      limits.add(bytesPerSecond);
     }
 
     @Override

@@ -1,0 +1,78 @@
+package io.xenferry.migration.state;
+
+import java.time.Duration;
+import java.time.Instant;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Optional;
+
+/**
+ * How a move is carried on until the guest is stopped; an operator may change it while it runs.
+ *
+ * @param paused whether nothing is to be sent; what the guest writes is noted
+ * @param bandwidth bytes a second, 0 for no limit; empty where nobody has said
+ * @param downtime how long the guest may stand still; empty where nobody has said
+ */
+public record Steering(
+    boolean paused, CutOver cutOver, Optional<Long> bandwidth, Optional<Duration> downtime) {
+
+  /** As a move begins. */
+  public static Steering of(Plan plan) {
+    Map<String, String> options = plan.options();
+    return new Steering(
+        false,
+        CutOver.of(options.getOrDefault(CutOver.OPTION, "auto")).orElse(CutOver.AUTO),
+        Optional.ofNullable(options.get(MoveLimits.BANDWIDTH)).map(Long::valueOf),
+        Optional.ofNullable(options.get(MoveLimits.DOWNTIME))
+            .map(millis -> Duration.ofMillis(Long.parseLong(millis))));
+  }
+
+  /**
+   * What an operator wants otherwise; what is empty stays as it is.
+   *
+   * @param bandwidth bytes a second, 0 or more
+   * @param downtime positive
+   */
+  public record Change(
+      Optional<Boolean> paused,
+      Optional<CutOver> cutOver,
+      Optional<Long> bandwidth,
+      Optional<Duration> downtime) {
+
+    public static final Change PAUSE =
+        new Change(Optional.of(true), Optional.empty(), Optional.empty(), Optional.empty());
+
+    public static final Change RESUME =
+        new Change(Optional.of(false), Optional.empty(), Optional.empty(), Optional.empty());
+
+    public static Change of(CutOver when) {
+      return new Change(Optional.empty(), Optional.of(when), Optional.empty(), Optional.empty());
+    }
+  }
+
+  public Steering with(Change change) {
+    return new Steering(
+        change.paused().orElse(paused),
+        change.cutOver().orElse(cutOver),
+        change.bandwidth().or(() -> bandwidth),
+        change.downtime().or(() -> downtime));
+  }
+
+  /** Whether the guest must not be stopped yet. */
+  public boolean holds(Instant present) {
+    return paused || cutOver.holds(present);
+  }
+
+  /**
+   * The plan as the ports shall have it.
+   *
+   * @param most how long the guest may stand still where the switch is hurried
+   */
+  public Plan applied(Plan plan, Duration most) {
+    Map<String, String> options = new LinkedHashMap<>(plan.options());
+    bandwidth.ifPresent(rate -> options.put(MoveLimits.BANDWIDTH, Long.toString(rate)));
+    Optional<Duration> allowed = cutOver.hurried() ? Optional.of(most) : downtime;
+    allowed.ifPresent(time -> options.put(MoveLimits.DOWNTIME, Long.toString(time.toMillis())));
+    return plan.withOptions(options);
+  }
+}
