@@ -13,7 +13,7 @@ import picocli.CommandLine.Spec;
     description = "Measures XenFerry against a peer in the same run.",
     version = "XenFerry ${sys:xenferry.version:-of an unknown version}",
     mixinStandardHelpOptions = true,
-    subcommands = {CopyBench.class, MigrateBench.class})
+    subcommands = {CopyBench.class, MigrateBench.class, ProbeBench.class})
 public final class BenchCommand implements Callable<Integer> {
   @Spec
   @SuppressWarnings("NullAway.Init")

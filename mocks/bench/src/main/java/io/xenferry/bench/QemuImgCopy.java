@@ -1,6 +1,7 @@
 package io.xenferry.bench;
 
 import io.xenferry.bench.TestLun.Timed;
+import io.xenferry.bench.command.Tools;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;

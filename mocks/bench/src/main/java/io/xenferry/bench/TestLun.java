@@ -1,5 +1,6 @@
 package io.xenferry.bench;
 
+import io.xenferry.bench.command.Tools;
 import io.xenferry.iscsi.IscsiUrl;
 import io.xenferry.iscsi.target.Acl;
 import io.xenferry.iscsi.target.Export;
@@ -80,6 +81,11 @@ final class TestLun implements AutoCloseable {
 
   Path file() {
     return file;
+  }
+
+  /** The daemon's control number, for {@code tgtadm -C}. */
+  int control() {
+    return service.control();
   }
 
   /** The daemon, for a test that kills it. */

@@ -1,5 +1,6 @@
 package io.xenferry.bench.migrate;
 
+import io.xenferry.bench.command.Commands;
 import io.xenferry.bench.migrate.Network.Side;
 import java.io.IOException;
 import java.nio.file.Files;

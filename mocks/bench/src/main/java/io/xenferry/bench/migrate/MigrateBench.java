@@ -1,5 +1,7 @@
 package io.xenferry.bench.migrate;
 
+import io.xenferry.bench.command.Commands;
+import io.xenferry.bench.command.Tools;
 import io.xenferry.bench.migrate.Network.Side;
 import java.io.IOException;
 import java.io.PrintStream;
@@ -172,7 +174,7 @@ public final class MigrateBench implements Callable<Integer> {
     }
     List<String> missing =
         Stream.of("qemu-system-x86_64", "ip", "unshare", "nsenter", "setsid", "gcc", "cp")
-            .filter(tool -> !Commands.installed(tool))
+            .filter(tool -> !Tools.installed(tool))
             .toList();
     if (!missing.isEmpty()) {
       return Optional.of(
@@ -267,7 +269,7 @@ public final class MigrateBench implements Callable<Integer> {
       throws IOException, InterruptedException {
     List<Contender> found = new ArrayList<>();
     if (peers.contains("libvirt")) {
-      if (!Commands.installed("libvirtd") || !Commands.installed("virsh")) {
+      if (!Tools.installed("libvirtd") || !Tools.installed("virsh")) {
         out.println(
             "libvirt is not installed, and left out (Debian: apt-get install libvirt-daemon"
                 + " libvirt-daemon-driver-qemu libvirt-clients)");

@@ -1,5 +1,6 @@
 package io.xenferry.bench.migrate;
 
+import io.xenferry.bench.command.Commands;
 import io.xenferry.bench.migrate.Contender.Guest;
 import io.xenferry.bench.migrate.Contender.Moved;
 import io.xenferry.bench.migrate.Network.Side;

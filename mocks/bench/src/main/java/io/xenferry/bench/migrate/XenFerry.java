@@ -1,6 +1,7 @@
 package io.xenferry.bench.migrate;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.xenferry.bench.command.Commands;
 import io.xenferry.bench.migrate.Network.Side;
 import java.io.IOException;
 import java.nio.file.Path;

@@ -2,6 +2,7 @@ package io.xenferry.bench.migrate;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import io.xenferry.bench.command.Commands;
 import io.xenferry.bench.migrate.Network.Side;
 import java.io.IOException;
 import java.net.UnixDomainSocketAddress;

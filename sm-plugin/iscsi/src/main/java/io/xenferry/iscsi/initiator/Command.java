@@ -13,6 +13,12 @@ final class Command {
     WRITE
   }
 
+  /** Which unit it is for, as headers have it (SAM-5 section 4.7). */
+  final long lun;
+
+  /** Whether the session serves this unit alone, and has no purpose without it. */
+  final boolean onlyUnit;
+
   final byte[] cdb;
   final Direction direction;
 
@@ -47,12 +53,16 @@ final class Command {
   final Runnable pieceSent;
 
   Command(
+      long lun,
+      boolean onlyUnit,
       byte[] cdb,
       Direction direction,
       @Nullable ByteBuffer data,
       boolean changes,
       boolean whole,
       java.util.function.Consumer<Command> whenSent) {
+    this.lun = lun;
+    this.onlyUnit = onlyUnit;
     this.cdb = cdb;
     this.direction = direction;
     this.data = data;

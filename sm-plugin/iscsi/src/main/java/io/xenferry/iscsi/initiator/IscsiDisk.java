@@ -8,6 +8,7 @@ import io.xenferry.iscsi.IscsiUrl;
 import io.xenferry.iscsi.initiator.Command.Direction;
 import io.xenferry.iscsi.net.EventLoop;
 import io.xenferry.iscsi.scsi.Cdb;
+import io.xenferry.iscsi.scsi.Identity;
 import io.xenferry.iscsi.scsi.LbaStatus;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -44,6 +45,7 @@ public final class IscsiDisk implements BlockBackend {
   private final Session session;
   private final long isid;
   private final DiskProbe.Findings findings;
+  private final int blockSize;
   private final int maxTransfer;
 
   /**
@@ -73,14 +75,13 @@ public final class IscsiDisk implements BlockBackend {
     this.session = session;
     this.isid = isid;
     this.findings = findings;
-    long limit = findings.maxTransferBlocks() * findings.blockSize();
+    this.blockSize = findings.capacity().blockSize();
+    long limit = findings.maxTransferBlocks() * blockSize;
     long most = limit > 0 ? Math.min(limit, options.maxTransfer()) : options.maxTransfer();
-    this.maxTransfer = (int) Math.max(findings.blockSize(), most - most % findings.blockSize());
+    this.maxTransfer = (int) Math.max(blockSize, most - most % blockSize);
     this.commandBytes =
-        Math.max(
-            findings.blockSize(),
-            Math.min(maxTransfer, options.maxSegment()) & -findings.blockSize());
-    this.zeroes = ByteBuffer.allocateDirect(Math.max(maxTransfer, findings.blockSize()));
+        Math.max(blockSize, Math.min(maxTransfer, options.maxSegment()) & -blockSize);
+    this.zeroes = ByteBuffer.allocateDirect(Math.max(maxTransfer, blockSize));
   }
 
   static IscsiDisk open(IscsiUrl url, IscsiOptions options, EventLoop loop, boolean ownLoop)
@@ -104,12 +105,12 @@ public final class IscsiDisk implements BlockBackend {
 
   @Override
   public long size() {
-    return findings.blocks() * findings.blockSize();
+    return findings.capacity().bytes();
   }
 
   @Override
   public int alignment() {
-    return findings.blockSize();
+    return blockSize;
   }
 
   @Override
@@ -124,12 +125,13 @@ public final class IscsiDisk implements BlockBackend {
 
   /** Vendor and product of INQUIRY, and the serial number of VPD page 80. */
   public String identity() {
-    return findings.vendor() + " " + findings.product() + " " + findings.serial();
+    Identity its = findings.identity();
+    return its.vendor() + " " + its.product() + " " + its.serial();
   }
 
   /** Whether zero() deallocates and trimmed blocks read as zeroes. */
   public boolean thin() {
-    return findings.unmapZeroes();
+    return findings.capacity().unmappedAreZeroes();
   }
 
   @Override
@@ -171,7 +173,7 @@ public final class IscsiDisk implements BlockBackend {
   }
 
   private CompletableFuture<Integer> command(long offset, ByteBuffer data, Direction direction) {
-    int size = findings.blockSize();
+    int size = blockSize;
     int blocks = data.remaining() / size;
     boolean write = direction == Direction.WRITE;
     return session.submit(
@@ -196,12 +198,12 @@ public final class IscsiDisk implements BlockBackend {
     if (length == 0) {
       return CompletableFuture.completedFuture(null);
     }
-    int size = findings.blockSize();
+    int size = blockSize;
     if (!writeSame) {
       int n = (int) Math.min(length, maxTransfer);
       return write(offset, zeroes.slice(0, n)).thenCompose(ok -> zeroFrom(offset + n, length - n));
     }
-    boolean unmap = findings.writeSameUnmap() && findings.unmapZeroes();
+    boolean unmap = findings.writeSameUnmap() && findings.capacity().unmappedAreZeroes();
     long most = unmap ? ZERO_UNMAP_BYTES : ZERO_WRITE_BYTES;
     if (findings.maxWriteSameBlocks() > 0) {
       most = Math.min(most, Math.max(1, Math.min(findings.maxWriteSameBlocks(), 1L << 30)) * size);
@@ -236,7 +238,7 @@ public final class IscsiDisk implements BlockBackend {
     if (length == 0 || findings.maxUnmapBlocks() == 0) {
       return CompletableFuture.completedFuture(null);
     }
-    int size = findings.blockSize();
+    int size = blockSize;
     long n = Math.min(length, Math.min(findings.maxUnmapBlocks() * size, ZERO_UNMAP_BYTES));
     ByteBuffer list = Cdb.unmapList(offset / size, (int) (n / size));
     return session
@@ -260,7 +262,7 @@ public final class IscsiDisk implements BlockBackend {
       return CompletableFuture.completedFuture(List.of());
     }
     List<Extent> unknown = List.of(new Extent(offset, length, false));
-    if (!lbaStatus || !findings.unmapZeroes()) {
+    if (!lbaStatus || !findings.capacity().unmappedAreZeroes()) {
       BlockException dead =
           closing.get()
               ? new BlockException(Kind.CLOSED, name() + " is closed")
@@ -272,7 +274,7 @@ public final class IscsiDisk implements BlockBackend {
     ByteBuffer answer = ByteBuffer.allocate(LbaStatus.HEADER + 256 * LbaStatus.DESCRIPTOR);
     return session
         .submit(
-            Cdb.getLbaStatus(offset / findings.blockSize(), answer.remaining()),
+            Cdb.getLbaStatus(offset / blockSize, answer.remaining()),
             Direction.READ,
             answer,
             false,
@@ -281,7 +283,7 @@ public final class IscsiDisk implements BlockBackend {
           if (failure == null) {
             List<Extent> known =
                 LbaStatus.read(
-                    answer, got, offset, length, findings.blockSize(), findings.blocks());
+                    answer, got, offset, length, blockSize, findings.capacity().blocks());
             return CompletableFuture.completedFuture(known.isEmpty() ? unknown : known);
           }
           if (Outcome.isUnsupported(failure)) {
@@ -299,7 +301,7 @@ public final class IscsiDisk implements BlockBackend {
 
   private @org.jspecify.annotations.Nullable BlockException check(
       long offset, long length, long most, boolean change) {
-    int size = findings.blockSize();
+    int size = blockSize;
     if (offset < 0 || length < 0 || length > most || offset > size() - length) {
       return new BlockException(
           Kind.OUT_OF_RANGE, name() + ": " + offset + "+" + length + " of " + size());

@@ -99,6 +99,39 @@ public final class IscsiInitiator {
     }
   }
 
+  /**
+   * Looks at every logical unit of a target, in one session: REPORT LUNS, then what each tells of
+   * itself, all asked at once. A unit that goes meanwhile is left out; one that will not say
+   * something is listed without it.
+   *
+   * @param target its LUN does not count
+   * @return by rising LUN, units that are no disks too, at most {@link UnitSurvey#MOST}
+   * @throws BlockException ACCESS when the target refuses, LOST or TIMEOUT when there is none,
+   *     PROTOCOL when it is not one
+   */
+  public static List<LogicalUnit> units(IscsiUrl target, IscsiOptions options)
+      throws BlockException {
+    try (EventLoop loop = new EventLoop("iscsi " + target.host() + " " + target.iqn())) {
+      Session session = login(target, options, loop, newIsid());
+      try {
+        List<LogicalUnit> units = new UnitSurvey(session, options, target.toString()).run();
+        try {
+          Waiting.await(session.logout(), options.closeTimeout(), target.toString());
+        } catch (BlockException e) {
+          // What was to be seen has been seen; the connection is closed in any case.
+        }
+        return units;
+      } finally {
+        session.drop();
+      }
+    } catch (IOException e) {
+      if (e instanceof BlockException block) {
+        throw block;
+      }
+      throw new BlockException(Kind.IO, "cannot start an event loop", e);
+    }
+  }
+
   private static List<Discovered> targets(byte[] text) throws ProtocolException {
     List<Discovered> found = new ArrayList<>();
     int start = 0;

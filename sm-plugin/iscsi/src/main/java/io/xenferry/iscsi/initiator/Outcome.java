@@ -76,7 +76,7 @@ sealed interface Outcome {
             ? failed(Kind.IO, "read " + command.received + " of " + command.length + " bytes")
             : new Good();
       }
-      case Status.CHECK_CONDITION -> check(sense, command.cdb[0] & 0xFF, probing);
+      case Status.CHECK_CONDITION -> check(sense, command, probing);
       case Status.BUSY -> new Refused(true, "busy");
       case Status.TASK_SET_FULL -> new Refused(true, "task set full");
       case Status.RESERVATION_CONFLICT -> failed(Kind.ACCESS, "reserved by another initiator");
@@ -85,8 +85,8 @@ sealed interface Outcome {
     };
   }
 
-  private static Outcome check(Sense sense, int opcode, boolean probing) {
-    String what = String.format("%s for %02x", sense, opcode);
+  private static Outcome check(Sense sense, Command command, boolean probing) {
+    String what = String.format("%s for %02x", sense, command.cdb[0] & 0xFF);
     return switch (sense.key()) {
       case Sense.UNIT_ATTENTION ->
           sense.isReset() && !probing
@@ -94,7 +94,10 @@ sealed interface Outcome {
               : new Refused(false, what);
       case Sense.ILLEGAL_REQUEST ->
           switch (sense.code() >>> 8) {
-            case 0x25 -> new Dead(Kind.LOST, "the logical unit is gone: " + what);
+            case 0x25 ->
+                command.onlyUnit
+                    ? new Dead(Kind.LOST, "the logical unit is gone: " + what)
+                    : failed(Kind.LOST, "the logical unit is gone: " + what);
             case 0x21 -> failed(Kind.OUT_OF_RANGE, what);
             default -> new Failed(Kind.IO, what, Optional.of(sense));
           };

@@ -18,8 +18,8 @@ import java.util.function.IntFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A session in full feature phase with one connection and one logical unit (RFC 7143, error
- * recovery level 0).
+ * A session in full feature phase with one connection, for one logical unit or a look at all of
+ * them (RFC 7143, error recovery level 0).
  *
  * <ol>
  *   <li>A submitted command waits for a slot and for the target's window, then leaves with as much
@@ -85,10 +85,19 @@ final class Session implements PduChannel.Handler {
 
   // ---- commands
 
-  /** Sends a command; from any thread. */
+  /** Sends a command to the session's unit; from any thread. */
   CompletableFuture<Integer> submit(
       byte[] cdb, Direction direction, @Nullable ByteBuffer data, boolean changes, boolean whole) {
-    Command command = new Command(cdb, direction, data, changes, whole, this::pieceSent);
+    return submit(new Command(lun, true, cdb, direction, data, changes, whole, this::pieceSent));
+  }
+
+  /** Asks any unit of the target for data, at most as much as the buffer takes; from any thread. */
+  CompletableFuture<Integer> ask(long unit, byte[] cdb, ByteBuffer answer) {
+    return submit(
+        new Command(unit, false, cdb, Direction.READ, answer, false, false, this::pieceSent));
+  }
+
+  private CompletableFuture<Integer> submit(Command command) {
     loop.execute(() -> enqueue(command));
     return command.done;
   }
@@ -132,7 +141,7 @@ final class Session implements PduChannel.Handler {
             unsolicited == immediate,
             command.direction == Direction.READ,
             write,
-            lun,
+            command.lun,
             command.itt,
             command.length,
             cmdSn++,
@@ -152,7 +161,8 @@ final class Session implements PduChannel.Handler {
       int count = Math.min(end - offset, parameters.peerSegment());
       command.outstanding++;
       channel.send(
-          new Pdu.DataOut(offset + count == end, lun, command.itt, ttt, expStatSn, dataSn, offset),
+          new Pdu.DataOut(
+              offset + count == end, command.lun, command.itt, ttt, expStatSn, dataSn, offset),
           command.piece(offset, count),
           command.pieceSent);
       offset += count;

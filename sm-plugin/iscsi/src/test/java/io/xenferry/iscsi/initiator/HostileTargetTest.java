@@ -129,6 +129,18 @@ class HostileTargetTest {
     }
   }
 
+  @ParameterizedTest
+  @EnumSource(Fault.class)
+  void aFaultAtAnyByteOfALookAtAllUnitsIsAnError(Fault fault) throws Exception {
+    for (int bytes : new int[] {0, 47, 300, 620, 700, 760, 800, 1000}) {
+      try (FaultyWire wire = new FaultyWire(url.port(), fault, bytes)) {
+        assertThatThrownBy(() -> IscsiInitiator.units(through(wire), HASTY))
+            .as("%s after %d bytes", fault, bytes)
+            .isInstanceOf(BlockException.class);
+      }
+    }
+  }
+
   @Test
   void aPeerThatOnlyListensIsATimeout() throws Exception {
     try (ServerSocket mute = new ServerSocket(0, 50, InetAddress.getByName("127.0.0.1"))) {

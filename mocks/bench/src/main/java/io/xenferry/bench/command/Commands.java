@@ -1,4 +1,4 @@
-package io.xenferry.bench.migrate;
+package io.xenferry.bench.command;
 
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -6,45 +6,41 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 
 /** Programs that are run to their end. */
-final class Commands {
-  static final Duration DEADLINE = Duration.ofSeconds(60);
+public final class Commands {
+  public static final Duration DEADLINE = Duration.ofSeconds(60);
 
   private Commands() {}
 
   /** A program did not end in time, and was killed. */
-  static final class Overdue extends IOException {
+  public static final class Overdue extends IOException {
     private static final long serialVersionUID = 1;
 
-    Overdue(String message) {
+    public Overdue(String message) {
       super(message);
     }
   }
 
-  /** Whether a program is there; daemons are often beyond a user's path. */
-  static boolean installed(String program) {
-    String path = Optional.ofNullable(System.getenv("PATH")).orElse("");
-    return Arrays.stream((path + ":/usr/sbin:/sbin").split(":", -1))
-        .anyMatch(d -> !d.isEmpty() && Files.isExecutable(Path.of(d, program)));
-  }
-
-  /** Runs and returns what it printed. */
-  static String run(List<String> command) throws IOException, InterruptedException {
+  /**
+   * Runs and returns what it printed.
+   *
+   * @throws Overdue when it took longer than {@link #DEADLINE}
+   * @throws IOException when it could not be run, or failed; with what it printed
+   */
+  public static String run(List<String> command) throws IOException, InterruptedException {
     return run(command, DEADLINE);
   }
 
-  static String run(List<String> command, Duration deadline)
+  public static String run(List<String> command, Duration deadline)
       throws IOException, InterruptedException {
     return run(command, Map.of(), deadline);
   }
 
-  static String run(List<String> command, Map<String, String> environment, Duration deadline)
+  public static String run(List<String> command, Map<String, String> environment, Duration deadline)
       throws IOException, InterruptedException {
     Path output = Files.createTempFile("xenferry-bench", ".out");
     ProcessBuilder builder =
@@ -74,13 +70,13 @@ final class Commands {
     }
   }
 
-  static List<String> concat(List<String> first, String... more) {
+  public static List<String> concat(List<String> first, String... more) {
     List<String> all = new ArrayList<>(first);
     all.addAll(List.of(more));
     return all;
   }
 
-  static List<String> concat(List<String> first, List<String> more) {
+  public static List<String> concat(List<String> first, List<String> more) {
     List<String> all = new ArrayList<>(first);
     all.addAll(more);
     return all;
