@@ -52,6 +52,18 @@ final class SimHost {
   /** How soon the product notices that a ledger works again, at the latest. */
   private static final Duration LEDGER_NOTICED = DEADLINES.retryMost().multipliedBy(2);
 
+  /** What befalls a host or its guest. */
+  enum Happening {
+    SERVER_STARTS,
+    SERVER_DIES,
+    POWER_FAILS,
+    /** A record could not be written, or nobody knows whether it was. */
+    LEDGER_FAILS,
+    GUEST_RUNS,
+    /** By itself or by a fault, not by a command of ours. */
+    GUEST_DIES
+  }
+
   final World world;
   final String name;
   MemoryLedger.Disk ledgerDisk;
@@ -153,6 +165,7 @@ final class SimHost {
   }
 
   void startServer() {
+    world.onHappening.accept(this, Happening.SERVER_STARTS);
     SimulatedScheduler.Process fresh = world.scheduler.process(name);
     process = fresh;
     progress = new HashMap<>();
@@ -162,10 +175,7 @@ final class SimHost {
             world.scheduler::now,
             (what, durable) -> probe(fresh, what, durable),
             lazy());
-    if (world.variant == Variant.NO_TOMBSTONE
-        || world.variant == Variant.EXPORT_CLOSED_UNRECORDED) {
-      opened = new BrokenLedger(opened, world.variant);
-    }
+    opened = new BrokenLedger(opened, world.variant);
     ledger = opened;
     Gate fleshGate = new Gate(opened, name + boot);
     gate = fleshGate;
@@ -192,7 +202,7 @@ final class SimHost {
   private Predicate<LedgerRow> lazy() {
     return switch (world.variant) {
       case NO_STARTING_RECORD -> row -> row.state() == State.STARTING;
-      case COMMIT_BEFORE_DURABLE -> row -> row.state() == State.COMMITTING;
+      case COMMIT_BEFORE_COMMITTING_IS_DURABLE -> row -> row.state() == State.COMMITTING;
       default -> row -> false;
     };
   }
@@ -223,6 +233,7 @@ final class SimHost {
       world.count("ledger records in doubt");
       ledgerFailsUntil = Math.max(ledgerFailsUntil, world.scheduler.nanoTime());
       world.trace(name + ": fails, although durable: " + what);
+      world.onHappening.accept(this, Happening.LEDGER_FAILS);
       throw new LedgerException("the disk does not answer");
     }
   }
@@ -236,6 +247,7 @@ final class SimHost {
     }
     if (!world.quiet && world.scheduler.nanoTime() < ledgerFailsUntil) {
       world.trace(name + ": cannot be written: " + what);
+      world.onHappening.accept(this, Happening.LEDGER_FAILS);
       throw new LedgerException("the disk is full");
     }
   }
@@ -255,6 +267,7 @@ final class SimHost {
     world.count(power ? "hosts lost power" : "servers killed");
     world.trace(name + (power ? ": power lost " : ": server killed ") + when);
     mine.kill();
+    world.onHappening.accept(this, power ? Happening.POWER_FAILS : Happening.SERVER_DIES);
     // A run was refused and the process ended, but RETURNED is not durable: what is durable says
     // that it may have run, so the VM arrives halted. That is the one loss the specification has.
     if (!guests.containsKey(world.vm)
@@ -285,6 +298,7 @@ final class SimHost {
   void guestEnds(GuestState how) {
     SimGuest guest = java.util.Objects.requireNonNull(guests.get(world.vm));
     world.trace(name + ": the guest, " + guest.state + ", ends by itself: " + how);
+    world.onHappening.accept(this, Happening.GUEST_DIES);
     if (how == GuestState.SHUTDOWN) {
       guest.state = how;
     } else {

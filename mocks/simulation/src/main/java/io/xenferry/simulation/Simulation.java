@@ -22,6 +22,7 @@ import java.util.Random;
 import java.util.TreeMap;
 import java.util.UUID;
 import java.util.function.BooleanSupplier;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -53,6 +54,14 @@ public final class Simulation {
 
   /** Runs one seed; a failure is a result, not an exception. */
   public static Result run(long seed, Variant variant, @Nullable List<String> trace) {
+    return run(seed, variant, trace, world -> {});
+  }
+
+  /**
+   * @param witness sees the world before anything happens in it
+   */
+  static Result run(
+      long seed, Variant variant, @Nullable List<String> trace, Consumer<World> witness) {
     Random shape = new Random(seed * 31 + 7);
     World world = new World(seed, Faults.draw(shape), variant, trace);
     boolean running = shape.nextInt(5) != 0;
@@ -60,6 +69,7 @@ public final class Simulation {
     Optional<String> violation = Optional.empty();
     try {
       populate(world, running);
+      witness.accept(world);
       world.hosts.forEach(SimHost::startServer);
       world.tick();
       Clients clients = new Clients(world, moves);
@@ -92,8 +102,8 @@ public final class Simulation {
    * commit was never answered, must not take the VM back on that ledger's word; nor must the
    * destination remove disks that the guest has written to.
    */
-  public static Result restoredLedger(long seed, @Nullable List<String> trace) {
-    World world = new World(seed, Faults.NONE, Variant.SOUND, trace);
+  public static Result restoredLedger(long seed, Variant variant, @Nullable List<String> trace) {
+    World world = new World(seed, Faults.NONE, variant, trace);
     SimHost destination = world.hosts.get(1);
     List<MemoryLedger.Disk> copies = new ArrayList<>();
     return told(

@@ -46,6 +46,9 @@ final class World {
   /** Sees each ledger record once it is durable; for directed scenarios. */
   java.util.function.BiConsumer<SimHost, String> onDurable = (host, what) -> {};
 
+  /** Sees what befalls hosts and guests; for whoever compares a run with something else. */
+  java.util.function.BiConsumer<SimHost, SimHost.Happening> onHappening = (host, what) -> {};
+
   /** Faults have stopped. */
   boolean quiet;
 
@@ -186,6 +189,7 @@ final class World {
       }
     }
     guest.state = GuestState.RUNNING;
+    onHappening.accept(host, SimHost.Happening.GUEST_RUNS);
   }
 
   /** After something was destroyed: the VM must still be somewhere, whole. */

@@ -84,6 +84,16 @@ class ModelTableTest {
       assertThat(Files.readString(Path.of("src/test/promela", variant.model)))
           .contains(variant.name());
     }
+    for (ModelTest.Broken variant : ModelTest.Broken.values()) {
+      boolean simulated =
+          Stream.of(Variant.values()).anyMatch(known -> known.name().equals(variant.name()));
+      String who = simulated ? "both" : "the model";
+      assertThat(page).containsPattern("`" + variant + "` \\|[^\n]*\\| " + who + " \\|\n");
+    }
+    assertThat(Stream.of(Variant.values()).filter(variant -> variant != Variant.SOUND))
+        .extracting(Variant::name)
+        .as("the model has each of the simulation's")
+        .isSubsetOf(Stream.of(ModelTest.Broken.values()).map(Enum::name).toList());
     for (ModelTest.Configuration configuration : ModelTest.Configuration.values()) {
       assertThat(page).contains("| `" + configuration.name() + "` |");
     }

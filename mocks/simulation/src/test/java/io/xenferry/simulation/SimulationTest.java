@@ -52,7 +52,7 @@ class SimulationTest {
   @ParameterizedTest
   @EnumSource(
       value = Variant.class,
-      names = {"SOUND", "INCARNATION_UNCHECKED"},
+      names = {"SOUND", "INCARNATION_UNCHECKED", "ACCEPTED_BLINDLY"},
       mode = EnumSource.Mode.EXCLUDE)
   void aBrokenProductIsFoundOut(Variant variant) {
     boolean found =
@@ -64,9 +64,11 @@ class SimulationTest {
   @Test
   void aRestoredLedgerIsNotBelieved() {
     List<String> trace = new ArrayList<>();
-    assertThat(Simulation.restoredLedger(5, trace).violation())
+    assertThat(Simulation.restoredLedger(5, Variant.SOUND, trace).violation())
         .as(String.join("\n", trace))
         .isEmpty();
+    assertThat(Simulation.restoredLedger(5, Variant.ACCEPTED_BLINDLY, null).violation())
+        .isPresent();
   }
 
   @Test
