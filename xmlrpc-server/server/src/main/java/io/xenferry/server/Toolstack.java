@@ -28,6 +28,8 @@ import io.xenferry.server.http.Router;
 import io.xenferry.server.messages.AllowedOperations;
 import io.xenferry.server.metrics.Metrics;
 import io.xenferry.server.migration.MigrationService;
+import io.xenferry.server.plugin.HostPlugins;
+import io.xenferry.server.plugin.PluginMessages;
 import io.xenferry.server.storage.DiskCopies;
 import io.xenferry.server.storage.DiskMoves;
 import io.xenferry.server.storage.HostStorage;
@@ -112,6 +114,7 @@ final class Toolstack implements AutoCloseable {
   private final LiveMerging merging;
   private final InterruptedOperations interrupted;
   private final GuestLeavings leavings;
+  private final HostPlugins plugins;
 
   /**
    * @param port of this server's TLS listener
@@ -232,6 +235,9 @@ final class Toolstack implements AutoCloseable {
               merging.wake();
             }
           });
+      plugins = new HostPlugins(config.plugins());
+      begun.push(plugins);
+      new PluginMessages(plugins).register(registry);
       new StorageMessages(storage, copies, moves).register(registry);
       GuestMemory memory = new GuestMemory(database, copies, host);
       VmSuspend suspend =
@@ -349,6 +355,7 @@ final class Toolstack implements AutoCloseable {
 
   @Override
   public void close() {
+    plugins.close();
     merging.close();
     leavings.close();
     agents.close();

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.xenferry.server.config.LimitsConfig;
 import io.xenferry.server.config.ListenConfig;
+import io.xenferry.server.config.PluginConfig;
 import io.xenferry.server.config.ProductConfig;
 import io.xenferry.server.config.RemoteServersConfig;
 import io.xenferry.server.config.SessionConfig;
@@ -54,6 +55,10 @@ class ConfigDefaultsTest {
                 List.of(java.nio.file.Path.of("/boot")),
                 "server",
                 67_108_864));
+    assertThat(PluginConfig.defaults())
+        .isEqualTo(
+            new PluginConfig(
+                java.nio.file.Path.of("/etc/xapi.d/plugins"), Duration.ofHours(1), 16, 4_194_304));
     assertThat(RemoteServersConfig.defaults())
         .isEqualTo(
             new RemoteServersConfig(

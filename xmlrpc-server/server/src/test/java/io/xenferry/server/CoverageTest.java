@@ -59,22 +59,6 @@ class CoverageTest {
   }
 
   @Test
-  void thereAreNoAlerts() throws Exception {
-    TestServer.Calls calls = server.calls();
-    assertThat(TestServer.texts(calls.call("message.get_all"))).isEmpty();
-    assertThat(calls.call("message.get_all_records")).isEqualTo(TestServer.value(Map.of()));
-    assertThat(calls.call("message.get_all_records_where", "true"))
-        .isEqualTo(TestServer.value(Map.of()));
-    assertThat(calls.call("message.get_since", TestServer.value("20260101T00:00:00Z")))
-        .isEqualTo(TestServer.value(Map.of()));
-    SessionTest.assertCode("HANDLE_INVALID", () -> calls.call("message.get_record", "OpaqueRef:x"));
-    assertThat(calls.call("message.get", "VM", "any", TestServer.value("20260101T00:00:00Z")))
-        .isEqualTo(TestServer.value(Map.of()));
-    SessionTest.assertCode("HANDLE_INVALID", () -> calls.call("message.destroy", "OpaqueRef:x"));
-    SessionTest.assertCode("UUID_INVALID", () -> calls.call("message.get_by_uuid", "x"));
-  }
-
-  @Test
   void whatIsRefusedSaysSo() throws Exception {
     TestServer.Calls calls = server.calls();
     assertThat(
@@ -87,6 +71,8 @@ class CoverageTest {
                 .params())
         .as("it would only be stored")
         .containsExactly("VM.set_PV_bootloader");
+    SessionTest.assertCode(
+        "AUTH_IS_DISABLED", () -> calls.call("auth.get_subject_identifier", "somebody"));
     SessionTest.assertCode("NOT_IMPLEMENTED", () -> calls.call("user.create", Map.of()));
     String host = calls.only("host");
     SessionTest.assertCode("MESSAGE_REMOVED", () -> calls.call("host.reset_cpu_features", host));

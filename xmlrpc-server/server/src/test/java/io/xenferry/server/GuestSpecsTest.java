@@ -90,6 +90,12 @@ class GuestSpecsTest {
     assertThat(root.text("VM.get_domain_type", vm)).isEqualTo("pv");
     assertThat(spec(vm).boot())
         .isEqualTo(new Boot.Kernel(kernel, Optional.of(ramdisk), "console=ttyS0 a,b"));
+    root.call("VM.set_domain_type", vm, "hvm");
+    assertThat(root.text("VM.get_HVM_boot_policy", vm)).isEqualTo("BIOS order");
+    assertThat(spec(vm).boot()).isInstanceOf(Boot.Bios.class);
+    root.call("VM.set_domain_type", vm, "pv");
+    assertThat(root.text("VM.get_HVM_boot_policy", vm)).isEmpty();
+    assertCode("NOT_IMPLEMENTED", () -> root.call("VM.set_domain_type", vm, "pvh"));
     root.call("VM.set_PV_kernel", vm, "");
     assertThat(spec(vm).boot()).as("nothing else can start it").isInstanceOf(Boot.Bios.class);
   }

@@ -22,6 +22,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.TreeMap;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -40,6 +41,9 @@ class PoolAndHostTest {
       assertThat(TestServer.texts(root.call("host.list_methods"))).contains("VM.start");
       assertThat(root.call("host.is_in_emergency_mode")).isEqualTo(Value.of(false));
       assertThat(root.text("host.compute_memory_overhead", host)).isEqualTo("0");
+      assertThat(root.text("host.get_sched_gran", host)).isEqualTo("cpu");
+      assertThat(root.call("host.get_uncooperative_resident_VMs", host))
+          .isEqualTo(Value.EMPTY_ARRAY);
       assertThat(root.call("host.get_tracked_user_agents", host))
           .isEqualTo(TestServer.value(Map.of()));
       for (String message :
@@ -89,6 +93,9 @@ class PoolAndHostTest {
       assertThat(root.text("pool.get_master", pool)).isEqualTo(host);
       assertThat(root.text("pool.get_default_SR", pool)).isEqualTo("OpaqueRef:NULL");
       assertThat(root.call("pool.get_license_state", pool)).isInstanceOf(Value.Struct.class);
+      assertThat(root.call("pool.certificate_list")).isEqualTo(Value.EMPTY_ARRAY);
+      assertThat(root.call("pool.crl_list")).isEqualTo(Value.EMPTY_ARRAY);
+      root.call("pool.detect_nonhomogeneous_external_auth", pool);
       root.call("pool.sync_database");
       assertThat(root.call("pool.is_slave", host)).isEqualTo(Value.of(false));
       // What clients look at before they accept a server.
@@ -108,8 +115,61 @@ class PoolAndHostTest {
         types.add(root.text("SM.get_type", sm));
       }
       assertThat(types).contains("file").doesNotHaveDuplicates();
-      assertThat(TestServer.texts(root.call("VM.get_by_name_label", "Other install media")))
-          .hasSize(1);
+    }
+  }
+
+  @Test
+  void templatesMakeVms(@TempDir Path directory) throws Exception {
+    Path file = directory.resolve("pool.db");
+    TestServer first = TestServer.start(directory, SqliteDatabase.open(file), TestServer.limits());
+    TestServer.Calls root = first.calls();
+    Map<String, String> templates = templates(root);
+    assertThat(templates).containsKeys("Other install media", "Debian Bookworm 12");
+    String template = templates.get("Debian Bookworm 12");
+    SessionTest.assertCode("OPERATION_NOT_ALLOWED", () -> root.call("VM.destroy", template));
+    String sr = root.sr(directory.resolve("sr"));
+    root.call("pool.set_default_SR", root.only("pool"), sr);
+    String vm = root.text("VM.clone", template, "made");
+    assertThat(root.call("VM.get_is_default_template", vm)).isEqualTo(Value.of(false));
+    root.call("VM.provision", vm);
+    assertThat(root.call("VM.get_is_a_template", vm)).isEqualTo(Value.of(false));
+    List<String> vbds = TestServer.texts(root.call("VM.get_VBDs", vm));
+    assertThat(vbds).hasSize(1);
+    String disk = root.text("VBD.get_VDI", vbds.getFirst());
+    assertThat(root.text("VDI.get_virtual_size", disk)).isEqualTo(Long.toString(10L << 30));
+    root.call("VM.set_name_label", template, "Ours");
+    first.stop();
+    TestServer second = TestServer.start(directory, SqliteDatabase.open(file), TestServer.limits());
+    Map<String, String> later = templates(second.calls());
+    assertThat(later).hasSameSizeAs(templates).containsEntry("Ours", template);
+    second.stop();
+  }
+
+  private static Map<String, String> templates(TestServer.Calls root) throws Exception {
+    Map<String, String> templates = new TreeMap<>();
+    for (String vm : root.all("VM")) {
+      if (root.call("VM.get_is_default_template", vm).equals(Value.of(true))) {
+        templates.put(root.text("VM.get_name_label", vm), vm);
+      }
+    }
+    return templates;
+  }
+
+  @Test
+  void aSecretKeepsItsUuid() throws Exception {
+    try (TestServer server = TestServer.start()) {
+      TestServer.Calls root = server.calls();
+      String uuid = "5d1b2c6e-0c5f-4a57-9b0c-6c2c6d3a1f00";
+      Map<String, String> config = Map.of("owner", "nobody");
+      String secret = root.text("secret.introduce", uuid, "hush", config);
+      assertThat(root.text("secret.get_by_uuid", uuid)).isEqualTo(secret);
+      assertThat(root.text("secret.get_value", secret)).isEqualTo("hush");
+      assertThat(root.call("secret.get_other_config", secret)).isEqualTo(TestServer.value(config));
+      SessionTest.assertCode(
+          "DB_UNIQUENESS_CONSTRAINT_VIOLATION", () -> root.call("secret.introduce", uuid, "again"));
+      SessionTest.assertCode(
+          "INVALID_VALUE", () -> root.call("secret.introduce", "../secret", "hush"));
+      root.call("secret.destroy", secret);
     }
   }
 

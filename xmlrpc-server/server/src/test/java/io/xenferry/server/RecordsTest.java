@@ -298,6 +298,10 @@ class RecordsTest {
     assertThat(memory(vm)).containsExactly("1024", "4096", "4096", "4096");
     assertThat(root.text("VM.compute_memory_overhead", vm)).isEqualTo("0");
     assertCode("HANDLE_INVALID", () -> root.call("VM.compute_memory_overhead", "nonsense"));
+    assertThat(root.call("VM.get_cooperative", vm)).isEqualTo(Value.of(true));
+    assertThat(root.text("VM.maximise_memory", vm, (5L << 20) + 7, false))
+        .isEqualTo(Long.toString(5L << 20));
+    assertCode("INVALID_VALUE", () -> root.call("VM.maximise_memory", vm, -1, false));
     for (String message : List.of("VM.set_order", "VM.set_start_delay", "VM.set_shutdown_delay")) {
       root.call(message, vm, 7);
       assertThat(root.text(message.replace("set_", "get_"), vm)).isEqualTo("7");

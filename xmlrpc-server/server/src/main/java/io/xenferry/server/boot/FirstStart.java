@@ -42,6 +42,7 @@ public final class FirstStart {
       }
       refresh(tx);
       refreshDrivers(tx);
+      DefaultTemplates.ensure(tx, schema);
     });
   }
 
@@ -87,7 +88,6 @@ public final class FirstStart {
     pool.put("master", Value.of(hostRef));
     tx.create("pool", pool);
     createManagement(tx, hostRef);
-    createTemplate(tx);
   }
 
   private String createControlDomain(Transaction tx, String host) throws XenApiException {
@@ -102,32 +102,6 @@ public final class FirstStart {
     vm.put("metrics", Value.of(metrics));
     vm.put("domain_type", Value.of("pv"));
     return tx.create("VM", vm);
-  }
-
-  private void createTemplate(Transaction tx) throws XenApiException {
-    Map<String, Value> vm = vmDefaults(1, 256L << 20);
-    vm.put("name_label", Value.of("Other install media"));
-    vm.put("name_description", Value.of("A VM without disks, booted from whatever it is given"));
-    vm.put("is_a_template", Value.of(true));
-    vm.put("is_default_template", Value.of(true));
-    vm.put("domid", Value.of(-1L));
-    vm.put("HVM_boot_policy", Value.of("BIOS order"));
-    vm.put("HVM_boot_params", Value.ofTexts(Map.of("order", "dc")));
-    vm.put("domain_type", Value.of("hvm"));
-    vm.put("metrics", Value.of(tx.create("VM_metrics", Map.of())));
-    vm.put("allowed_operations", Value.ofTexts(List.of("clone", "provision")));
-    vm.put("other_config", Value.ofTexts(Map.of("default_template", "true")));
-    vm.put(
-        "platform",
-        Value.ofTexts(Map.of("nx", "true", "acpi", "1", "apic", "true", "pae", "true")));
-    vm.put(
-        "recommendations",
-        Value.of(
-            "<restrictions><restriction field=\"memory-static-max\" max=\"1649267441664\"/>"
-                + "<restriction field=\"vcpus-max\" max=\"32\"/>"
-                + "<restriction property=\"number-of-vbds\" max=\"16\"/>"
-                + "<restriction property=\"number-of-vifs\" max=\"7\"/></restrictions>"));
-    tx.create("VM", vm);
   }
 
   /** Clients offer an SR type, and moving its disks, only with such a record: one per driver. */
@@ -170,7 +144,7 @@ public final class FirstStart {
     }
   }
 
-  private static Map<String, Value> vmDefaults(long vcpus, long memory) {
+  static Map<String, Value> vmDefaults(long vcpus, long memory) {
     Map<String, Value> vm = new LinkedHashMap<>();
     vm.put("VCPUs_max", Value.of(vcpus));
     vm.put("VCPUs_at_startup", Value.of(vcpus));

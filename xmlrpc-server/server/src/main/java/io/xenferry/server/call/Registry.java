@@ -210,6 +210,14 @@ public final class Registry {
     }
   }
 
+  /** Answers a code without parameters: what published servers say where they lack the thing. */
+  public void refuseWith(String code, String... wireNames) {
+    for (String n : wireNames) {
+      require(n);
+      add(n, new Refused(code));
+    }
+  }
+
   /** Lets a custom message with an accessor's name be done generically: it only stores. */
   public void generic(String... wireNames) {
     for (String n : wireNames) {

@@ -2,6 +2,7 @@ package io.xenferry.server.call;
 
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.server.config.ServerConfig;
+import io.xenferry.server.event.Alerts;
 import io.xenferry.server.event.Events;
 import io.xenferry.server.schema.Schema;
 import io.xenferry.server.session.Sessions;
@@ -18,4 +19,5 @@ public record ServerContext(
     Users users,
     Sessions sessions,
     Tasks tasks,
-    Events events) {}
+    Events events,
+    Alerts alerts) {}

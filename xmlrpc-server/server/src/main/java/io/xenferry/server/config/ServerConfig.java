@@ -15,7 +15,8 @@ public record ServerConfig(
     SessionConfig sessions,
     ProductConfig product,
     ToolstackConfig toolstack,
-    RemoteServersConfig remoteServers) {
+    RemoteServersConfig remoteServers,
+    PluginConfig plugins) {
 
   public static ServerConfig defaults(Path stateDirectory) {
     return new ServerConfig(
@@ -25,35 +26,42 @@ public record ServerConfig(
         SessionConfig.defaults(),
         ProductConfig.defaults(),
         ToolstackConfig.defaults(),
-        RemoteServersConfig.defaults());
+        RemoteServersConfig.defaults(),
+        PluginConfig.defaults());
   }
 
   public ServerConfig with(ListenConfig changed) {
     return new ServerConfig(
-        stateDirectory, changed, limits, sessions, product, toolstack, remoteServers);
+        stateDirectory, changed, limits, sessions, product, toolstack, remoteServers, plugins);
   }
 
   public ServerConfig with(LimitsConfig changed) {
     return new ServerConfig(
-        stateDirectory, listen, changed, sessions, product, toolstack, remoteServers);
+        stateDirectory, listen, changed, sessions, product, toolstack, remoteServers, plugins);
   }
 
   public ServerConfig with(SessionConfig changed) {
     return new ServerConfig(
-        stateDirectory, listen, limits, changed, product, toolstack, remoteServers);
+        stateDirectory, listen, limits, changed, product, toolstack, remoteServers, plugins);
   }
 
   public ServerConfig with(ProductConfig changed) {
     return new ServerConfig(
-        stateDirectory, listen, limits, sessions, changed, toolstack, remoteServers);
+        stateDirectory, listen, limits, sessions, changed, toolstack, remoteServers, plugins);
   }
 
   public ServerConfig with(ToolstackConfig changed) {
     return new ServerConfig(
-        stateDirectory, listen, limits, sessions, product, changed, remoteServers);
+        stateDirectory, listen, limits, sessions, product, changed, remoteServers, plugins);
   }
 
   public ServerConfig with(RemoteServersConfig changed) {
-    return new ServerConfig(stateDirectory, listen, limits, sessions, product, toolstack, changed);
+    return new ServerConfig(
+        stateDirectory, listen, limits, sessions, product, toolstack, changed, plugins);
+  }
+
+  public ServerConfig with(PluginConfig changed) {
+    return new ServerConfig(
+        stateDirectory, listen, limits, sessions, product, toolstack, remoteServers, changed);
   }
 }

@@ -24,6 +24,7 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.stream.Stream;
 
 /**
  * Events, derived from the database's generations: nothing is queued for anybody. A waiting call is
@@ -40,10 +41,14 @@ public final class Events implements AutoCloseable {
   /** What event.from has in place of a time, as with the published server. */
   private static final String NO_TIME = "0.0";
 
+  /** The class of objects that are beside the database. */
+  private static final String ALERTS = "message";
+
   private final ObjectDatabase db;
   private final Schema schema;
   private final Sessions sessions;
   private final Clock clock;
+  private final Alerts alerts;
   private final ObjectDatabase.Registration registration;
   private final Map<String, Registered> registered = new ConcurrentHashMap<>();
   // Whoever waits, waits for this; every wake-up replaces it before it completes the old one.
@@ -51,9 +56,31 @@ public final class Events implements AutoCloseable {
   private boolean closed;
 
   /** The one subscription of a session that event.register made. */
-  private record Registered(List<Subscription> subscriptions, long generation) {}
+  private record Registered(List<Subscription> subscriptions, Position told) {}
 
-  public Events(ObjectDatabase db, Schema schema, Sessions sessions, Clock clock) {
+  /** Up to which generations of the database and of the alerts somebody has been told. */
+  private record Position(long database, long alerts) {
+    String token() {
+      return String.format(Locale.ROOT, "%020d,%020d", database, alerts);
+    }
+
+    static Position of(String token) throws XenApiException {
+      if (!token.matches("[0-9]{1,20},[0-9]{1,20}")) {
+        throw new XenApiException("EVENT_FROM_TOKEN_PARSE_FAILURE", token);
+      }
+      int comma = token.indexOf(',');
+      try {
+        return new Position(
+            Long.parseLong(token.substring(0, comma)), Long.parseLong(token.substring(comma + 1)));
+      } catch (NumberFormatException e) {
+        throw new XenApiException("EVENT_FROM_TOKEN_PARSE_FAILURE", token).withCause(e);
+      }
+    }
+  }
+
+  public Events(ObjectDatabase db, Schema schema, Sessions sessions, Alerts alerts, Clock clock) {
+    this.alerts = alerts;
+    alerts.onChange(this::wake);
     this.clock = clock;
     this.db = db;
     this.schema = schema;
@@ -89,41 +116,47 @@ public final class Events implements AutoCloseable {
   public Content from(String session, List<String> classes, String token, double timeoutSeconds)
       throws XenApiException, InterruptedException {
     List<Subscription> subscriptions = Subscription.parse(classes);
-    long since = parseToken(token);
+    Position since = token.isEmpty() ? new Position(0, 0) : Position.of(token);
     Duration timeout =
         timeoutSeconds >= 0 && timeoutSeconds < LONGEST.toSeconds()
             ? Duration.ofNanos((long) (timeoutSeconds * 1e9))
             : LONGEST;
     long deadline = System.nanoTime() + timeout.toNanos();
     if (token.isEmpty()) {
+      Alerts.Told said = alerts.told(0);
       Snapshot snapshot = db.snapshot();
-      Iterable<Content> everything = everything(snapshot, subscriptions);
+      List<Content> messages = contents(said, subscriptions, NO_TIME);
+      Iterable<Content> everything = everything(messages, snapshot, subscriptions);
+      since = new Position(snapshot.generation(), said.generation());
       if (everything.iterator().hasNext()) {
-        return answer(everything, snapshot);
+        return answer(everything, snapshot, since);
       }
-      since = snapshot.generation(); // there is nothing yet: wait for the first of it
+      // There is nothing yet: wait for the first of it.
     }
-    long seen = since;
+    long seen = since.database();
     while (true) {
       CompletableFuture<Void> wake = nextWake();
       requireLive(session);
       Snapshot snapshot = db.snapshot();
-      if (!changes(snapshot, subscriptions, seen).isEmpty()) {
+      if (!changes(snapshot, subscriptions, seen).isEmpty()
+          || !contents(alerts.told(since.alerts()), subscriptions, NO_TIME).isEmpty()) {
         long left = deadline - System.nanoTime();
         if (left > 0) {
           Thread.sleep(Duration.ofNanos(Math.min(left, BATCH.toNanos())));
         }
         requireLive(session);
+        Alerts.Told said = alerts.told(since.alerts());
         Snapshot batched = db.snapshot();
-        List<Snapshot.Change> all = changes(batched, subscriptions, since);
+        List<Content> all = contents(said, subscriptions, NO_TIME);
+        all.addAll(contents(batched, changes(batched, subscriptions, since.database()), NO_TIME));
         if (!all.isEmpty()) {
-          return answer(contents(batched, all, NO_TIME), batched);
+          return answer(all, batched, new Position(batched.generation(), said.generation()));
         }
         snapshot = batched;
       }
       seen = Math.max(seen, snapshot.generation());
       if (!await(wake, deadline)) {
-        return answer(List.of(), snapshot);
+        return answer(List.of(), snapshot, new Position(snapshot.generation(), since.alerts()));
       }
     }
   }
@@ -167,7 +200,7 @@ public final class Events implements AutoCloseable {
       Schema.row(tx, type.name(), ref);
       tx.touch(type.name(), ref);
     });
-    return token(before);
+    return new Position(before, alerts.generation()).token();
   }
 
   public void register(String session, List<String> classes) throws XenApiException {
@@ -179,7 +212,11 @@ public final class Events implements AutoCloseable {
           if (old != null) {
             all.addAll(old.subscriptions());
           }
-          return new Registered(all, old == null ? db.snapshot().generation() : old.generation());
+          return new Registered(
+              all,
+              old == null
+                  ? new Position(db.snapshot().generation(), alerts.generation())
+                  : old.told());
         });
   }
 
@@ -190,7 +227,7 @@ public final class Events implements AutoCloseable {
         (s, old) -> {
           List<Subscription> left =
               old.subscriptions().stream().filter(x -> !removed.contains(x)).toList();
-          return left.isEmpty() ? null : new Registered(left, old.generation());
+          return left.isEmpty() ? null : new Registered(left, old.told());
         });
   }
 
@@ -204,12 +241,15 @@ public final class Events implements AutoCloseable {
       if (r == null) {
         throw new XenApiException("SESSION_NOT_REGISTERED", session);
       }
+      Alerts.Told said = alerts.told(r.told().alerts());
       Snapshot snapshot = db.snapshot();
-      List<Snapshot.Change> all = changes(snapshot, r.subscriptions(), r.generation());
-      registered.computeIfPresent(
-          session, (s, old) -> new Registered(old.subscriptions(), snapshot.generation()));
+      List<Content> all = contents(said, r.subscriptions(), now());
+      all.addAll(
+          contents(snapshot, changes(snapshot, r.subscriptions(), r.told().database()), now()));
+      Position told = new Position(snapshot.generation(), said.generation());
+      registered.computeIfPresent(session, (s, old) -> new Registered(old.subscriptions(), told));
       if (!all.isEmpty()) {
-        return new Content.Items(contents(snapshot, all, now()));
+        return new Content.Items(all);
       }
       if (!await(wake, deadline)) {
         return new Content.Items(List.of());
@@ -243,16 +283,38 @@ public final class Events implements AutoCloseable {
   }
 
   /** Every live object as an addition, walked while it is written. */
-  private Iterable<Content> everything(Snapshot snapshot, List<Subscription> subscriptions) {
-    return () ->
-        DataModel.classes().stream()
-            .filter(c -> c.inDatabase() && c.events())
-            .filter(c -> Subscription.anyOf(subscriptions, c.name()))
-            .flatMap(c -> snapshot.rows(c.name()).stream())
-            .filter(r -> Subscription.anyMatch(subscriptions, r.className(), r.ref()))
-            .map(r ->
-                event(Snapshot.Change.Kind.ADD, r.className(), r.ref(), r.modified(), NO_TIME, r))
-            .iterator();
+  private Iterable<Content> everything(
+      List<Content> first, Snapshot snapshot, List<Subscription> subscriptions) {
+    return () -> Stream.concat(first.stream(), everything(snapshot, subscriptions)).iterator();
+  }
+
+  private Stream<Content> everything(Snapshot snapshot, List<Subscription> subscriptions) {
+    return DataModel.classes().stream()
+        .filter(c -> c.inDatabase() && c.events())
+        .filter(c -> Subscription.anyOf(subscriptions, c.name()))
+        .flatMap(c -> snapshot.rows(c.name()).stream())
+        .filter(r -> Subscription.anyMatch(subscriptions, r.className(), r.ref()))
+        .map(
+            r -> event(Snapshot.Change.Kind.ADD, r.className(), r.ref(), r.modified(), NO_TIME, r));
+  }
+
+  /** Those come first, and have no number of their own. */
+  private static List<Content> contents(
+      Alerts.Told said, List<Subscription> subscriptions, String timestamp) {
+    List<Content> events = new ArrayList<>();
+    for (Alerts.Change c : said.changes()) {
+      if (Subscription.anyMatch(subscriptions, ALERTS, c.ref())) {
+        SequencedMap<String, Value> m = new LinkedHashMap<>();
+        m.put("id", Value.of("0"));
+        m.put("timestamp", Value.of(timestamp));
+        m.put("class", Value.of(ALERTS));
+        m.put("operation", Value.of(c.alert().isPresent() ? "add" : "del"));
+        m.put("ref", Value.of(c.ref()));
+        c.alert().ifPresent(alert -> m.put("snapshot", alert.record()));
+        events.add(Content.of(new Value.Struct(m)));
+      }
+    }
+    return events;
   }
 
   /** Additions, then changes, then deletions. */
@@ -292,7 +354,7 @@ public final class Events implements AutoCloseable {
     return Content.of(new Value.Struct(m));
   }
 
-  private Content answer(Iterable<Content> events, Snapshot snapshot) {
+  private static Content answer(Iterable<Content> events, Snapshot snapshot, Position told) {
     Map<String, Integer> counts = new TreeMap<>();
     for (ClassDef c : DataModel.classes()) {
       if (c.inDatabase()) {
@@ -306,25 +368,7 @@ public final class Events implements AutoCloseable {
         List.of(
             Map.entry("events", new Content.Items(events)),
             Map.entry("valid_ref_counts", new Content.Members(refs)),
-            Map.entry("token", Content.of(Value.of(token(snapshot.generation()))))));
-  }
-
-  private static String token(long generation) {
-    return String.format(Locale.ROOT, "%020d,%020d", generation, 0);
-  }
-
-  private static long parseToken(String token) throws XenApiException {
-    if (token.isEmpty()) {
-      return 0;
-    }
-    if (!token.matches("[0-9]{1,20},[0-9]{1,20}")) {
-      throw new XenApiException("EVENT_FROM_TOKEN_PARSE_FAILURE", token);
-    }
-    try {
-      return Long.parseLong(token.substring(0, token.indexOf(',')));
-    } catch (NumberFormatException e) {
-      throw new XenApiException("EVENT_FROM_TOKEN_PARSE_FAILURE", token).withCause(e);
-    }
+            Map.entry("token", Content.of(Value.of(told.token())))));
   }
 
   @Override

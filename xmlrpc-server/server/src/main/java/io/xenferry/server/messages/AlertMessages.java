@@ -2,33 +2,92 @@ package io.xenferry.server.messages;
 
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
+import io.xenferry.server.call.Call;
 import io.xenferry.server.call.Registry;
+import io.xenferry.server.event.Alert;
+import io.xenferry.server.event.Alerts;
+import io.xenferry.wire.Content;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Predicate;
 
-/** The class {@code message}: this server keeps no alerts, and says so in the class's own terms. */
+/** The class {@code message}: alerts, which clients make, list and dismiss. */
 final class AlertMessages {
-  private static final String TEST = "CoverageTest.thereAreNoAlerts";
+  private static final String TEST = "AlertTest.";
+
+  /** Classes of objects by the words of the enumeration; the others are named like theirs. */
+  private static final Map<String, String> CLASSES = Map.of("Host", "host", "Pool", "pool");
 
   private AlertMessages() {}
 
   static void register(Registry r) {
-    r.implement("message.get_all", c -> Value.ofTexts(java.util.List.of()), TEST);
-    for (String name :
-        new String[] {"get", "get_since", "get_all_records", "get_all_records_where"}) {
-      r.implement("message." + name, c -> Value.ofTexts(java.util.Map.of()), TEST);
-    }
-    for (String name : new String[] {"get_record", "destroy"}) {
-      r.implement(
-          "message." + name,
-          c -> {
-            throw new XenApiException("HANDLE_INVALID", "message", c.text(0));
-          },
-          TEST);
-    }
+    r.implement("message.create", AlertMessages::create, TEST + "anAlertComesAndGoes");
     r.implement(
-        "message.get_by_uuid",
-        c -> {
-          throw new XenApiException("UUID_INVALID", "message", c.text(0));
-        },
-        TEST);
+        "message.destroy", c -> destroy(c, List.of(c.text(0))), TEST + "anAlertComesAndGoes");
+    r.implement(
+        "message.destroy_many", c -> destroy(c, c.texts(0)), TEST + "severalAreDismissedAtOnce");
+    r.implement(
+        "message.get_all",
+        c -> Value.ofTexts(alerts(c).all().stream().map(Alert::ref).toList()),
+        TEST + "anAlertComesAndGoes");
+    r.stream("message.get_all_records", c -> records(c, a -> true), TEST + "theyAreListed");
+    // Whatever is asked, as with the published server: they are in no table.
+    r.stream("message.get_all_records_where", c -> records(c, a -> true), TEST + "theyAreListed");
+    r.stream(
+        "message.get_since",
+        c -> records(c, a -> a.timestamp().isAfter(c.time(0))),
+        TEST + "theyAreListed");
+    r.stream(
+        "message.get",
+        c ->
+            records(
+                c,
+                a ->
+                    a.of().equals(c.text(0))
+                        && a.object().equals(c.text(1))
+                        && a.timestamp().isAfter(c.time(2))),
+        TEST + "theyAreListed");
+    r.implement(
+        "message.get_record", c -> alerts(c).get(c.text(0)).record(), TEST + "anAlertComesAndGoes");
+    r.implement("message.get_by_uuid", AlertMessages::byUuid, TEST + "anAlertComesAndGoes");
+  }
+
+  private static Alerts alerts(Call c) {
+    return c.server().alerts();
+  }
+
+  private static Value create(Call c) throws XenApiException {
+    String of = c.text(2);
+    String object = c.text(3);
+    String className = CLASSES.getOrDefault(of, of);
+    if (c.server().db().snapshot().byUuid(className, object).isEmpty()) {
+      throw new XenApiException("UUID_INVALID", of, object);
+    }
+    return Value.of(alerts(c).create(c.text(0), c.integer(1), of, object, c.text(4)).ref());
+  }
+
+  private static Value destroy(Call c, List<String> refs) throws XenApiException {
+    alerts(c).destroy(refs);
+    return Value.VOID;
+  }
+
+  private static Value byUuid(Call c) throws XenApiException {
+    return alerts(c).all().stream()
+        .filter(a -> a.uuid().equals(c.text(0)))
+        .findFirst()
+        .map(a -> Value.of(a.ref()))
+        .orElseThrow(() -> new XenApiException("UUID_INVALID", "message", c.text(0)));
+  }
+
+  /** The newest first. */
+  private static Content records(Call c, Predicate<Alert> wanted) {
+    List<Map.Entry<String, Content>> records = new ArrayList<>();
+    for (Alert alert : alerts(c).all().reversed()) {
+      if (wanted.test(alert)) {
+        records.add(Map.entry(alert.ref(), Content.of(alert.record())));
+      }
+    }
+    return new Content.Members(records);
   }
 }

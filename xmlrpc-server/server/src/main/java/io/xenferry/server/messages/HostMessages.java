@@ -35,6 +35,10 @@ final class HostMessages {
     r.implement("host.compute_memory_overhead", HostMessages::memoryOverhead, TEST);
     r.implement("host.get_tracked_user_agents", c -> Value.ofTexts(Map.of()), TEST);
     r.implement("host.is_in_emergency_mode", c -> Value.of(false), TEST);
+    // Nothing but single processors is scheduled here, no cores and no sockets.
+    r.implement("host.get_sched_gran", c -> ofHost(c, Value.of("cpu")), TEST);
+    // Guests that do not let their balloon take memory are asked for it all the same.
+    r.implement("host.get_uncooperative_resident_VMs", HostMessages::none, TEST);
     r.implement("host.enable", c -> enabled(c, true), TEST);
     r.implement("host.disable", c -> enabled(c, false), TEST);
   }
@@ -48,6 +52,15 @@ final class HostMessages {
   private static Value memoryOverhead(Call c) throws XenApiException {
     requireHost(c);
     return Value.of(0L);
+  }
+
+  private static Value ofHost(Call c, Value answer) throws XenApiException {
+    requireHost(c);
+    return answer;
+  }
+
+  private static Value none(Call c) throws XenApiException {
+    return ofHost(c, Value.EMPTY_ARRAY);
   }
 
   private static void requireHost(Call c) throws XenApiException {

@@ -19,6 +19,8 @@ public final class Messages {
     AlertMessages.register(r);
     PoolMessages.register(r);
     new HostMessages(certificate).register(r);
+    PlacementMessages.register(r);
+    SecretMessages.register(r);
     NetworkMessages.register(r);
     new VifMessages(allowed).register(r);
     new VbdMessages(allowed).register(r);

@@ -19,6 +19,17 @@ final class PoolMessages {
           return Value.ofTexts(Map.of("edition", "free", "expiry", "never"));
         },
         TEST);
+    // None can be installed.
+    r.implement("pool.certificate_list", c -> Value.EMPTY_ARRAY, TEST);
+    r.implement("pool.crl_list", c -> Value.EMPTY_ARRAY, TEST);
+    // A host agrees with itself.
+    r.implement(
+        "pool.detect_nonhomogeneous_external_auth",
+        c -> {
+          Schema.row(c.server().db().snapshot(), "pool", c.text(0));
+          return Value.VOID;
+        },
+        TEST);
     r.implement("pool.is_slave", c -> Value.of(false), TEST);
     // Every commit is durable before it is answered: there is nothing to wait for.
     r.implement("pool.sync_database", c -> Value.VOID, TEST);

@@ -14,6 +14,12 @@ final class SessionMessages {
   private SessionMessages() {}
 
   static void register(Registry r) {
+    // There is no directory of users beside this server's own.
+    r.refuseWith(
+        "AUTH_IS_DISABLED",
+        "auth.get_subject_identifier",
+        "auth.get_subject_information_from_identifier",
+        "auth.get_group_membership");
     r.implement("session.login_with_password", SessionMessages::login, TEST + ".logsInAndOut");
     r.implement("session.logout", SessionMessages::logout, TEST + ".logsInAndOut");
     r.implement("session.local_logout", SessionMessages::logout, TEST + ".logsInAndOut");

@@ -92,6 +92,10 @@ final class VmRecordMessages {
                     "memory_dynamic_min", c.integer(1),
                     "memory_dynamic_max", c.integer(1))),
         TEST);
+    r.implement("VM.get_cooperative", this::cooperative, TEST);
+    r.implement("VM.maximise_memory", this::maximiseMemory, TEST);
+    r.implement(
+        "VM.set_domain_type", this::setDomainType, "GuestSpecsTest.theBootPolicyDecidesWhoBoots");
     r.implement("VM.set_VCPUs_max", c -> setVcpus(c, "VCPUs_max"), TEST);
     r.implement("VM.set_VCPUs_at_startup", c -> setVcpus(c, "VCPUs_at_startup"), TEST);
     for (Map.Entry<String, Set<String>> e : WHAT_HAPPENS.entrySet()) {
@@ -244,6 +248,42 @@ final class VmRecordMessages {
           schema.set(tx, "VM", vm.ref(), "domain_type", Value.of(policy.isEmpty() ? "pv" : "hvm"));
         });
     return Value.VOID;
+  }
+
+  /** As older clients choose between firmware and none. */
+  private Value setDomainType(Call c) throws XenApiException {
+    String type = c.text(1);
+    if (!type.equals("hvm") && !type.equals("pv")) {
+      throw new XenApiException("NOT_IMPLEMENTED", c.message().wireName() + " to " + type);
+    }
+    c.server()
+        .db()
+        .change(tx -> {
+          Row vm = Schema.row(tx, "VM", c.text(0));
+          requireHalted(vm);
+          String policy = schema.text(vm, "HVM_boot_policy");
+          String order = policy.isEmpty() ? "BIOS order" : policy;
+          schema.set(
+              tx, "VM", vm.ref(), "HVM_boot_policy", Value.of(type.equals("hvm") ? order : ""));
+          schema.set(tx, "VM", vm.ref(), "domain_type", Value.of(type));
+        });
+    return Value.VOID;
+  }
+
+  /** Whether it lets its balloon be filled; published servers say so of every guest. */
+  private Value cooperative(Call c) throws XenApiException {
+    Schema.row(c.server().db().snapshot(), "VM", c.text(0));
+    return Value.of(true);
+  }
+
+  /** Nothing of a guest's memory is taken for anything else. */
+  private Value maximiseMemory(Call c) throws XenApiException {
+    Schema.row(c.server().db().snapshot(), "VM", c.text(0));
+    long total = c.integer(1);
+    if (total < 0) {
+      throw new XenApiException("INVALID_VALUE", "total", Long.toString(total));
+    }
+    return Value.of(total - total % (1L << 20));
   }
 
   private Value memoryOverhead(Call c) throws XenApiException {
