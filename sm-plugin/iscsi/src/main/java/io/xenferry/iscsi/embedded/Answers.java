@@ -7,6 +7,7 @@ import io.xenferry.iscsi.scsi.Status;
 import java.nio.ByteBuffer;
 import java.util.HashSet;
 import java.util.Set;
+import java.util.function.BooleanSupplier;
 
 /**
  * What goes back to the initiator for its commands. While too much of it waits for the socket,
@@ -21,6 +22,8 @@ final class Answers {
   private final TargetLogin login;
   private final Numbers numbers;
 
+  private final BooleanSupplier descriptors;
+
   /** Their buffers are in the hands of the channel. */
   private final Set<Task> sending = new HashSet<>();
 
@@ -31,24 +34,35 @@ final class Answers {
     Pdu.Sn next(boolean answer);
   }
 
-  Answers(PduChannel channel, BufferPool pool, TargetLogin login, Numbers numbers) {
+  /**
+   * @param descriptors whether sense data is in the format of descriptors
+   */
+  Answers(
+      PduChannel channel,
+      BufferPool pool,
+      TargetLogin login,
+      Numbers numbers,
+      BooleanSupplier descriptors) {
     this.channel = channel;
     this.pool = pool;
     this.login = login;
     this.numbers = numbers;
+    this.descriptors = descriptors;
   }
 
   /**
    * Status without data.
    *
-   * @param used bytes of the initiator's data that the command used
+   * @param used bytes of the initiator's data that the command is about; with a status other than
+   *     GOOD, 0 where no residual count is told
    */
   void status(Task task, int status, Sense sense, int used) {
     task.giveBack(pool);
-    long residual = status == Status.GOOD ? (task.command.length() & 0xFFFFFFFFL) - used : 0;
+    boolean told = status == Status.GOOD || used > 0;
+    long residual = told ? (task.command.length() & 0xFFFFFFFFL) - used : 0;
     ByteBuffer data = EMPTY;
     if (status == Status.CHECK_CONDITION) {
-      byte[] bytes = sense.toBytes();
+      byte[] bytes = sense.toBytes(descriptors.getAsBoolean());
       data = ByteBuffer.allocate(2 + bytes.length).putShort((short) bytes.length).put(bytes).flip();
     }
     channel.send(

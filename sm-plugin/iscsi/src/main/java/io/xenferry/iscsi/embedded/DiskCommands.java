@@ -2,6 +2,9 @@ package io.xenferry.iscsi.embedded;
 
 import io.xenferry.block.BlockBackend;
 import io.xenferry.block.BlockException;
+import io.xenferry.iscsi.embedded.MediumAccess.Miscompare;
+import io.xenferry.iscsi.embedded.Reservations.Conflict;
+import io.xenferry.iscsi.embedded.SupportedCommands.Access;
 import io.xenferry.iscsi.scsi.Cdb;
 import io.xenferry.iscsi.scsi.Sense;
 import io.xenferry.iscsi.scsi.Status;
@@ -12,9 +15,9 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * The SCSI commands of one session's disk (SPC-4, SBC-3). Unit 0 is a controller without media, as
- * tgtd has it, so that tools which look there first find something. Confined to the loop; the
- * backend's completions come back to it.
+ * The SCSI commands of one session's disk (SPC-4, SBC-3): what may be done now, by which class, and
+ * how it is answered. Unit 0 is a controller without media, as tgtd has it, so that tools which
+ * look there first find something. Confined to the loop; the backend's completions come back to it.
  */
 final class DiskCommands {
   private static final Logger log = LoggerFactory.getLogger(DiskCommands.class);
@@ -22,7 +25,10 @@ final class DiskCommands {
   /** Bytes of one READ or WRITE; named in VPD page B0. */
   static final int MAX_TRANSFER = 1 << 22;
 
-  private static final int FUA = 8;
+  /** What is taken all the same from an initiator that does not look there, as long as it fits. */
+  static final int MAX_ACCEPTED = 1 << 25;
+
+  private static final int PAGE = 4096;
 
   private final ServedTarget target;
   private final TargetConnection connection;
@@ -30,6 +36,7 @@ final class DiskCommands {
   private final EmbeddedTargetService service;
   private final InquiryPages pages;
   private final Provisioning provisioning;
+  private final MediumAccess medium;
   private final int blockSize;
   private final long blocks;
   private final boolean readOnly;
@@ -39,12 +46,12 @@ final class DiskCommands {
     this.connection = connection;
     this.backend = target.backend;
     this.service = service;
-    this.blockSize = Math.max(512, backend.alignment());
+    this.blockSize = target.blockSize;
     this.blocks = backend.size() / blockSize;
     this.readOnly = backend.readOnly() || target.export.readOnly();
-    this.pages =
-        new InquiryPages(target.export, blockSize, MAX_TRANSFER, Provisioning.MAX_ZERO_BYTES);
-    this.provisioning = new Provisioning(this, backend, blockSize, blocks, target.export.thin());
+    this.pages = new InquiryPages(target.export, blockSize);
+    this.provisioning = new Provisioning(this, target, blocks);
+    this.medium = new MediumAccess(this, backend, target.order, connection.buffers(), blockSize);
   }
 
   /** A command that ends with CHECK CONDITION. */
@@ -52,9 +59,17 @@ final class DiskCommands {
     private static final long serialVersionUID = 1L;
     final transient Sense sense;
 
+    /** Bytes that the command was about, where the initiator is told a residual count too. */
+    final int length;
+
     Check(Sense sense) {
+      this(sense, 0);
+    }
+
+    Check(Sense sense, int length) {
       super(sense.toString(), null, false, false);
       this.sense = sense;
+      this.length = length;
     }
   }
 
@@ -62,7 +77,9 @@ final class DiskCommands {
     try {
       run(task);
     } catch (Check e) {
-      check(task, e.sense);
+      connection.answer(task, Status.CHECK_CONDITION, e.sense, e.length);
+    } catch (Conflict e) {
+      refuse(task, Status.RESERVATION_CONFLICT);
     }
   }
 
@@ -70,14 +87,20 @@ final class DiskCommands {
     connection.answer(task, Status.CHECK_CONDITION, sense, 0);
   }
 
-  private static int unit(long lun) {
+  /** A status without sense data. */
+  void refuse(Task task, int status) {
+    connection.answer(task, status, new Sense(Sense.NO_SENSE, 0), 0);
+  }
+
+  /** The number in SAM's LUN field, or −1 for what is no simple number. */
+  static int unit(long lun) {
     boolean plain = (lun & 0x0000FFFFFFFFFFFFL) == 0;
     int method = (int) (lun >>> 62);
     int number = (int) (lun >>> 48) & (method == 0 ? 0xFFFF : 0x3FFF);
     return plain && method < 2 ? number : -1;
   }
 
-  private void run(Task task) throws Check {
+  private void run(Task task) throws Check, Conflict {
     int opcode = task.opcode();
     int unit = unit(task.command.lun());
     boolean disk = unit == target.export.lun();
@@ -93,17 +116,16 @@ final class DiskCommands {
         return;
       }
       case Cdb.REQUEST_SENSE -> {
-        Sense told = connection.attention;
-        connection.attention = null;
+        Sense told = connection.takeAttention();
         Sense sense = told == null ? new Sense(Sense.NO_SENSE, 0) : told;
-        reply(task, sense.toBytes(), task.cdb().get(4) & 0xFF);
+        boolean descriptor = (task.cdb().get(1) & 1) != 0;
+        reply(task, sense.toBytes(descriptor), task.cdb().get(4) & 0xFF);
         return;
       }
       default -> {}
     }
-    Sense told = connection.attention;
+    Sense told = connection.takeAttention();
     if (told != null) {
-      connection.attention = null;
       throw new Check(told);
     }
     if (!disk) {
@@ -113,17 +135,27 @@ final class DiskCommands {
       }
       throw new Check(unit == 0 ? Sense.INVALID_OPCODE : Sense.NO_SUCH_LUN);
     }
+    Access access =
+        SupportedCommands.access(opcode).orElseThrow(() -> new Check(Sense.INVALID_OPCODE));
+    target.reservations.check(connection.nexus(), access);
     ByteBuffer cdb = task.cdb();
     if (transfers(opcode) && (cdb.get(1) & 0xE0) != 0) {
-      // No protection information here (SBC-3 section 4.22).
+      // No protection information here (SBC-3 §4.22).
       throw new Check(Sense.INVALID_FIELD_IN_CDB);
     }
+    command(task, opcode, cdb);
+  }
+
+  private void command(Task task, int opcode, ByteBuffer cdb) throws Check, Conflict {
     switch (opcode) {
-      case Cdb.TEST_UNIT_READY, Cdb.START_STOP_UNIT -> good(task, 0);
+      case Cdb.TEST_UNIT_READY -> good(task, 0);
+      case Cdb.START_STOP_UNIT -> startStop(task, cdb);
       case Cdb.MODE_SENSE_6 ->
-          reply(task, pages.modeSense(cdb.get(2), false, readOnly), cdb.get(4) & 0xFF);
+          reply(task, target.modes.sense(cdb, false, readOnly), cdb.get(4) & 0xFF);
       case Cdb.MODE_SENSE_10 ->
-          reply(task, pages.modeSense(cdb.get(2), true, readOnly), cdb.getShort(7) & 0xFFFF);
+          reply(task, target.modes.sense(cdb, true, readOnly), cdb.getShort(7) & 0xFFFF);
+      case Cdb.MODE_SELECT_6 -> modeSelect(task, cdb, false, cdb.get(4) & 0xFF);
+      case Cdb.MODE_SELECT_10 -> modeSelect(task, cdb, true, cdb.getShort(7) & 0xFFFF);
       case Cdb.READ_CAPACITY_10 ->
           reply(
               task,
@@ -133,22 +165,52 @@ final class DiskCommands {
                   .array(),
               8);
       case Cdb.SERVICE_ACTION_IN_16 -> serviceAction(task, cdb);
-      case Cdb.READ_6 -> read(task, cdb.getInt(0) & 0x1FFFFF, short6(cdb));
-      case Cdb.READ_10 -> read(task, cdb.getInt(2) & 0xFFFFFFFFL, cdb.getShort(7) & 0xFFFF);
-      case Cdb.READ_16 -> read(task, cdb.getLong(2), cdb.getInt(10) & 0xFFFFFFFFL);
-      case Cdb.WRITE_6 -> write(task, cdb.getInt(0) & 0x1FFFFF, short6(cdb), false);
-      case Cdb.WRITE_10 ->
-          write(task, cdb.getInt(2) & 0xFFFFFFFFL, cdb.getShort(7) & 0xFFFF, fua(cdb));
-      case Cdb.WRITE_16 -> write(task, cdb.getLong(2), cdb.getInt(10) & 0xFFFFFFFFL, fua(cdb));
-      case Cdb.SYNCHRONIZE_CACHE_10, Cdb.SYNCHRONIZE_CACHE_16 ->
-          then(task, backend.flush(), 0, true);
+      case Cdb.READ_6, Cdb.READ_10, Cdb.READ_12, Cdb.READ_16 -> medium.read(task);
+      case Cdb.WRITE_6, Cdb.WRITE_10, Cdb.WRITE_12, Cdb.WRITE_16 -> medium.write(task);
+      case Cdb.VERIFY_10, Cdb.VERIFY_12, Cdb.VERIFY_16 -> medium.verify(task);
+      case Cdb.WRITE_AND_VERIFY_10, Cdb.WRITE_AND_VERIFY_12, Cdb.WRITE_AND_VERIFY_16 ->
+          medium.writeAndVerify(task);
+      case Cdb.COMPARE_AND_WRITE -> medium.compareAndWrite(task);
+      case Cdb.ORWRITE_16 -> medium.orWrite(task);
+      case Cdb.PRE_FETCH_10, Cdb.PRE_FETCH_16 -> medium.prefetch(task);
+      case Cdb.SYNCHRONIZE_CACHE_10, Cdb.SYNCHRONIZE_CACHE_16 -> {
+        range(MediumAccess.lba(cdb), MediumAccess.count(cdb));
+        then(task, backend.flush(), 0, true);
+      }
+      case Cdb.READ_DEFECT_DATA_10, Cdb.READ_DEFECT_DATA_12 -> defects(task, cdb);
       case Cdb.UNMAP -> provisioning.unmap(task, cdb);
       case Cdb.WRITE_SAME_10 ->
-          provisioning.writeSame(
-              task, cdb.getInt(2) & 0xFFFFFFFFL, cdb.getShort(7) & 0xFFFF, false);
+          provisioning.writeSame(task, MediumAccess.lba(cdb), MediumAccess.count(cdb), false);
       case Cdb.WRITE_SAME_16 ->
           provisioning.writeSame(
-              task, cdb.getLong(2), cdb.getInt(10) & 0xFFFFFFFFL, (cdb.get(1) & 1) != 0);
+              task, MediumAccess.lba(cdb), MediumAccess.count(cdb), (cdb.get(1) & 1) != 0);
+      case Cdb.MAINTENANCE_IN -> {
+        if ((cdb.get(1) & 0x1F) != Cdb.SA_REPORT_SUPPORTED_OPCODES) {
+          throw new Check(Sense.INVALID_FIELD_IN_CDB);
+        }
+        reply(task, SupportedCommands.report(cdb), cdb.getInt(6) & 0xFFFFFFFFL);
+      }
+      case Cdb.RESERVE_6, Cdb.RESERVE_10 -> {
+        requireSimple(cdb);
+        target.reservations.reserve(connection.nexus());
+        good(task, 0);
+      }
+      case Cdb.RELEASE_6, Cdb.RELEASE_10 -> {
+        requireSimple(cdb);
+        target.reservations.release(connection.nexus());
+        good(task, 0);
+      }
+      case Cdb.PERSISTENT_RESERVE_IN ->
+          reply(
+              task,
+              target.reservations.in(connection.nexus(), cdb.get(1) & 0x1F),
+              cdb.getShort(7) & 0xFFFF);
+      case Cdb.PERSISTENT_RESERVE_OUT -> {
+        ByteBuffer list = parameters(task, Integer.MAX_VALUE);
+        CompletableFuture<Void> quiet =
+            target.abort(target.reservations.out(connection.nexus(), cdb, list), task);
+        then(task, quiet, list.limit(), true);
+      }
       default -> throw new Check(Sense.INVALID_OPCODE);
     }
   }
@@ -156,9 +218,19 @@ final class DiskCommands {
   private static boolean transfers(int opcode) {
     return switch (opcode) {
       case Cdb.READ_10,
+          Cdb.READ_12,
           Cdb.READ_16,
           Cdb.WRITE_10,
+          Cdb.WRITE_12,
           Cdb.WRITE_16,
+          Cdb.VERIFY_10,
+          Cdb.VERIFY_12,
+          Cdb.VERIFY_16,
+          Cdb.WRITE_AND_VERIFY_10,
+          Cdb.WRITE_AND_VERIFY_12,
+          Cdb.WRITE_AND_VERIFY_16,
+          Cdb.COMPARE_AND_WRITE,
+          Cdb.ORWRITE_16,
           Cdb.WRITE_SAME_10,
           Cdb.WRITE_SAME_16 ->
           true;
@@ -166,17 +238,55 @@ final class DiskCommands {
     };
   }
 
-  private static int short6(ByteBuffer cdb) {
-    int count = cdb.get(4) & 0xFF;
-    return count == 0 ? 256 : count;
+  /** No third party, no extents: they went out of the standards long ago. */
+  private static void requireSimple(ByteBuffer cdb) throws Check {
+    if ((cdb.get(1) & 0x1F) != 0) {
+      throw new Check(Sense.INVALID_FIELD_IN_CDB);
+    }
   }
 
-  private static boolean fua(ByteBuffer cdb) {
-    return (cdb.get(1) & FUA) != 0;
+  /** The parameter list, as much of it as came. */
+  private ByteBuffer parameters(Task task, int length) {
+    int n = task.command.write() ? Math.min(length, task.received) : 0;
+    return n == 0 ? ByteBuffer.allocate(0) : task.data().slice(0, n);
+  }
+
+  /** A disk without a motor stops by writing its cache out; what has no media cannot eject them. */
+  private void startStop(Task task, ByteBuffer cdb) throws Check {
+    if ((cdb.get(4) & 0xF2) != 0) {
+      throw new Check(Sense.INVALID_FIELD_IN_CDB);
+    }
+    boolean start = (cdb.get(4) & 1) != 0;
+    then(task, start ? CompletableFuture.completedFuture(null) : backend.flush(), 0, true);
+  }
+
+  private void modeSelect(Task task, ByteBuffer cdb, boolean ten, int length) throws Check {
+    ByteBuffer list = parameters(task, length);
+    if (list.limit() < length) {
+      throw new Check(Sense.PARAMETER_LIST_LENGTH);
+    }
+    if (target.modes.select(cdb, ten, list)) {
+      target.tellOthers(connection, Sense.MODE_PARAMETERS_CHANGED);
+    }
+    good(task, length);
+  }
+
+  /** No list has an entry; the format is that of block addresses (SBC-3 §5.15, §5.16). */
+  private void defects(Task task, ByteBuffer cdb) {
+    boolean ten = task.opcode() == Cdb.READ_DEFECT_DATA_10;
+    byte asked = cdb.get(ten ? 2 : 1);
+    byte[] header = new byte[ten ? 4 : 8];
+    header[1] = (byte) (asked & 0x1F);
+    reply(task, header, ten ? cdb.getShort(7) & 0xFFFF : cdb.getInt(6) & 0xFFFFFFFFL);
   }
 
   void good(Task task, int used) {
     connection.answer(task, Status.GOOD, new Sense(Sense.NO_SENSE, 0), used);
+  }
+
+  /** GOOD with what is in the task's buffer. */
+  void goodData(Task task, int length) {
+    connection.answerData(task, length);
   }
 
   private void reply(Task task, byte[] data, long allocation) {
@@ -208,6 +318,9 @@ final class DiskCommands {
     switch (cdb.get(1) & 0x1F) {
       case Cdb.SA_READ_CAPACITY_16 -> {
         ByteBuffer data = ByteBuffer.allocate(32).putLong(0, blocks - 1).putInt(8, blockSize);
+        // Files and their caches are made of pages of 4 KiB.
+        int blocksOfPage = Math.max(1, PAGE / blockSize);
+        data.put(13, (byte) Integer.numberOfTrailingZeros(blocksOfPage));
         data.put(14, (byte) (target.export.thin() ? 0xC0 : 0));
         reply(task, data.array(), cdb.getInt(10) & 0xFFFFFFFFL);
       }
@@ -226,91 +339,44 @@ final class DiskCommands {
     if (readOnly) {
       throw new Check(Sense.WRITE_PROTECTED);
     }
-  }
-
-  private int transfer(long lba, long count, boolean right) throws Check {
-    range(lba, count);
-    long length = count * blockSize;
-    if (length > MAX_TRANSFER || (length > 0 && !right)) {
-      throw new Check(Sense.INVALID_FIELD_IN_CDB);
+    if (target.modes.writeProtect()) {
+      throw new Check(Sense.SOFTWARE_WRITE_PROTECTED);
     }
-    return (int) length;
-  }
-
-  private void read(Task task, long lba, long count) throws Check {
-    int length = transfer(lba, count, task.command.read());
-    int wanted = Math.min(length, task.command.length());
-    if (length == 0) {
-      good(task, 0);
-      return;
-    }
-    if (wanted == 0 || wanted % blockSize != 0) {
-      throw new Check(Sense.INVALID_FIELD_IN_CDB);
-    }
-    CompletableFuture<Void> done = pieces(task.data(), lba * blockSize, 0, wanted, false);
-    done.whenComplete((ok, failure) ->
-        service
-            .loop()
-            .execute(() -> {
-              if (failure == null) {
-                connection.answerData(task, length);
-              } else {
-                failed(task, failure, false);
-              }
-            }));
-  }
-
-  private void write(Task task, long lba, long count, boolean fua) throws Check {
-    int length = transfer(lba, count, task.command.write());
-    writable();
-    if (length == 0) {
-      good(task, 0);
-      return;
-    }
-    if (length > task.command.length()) {
-      throw new Check(Sense.INVALID_FIELD_IN_CDB);
-    }
-    CompletableFuture<Void> done = pieces(task.data(), lba * blockSize, 0, length, true);
-    then(task, fua ? done.thenCompose(ok -> backend.flush()) : done, length, true);
-  }
-
-  /** As many requests as the backend's limit asks for, one after another. */
-  private CompletableFuture<Void> pieces(
-      ByteBuffer data, long offset, int at, int length, boolean write) {
-    int n = Math.min(length - at, backend.maxTransfer());
-    ByteBuffer piece = data.slice(at, n);
-    CompletableFuture<Void> first =
-        write ? backend.write(offset + at, piece) : backend.read(offset + at, piece);
-    return at + n == length
-        ? first
-        : first.thenCompose(ok -> pieces(data, offset, at + n, length, write));
   }
 
   void then(Task task, CompletableFuture<Void> done, int used, boolean write) {
     done.whenComplete((ok, failure) ->
-        service
-            .loop()
-            .execute(() -> {
-              if (failure == null) {
-                good(task, used);
-              } else {
-                failed(task, failure, write);
-              }
-            }));
+        service.onTheLoop(() -> {
+          if (failure == null) {
+            good(task, used);
+          } else {
+            failed(task, failure, write);
+          }
+        }));
+  }
+
+  /** Answers with the task's buffer once it is filled. */
+  void thenData(Task task, CompletableFuture<Void> done, int length) {
+    done.whenComplete((ok, failure) ->
+        service.onTheLoop(() -> {
+          if (failure == null) {
+            connection.answerData(task, length);
+          } else {
+            failed(task, failure, false);
+          }
+        }));
   }
 
   /** Answers with data that the backend has yet to give. */
   void replyLater(Task task, CompletableFuture<byte[]> data, long allocation) {
     data.whenComplete((bytes, failure) ->
-        service
-            .loop()
-            .execute(() -> {
-              if (failure == null) {
-                reply(task, bytes, allocation);
-              } else {
-                failed(task, failure, false);
-              }
-            }));
+        service.onTheLoop(() -> {
+          if (failure == null) {
+            reply(task, bytes, allocation);
+          } else {
+            failed(task, failure, false);
+          }
+        }));
   }
 
   private void failed(Task task, Throwable failure, boolean write) {
@@ -318,11 +384,15 @@ final class DiskCommands {
         failure instanceof CompletionException && failure.getCause() != null
             ? failure.getCause()
             : failure;
+    if (cause instanceof Miscompare miscompare) {
+      check(task, Sense.MISCOMPARE.at(miscompare.at));
+      return;
+    }
     log.warn("{}: {}", target.export.iqn(), cause.getMessage());
     BlockException.Kind kind =
         cause instanceof BlockException block ? block.kind() : BlockException.Kind.IO;
     switch (kind) {
-      case BUSY -> connection.answer(task, Status.BUSY, new Sense(Sense.NO_SENSE, 0), 0);
+      case BUSY -> refuse(task, Status.BUSY);
       case NO_SPACE -> check(task, Sense.SPACE_ALLOCATION_FAILED);
       case READ_ONLY -> check(task, Sense.WRITE_PROTECTED);
       case OUT_OF_RANGE -> check(task, Sense.LBA_OUT_OF_RANGE);

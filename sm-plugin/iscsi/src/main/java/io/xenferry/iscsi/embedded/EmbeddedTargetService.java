@@ -46,53 +46,62 @@ public final class EmbeddedTargetService implements TargetService {
   private static final String PORT = "embedded.port";
 
   /**
+   * How much all may have, and how long they may take.
+   *
+   * @param connections over all targets; more are closed at once
+   * @param sessions of one target; more are refused at login
+   * @param buffers bytes of command data over all connections; beyond it commands are answered with
+   *     TASK SET FULL
+   * @param connectionBuffers the same of one connection
+   * @param login from the connection to full feature phase
+   * @param write how long a peer may take nothing of what it asked for
+   * @param data how long it may send nothing of what it announced
+   * @param idle silence after which it is asked whether it lives, and has as long to answer
+   * @param close how long requests in the backend may take to end when an export is closed
+   */
+  public record Limits(
+      int connections,
+      int sessions,
+      long buffers,
+      long connectionBuffers,
+      Duration login,
+      Duration write,
+      Duration data,
+      Duration idle,
+      Duration close) {
+
+    /** A window of commands with 1 MiB each for a connection, and four such at once. */
+    public static Limits defaults() {
+      return new Limits(
+          256,
+          64,
+          256L << 20,
+          64L << 20,
+          Duration.ofSeconds(10),
+          Duration.ofSeconds(60),
+          Duration.ofSeconds(60),
+          Duration.ofSeconds(30),
+          Duration.ofSeconds(15));
+    }
+  }
+
+  /**
    * @param state directory for what must survive a restart: the port
    * @param address of the portal
    * @param port 0 lets the system choose once
-   * @param maxConnections over all targets; more are closed at once
-   * @param maxBuffers bytes of command data over all connections; beyond it commands are answered
-   *     with TASK SET FULL
-   * @param loginTimeout from the connection to full feature phase
-   * @param writeTimeout how long a peer may take nothing of what it asked for
-   * @param closeTimeout how long requests in the backend may take to end when an export is closed
    */
-  public record Settings(
-      Path state,
-      InetAddress address,
-      int port,
-      int maxConnections,
-      long maxBuffers,
-      Duration loginTimeout,
-      Duration writeTimeout,
-      Duration closeTimeout) {
+  public record Settings(Path state, InetAddress address, int port, Limits limits) {
 
     public static Settings at(Path state, InetAddress address) {
-      return new Settings(
-          state,
-          address,
-          0,
-          256,
-          256L << 20,
-          Duration.ofSeconds(10),
-          Duration.ofSeconds(60),
-          Duration.ofSeconds(15));
+      return new Settings(state, address, 0, Limits.defaults());
     }
 
     public Settings onPort(int chosen) {
-      return new Settings(
-          state,
-          address,
-          chosen,
-          maxConnections,
-          maxBuffers,
-          loginTimeout,
-          writeTimeout,
-          closeTimeout);
+      return new Settings(state, address, chosen, limits);
     }
 
-    public Settings withLimits(int connections, long buffers, Duration login) {
-      return new Settings(
-          state, address, port, connections, buffers, login, writeTimeout, closeTimeout);
+    public Settings within(Limits others) {
+      return new Settings(state, address, port, others);
     }
   }
 
@@ -117,7 +126,7 @@ public final class EmbeddedTargetService implements TargetService {
   public EmbeddedTargetService(Settings settings, ExportJournal journal) throws TargetException {
     this.settings = settings;
     this.journal = journal;
-    this.pool = new BufferPool(settings.maxBuffers());
+    this.pool = new BufferPool(settings.limits().buffers());
     try {
       loop = new EventLoop("iscsi target");
     } catch (IOException e) {
@@ -158,12 +167,26 @@ public final class EmbeddedTargetService implements TargetService {
 
   // ---- on the loop
 
-  EventLoop loop() {
-    return loop;
+  /** Runs on the loop: now, if that is where we are. */
+  void onTheLoop(Runnable task) {
+    if (loop.inLoop()) {
+      task.run();
+    } else {
+      loop.execute(task);
+    }
   }
 
   BufferPool pool() {
     return pool;
+  }
+
+  Limits limits() {
+    return settings.limits();
+  }
+
+  /** Bytes of command data that are in use; from any thread. */
+  long buffersInUse() throws TargetException {
+    return onLoop(pool::used);
   }
 
   Optional<ServedTarget> find(String iqn) {
@@ -189,8 +212,8 @@ public final class EmbeddedTargetService implements TargetService {
   }
 
   private void accepted(SocketChannel socket) throws IOException {
-    if (connections.size() >= settings.maxConnections()) {
-      log.warn("more than {} connections", settings.maxConnections());
+    if (connections.size() >= settings.limits().connections()) {
+      log.warn("more than {} connections", settings.limits().connections());
       socket.close();
       return;
     }
@@ -204,8 +227,7 @@ public final class EmbeddedTargetService implements TargetService {
     }
     long now = System.nanoTime();
     for (TargetConnection connection : List.copyOf(connections)) {
-      if (connection.isStuck(
-          now, settings.loginTimeout().toNanos(), settings.writeTimeout().toNanos())) {
+      if (connection.isStuck(now)) {
         connection.drop("too slow");
       }
     }
@@ -228,7 +250,7 @@ public final class EmbeddedTargetService implements TargetService {
 
   private <T> T await(CompletableFuture<T> answer, String what) throws TargetException {
     try {
-      return answer.get(settings.closeTimeout().toNanos(), TimeUnit.NANOSECONDS);
+      return answer.get(settings.limits().close().toNanos(), TimeUnit.NANOSECONDS);
     } catch (TimeoutException e) {
       throw new TargetException(Kind.TIMEOUT, what + " does not end", e);
     } catch (ExecutionException e) {
@@ -274,34 +296,26 @@ public final class EmbeddedTargetService implements TargetService {
 
   /** The same for a backend of this process; the export lives as long as this service. */
   public IscsiUrl open(Export export, BlockBackend backend) throws TargetException {
-    return open(
-        new Export(
-            export.iqn(),
-            export.lun(),
-            new Export.Backing.Device(backend),
-            export.scsiId(),
-            export.serial(),
-            export.account(),
-            export.acl(),
-            export.thin(),
-            export.readOnly()));
+    return open(export.withBacking(new Export.Backing.Device(backend)));
   }
 
   private void serve(Export export) throws TargetException {
     ServedTarget target =
         switch (export.backing()) {
-          case Export.Backing.Device device -> new ServedTarget(export, device.device(), false);
+          case Export.Backing.Device device ->
+              new ServedTarget(export, device.device(), false, loop::execute);
           case Export.Backing.File file -> {
             try {
               FileBackend.Mode mode =
                   export.readOnly() ? FileBackend.Mode.READ_ONLY : FileBackend.Mode.READ_WRITE;
-              yield new ServedTarget(export, FileBackend.open(file.path(), mode), true);
+              yield new ServedTarget(
+                  export, FileBackend.open(file.path(), mode), true, loop::execute);
             } catch (BlockException e) {
               throw new TargetException(Kind.INVALID, e.getMessage() + "", e);
             }
           }
         };
-    if (target.backend.size() < Math.max(512, target.backend.alignment())) {
+    if (target.backend.size() < target.blockSize) {
       if (target.ownsBackend) {
         target.backend.close();
       }
@@ -347,7 +361,7 @@ public final class EmbeddedTargetService implements TargetService {
     CompletableFuture<Void> quiet =
         onLoop(() -> {
           served.remove(iqn, target);
-          return target.evict();
+          return target.evict("the target is being closed");
         });
     await(quiet, "requests of " + iqn);
     if (target.ownsBackend) {

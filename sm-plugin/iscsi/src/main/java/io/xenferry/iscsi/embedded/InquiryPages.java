@@ -3,29 +3,27 @@ package io.xenferry.iscsi.embedded;
 import io.xenferry.iscsi.target.Export;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
-/** What the disk says of itself: INQUIRY (SPC-4 §6.6, §7.8; SBC-3 §6.6) and MODE SENSE pages. */
+/** What the disk says of itself: INQUIRY (SPC-4 §6.6, §7.8; SBC-3 §6.6). */
 final class InquiryPages {
   private static final String VENDOR = "XENFERRY";
 
   /** Blocks of one UNMAP; initiators distrust more. */
   private static final int MAX_UNMAP = 1 << 20;
 
-  private static final int CACHING = 0x08;
-  private static final int CONTROL = 0x0A;
-  private static final int ALL = 0x3F;
+  /** The first four bits of a locally assigned name (SPC-4 §7.8.6.6.5). */
+  private static final long LOCAL_NAME = 3;
 
   private final Export export;
   private final int blockSize;
-  private final int maxTransfer;
-  private final long maxZero;
 
-  InquiryPages(Export export, int blockSize, int maxTransfer, long maxZero) {
+  InquiryPages(Export export, int blockSize) {
     this.export = export;
     this.blockSize = blockSize;
-    this.maxTransfer = maxTransfer;
-    this.maxZero = maxZero;
   }
 
   private static byte[] ascii(String text) {
@@ -50,27 +48,20 @@ final class InquiryPages {
               ByteBuffer.wrap(
                   new byte[] {0, (byte) 0x80, (byte) 0x83, (byte) 0xB0, (byte) 0xB1, (byte) 0xB2});
           case 0x80 -> ByteBuffer.wrap(ascii(export.serial()));
-          case 0x83 -> {
-            byte[] id = ascii(VENDOR + export.scsiId());
-            // ASCII, T10 vendor id, of the logical unit.
-            yield ByteBuffer.allocate(4 + id.length)
-                .put((byte) 2)
-                .put((byte) 1)
-                .put((byte) 0)
-                .put((byte) id.length)
-                .put(id)
-                .flip();
-          }
+          case 0x83 -> identification();
           case 0xB0 -> {
             ByteBuffer limits = ByteBuffer.allocate(60);
             // Offsets here are those of the page less its header of 4. WSNZ: no "to the end".
-            limits.put(0, (byte) 1);
-            limits.putInt(4, maxTransfer / blockSize).putInt(8, (1 << 20) / blockSize);
+            limits.put(0, (byte) 1).put(1, (byte) MediumAccess.MAX_COMPARE);
+            limits.putInt(4, DiskCommands.MAX_TRANSFER / blockSize);
+            limits.putInt(8, (1 << 20) / blockSize);
             if (export.thin()) {
-              limits.putInt(16, (int) Math.min(MAX_UNMAP, maxZero / blockSize)).putInt(20, 256);
+              limits
+                  .putInt(16, (int) Math.min(MAX_UNMAP, Provisioning.MAX_ZERO_BYTES / blockSize))
+                  .putInt(20, 256);
               limits.putInt(24, Math.max(1, 4096 / blockSize));
             }
-            limits.putLong(32, maxZero / blockSize);
+            limits.putLong(32, Provisioning.MAX_ZERO_BYTES / blockSize);
             yield limits;
           }
           case 0xB1 -> ByteBuffer.allocate(60).putShort(0, (short) 1);
@@ -90,27 +81,28 @@ final class InquiryPages {
     return data.put(body).array();
   }
 
-  /** Header, and the caching and control pages where asked; an unknown page gives the header. */
-  byte[] modeSense(byte pageField, boolean ten, boolean readOnly) {
-    int page = pageField & 0x3F;
-    ByteBuffer pages = ByteBuffer.allocate(64);
-    if (page == CACHING || page == ALL) {
-      // Write cache enabled: flushes count.
-      pages.put((byte) CACHING).put((byte) 18).put((byte) 4).put(new byte[17]);
+  /** Of the logical unit by vendor and by name, then of the target's port (SPC-4 §7.8.6). */
+  private ByteBuffer identification() {
+    ByteBuffer all = ByteBuffer.allocate(512);
+    designator(all, 0x02, 0x01, ascii(VENDOR + export.scsiId()));
+    long name = LOCAL_NAME << 60 | (hash(export.scsiId()) >>> 4);
+    designator(all, 0x01, 0x03, ByteBuffer.allocate(8).putLong(name).array());
+    designator(all, 0x01, 0x94, new byte[] {0, 0, 0, 1});
+    byte[] port = ascii(export.iqn() + ",t,0x0001");
+    designator(all, 0x53, 0x98, Arrays.copyOf(port, (port.length + 4) & ~3));
+    return all.flip();
+  }
+
+  private static void designator(ByteBuffer into, int codeSet, int type, byte[] value) {
+    into.put((byte) codeSet).put((byte) type).put((byte) 0).put((byte) value.length).put(value);
+  }
+
+  private static long hash(String text) {
+    try {
+      byte[] digest = MessageDigest.getInstance("SHA-256").digest(ascii(text));
+      return ByteBuffer.wrap(digest).getLong();
+    } catch (NoSuchAlgorithmException e) {
+      throw new IllegalStateException("a Java platform without SHA-256", e);
     }
-    if (page == CONTROL || page == ALL) {
-      pages.put((byte) CONTROL).put((byte) 10).put(new byte[10]);
-    }
-    pages.flip();
-    int header = ten ? 8 : 4;
-    // Write-protected, and FUA supported.
-    byte specific = (byte) ((readOnly ? 0x80 : 0) | 0x10);
-    ByteBuffer data = ByteBuffer.allocate(header + pages.remaining());
-    if (ten) {
-      data.putShort(0, (short) (data.capacity() - 2)).put(3, specific);
-    } else {
-      data.put(0, (byte) (data.capacity() - 1)).put(2, specific);
-    }
-    return data.position(header).put(pages).array();
   }
 }

@@ -21,17 +21,18 @@ final class Provisioning {
 
   private final DiskCommands commands;
   private final BlockBackend backend;
+  private final RangeOrder order;
   private final int blockSize;
   private final long blocks;
   private final boolean thin;
 
-  Provisioning(
-      DiskCommands commands, BlockBackend backend, int blockSize, long blocks, boolean thin) {
+  Provisioning(DiskCommands commands, ServedTarget target, long blocks) {
     this.commands = commands;
-    this.backend = backend;
-    this.blockSize = blockSize;
+    this.backend = target.backend;
+    this.order = target.order;
+    this.blockSize = target.blockSize;
     this.blocks = blocks;
-    this.thin = thin;
+    this.thin = target.export.thin();
   }
 
   /** UNMAP (SBC-3 section 5.28). */
@@ -68,9 +69,13 @@ final class Provisioning {
     // LBPRZ promises zeroes, and trimming does not; zero() deallocates where it can.
     CompletableFuture<Void> done = CompletableFuture.completedFuture(null);
     for (long[] range : ranges) {
-      done = done.thenCompose(ok -> backend.zero(range[0], range[1]));
+      done = done.thenCompose(ok -> zero(range[0], range[1]));
     }
     commands.then(task, done, length, true);
+  }
+
+  private CompletableFuture<Void> zero(long offset, long length) {
+    return order.run(offset, offset + length, false, () -> backend.zero(offset, length));
   }
 
   /** WRITE SAME: one block's content over many blocks; zeroes are deallocated where possible. */
@@ -78,9 +83,10 @@ final class Provisioning {
     commands.writable();
     commands.range(lba, count);
     long length = count * blockSize;
-    boolean data = task.command.write() && task.command.length() >= blockSize;
+    boolean data = task.command.write() && task.command.length() == blockSize;
     boolean anchor = (task.cdb().get(1) & 0x10) != 0;
-    if (length == 0 || length > MAX_ZERO_BYTES || (!noData && !data) || anchor) {
+    boolean unmap = (task.cdb().get(1) & 8) != 0;
+    if (count == 0 || length > MAX_ZERO_BYTES || (!noData && !data) || anchor || (unmap && !thin)) {
       throw new Check(Sense.INVALID_FIELD_IN_CDB);
     }
     byte[] block = new byte[blockSize];
@@ -93,7 +99,7 @@ final class Provisioning {
       zeroes &= b == 0;
     }
     if (zeroes) {
-      commands.then(task, backend.zero(lba * blockSize, length), used, true);
+      commands.then(task, zero(lba * blockSize, length), used, true);
       return;
     }
     int n = (int) Math.min(length, Math.max(blockSize, Math.min(backend.maxTransfer(), 1 << 18)));
@@ -101,7 +107,11 @@ final class Provisioning {
     while (pattern.hasRemaining()) {
       pattern.put(block);
     }
-    commands.then(task, repeat(pattern.flip(), lba * blockSize, length), used, true);
+    ByteBuffer whole = pattern.flip();
+    long offset = lba * blockSize;
+    CompletableFuture<Void> done =
+        order.run(offset, offset + length, false, () -> repeat(whole, offset, length));
+    commands.then(task, done, used, true);
   }
 
   private CompletableFuture<Void> repeat(ByteBuffer pattern, long offset, long length) {

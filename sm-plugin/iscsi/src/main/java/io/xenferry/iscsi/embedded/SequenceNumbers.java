@@ -29,15 +29,21 @@ final class SequenceNumbers {
    * Takes a command in. They come in order, since there is one connection.
    *
    * @param immediate whether it is beside the order
+   * @return false for a number outside of the window: the command must be ignored
+   * @throws ProtocolException for one within it after a gap, which nothing can close
    */
-  void take(boolean immediate, int cmdSn) throws ProtocolException {
+  boolean take(boolean immediate, int cmdSn) throws ProtocolException {
     if (immediate) {
-      return;
+      return true;
     }
-    if (cmdSn != expCmdSn || cmdSn - maxCmdSn > 0) {
+    if (cmdSn - expCmdSn < 0 || cmdSn - maxCmdSn > 0) {
+      return false;
+    }
+    if (cmdSn != expCmdSn) {
       throw new ProtocolException("command number " + cmdSn + " instead of " + expCmdSn);
     }
     expCmdSn++;
+    return true;
   }
 
   /**

@@ -12,6 +12,7 @@ import java.io.IOException;
 import java.net.InetAddress;
 import java.nio.ByteBuffer;
 import java.nio.channels.SocketChannel;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -31,6 +32,7 @@ final class TargetConnection implements PduChannel.Handler {
   private static final Logger log = LoggerFactory.getLogger(TargetConnection.class);
 
   private static final int MAX_TEXT = 8192;
+  private static final int MAX_ATTENTIONS = 8;
 
   private final EmbeddedTargetService service;
   private final PduChannel channel;
@@ -43,13 +45,23 @@ final class TargetConnection implements PduChannel.Handler {
 
   private final SequenceNumbers numbers = new SequenceNumbers();
   private final Answers answers;
+  private final BufferPool buffers;
+  private int tsih;
+
+  /** When the initiator was asked whether it lives, and has not said anything since. */
+  private long asked;
+
   private int nextTtt = 1;
   private final Map<Integer, Task> tasks = new LinkedHashMap<>();
+
+  /** The command whose data is being read; null, too, for one that is ignored. */
   private @Nullable Task arriving;
+
+  private boolean placed;
   private final Discovery discovery;
 
-  /** What the initiator must be told before its next command. */
-  @Nullable Sense attention = Sense.POWER_ON;
+  /** What the initiator must be told before its next commands (SAM-5 §5.14). */
+  private final ArrayDeque<Sense> attentions = new ArrayDeque<>(List.of(Sense.POWER_ON));
 
   TargetConnection(
       EmbeddedTargetService service, EventLoop loop, SocketChannel socket, InetAddress from)
@@ -57,14 +69,67 @@ final class TargetConnection implements PduChannel.Handler {
     this.service = service;
     this.from = from;
     this.discovery = new Discovery(service);
-    this.login = new TargetLogin(service::find, from);
+    this.buffers = service.pool().part(service.limits().connectionBuffers());
+    this.login = new TargetLogin(service::find, from, service.limits().sessions());
     this.channel = new PduChannel(loop, socket, TargetLogin.MAX_SEGMENT, this);
-    this.answers = new Answers(channel, service.pool(), login, this::sn);
+    this.answers = new Answers(channel, buffers, login, this::sn, this::hasDescriptorSense);
   }
 
-  boolean isStuck(long now, long loginNanos, long writeNanos) {
-    return (!fullFeature && now - accepted > loginNanos)
-        || (channel.sending() && now - channel.lastSent() > writeNanos);
+  private boolean hasDescriptorSense() {
+    ServedTarget served = target;
+    return served != null && served.modes.descriptorSense();
+  }
+
+  BufferPool buffers() {
+    return buffers;
+  }
+
+  boolean isOf(Nexus whose, int itsTsih) {
+    return tsih == itsTsih && nexus().equals(whose);
+  }
+
+  Nexus nexus() {
+    return new Nexus(login.initiator, login.isid);
+  }
+
+  /** Tells the initiator at its next command; a reset makes up for what came before it. */
+  void attend(Sense attention) {
+    if (attention.isReset()) {
+      attentions.clear();
+    }
+    if (!attentions.contains(attention) && attentions.size() < MAX_ATTENTIONS) {
+      attentions.add(attention);
+    }
+  }
+
+  @Nullable Sense takeAttention() {
+    return attentions.poll();
+  }
+
+  /** Whether the peer has used up its patience; asks it whether it lives when it is time. */
+  boolean isStuck(long now) {
+    EmbeddedTargetService.Limits limits = service.limits();
+    long silent = now - channel.lastReceived();
+    boolean waiting =
+        !channel.isPaused()
+            && (channel.isWithinPdu() || tasks.values().stream().anyMatch(task -> !task.executing));
+    if ((!fullFeature && now - accepted > limits.login().toNanos())
+        || (channel.sending() && now - channel.lastSent() > limits.write().toNanos())
+        || (waiting && silent > limits.data().toNanos())) {
+      return true;
+    }
+    long idle = limits.idle().toNanos();
+    if (!fullFeature || silent <= idle || channel.isPaused()) {
+      asked = 0;
+      return false;
+    }
+    if (asked == 0) {
+      asked = now;
+      if (target != null) {
+        channel.send(new Pdu.NopIn(0, Pdu.NO_TAG, nextTtt++ & 0x7FFFFFFF, sn(false)));
+      }
+    }
+    return now - asked > idle;
   }
 
   void drop(String why) {
@@ -95,8 +160,11 @@ final class TargetConnection implements PduChannel.Handler {
         }
         Task task = admit(command);
         arriving = task;
-        ByteBuffer buffer = task.buffer;
-        return task.refused != null || buffer == null ? null : buffer.slice(0, length);
+        placed = true;
+        ByteBuffer buffer = task == null ? null : task.buffer;
+        return task == null || task.refused != null || buffer == null
+            ? null
+            : buffer.slice(0, length);
       }
       case Pdu.DataOut out -> {
         Task task = tasks.get(out.itt());
@@ -123,9 +191,12 @@ final class TargetConnection implements PduChannel.Handler {
     if (task.executing
         || out.offset() != task.received
         || length > task.burstEnd - task.received
-        || out.dataSn() != task.dataSn
         || out.ttt() != task.ttt) {
       throw new ProtocolException("Data-Out that was not asked for");
+    }
+    if (out.dataSn() != task.dataSn && task.refused == null) {
+      // Without error recovery the command fails (RFC 7143 section 7.9).
+      refuse(task, Status.CHECK_CONDITION, Sense.INCORRECT_AMOUNT_OF_DATA);
     }
   }
 
@@ -143,18 +214,22 @@ final class TargetConnection implements PduChannel.Handler {
     }
     switch (pdu) {
       case Pdu.ScsiCommand command -> {
-        Task task = arriving;
+        Task task = placed ? arriving : admit(command);
         arriving = null;
-        begin(task == null ? admit(command) : task, data);
+        placed = false;
+        if (task != null) {
+          begin(task, data);
+        }
       }
       case Pdu.DataOut out -> dataOut(out, data);
       case Pdu.NopOut nop -> nop(nop, data);
       case Pdu.TextRequest request -> text(request, data);
       case Pdu.TaskRequest request -> manage(request);
       case Pdu.LogoutRequest request -> {
-        numbers.take(request.immediate(), request.cmdSn());
-        channel.send(new Pdu.LogoutResponse(request.itt(), sn(true), 0));
-        channel.close("logged out");
+        if (numbers.take(request.immediate(), request.cmdSn())) {
+          channel.send(new Pdu.LogoutResponse(request.itt(), sn(true), 0));
+          channel.close("logged out");
+        }
       }
       case Pdu.Unknown unknown ->
           channel.send(
@@ -180,6 +255,7 @@ final class TargetConnection implements PduChannel.Handler {
       boolean done = answer.transit() && answer.next() == Stage.FULL_FEATURE;
       if (done) {
         enter();
+        tsih = service.newTsih();
       }
       channel.send(
           new Pdu.LoginResponse(
@@ -188,12 +264,15 @@ final class TargetConnection implements PduChannel.Handler {
               answer.current(),
               answer.next(),
               request.isid(),
-              done ? service.newTsih() : 0,
+              tsih,
               request.itt(),
               sn(true),
               0),
           ByteBuffer.wrap(answer.keys().toBytes()),
           null);
+      if (done) {
+        channel.digests(login.headerDigest, login.dataDigest);
+      }
     } catch (TargetLogin.Refused e) {
       log.info("login of {} from {} refused: {}", login.initiator, from, e.getMessage());
       channel.send(
@@ -230,8 +309,11 @@ final class TargetConnection implements PduChannel.Handler {
 
   // ---- tasks
 
-  private Task admit(Pdu.ScsiCommand command) throws ProtocolException {
-    numbers.take(command.immediate(), command.cmdSn());
+  /** A new task; null for a command that must be ignored. */
+  private @Nullable Task admit(Pdu.ScsiCommand command) throws ProtocolException {
+    if (!numbers.take(command.immediate(), command.cmdSn())) {
+      return null;
+    }
     if (tasks.containsKey(command.itt()) || command.itt() == Pdu.NO_TAG) {
       throw new ProtocolException("a task tag twice");
     }
@@ -240,10 +322,10 @@ final class TargetConnection implements PduChannel.Handler {
     }
     Task task = new Task(command);
     tasks.put(command.itt(), task);
-    if (command.length() < 0 || command.length() > DiskCommands.MAX_TRANSFER) {
+    if (command.length() < 0 || command.length() > DiskCommands.MAX_ACCEPTED) {
       refuse(task, Status.CHECK_CONDITION, Sense.INVALID_FIELD_IN_CDB);
     } else if (command.length() > 0) {
-      task.buffer = service.pool().take(command.length());
+      task.buffer = buffers.take(command.length());
       if (task.buffer == null) {
         refuse(task, Status.TASK_SET_FULL, new Sense(Sense.NO_SENSE, 0));
       }
@@ -342,7 +424,7 @@ final class TargetConnection implements PduChannel.Handler {
   private boolean wanted(Task task) {
     finish(task);
     if (task.aborted || !channel.isOpen()) {
-      task.giveBack(service.pool());
+      task.giveBack(buffers);
       return false;
     }
     return true;
@@ -365,15 +447,16 @@ final class TargetConnection implements PduChannel.Handler {
   // ---- the rest
 
   private void nop(Pdu.NopOut nop, ByteBuffer data) throws ProtocolException {
-    numbers.take(nop.immediate(), nop.cmdSn());
-    if (nop.itt() != Pdu.NO_TAG) {
+    if (numbers.take(nop.immediate(), nop.cmdSn()) && nop.itt() != Pdu.NO_TAG) {
       ByteBuffer echo = ByteBuffer.allocate(data.remaining()).put(data).flip();
       channel.send(new Pdu.NopIn(nop.lun(), nop.itt(), Pdu.NO_TAG, sn(true)), echo, null);
     }
   }
 
   private void text(Pdu.TextRequest request, ByteBuffer data) throws ProtocolException {
-    numbers.take(request.immediate(), request.cmdSn());
+    if (!numbers.take(request.immediate(), request.cmdSn())) {
+      return;
+    }
     if (request.ttt() == Pdu.NO_TAG) {
       discovery.ask(TextKeys.parse(data), login.initiator, from, Optional.ofNullable(target));
     }
@@ -386,44 +469,40 @@ final class TargetConnection implements PduChannel.Handler {
   }
 
   private void manage(Pdu.TaskRequest request) throws ProtocolException {
-    numbers.take(request.immediate(), request.cmdSn());
+    if (!numbers.take(request.immediate(), request.cmdSn())) {
+      return;
+    }
     ServedTarget served = target;
     if (served == null) {
       throw new ProtocolException("task management in a discovery session");
     }
-    CompletableFuture<Void> quiet =
-        switch (request.function()) {
-          case Pdu.TaskRequest.ABORT_TASK -> {
-            Task task = tasks.get(request.referencedTag());
-            yield task == null ? CompletableFuture.completedFuture(null) : abort(List.of(task));
-          }
-          case Pdu.TaskRequest.ABORT_TASK_SET -> abort(List.copyOf(tasks.values()));
-          case Pdu.TaskRequest.LOGICAL_UNIT_RESET,
-              Pdu.TaskRequest.TARGET_WARM_RESET,
-              Pdu.TaskRequest.TARGET_COLD_RESET -> {
-            List<CompletableFuture<Void>> all = new ArrayList<>();
-            all.add(served.quiet());
-            for (TargetConnection connection : served.connections) {
-              all.add(connection.abort(List.copyOf(connection.tasks.values())));
-              if (connection != this) {
-                connection.attention = Sense.LUN_RESET;
-              }
-            }
-            yield CompletableFuture.allOf(all.toArray(CompletableFuture[]::new));
-          }
-          default -> null;
-        };
-    int itt = request.itt();
-    if (quiet == null) {
-      channel.send(new Pdu.TaskResponse(itt, sn(true), 5));
-    } else {
-      // Tasks end on the loop, so this runs on the loop too.
-      quiet.thenRun(() -> channel.send(new Pdu.TaskResponse(itt, sn(true), 0)));
-    }
+    TaskManagement.carryOut(request, served, this);
+  }
+
+  /** Answers a task management request. */
+  void respond(Pdu.TaskRequest request, int response) {
+    channel.send(new Pdu.TaskResponse(request.itt(), sn(true), response));
+  }
+
+  Optional<Task> task(int tag) {
+    return Optional.ofNullable(tasks.get(tag));
+  }
+
+  boolean isBusy() {
+    return !tasks.isEmpty();
+  }
+
+  /**
+   * Ends all tasks but one without an answer.
+   *
+   * @return completes when the backend has none of them
+   */
+  CompletableFuture<Void> abortAll(@Nullable Task except) {
+    return abort(tasks.values().stream().filter(t -> t != except).toList());
   }
 
   /** Ends tasks without an answer; completes when the backend has none of them. */
-  private CompletableFuture<Void> abort(List<Task> some) {
+  CompletableFuture<Void> abort(List<Task> some) {
     List<CompletableFuture<Void>> quiet = new ArrayList<>();
     for (Task task : some) {
       task.aborted = true;
@@ -440,7 +519,7 @@ final class TargetConnection implements PduChannel.Handler {
   /** A Data-Out may be half read into the buffer. */
   private void giveBackSafely(Task task) {
     channel.abandonDestination();
-    task.giveBack(service.pool());
+    task.giveBack(buffers);
   }
 
   @Override
@@ -449,8 +528,8 @@ final class TargetConnection implements PduChannel.Handler {
     abort(List.copyOf(tasks.values()));
     answers.closed();
     ServedTarget served = target;
-    if (served != null) {
-      served.connections.remove(this);
+    if (served != null && served.connections.remove(this)) {
+      served.reservations.lost(nexus());
     }
     service.gone(this);
   }

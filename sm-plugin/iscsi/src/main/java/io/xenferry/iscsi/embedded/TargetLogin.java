@@ -26,7 +26,9 @@ final class TargetLogin {
   private static final int NOT_ALLOWED = 0x0202;
   private static final int NOT_FOUND = 0x0203;
   private static final int MISSING_PARAMETER = 0x0207;
+  private static final int TOO_MANY_CONNECTIONS = 0x0206;
   private static final int NO_SUCH_SESSION = 0x020A;
+  private static final int OUT_OF_RESOURCES = 0x0302;
 
   private enum Security {
     START,
@@ -48,6 +50,7 @@ final class TargetLogin {
 
   private final Function<String, Optional<ServedTarget>> targets;
   private final InetAddress from;
+  private final int maxSessions;
   private final ByteArrayOutputStream text = new ByteArrayOutputStream();
   private int steps;
   private boolean first = true;
@@ -65,10 +68,17 @@ final class TargetLogin {
   int firstBurst = 65536;
   boolean initialR2t = true;
   boolean immediateData = true;
+  boolean headerDigest;
+  boolean dataDigest;
 
-  TargetLogin(Function<String, Optional<ServedTarget>> targets, InetAddress from) {
+  /**
+   * @param targets by name
+   * @param maxSessions of one target
+   */
+  TargetLogin(Function<String, Optional<ServedTarget>> targets, InetAddress from, int maxSessions) {
     this.targets = targets;
     this.from = from;
+    this.maxSessions = maxSessions;
   }
 
   /**
@@ -123,21 +133,31 @@ final class TargetLogin {
   }
 
   private void identify(Pdu.LoginRequest request, TextKeys keys) throws Refused {
-    if (request.tsih() != 0) {
-      throw new Refused(NO_SUCH_SESSION);
-    }
     isid = request.isid();
     initiator = keys.get("InitiatorName").orElseThrow(() -> new Refused(MISSING_PARAMETER));
     if (!initiator.matches("(iqn|eui|naa)\\.[A-Za-z0-9.:_\\-]{1,219}")) {
       throw new Refused(INITIATOR_ERROR);
     }
     if (keys.get("SessionType").orElse("Normal").equals("Discovery")) {
+      if (request.tsih() != 0) {
+        throw new Refused(NO_SUCH_SESSION);
+      }
       return;
     }
     String name = keys.get("TargetName").orElseThrow(() -> new Refused(MISSING_PARAMETER));
     ServedTarget found = targets.apply(name).orElseThrow(() -> new Refused(NOT_FOUND));
     if (!found.admits(initiator, from)) {
       throw new Refused(NOT_ALLOWED);
+    }
+    Nexus nexus = new Nexus(initiator, isid);
+    if (request.tsih() != 0) {
+      // A second connection of a session, of which we have one (MaxConnections=1).
+      boolean known = found.connections.stream().anyMatch(c -> c.isOf(nexus, request.tsih()));
+      throw new Refused(known ? TOO_MANY_CONNECTIONS : NO_SUCH_SESSION);
+    }
+    // One that comes again takes its own place.
+    if (found.connections.stream().filter(c -> !c.nexus().equals(nexus)).count() >= maxSessions) {
+      throw new Refused(OUT_OF_RESOURCES);
     }
     target = found;
   }
@@ -178,11 +198,12 @@ final class TargetLogin {
             Chap.binary(keys.get("CHAP_R").orElseThrow(() -> new Refused(AUTHENTICATION_FAILED)));
         boolean good =
             keys.get("CHAP_N").orElse("").equals(expected.user())
-                && Chap.matches(Chap.response(chapId, expected.secret(), challenge), given)
-                // We have no secret to prove ourselves with.
-                && keys.get("CHAP_C").isEmpty();
+                && Chap.matches(Chap.response(chapId, expected.secret(), challenge), given);
         if (!good) {
           throw new Refused(AUTHENTICATION_FAILED);
+        }
+        if (keys.get("CHAP_C").isPresent()) {
+          prove(keys, answer);
         }
         security = Security.DONE;
       }
@@ -191,17 +212,45 @@ final class TargetLogin {
     return security == Security.DONE;
   }
 
+  /** The initiator wants to know who we are (RFC 7143 section 12.1.3). */
+  private void prove(TextKeys keys, TextKeys answer) throws Refused, ProtocolException {
+    ServedTarget served = target;
+    Credentials own =
+        (served == null ? Optional.<Credentials>empty() : served.export.ownAccount())
+            .orElseThrow(() -> new Refused(AUTHENTICATION_FAILED));
+    byte[] theirs = Chap.binary(keys.get("CHAP_C").orElse(""));
+    int id = keys.number("CHAP_I", -1, 0, 255);
+    // Our own challenge back would make us say what the initiator should have known.
+    if (id < 0 || Arrays.equals(theirs, challenge)) {
+      throw new Refused(AUTHENTICATION_FAILED);
+    }
+    answer
+        .set("CHAP_N", own.user())
+        .set("CHAP_R", Chap.hex(Chap.response(id, own.secret(), theirs)));
+  }
+
+  private static String digest(String offered) throws Refused {
+    for (String value : offered.split(",")) {
+      if (value.equals("None") || value.equals("CRC32C")) {
+        return value;
+      }
+    }
+    throw new Refused(INITIATOR_ERROR);
+  }
+
   private boolean operational(TextKeys keys, TextKeys answer) throws Refused, ProtocolException {
     for (Map.Entry<String, String> pair : keys.asMap().entrySet()) {
       String key = pair.getKey();
       String value = pair.getValue();
       switch (key) {
         case "InitiatorName", "InitiatorAlias", "SessionType", "TargetName", "AuthMethod" -> {}
-        case "HeaderDigest", "DataDigest" -> {
-          if (!Arrays.asList(value.split(",")).contains("None")) {
-            throw new Refused(INITIATOR_ERROR);
-          }
-          answer.set(key, "None");
+        case "HeaderDigest" -> {
+          answer.set(key, digest(value));
+          headerDigest = digest(value).equals("CRC32C");
+        }
+        case "DataDigest" -> {
+          answer.set(key, digest(value));
+          dataDigest = digest(value).equals("CRC32C");
         }
         case "MaxRecvDataSegmentLength" -> peerSegment = keys.number(key, 8192, 512, 0xFFFFFF);
         case "MaxBurstLength" -> {

@@ -16,6 +16,9 @@ final class Task {
   /** Data of the initiator, or for it; from the pool. */
   @Nullable ByteBuffer buffer;
 
+  /** What is on the medium, where the command looks at it itself; from the pool. */
+  @Nullable ByteBuffer scratch;
+
   int received;
 
   /** Where the sequence that was asked for, or that comes unasked, ends. */
@@ -53,8 +56,13 @@ final class Task {
     return b;
   }
 
-  /** Gives its buffer back, if it still has one. */
+  /** Gives its buffers back, if it still has some. */
   void giveBack(BufferPool pool) {
+    ByteBuffer s = scratch;
+    if (s != null) {
+      scratch = null;
+      pool.give(s);
+    }
     ByteBuffer b = buffer;
     if (b != null) {
       buffer = null;

@@ -111,7 +111,8 @@ final class DiskProbe {
       boolean page = cdb[0] != Cdb.INQUIRY || answer.get(1) == cdb[2];
       return page ? Optional.of(answer) : Optional.empty();
     } catch (BlockException e) {
-      if (session.failure() != null) {
+      // Silence is no answer, also where the session has not noticed it yet.
+      if (session.failure() != null || e.kind() == Kind.TIMEOUT) {
         throw e;
       }
       return Optional.empty();

@@ -22,6 +22,7 @@ import java.util.function.Consumer;
  * @param queueDepth commands in flight, 1–512; the target's window may allow fewer
  * @param maxTransfer bytes of the largest read or write
  * @param maxSegment bytes of the largest data segment that we accept
+ * @param digests whether the target must agree to CRC32C over headers and data
  */
 public record IscsiOptions(
     String initiatorName,
@@ -34,7 +35,8 @@ public record IscsiOptions(
     Duration closeTimeout,
     int queueDepth,
     int maxTransfer,
-    int maxSegment) {
+    int maxSegment,
+    boolean digests) {
 
   public IscsiOptions {
     if (queueDepth < 1 || queueDepth > 512 || maxTransfer < 512 || maxSegment < 512) {
@@ -61,7 +63,8 @@ public record IscsiOptions(
         Duration.ofSeconds(5),
         128,
         1024 * 1024,
-        256 * 1024);
+        256 * 1024,
+        false);
   }
 
   public IscsiOptions withInitiatorName(String name) {
@@ -104,6 +107,10 @@ public record IscsiOptions(
     return change(c -> c.maxTransfer = bytes);
   }
 
+  public IscsiOptions withDigests() {
+    return change(c -> c.digests = true);
+  }
+
   private IscsiOptions change(Consumer<Changed> change) {
     Changed changed = new Changed(this);
     change.accept(changed);
@@ -118,7 +125,8 @@ public record IscsiOptions(
         changed.closeTimeout,
         changed.queueDepth,
         changed.maxTransfer,
-        maxSegment);
+        maxSegment,
+        changed.digests);
   }
 
   /** The values that have a {@code with…} method. */
@@ -133,6 +141,7 @@ public record IscsiOptions(
     Duration closeTimeout;
     int queueDepth;
     int maxTransfer;
+    boolean digests;
 
     Changed(IscsiOptions from) {
       initiatorName = from.initiatorName;
@@ -145,6 +154,7 @@ public record IscsiOptions(
       closeTimeout = from.closeTimeout;
       queueDepth = from.queueDepth;
       maxTransfer = from.maxTransfer;
+      digests = from.digests;
     }
   }
 }

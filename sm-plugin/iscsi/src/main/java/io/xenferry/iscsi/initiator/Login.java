@@ -146,10 +146,11 @@ final class Login {
   }
 
   private SessionParameters operational() throws BlockException, ProtocolException {
+    String digest = options.digests() ? "CRC32C" : "None";
     TextKeys offer =
         new TextKeys()
-            .set("HeaderDigest", "None")
-            .set("DataDigest", "None")
+            .set("HeaderDigest", digest)
+            .set("DataDigest", digest)
             .set("MaxRecvDataSegmentLength", Integer.toString(options.maxSegment()))
             .set("DefaultTime2Wait", "0")
             .set("DefaultTime2Retain", "0")
@@ -171,9 +172,9 @@ final class Login {
     while (stage != Stage.FULL_FEATURE) {
       merge(agreed, step(new TextKeys(), true, Stage.FULL_FEATURE));
     }
-    for (String digest : new String[] {"HeaderDigest", "DataDigest"}) {
-      if (!agreed.get(digest).orElse("None").equals("None")) {
-        throw new ProtocolException(digest + " that was not offered");
+    for (String key : new String[] {"HeaderDigest", "DataDigest"}) {
+      if (!agreed.get(key).orElse("None").equals(digest)) {
+        throw new ProtocolException(key + " that was not offered");
       }
     }
     int maxBurst = agreed.number("MaxBurstLength", 262144, MIN_SEGMENT, MAX_SEGMENT);
@@ -186,6 +187,7 @@ final class Login {
         agreed.yes("InitialR2T", true),
         agreed.yes("ImmediateData", true),
         agreed.number("MaxOutstandingR2T", 1, 1, 65535),
+        options.digests(),
         1,
         expStatSn,
         maxCmdSn);

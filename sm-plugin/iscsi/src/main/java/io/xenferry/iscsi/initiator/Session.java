@@ -79,6 +79,7 @@ final class Session implements PduChannel.Handler {
     this.expStatSn = parameters.expStatSn();
     this.commands = new CommandTable(options.queueDepth());
     this.channel = new PduChannel(loop, socket, options.maxSegment(), this);
+    this.channel.digests(parameters.digests(), parameters.digests());
     this.liveness = new Liveness(channel, options);
     loop.schedule(Duration.ofMillis(liveness.tickMillis()), this::tick);
   }

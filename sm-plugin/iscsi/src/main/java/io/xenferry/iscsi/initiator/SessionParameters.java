@@ -4,6 +4,7 @@ package io.xenferry.iscsi.initiator;
  * What login agreed on (RFC 7143 section 13); lengths in bytes.
  *
  * @param peerSegment the largest data segment the target accepts
+ * @param digests whether CRC32C follows headers and data
  * @param cmdSn the number of the first command
  * @param expStatSn the number of the target's next status
  */
@@ -16,6 +17,7 @@ record SessionParameters(
     boolean initialR2t,
     boolean immediateData,
     int maxOutstandingR2t,
+    boolean digests,
     int cmdSn,
     int expStatSn,
     int maxCmdSn) {}

@@ -10,14 +10,16 @@ import java.nio.ByteBuffer;
 import java.nio.channels.SelectionKey;
 import java.nio.channels.SocketChannel;
 import java.util.ArrayDeque;
+import java.util.zip.CRC32C;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * PDUs on a non-blocking socket (RFC 7143 section 11.1: header, data, padding to four bytes; no
- * digests). Data segments are read straight into the place that the handler names, and written
- * straight from the sender's buffers.
+ * PDUs on a non-blocking socket (RFC 7143 section 11.1: header, data, padding to four bytes, and
+ * digests once they are agreed on). Data segments are read straight into the place that the handler
+ * names, and written straight from the sender's buffers. A digest that is wrong ends the
+ * connection: without error recovery nothing less would do.
  *
  * <p>Confined to its {@link EventLoop}'s thread.
  */
@@ -56,6 +58,9 @@ public final class PduChannel {
   /** What one turn may read before other sockets get theirs. */
   private static final int TURN_BYTES = 4 * 1024 * 1024;
 
+  private static final int DIGEST = 4;
+  private static final int ABANDONED = -1;
+  private static final int MAX_TRAILER = 3 + DIGEST;
   private static final ByteBuffer EMPTY = ByteBuffer.allocate(0);
 
   private static final class Out {
@@ -74,9 +79,19 @@ public final class PduChannel {
   private final ByteBuffer[] scatter = new ByteBuffer[2];
   private @Nullable Pdu pdu;
   private ByteBuffer destination = EMPTY;
+
+  /** Where in the destination the data begins. */
+  private int begun;
+
   private boolean own;
-  private int padding;
+
+  /** Padding, and the digest of the data. */
+  private final ByteBuffer trailer = ByteBuffer.allocate(MAX_TRAILER).limit(0);
+
   private boolean paused;
+  private boolean headerDigest;
+  private boolean dataDigest;
+  private final CRC32C crc = new CRC32C();
 
   private final ArrayDeque<Out> queue = new ArrayDeque<>();
   private final ArrayDeque<ByteBuffer> spareHeaders = new ArrayDeque<>();
@@ -103,8 +118,24 @@ public final class PduChannel {
     this.key = loop.register(socket, SelectionKey.OP_READ, this::ready);
   }
 
+  /** CRC32C digests (RFC 7143 section 13.1) from the next PDU on, in both directions. */
+  public void digests(boolean header, boolean data) {
+    headerDigest = header;
+    dataDigest = data;
+  }
+
   public boolean isOpen() {
     return open;
+  }
+
+  /** Whether the rest of a PDU has yet to come. */
+  public boolean isWithinPdu() {
+    return pdu != null || staging.hasRemaining();
+  }
+
+  /** Whether nothing is read for now. */
+  public boolean isPaused() {
+    return paused;
   }
 
   /** When bytes last came, in the loop's nanoseconds. */
@@ -147,6 +178,8 @@ public final class PduChannel {
   public void resume() {
     if (paused) {
       paused = false;
+      // The peer was not silent: nobody listened.
+      lastReceived = System.nanoTime();
       interest();
       loop.execute(this::receive);
     }
@@ -157,6 +190,8 @@ public final class PduChannel {
     if (!own && destination.hasRemaining()) {
       destination = ByteBuffer.allocate(destination.remaining());
       own = true;
+      // What came before is gone, and nobody wants the rest.
+      begun = ABANDONED;
     }
   }
 
@@ -169,10 +204,11 @@ public final class PduChannel {
           return;
         }
         if (pdu == null) {
-          if (staging.remaining() < Headers.LENGTH && !fill()) {
+          int header = Headers.LENGTH + (headerDigest ? DIGEST : 0);
+          if (staging.remaining() < header && !fill()) {
             return;
           }
-          if (staging.remaining() < Headers.LENGTH) {
+          if (staging.remaining() < header) {
             continue;
           }
           begin();
@@ -216,12 +252,18 @@ public final class PduChannel {
   }
 
   private void begin() throws ProtocolException {
+    if (headerDigest) {
+      int at = staging.position() + Headers.LENGTH;
+      crc.reset();
+      crc.update(staging.duplicate().limit(at));
+      requireDigest("header", staging.getInt(at));
+    }
     int length = HeaderReader.dataLength(staging);
     if (length > maxData) {
       throw new ProtocolException("data segment of " + length + " bytes, " + maxData + " allowed");
     }
     Pdu header = HeaderReader.read(staging);
-    staging.position(staging.position() + Headers.LENGTH);
+    staging.position(staging.position() + Headers.LENGTH + (headerDigest ? DIGEST : 0));
     ByteBuffer place = length == 0 ? EMPTY : handler.place(header, length);
     own = place == null;
     if (place == null) {
@@ -230,8 +272,27 @@ public final class PduChannel {
       throw new IllegalStateException("a place of " + place.remaining() + " for " + length);
     }
     destination = place;
-    padding = -length & 3;
+    trailer.clear().limit((-length & 3) + (dataDigest && length > 0 ? DIGEST : 0));
+    begun = place.position();
     pdu = header;
+  }
+
+  /** The digest is that of what the checksum has seen (the lowest byte comes first). */
+  private void requireDigest(String of, int given) throws ProtocolException {
+    if (Integer.reverseBytes((int) crc.getValue()) != given) {
+      throw new ProtocolException("the digest of the " + of + " is wrong");
+    }
+  }
+
+  private void checkData() throws ProtocolException {
+    if (!dataDigest || trailer.limit() == 0 || begun == ABANDONED) {
+      return;
+    }
+    int padding = trailer.limit() - DIGEST;
+    crc.reset();
+    crc.update(destination.duplicate().position(begun));
+    crc.update(trailer.duplicate().position(0).limit(padding));
+    requireDigest("data", trailer.getInt(padding));
   }
 
   /** Reads data and padding; false when the socket has no more for now. */
@@ -244,10 +305,11 @@ public final class PduChannel {
         staging.position(staging.position() + n);
       }
       if (!destination.hasRemaining()) {
-        int skip = Math.min(padding, staging.remaining());
-        staging.position(staging.position() + skip);
-        padding -= skip;
-        if (padding == 0) {
+        while (trailer.hasRemaining() && staging.hasRemaining()) {
+          trailer.put(staging.get());
+        }
+        if (!trailer.hasRemaining()) {
+          checkData();
           return true;
         }
         if (!fill()) {
@@ -299,21 +361,38 @@ public final class PduChannel {
     }
     ByteBuffer head = spareHeaders.poll();
     if (head == null) {
-      head = ByteBuffer.allocateDirect(Headers.LENGTH);
+      head = ByteBuffer.allocateDirect(Headers.LENGTH + DIGEST);
     }
     int length = data.remaining();
     Headers.write(header, length, head);
+    if (headerDigest) {
+      crc.reset();
+      crc.update(head.duplicate());
+      head.limit(Headers.LENGTH + DIGEST).putInt(Headers.LENGTH, digest());
+    }
     queue.add(out(head, true, length == 0 ? sent : null));
     if (length > 0) {
-      queue.add(out(data.duplicate(), false, (length & 3) == 0 ? sent : null));
-      if ((length & 3) != 0) {
-        queue.add(out(zeroes.duplicate().limit(-length & 3), false, sent));
+      int padding = -length & 3;
+      boolean whole = padding == 0 && !dataDigest;
+      queue.add(out(data.duplicate(), false, whole ? sent : null));
+      if (dataDigest) {
+        ByteBuffer tail = ByteBuffer.allocate(padding + DIGEST);
+        crc.reset();
+        crc.update(data.duplicate());
+        crc.update(tail.duplicate().limit(padding));
+        queue.add(out(tail.putInt(padding, digest()), false, sent));
+      } else if (padding != 0) {
+        queue.add(out(zeroes.duplicate().limit(padding), false, sent));
       }
     }
     if (!flushing) {
       flushing = true;
       loop.execute(this::flush);
     }
+  }
+
+  private int digest() {
+    return Integer.reverseBytes((int) crc.getValue());
   }
 
   private Out out(ByteBuffer bytes, boolean header, @Nullable Runnable done) {

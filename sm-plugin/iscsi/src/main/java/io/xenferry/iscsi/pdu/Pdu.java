@@ -141,7 +141,8 @@ public sealed interface Pdu {
   record NopIn(long lun, int itt, int ttt, Sn sn) implements Response {}
 
   /**
-   * @param function 1 abort task, 2 abort task set, 5 logical unit reset, 6 and 7 target reset
+   * @param function 1 abort task, 2 abort task set, 4 clear task set, 5 logical unit reset, 6 and 7
+   *     target reset
    */
   record TaskRequest(
       boolean immediate,
@@ -155,6 +156,7 @@ public sealed interface Pdu {
       implements Request {
     public static final int ABORT_TASK = 1;
     public static final int ABORT_TASK_SET = 2;
+    public static final int CLEAR_TASK_SET = 4;
     public static final int LOGICAL_UNIT_RESET = 5;
     public static final int TARGET_WARM_RESET = 6;
     public static final int TARGET_COLD_RESET = 7;
@@ -163,7 +165,12 @@ public sealed interface Pdu {
   /**
    * @param response 0 complete, 1 no such task, 2 no such LUN, 5 not supported, 255 rejected
    */
-  record TaskResponse(int itt, Sn sn, int response) implements Response {}
+  record TaskResponse(int itt, Sn sn, int response) implements Response {
+    public static final int COMPLETE = 0;
+    public static final int NO_SUCH_TASK = 1;
+    public static final int NO_SUCH_LUN = 2;
+    public static final int NOT_SUPPORTED = 5;
+  }
 
   /**
    * @param reason 0 close the session, 1 close the connection

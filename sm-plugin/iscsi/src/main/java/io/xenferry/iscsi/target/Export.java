@@ -15,6 +15,8 @@ import java.util.Optional;
  * @param scsiId identification of VPD page 83, 1–24 letters and digits; distinct per disk
  * @param serial of VPD page 80, 1–36 characters; distinct per disk
  * @param account CHAP user and secret; a user belongs to one export
+ * @param ownAccount what the target proves itself with to an initiator that asks (mutual CHAP);
+ *     only beside an account, with another secret, and by the embedded service
  * @param acl who may log in
  * @param thin whether UNMAP and WRITE SAME give space back
  * @param readOnly whether writes are refused
@@ -26,6 +28,7 @@ public record Export(
     String scsiId,
     String serial,
     Optional<Credentials> account,
+    Optional<Credentials> ownAccount,
     Acl acl,
     boolean thin,
     boolean readOnly) {
@@ -55,11 +58,45 @@ public record Export(
     if (!scsiId.matches("[A-Za-z0-9_\\-]{1,24}") || !serial.matches("[A-Za-z0-9_\\-]{1,36}")) {
       throw new IllegalArgumentException("SCSI id or serial number of impossible form");
     }
-    account.ifPresent(a -> {
-      if (!a.user().matches("[A-Za-z0-9._\\-]{1,64}") || !a.secret().matches("[!-~]{1,128}")) {
-        throw new IllegalArgumentException("CHAP user or secret of impossible form");
+    account.ifPresent(Export::requireForm);
+    ownAccount.ifPresent(own -> {
+      requireForm(own);
+      // RFC 7143 section 9.2.1: with one secret for both, each could answer with the other's words.
+      if (account.isEmpty() || account.get().secret().equals(own.secret())) {
+        throw new IllegalArgumentException("mutual CHAP needs two secrets");
       }
     });
+  }
+
+  private static void requireForm(Credentials a) {
+    if (!a.user().matches("[A-Za-z0-9._\\-]{1,64}") || !a.secret().matches("[!-~]{1,128}")) {
+      throw new IllegalArgumentException("CHAP user or secret of impossible form");
+    }
+  }
+
+  /** An export whose target does not prove itself. */
+  public Export(
+      String iqn,
+      int lun,
+      Backing backing,
+      String scsiId,
+      String serial,
+      Optional<Credentials> account,
+      Acl acl,
+      boolean thin,
+      boolean readOnly) {
+    this(iqn, lun, backing, scsiId, serial, account, Optional.empty(), acl, thin, readOnly);
+  }
+
+  /** The same, proving itself with this account to initiators that ask. */
+  public Export withOwnAccount(Credentials own) {
+    return new Export(
+        iqn, lun, backing, scsiId, serial, account, Optional.of(own), acl, thin, readOnly);
+  }
+
+  /** The same disk from elsewhere. */
+  public Export withBacking(Backing other) {
+    return new Export(iqn, lun, other, scsiId, serial, account, ownAccount, acl, thin, readOnly);
   }
 
   /**

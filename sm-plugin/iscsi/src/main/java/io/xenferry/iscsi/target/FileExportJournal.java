@@ -105,6 +105,8 @@ public final class FileExportJournal implements ExportJournal {
     p.setProperty("serial", export.serial());
     export.account().ifPresent(a -> p.setProperty("user", a.user()));
     export.account().ifPresent(a -> p.setProperty("secret", a.secret()));
+    export.ownAccount().ifPresent(a -> p.setProperty("own-user", a.user()));
+    export.ownAccount().ifPresent(a -> p.setProperty("own-secret", a.secret()));
     switch (export.acl()) {
       case Acl.ByAddress by -> p.setProperty("address", by.network());
       case Acl.ByName by -> p.setProperty("initiator", by.initiator());
@@ -118,7 +120,6 @@ public final class FileExportJournal implements ExportJournal {
   private static Export export(Properties p) {
     String address = p.getProperty("address");
     String initiator = p.getProperty("initiator");
-    String user = p.getProperty("user");
     Acl acl =
         address != null
             ? new Acl.ByAddress(address)
@@ -131,10 +132,17 @@ public final class FileExportJournal implements ExportJournal {
         new Export.Backing.File(Path.of(required(p, "file"))),
         required(p, "scsi-id"),
         required(p, "serial"),
-        user == null ? Optional.empty() : Optional.of(new Credentials(user, required(p, "secret"))),
+        account(p, "user", "secret"),
+        account(p, "own-user", "own-secret"),
         acl,
         Boolean.parseBoolean(required(p, "thin")),
         Boolean.parseBoolean(required(p, "read-only")));
+  }
+
+  private static Optional<Credentials> account(Properties p, String user, String secret) {
+    return p.containsKey(user)
+        ? Optional.of(new Credentials(required(p, user), required(p, secret)))
+        : Optional.empty();
   }
 
   private static String required(Properties p, String key) {

@@ -113,6 +113,9 @@ final class TgtTargets {
     if (!(export.backing() instanceof Export.Backing.File file)) {
       throw new TargetException(Kind.INVALID, "tgtd serves files and block devices only");
     }
+    if (export.ownAccount().isPresent()) {
+      throw new TargetException(Kind.INVALID, "mutual CHAP is for the embedded target");
+    }
     String id = Integer.toString(tid);
     String lun = Integer.toString(export.lun());
     tgtadm.run("--mode", "target", "--op", "new", "--tid", id, "--targetname", export.iqn());

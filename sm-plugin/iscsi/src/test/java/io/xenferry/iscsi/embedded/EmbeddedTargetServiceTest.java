@@ -42,6 +42,21 @@ class EmbeddedTargetServiceTest extends TargetServiceContract {
     service.close();
   }
 
+  private static EmbeddedTargetService.Limits limits(
+      int connections, long buffers, Duration login) {
+    EmbeddedTargetService.Limits d = EmbeddedTargetService.Limits.defaults();
+    return new EmbeddedTargetService.Limits(
+        connections,
+        d.sessions(),
+        buffers,
+        d.connectionBuffers(),
+        login,
+        d.write(),
+        d.data(),
+        d.idle(),
+        d.close());
+  }
+
   @Test
   void libiscsiToolsUnderstandIt() throws Exception {
     ExternalTools.require("iscsi-ls", "iscsi-inq", "iscsi-readcapacity16");
@@ -53,6 +68,8 @@ class EmbeddedTargetServiceTest extends TargetServiceContract {
 
     assertThat(ExternalTools.run("iscsi-ls", "iscsi://127.0.0.1:" + port)).contains(export.iqn());
     assertThat(ExternalTools.run("iscsi-inq", url)).contains("XENFERRY");
+    // None of the packets' digests is wrong.
+    assertThat(ExternalTools.run("iscsi-inq", url + "?header_digest=crc32c")).contains("XENFERRY");
     for (String page : new String[] {"0", "128", "131", "176", "177", "178"}) {
       ExternalTools.run("iscsi-inq", "-e", "1", "-c", page, url);
     }
@@ -102,20 +119,36 @@ class EmbeddedTargetServiceTest extends TargetServiceContract {
     String url = service.open(export).text();
     for (String family :
         new String[] {
+          "CompareAndWrite",
+          "GetLBAStatus.Simple",
+          "GetLBAStatus.BeyondEol",
           "Inquiry",
+          "ModeSense6",
+          "OrWrite",
+          "Prefetch16",
+          "Prin*",
+          "Prout*",
           "Read10",
           "Read16",
-          "Write10",
-          "Write16",
           "ReadCapacity10",
           "ReadCapacity16",
+          "ReportSupportedOpcodes",
           "TestUnitReady",
           "Unmap",
-          "ModeSense6"
+          "Verify16",
+          "Write10",
+          "Write16",
+          "WriteSame16",
+          "WriteVerify10",
+          "iSCSIResiduals"
         }) {
       String output =
           ExternalTools.attempt(
-                  "iscsi-test-cu", "--dataloss", "--test", "ALL." + family + ".*", url)
+                  "iscsi-test-cu",
+                  "--dataloss",
+                  "--test",
+                  "ALL." + family + (family.contains(".") ? "" : ".*"),
+                  url)
               .output();
       Matcher tests = Pattern.compile("tests\\s+\\d+\\s+\\d+\\s+\\d+\\s+(\\d+)").matcher(output);
       assertThat(tests.find()).as(output).isTrue();
@@ -177,7 +210,7 @@ class EmbeddedTargetServiceTest extends TargetServiceContract {
         new EmbeddedTargetService(
             EmbeddedTargetService.Settings.at(
                     directory.resolve("limited"), InetAddress.getByName("127.0.0.1"))
-                .withLimits(4, 16 << 20, Duration.ofSeconds(2)),
+                .within(limits(4, 16 << 20, Duration.ofSeconds(2))),
             journal);
     IscsiUrl url = service.open(export("limit", file("limit.img", MIB)));
     List<Socket> silent = new ArrayList<>();
@@ -199,7 +232,7 @@ class EmbeddedTargetServiceTest extends TargetServiceContract {
         new EmbeddedTargetService(
             EmbeddedTargetService.Settings.at(
                     directory.resolve("small"), InetAddress.getByName("127.0.0.1"))
-                .withLimits(16, 2 << 20, Duration.ofSeconds(20)),
+                .within(limits(16, 2 << 20, Duration.ofSeconds(20))),
             journal);
     IscsiUrl url = service.open(export("small", file("small.img", 64 * MIB)));
     try (IscsiDisk disk = IscsiInitiator.connect(url, OPTIONS)) {
