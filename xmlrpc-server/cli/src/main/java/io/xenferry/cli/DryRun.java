@@ -11,31 +11,35 @@ final class DryRun {
   /**
    * Shows each obstacle with its code and what to do about it; with {@code --minimal} the codes.
    *
-   * @throws CliException when there is any: the status says so
+   * @throws CliException when there is any that is more than a warning: the status says so
    */
   static void show(Run run, List<Migrations.Obstacle> found) throws IOException, CliException {
-    if (found.isEmpty()) {
+    List<String> codes =
+        found.stream().filter(Migrations.Obstacle::blocks).map(Migrations.Obstacle::code).toList();
+    for (Migrations.Obstacle obstacle : found) {
+      run.printer().say(text(run, obstacle));
+    }
+    if (codes.isEmpty()) {
       run.printer().say("Nothing stands against the move.");
       return;
     }
     if (run.printer().minimal()) {
-      run.client().print(String.join(",", found.stream().map(Migrations.Obstacle::code).toList()));
-    } else {
-      for (Migrations.Obstacle obstacle : found) {
-        run.client().print(text(run, obstacle));
-      }
+      run.client().print(String.join(",", codes));
     }
     throw new CliException(CliException.Kind.SHOWN, "");
   }
 
   private static String text(Run run, Migrations.Obstacle obstacle) {
     StringBuilder text = new StringBuilder();
+    text.append(obstacle.blocks() ? "" : "warning: ");
     text.append(obstacle.code()).append(" (").append(obstacle.side()).append("): ");
     text.append(obstacle.sentence());
-    ErrorText.lines(run.calls(), new XenApiException(obstacle.code(), obstacle.params()))
-        .lines()
-        .skip(1) // the code's own sentence
-        .forEach(line -> text.append("\n    ").append(line));
+    if (obstacle.blocks()) {
+      ErrorText.lines(run.calls(), new XenApiException(obstacle.code(), obstacle.params()))
+          .lines()
+          .skip(1) // the code's own sentence
+          .forEach(line -> text.append("\n    ").append(line));
+    }
     return text.append("\n    remedy: ").append(obstacle.remedy()).toString();
   }
 }

@@ -45,11 +45,18 @@ public interface Migrations {
   /**
    * One thing that stands against a move.
    *
-   * @param code with which the move would fail
+   * @param blocks whether the move fails with it; otherwise it is a warning
+   * @param code with which the move would fail; of a warning what it is called
    * @param side {@code source} or {@code destination}: who sees it
    * @param remedy what may be done about it
    */
-  record Obstacle(String code, List<String> params, String side, String sentence, String remedy) {}
+  record Obstacle(
+      boolean blocks,
+      String code,
+      List<String> params,
+      String side,
+      String sentence,
+      String remedy) {}
 
   /**
    * What a move from here has cost until now, or did: names with figures, in an order to be read.

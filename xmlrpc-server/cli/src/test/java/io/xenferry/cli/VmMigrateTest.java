@@ -204,10 +204,20 @@ class VmMigrateTest {
                 + " formats={}]");
     terminal.obstacles.add(
         new Migrations.Obstacle(
-            "VDI_NOT_IN_MAP", List.of("OpaqueRef:VDI-d1"), "source", "No SR.", "Name one."));
+            false, "clocks-differ", List.of("60"), "source", "They differ.", "Set them."));
+    Terminal.Result warned = terminal.xe(with("dry-run=true"));
+    assertThat(warned.out())
+        .endsWith(
+            "warning: clocks-differ (source): They differ.\n    remedy: Set them.\n"
+                + "Nothing stands against the move.\n");
+    assertThat(warned.status()).isZero();
+    terminal.obstacles.clear();
     terminal.obstacles.add(
         new Migrations.Obstacle(
-            "SR_FULL", List.of("2", "1"), "destination", "2 do not fit in 1.", "Make room."));
+            true, "VDI_NOT_IN_MAP", List.of("OpaqueRef:VDI-d1"), "source", "No SR.", "Name one."));
+    terminal.obstacles.add(
+        new Migrations.Obstacle(
+            true, "SR_FULL", List.of("2", "1"), "destination", "2 do not fit in 1.", "Make room."));
     Terminal.Result refused = terminal.xe(with("dry-run=true"));
     assertThat(refused.status()).isEqualTo(1);
     assertThat(refused.err()).isEmpty();

@@ -11,6 +11,7 @@ import io.xenferry.migration.preflight.Survey;
 import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.Role;
 import java.net.URI;
+import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.UUID;
@@ -29,6 +30,9 @@ import org.slf4j.LoggerFactory;
 final class Preflight {
   private static final Logger LOG = LoggerFactory.getLogger(Preflight.class);
   private static final int HTTPS = 443;
+
+  /** More than an answer takes; tokens are good for hours. */
+  private static final Duration SKEW = Duration.ofSeconds(30);
 
   private final Host host;
   private final MoveRequest request;
@@ -112,6 +116,7 @@ final class Preflight {
               ObstacleKind.DESTINATION_LOST_ITS_LEDGER));
       return survey.found();
     }
+    compareClocks(answer.findings().clock());
     List<Obstacle> found = answer.findings().found();
     found.forEach(survey::add);
     if (found.isEmpty() && answer.refused()) {
@@ -123,6 +128,15 @@ final class Preflight {
               "the destination refuses: " + answer.sentence()));
     }
     return survey.found();
+  }
+
+  /** An answer takes some seconds at most. */
+  private void compareClocks(long there) {
+    long seconds =
+        Duration.ofMillis(Math.abs(there - host.scheduler().now().toEpochMilli())).toSeconds();
+    if (there > 0 && seconds > SKEW.toSeconds()) {
+      survey.warn(ObstacleKind.CLOCKS_DIFFER, Long.toString(seconds));
+    }
   }
 
   private List<Obstacle> unreachable(Token token, Throwable failure) {

@@ -104,7 +104,7 @@ public final class XenFerryServer implements AutoCloseable {
               dispatcher,
               sessions,
               new KnownServers(config.stateDirectory(), config.remoteServers()),
-              toolstack.migrations().table()));
+              toolstack.migrations()::table));
       toolstack.recover();
       tasks.failOrphans();
       http.start();

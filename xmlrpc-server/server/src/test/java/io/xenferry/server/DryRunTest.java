@@ -13,8 +13,11 @@ import io.xenferry.migration.peer.TokenMint;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.model.Host;
 import io.xenferry.model.Ref;
+import io.xenferry.model.VM;
+import io.xenferry.model.VMGuestMetrics;
 import io.xenferry.model.Value;
 import io.xenferry.server.TwoHosts.Traveller;
+import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.time.Duration;
@@ -25,6 +28,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.UUID;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.UnaryOperator;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -73,8 +77,12 @@ class DryRunTest {
 
   private static List<String> kinds(JsonNode answer) {
     List<String> kinds = new ArrayList<>();
-    answer.path("obstacles").forEach(o -> kinds.add(o.path("kind").asText()));
-    assertThat(answer.path("moves").asBoolean()).isEqualTo(kinds.isEmpty());
+    boolean moves = true;
+    for (JsonNode obstacle : answer.path("obstacles")) {
+      kinds.add(obstacle.path("kind").asText());
+      moves &= !obstacle.path("blocks").asBoolean();
+    }
+    assertThat(answer.path("moves").asBoolean()).isEqualTo(moves);
     return kinds;
   }
 
@@ -153,6 +161,7 @@ class DryRunTest {
     } finally {
       db.change(tx -> tx.set(there, Host.CPU_INFO, cpu));
     }
+    source.call("VM.hard_shutdown", t.vm());
     source.call("VM.migrate_send", t.arguments(token, to, Map.of()));
     assertThat(
             kinds(
@@ -161,7 +170,6 @@ class DryRunTest {
                     PATH,
                     body(hosts.traveller("late", 1).vm(), token, Map.of(), Map.of(), Map.of()))))
         .containsExactly("vif-without-network", "disk-without-sr", "token-used");
-    destination.call("VM.hard_shutdown", destination.text("VM.get_by_uuid", t.uuid()));
   }
 
   @Test
@@ -217,39 +225,134 @@ class DryRunTest {
     assertThat(Rest.status(hosts.here, PATH, "root:wrong", good.toString())).isEqualTo(401);
   }
 
-  /** Answers at an address of its own what a destination would, after the first connection. */
+  /** Answers at an address of its own what a destination would, but not the first times. */
+  private static final class Stranger implements AutoCloseable {
+    private final UUID incarnation = UUID.randomUUID();
+    private final AtomicInteger asked = new AtomicInteger();
+    private final HttpServer server;
+    private final Value token;
+
+    Stranger(int silent, UnaryOperator<PeerAnswer> said) throws IOException {
+      server = HttpServer.create(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0), 0);
+      server.createContext(
+          "/v1/incoming/",
+          exchange -> {
+            exchange.getRequestBody().readAllBytes();
+            if (asked.incrementAndGet() > silent) {
+              byte[] answer = said.apply(PeerAnswer.unknown(incarnation)).write();
+              exchange.sendResponseHeaders(200, answer.length);
+              exchange.getResponseBody().write(answer);
+            }
+            exchange.close();
+          });
+      server.start();
+      String url = "http://127.0.0.1:" + server.getAddress().getPort();
+      TokenMint mint =
+          new TokenMint(new byte[32], incarnation, "somewhere", new PeerAddress(url, ""));
+      MigrationId migration = new MigrationId(UUID.randomUUID());
+      token =
+          Value.ofTexts(
+              Map.of(
+                  "xenferry",
+                  mint.issue(migration, List.of(), url, Instant.now(), Duration.ofHours(1))));
+    }
+
+    @Override
+    public void close() {
+      server.stop(0);
+    }
+  }
+
   @Test
   void aDestinationThatDoesNotAnswerIsAskedOnceMore() throws Exception {
     Traveller t = hosts.traveller("patient", 1);
-    UUID incarnation = UUID.randomUUID();
-    AtomicInteger asked = new AtomicInteger();
-    HttpServer server =
-        HttpServer.create(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0), 0);
-    server.createContext(
-        "/v1/incoming/",
-        exchange -> {
-          exchange.getRequestBody().readAllBytes();
-          if (asked.incrementAndGet() > 1) {
-            byte[] answer = PeerAnswer.unknown(incarnation).write();
-            exchange.sendResponseHeaders(200, answer.length);
-            exchange.getResponseBody().write(answer);
-          }
-          exchange.close();
-        });
-    server.start();
-    String url = "http://127.0.0.1:" + server.getAddress().getPort();
-    TokenMint mint =
-        new TokenMint(new byte[32], incarnation, "somewhere", new PeerAddress(url, ""));
-    MigrationId migration = new MigrationId(UUID.randomUUID());
-    String words = mint.issue(migration, List.of(), url, Instant.now(), Duration.ofHours(1));
-    Value token = Value.ofTexts(Map.of("xenferry", words));
-    ObjectNode body = body(t.vm(), token, t.vdiMap(to), t.vifMap(), Map.of());
-    try {
+    ObjectNode body;
+    try (Stranger stranger = new Stranger(1, answer -> answer)) {
+      body = body(t.vm(), stranger.token, t.vdiMap(to), t.vifMap(), Map.of());
       assertThat(kinds(Rest.post(hosts.here, PATH, body))).isEmpty();
-      assertThat(asked).hasValue(2);
-    } finally {
-      server.stop(0);
+      assertThat(stranger.asked).hasValue(2);
     }
     assertThat(kinds(Rest.post(hosts.here, PATH, body))).containsExactly("destination-unreachable");
+  }
+
+  @Test
+  void clocksThatDifferAreNoReasonToStay() throws Exception {
+    Traveller t = hosts.traveller("late", 1);
+    long clock = Instant.now().plusSeconds(3600).toEpochMilli();
+    try (Stranger stranger = new Stranger(0, answer -> answer.with(clock, List.of()))) {
+      JsonNode answer =
+          Rest.post(
+              hosts.here, PATH, body(t.vm(), stranger.token, t.vdiMap(to), t.vifMap(), Map.of()));
+      assertThat(kinds(answer)).containsExactly("clocks-differ");
+      assertThat(answer.path("moves").asBoolean()).isTrue();
+      assertThat(answer.path("obstacles").path(0).path("params").path(0).asInt())
+          .isBetween(3500, 3700);
+    }
+    try (Stranger stranger =
+        new Stranger(0, answer -> answer.with(Instant.now().toEpochMilli(), List.of()))) {
+      ObjectNode body = body(t.vm(), stranger.token, t.vdiMap(to), t.vifMap(), Map.of());
+      assertThat(kinds(Rest.post(hosts.here, PATH, body))).isEmpty();
+    }
+  }
+
+  private static void tell(String vm, Map<String, String> networks) throws Exception {
+    var db = hosts.here.server.context().db();
+    Ref<VMGuestMetrics> metrics = db.snapshot().get(new Ref<VM>(vm), VM.GUEST_METRICS);
+    db.change(tx -> {
+      Ref<VMGuestMetrics> told = metrics;
+      if (tx.row("VM_guest_metrics", metrics.opaque()).isEmpty()) {
+        told = Ref.random();
+        tx.create("VM_guest_metrics", told.opaque(), Map.of());
+        tx.set(new Ref<VM>(vm), VM.GUEST_METRICS, told);
+      }
+      tx.set(told, VMGuestMetrics.NETWORKS, networks);
+    });
+  }
+
+  /** The servers have the addresses 127.0.0.1 and 127.0.0.2 here, and so has the client. */
+  @Test
+  void whoAsksFromWithinTheVmIsWarnedAndADestinationWithinItIsNone() throws Exception {
+    Traveller t = hosts.traveller("inner", 1);
+    source.call("VM.start", t.vm(), false, false);
+    Value token = hosts.token();
+    ObjectNode body = body(t.vm(), token, t.vdiMap(to), t.vifMap(), Map.of());
+    assertThat(kinds(Rest.post(hosts.here, PATH, body))).isEmpty();
+    tell(t.vm(), Map.of("0/ip", "127.0.0.1"));
+    JsonNode warned = Rest.post(hosts.here, PATH, body);
+    assertThat(kinds(warned)).containsExactly("caller-in-vm");
+    assertThat(warned.path("moves").asBoolean()).isTrue();
+    source.call("VM.assert_can_migrate", t.arguments(token, to, Map.of()));
+    tell(t.vm(), Map.of("0/ip", "127.0.0.2"));
+    assertThat(kinds(Rest.post(hosts.here, PATH, body))).containsExactly("destination-in-vm");
+    assertCode(
+        "OPERATION_NOT_ALLOWED",
+        () -> source.call("VM.migrate_send", t.arguments(token, to, Map.of())));
+    body.set("options", JSON.valueToTree(Map.of("force", "true")));
+    assertThat(kinds(Rest.post(hosts.here, PATH, body))).isEmpty();
+    source.call("VM.hard_shutdown", t.vm());
+  }
+
+  @Test
+  void aVmThatHangsOnItsHostStaysWhileItRuns() throws Exception {
+    Traveller t = hosts.traveller("bound", 1);
+    source.call("VM.add_to_platform", t.vm(), "nomigrate", "true");
+    ObjectNode body = body(t.vm(), hosts.token(), t.vdiMap(to), t.vifMap(), Map.of());
+    assertThat(kinds(Rest.post(hosts.here, PATH, body))).isEmpty();
+    source.call("VM.start", t.vm(), false, false);
+    var db = hosts.here.server.context().db();
+    db.change(tx -> tx.set(new Ref<VM>(t.vm()), VM.PV_KERNEL, "no-kernel"));
+    assertThat(kinds(Rest.post(hosts.here, PATH, body)))
+        .containsExactly("vm-immobile", "boot-files");
+    assertThat(TestServer.texts(source.call("VM.get_allowed_operations", t.vm())))
+        .doesNotContain("migrate_send", "pool_migrate");
+    assertCode(
+        "VM_IS_IMMOBILE",
+        () -> source.call("VM.migrate_send", t.arguments(hosts.token(), to, Map.of())));
+    db.change(tx -> tx.set(new Ref<VM>(t.vm()), VM.PLATFORM, Map.of()));
+    assertThat(kinds(Rest.post(hosts.here, PATH, body))).containsExactly("boot-files");
+    assertCode(
+        "BOOTLOADER_FAILED",
+        () -> source.call("VM.migrate_send", t.arguments(hosts.token(), to, Map.of())));
+    source.call("VM.hard_shutdown", t.vm());
   }
 }

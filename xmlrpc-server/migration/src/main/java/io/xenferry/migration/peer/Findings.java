@@ -31,7 +31,7 @@ public record Findings(long clock, List<Said> obstacles) {
   public record Said(String kind, String code, List<String> params, String sentence) {
     public Said {
       params = List.copyOf(params);
-      if (!code.matches("[A-Z0-9_]{1,80}")) {
+      if (!code.matches("[A-Z0-9_]{0,80}")) {
         throw new IllegalArgumentException("not a code");
       }
     }

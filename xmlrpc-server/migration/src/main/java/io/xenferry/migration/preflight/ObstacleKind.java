@@ -59,6 +59,23 @@ public enum ObstacleKind {
       "VM_BAD_POWER_STATE",
       "The VM is {2}, and can be copied when it is: {1}",
       "Shut the VM down first; a suspended one is copied with force=true."),
+  VM_IMMOBILE(
+      Seen.SOURCE,
+      "VM_IS_IMMOBILE",
+      "The VM runs, and its platform says nomigrate or nested-virt.",
+      "Shut the VM down first, or remove that key from platform before its next start."),
+  VM_WITH_USB(
+      Seen.SOURCE,
+      "VM_HAS_VUSBS",
+      "The VM runs, and has a USB device of its host.",
+      "Take the device from it, or shut the VM down first."),
+  VM_WITH_GPU(
+      Seen.SOURCE, "VM_HAS_VGPU", "The VM runs, and has a virtual GPU.", "Shut the VM down first."),
+  VM_WITH_PCI(
+      Seen.SOURCE,
+      "VM_HAS_PCI_ATTACHED",
+      "The VM runs, and has a PCI device of its host.",
+      "Shut the VM down first."),
   VM_WITHOUT_MEMORY(
       Seen.SOURCE,
       "VM_HAS_NO_SUSPEND_VDI",
@@ -116,6 +133,11 @@ public enum ObstacleKind {
       "SR_NOT_ATTACHED",
       "An SR with a disk of the VM is not attached to its host.",
       "Attach it: xe pbd-plug."),
+  SOURCE_SR_FULL(
+      Seen.SOURCE,
+      "SR_SOURCE_SPACE_INSUFFICIENT",
+      "The SR of a disk has no room for what the VM writes while the disk is copied by snapshots.",
+      "Make room in that SR, or choose another strategy=, or shut the VM down first."),
   DISK_OF_NO_VM(
       Seen.SOURCE,
       "VDI_NEEDS_VM_FOR_MIGRATE",
@@ -191,6 +213,23 @@ public enum ObstacleKind {
       "What answers at the destination's address is no XenFerry server.",
       "Check the address; a proxy between the two servers must let them talk to each other."),
 
+  DESTINATION_IN_VM(
+      Seen.SOURCE,
+      "OPERATION_NOT_ALLOWED",
+      "{0}",
+      "A VM cannot move to a server that runs within it; force=true says that the address is"
+          + " another machine's."),
+  CLOCKS_DIFFER(
+      Seen.WARNING,
+      "",
+      "The clocks of the two hosts differ by {0} seconds: tokens expire by them.",
+      "Set the clocks, as with NTP."),
+  CALLER_IN_VM(
+      Seen.WARNING,
+      "",
+      "Who asks does so from within the VM, at {0}: the connection may break as the VM moves.",
+      "Ask from elsewhere, or as a task: the move goes on without its client."),
+
   // What the destination says.
   TARGET_SR_DETACHED(
       Seen.BOTH,
@@ -244,6 +283,11 @@ public enum ObstacleKind {
       "VM_INCOMPATIBLE_WITH_THIS_HOST",
       "The guest would not find its processor as it knows it: {2}",
       "Move the VM halted, or take the risk with force=true."),
+  BOOT_FILES(
+      Seen.DESTINATION,
+      "BOOTLOADER_FAILED",
+      "The destination has not what the VM was started with: {1}",
+      "Install that there, or move the VM halted."),
   TPM(
       Seen.DESTINATION,
       "VM_INCOMPATIBLE_WITH_THIS_HOST",
@@ -260,7 +304,7 @@ public enum ObstacleKind {
 
   private static final Pattern PLACE = Pattern.compile("\\{([0-9])}");
 
-  private final Set<Role> seen;
+  private final Seen seen;
   private final String code;
   private final String sentence;
   private final String remedy;
@@ -268,7 +312,9 @@ public enum ObstacleKind {
   private enum Seen {
     SOURCE(EnumSet.of(Role.SOURCE)),
     DESTINATION(EnumSet.of(Role.DESTINATION)),
-    BOTH(EnumSet.allOf(Role.class));
+    BOTH(EnumSet.allOf(Role.class)),
+    /** Seen by the source, and no reason to stay. */
+    WARNING(EnumSet.of(Role.SOURCE));
 
     private final Set<Role> roles;
 
@@ -278,13 +324,13 @@ public enum ObstacleKind {
   }
 
   ObstacleKind(Seen seen, String code, String sentence, String remedy) {
-    this.seen = seen.roles;
+    this.seen = seen;
     this.code = code;
     this.sentence = sentence;
     this.remedy = remedy;
   }
 
-  /** XenAPI's; empty for {@link #OTHER}, which has any. */
+  /** XenAPI's; empty for warnings, and for {@link #OTHER}, which has any. */
   public String code() {
     return code;
   }
@@ -309,8 +355,13 @@ public enum ObstacleKind {
     return remedy;
   }
 
+  /** Whether the move does not begin; otherwise it is a warning, and no move fails with it. */
+  public boolean blocks() {
+    return seen != Seen.WARNING;
+  }
+
   public boolean seenBy(Role side) {
-    return seen.contains(side);
+    return seen.roles.contains(side);
   }
 
   /** {@link #OTHER} for a name that is not in the table. */
@@ -323,7 +374,10 @@ public enum ObstacleKind {
 
   /** What one of the given kinds means by a code; {@link #OTHER} when none has it. */
   static ObstacleKind among(String code, ObstacleKind... kinds) {
-    return Arrays.stream(kinds).filter(kind -> kind.code.equals(code)).findFirst().orElse(OTHER);
+    return Arrays.stream(kinds)
+        .filter(kind -> kind.blocks() && kind.code.equals(code))
+        .findFirst()
+        .orElse(OTHER);
   }
 
   /** What a side means by a code when it says no more: the only kind that it has with the code. */

@@ -116,15 +116,27 @@ public final class Survey {
     }
   }
 
+  /** Notes what is no reason to stay. */
+  public void warn(ObstacleKind warning, String... params) {
+    List<String> all = List.of(params);
+    add(new Obstacle(warning, side, "", all, warning.sentence(all)));
+  }
+
   /**
-   * For who needs only the first.
+   * For who needs only the first that blocks.
    *
    * @throws MigrationException that names it
    */
   public static void refuse(List<Obstacle> found) {
-    if (!found.isEmpty()) {
-      throw found.getFirst().toException();
+    Optional<Obstacle> first = first(found);
+    if (first.isPresent()) {
+      throw first.get().toException();
     }
+  }
+
+  /** What the move is refused with; empty where it may begin. */
+  public static Optional<Obstacle> first(List<Obstacle> found) {
+    return found.stream().filter(obstacle -> obstacle.kind().blocks()).findFirst();
   }
 
   /** In the order in which the move would meet them; at most {@link #MOST}. */

@@ -11,19 +11,23 @@ import io.xenferry.server.http.CliService;
 import io.xenferry.server.http.RawStream;
 import io.xenferry.server.session.Sessions;
 import io.xenferry.spi.XenApi;
+import java.util.function.Function;
 
 /** Runs the commands of {@code xe} against this server. */
 public final class CliServer implements CliService {
   private final Dispatcher dispatcher;
   private final Sessions sessions;
   private final RemoteServers remoteServers;
-  private final Migrations migrations;
+  private final Function<String, Migrations> migrations;
 
+  /**
+   * @param migrations of this server, as shown to who calls from an address
+   */
   public CliServer(
       Dispatcher dispatcher,
       Sessions sessions,
       RemoteServers remoteServers,
-      Migrations migrations) {
+      Function<String, Migrations> migrations) {
     this.dispatcher = dispatcher;
     this.sessions = sessions;
     this.remoteServers = remoteServers;
@@ -67,7 +71,7 @@ public final class CliServer implements CliService {
 
     @Override
     public Migrations migrations() {
-      return migrations;
+      return migrations.apply(origin.address());
     }
   }
 }

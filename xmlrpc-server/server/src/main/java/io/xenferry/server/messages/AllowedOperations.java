@@ -98,6 +98,12 @@ public final class AllowedOperations {
     }
     String state = schema.text(vm, "power_state");
     List<String> all = new ArrayList<>(BY_STATE.getOrDefault(state, List.of()));
+    Map<String, String> platform = schema.textMap(vm, "platform");
+    if (state.equals("Running")
+        && ("true".equals(platform.get("nomigrate"))
+            || "true".equals(platform.get("nested-virt")))) {
+      all.removeAll(List.of("migrate_send", "pool_migrate"));
+    }
     if (!state.equals("Halted")) {
       ALWAYS.stream().filter(o -> !all.contains(o)).forEach(all::add);
     }

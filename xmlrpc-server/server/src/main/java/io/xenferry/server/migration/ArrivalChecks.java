@@ -23,11 +23,13 @@ final class ArrivalChecks {
   private final ObjectDatabase database;
   private final Ref<Host> host;
   private final HostMemory memory;
+  private final BootFiles bootFiles;
 
-  ArrivalChecks(ObjectDatabase database, Ref<Host> host, HostMemory memory) {
+  ArrivalChecks(ObjectDatabase database, Ref<Host> host, HostMemory memory, BootFiles bootFiles) {
     this.database = database;
     this.host = host;
     this.memory = memory;
+    this.bootFiles = bootFiles;
   }
 
   /** Tells all: HOST_DISABLED, HANDLE_INVALID for a network that is not here, and so on. */
@@ -58,6 +60,7 @@ final class ArrivalChecks {
       }
     }
     if (plan.running()) {
+      survey.look(() -> checkBootFiles(plan, document), ObstacleKind.BOOT_FILES);
       survey.look(() -> memory.check(plan.memoryBytes()), ObstacleKind.MEMORY);
     }
   }
@@ -66,6 +69,17 @@ final class ArrivalChecks {
     if (!db.get(host, Host.ENABLED)) {
       throw new XenApiException("HOST_DISABLED", host.opaque());
     }
+  }
+
+  /** The process that receives the guest is built from them. */
+  private void checkBootFiles(Plan plan, VmDocument document) throws XenApiException {
+    String kernel =
+        text(document.vm(), "HVM_boot_policy").isEmpty() ? text(document.vm(), "PV_kernel") : "";
+    bootFiles.requireFor(
+        plan.vmAtDestination(),
+        kernel,
+        kernel.isEmpty() ? "" : text(document.vm(), "PV_ramdisk"),
+        kernel.isEmpty() && text(document.vm(), "HVM_boot_params", "firmware").equals("uefi"));
   }
 
   private static void checkNotHere(Survey survey, Snapshot db, UUID vm) {
@@ -97,6 +111,10 @@ final class ArrivalChecks {
           host.opaque(),
           "the VM was booted on a CPU of " + booted + ", this host's is of " + here);
     }
+  }
+
+  private static String text(Map<String, Value> vm, String field) {
+    return vm.get(field) instanceof Value.Text(String text) ? text : "";
   }
 
   private static String text(Map<String, Value> vm, String map, String key) {

@@ -7,6 +7,7 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.xenferry.migration.preflight.Obstacle;
+import io.xenferry.migration.preflight.Survey;
 import io.xenferry.model.DataModel;
 import io.xenferry.model.Host;
 import io.xenferry.model.MessageDef;
@@ -72,6 +73,7 @@ final class DryRuns {
   /**
    * @param vm reference or uuid
    * @param dest token of a destination
+   * @param caller who asks, as Origin has it
    * @throws XenApiException HANDLE_INVALID
    */
   List<Obstacle> send(
@@ -80,9 +82,10 @@ final class DryRuns {
       Map<String, String> vdis,
       Map<String, String> vifs,
       Map<String, String> options,
-      Map<String, String> formats)
+      Map<String, String> formats,
+      String caller)
       throws XenApiException, InterruptedException {
-    return migrations.survey(new Request(vm(vm), dest, vdis, vifs, options, formats));
+    return migrations.survey(new Request(vm(vm), dest, vdis, vifs, options, formats), caller);
   }
 
   /**
@@ -105,10 +108,11 @@ final class DryRuns {
   /**
    * What a client of the REST interface is answered.
    *
+   * @param caller who asks, as Origin has it
    * @param body a JSON object with the parameters of VM.migrate_send by their names, and {@code vm}
    * @throws XenApiException INVALID_VALUE for what is none, HANDLE_INVALID
    */
-  ObjectNode answer(byte[] body) throws XenApiException, InterruptedException {
+  ObjectNode answer(byte[] body, String caller) throws XenApiException, InterruptedException {
     JsonNode asked;
     try {
       asked = JSON.readTree(body);
@@ -135,7 +139,8 @@ final class DryRuns {
                 texts(asked, "vdi_map"),
                 texts(asked, "vif_map"),
                 texts(asked, "options"),
-                texts(asked, "vdi_format_map"));
+                texts(asked, "vdi_format_map"),
+                caller);
     return json(found);
   }
 
@@ -161,11 +166,12 @@ final class DryRuns {
 
   private static ObjectNode json(List<Obstacle> found) {
     ObjectNode answer = JsonNodeFactory.instance.objectNode();
-    answer.put("moves", found.isEmpty());
+    answer.put("moves", Survey.first(found).isEmpty());
     ArrayNode all = answer.putArray("obstacles");
     for (Obstacle obstacle : found) {
       ObjectNode node = all.addObject();
       node.put("kind", word(obstacle.kind()));
+      node.put("blocks", obstacle.kind().blocks());
       node.put("side", word(obstacle.side()));
       node.put("code", obstacle.code());
       ArrayNode params = node.putArray("params");

@@ -141,7 +141,7 @@ public final class MigrationMessages {
     Request request =
         new Request(
             vm, call.textMap(1), call.textMap(3), call.textMap(4), call.textMap(5), Map.of());
-    migrations.check(request);
+    migrations.check(request, call.origin().address());
     return Value.VOID;
   }
 

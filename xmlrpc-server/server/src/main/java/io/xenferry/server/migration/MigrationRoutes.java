@@ -250,7 +250,11 @@ final class MigrationRoutes {
       return true;
     }
     try {
-      return send(response, callback, HttpStatus.OK_200, dryRuns.answer(body).toString());
+      return send(
+          response,
+          callback,
+          HttpStatus.OK_200,
+          dryRuns.answer(body, Answers.origin(request).address()).toString());
     } catch (XenApiException e) {
       return send(response, callback, HttpStatus.BAD_REQUEST_400, error(e.code(), e.params()));
     }

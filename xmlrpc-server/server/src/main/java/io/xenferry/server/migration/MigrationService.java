@@ -70,7 +70,9 @@ public final class MigrationService implements AutoCloseable {
   private final EjectedCds cds;
   private final PeerRoutes peerRoutes;
   private final MigrationRoutes routes;
-  private final MigrationTable table;
+  private final SourceCopies copies;
+  private final DryRuns dryRuns;
+  private final Sessions sessions;
 
   /** What it stands on. */
   public record Parts(
@@ -135,7 +137,8 @@ public final class MigrationService implements AutoCloseable {
             parts.database(),
             parts.lifecycle(),
             disks,
-            new ArrivalChecks(parts.database(), host, parts.lifecycle().memory()));
+            new ArrivalChecks(
+                parts.database(), host, parts.lifecycle().memory(), parts.lifecycle().bootFiles()));
     DestinationGuests arriving = new DestinationGuests(parts.hypervisor(), new HiddenVms(parts));
     coordinator =
         new Coordinator(
@@ -182,8 +185,9 @@ public final class MigrationService implements AutoCloseable {
             cds,
             port);
     peerRoutes = new PeerRoutes(coordinator.endpoint(), id -> incoming(parts, id));
-    DryRuns dryRuns = new DryRuns(parts.database(), migrations);
-    table = new MigrationTable(coordinator, copies::snapshot, dryRuns, parts.sessions());
+    dryRuns = new DryRuns(parts.database(), migrations);
+    sessions = parts.sessions();
+    this.copies = copies;
     routes = new MigrationRoutes(coordinator, copies, parts.sessions(), dryRuns);
   }
 
@@ -232,9 +236,13 @@ public final class MigrationService implements AutoCloseable {
     routes.mount(router);
   }
 
-  /** What {@code xe} shows and decides. */
-  public io.xenferry.cli.Migrations table() {
-    return table;
+  /**
+   * What {@code xe} shows and decides.
+   *
+   * @param caller its address
+   */
+  public io.xenferry.cli.Migrations table(String caller) {
+    return new MigrationTable(coordinator, copies::snapshot, dryRuns, sessions, caller);
   }
 
   public Coordinator coordinator() {

@@ -34,15 +34,19 @@ final class MigrationTable implements Migrations {
   private final Function<MigrationId, Optional<CopySnapshot>> copies;
   private final DryRuns dryRuns;
   private final Sessions sessions;
+  private final String caller;
 
   /**
    * @param copies what is known of the copy of a migration from here
+   * @param caller who asks, as Origin has it
    */
   MigrationTable(
       Coordinator coordinator,
       Function<MigrationId, Optional<CopySnapshot>> copies,
       DryRuns dryRuns,
-      Sessions sessions) {
+      Sessions sessions,
+      String caller) {
+    this.caller = caller;
     this.coordinator = coordinator;
     this.copies = copies;
     this.dryRuns = dryRuns;
@@ -131,7 +135,13 @@ final class MigrationTable implements Migrations {
     try {
       return shown(
           dryRuns.send(
-              move.vm(), move.dest(), move.vdis(), move.vifs(), move.options(), move.formats()));
+              move.vm(),
+              move.dest(),
+              move.vdis(),
+              move.vifs(),
+              move.options(),
+              move.formats(),
+              caller));
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       throw new XenApiException("INTERNAL_ERROR", "interrupted").withCause(e);
@@ -149,7 +159,12 @@ final class MigrationTable implements Migrations {
     return found.stream()
         .map(o ->
             new Obstacle(
-                o.code(), o.params(), DryRuns.word(o.side()), o.sentence(), o.kind().remedy()))
+                o.kind().blocks(),
+                o.kind().blocks() ? o.code() : DryRuns.word(o.kind()),
+                o.params(),
+                DryRuns.word(o.side()),
+                o.sentence(),
+                o.kind().remedy()))
         .toList();
   }
 

@@ -18,6 +18,7 @@ import io.xenferry.model.VmPowerState;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Snapshot;
+import io.xenferry.server.call.Origin;
 import io.xenferry.server.migration.MigrationMessages.Request;
 import io.xenferry.server.storage.DiskMoves;
 import io.xenferry.server.storage.MigrationDisks;
@@ -25,6 +26,7 @@ import io.xenferry.server.storage.MoveChecks;
 import io.xenferry.server.task.Task;
 import io.xenferry.server.vm.GuestSpecs;
 import io.xenferry.server.vm.VmAdmission;
+import java.net.InetAddress;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -93,12 +95,18 @@ public final class Migrations {
    * Every check that the move will make before it begins, here and at the destination; does
    * nothing.
    *
-   * @return what stands against the move, in the order in which it would meet it
+   * @param caller the address from which the question comes, as {@link Origin} has it
+   * @return what stands against the move, in the order in which it would meet it, and warnings
    * @throws XenApiException HANDLE_INVALID for a VM that is gone
    */
-  List<Obstacle> survey(Request request) throws XenApiException, InterruptedException {
+  List<Obstacle> survey(Request request, String caller)
+      throws XenApiException, InterruptedException {
     Snapshot db = database.snapshot();
     Survey survey = new Survey(Role.SOURCE);
+    Optional<InetAddress> from = GuestAddresses.peer(caller);
+    if (from.filter(GuestAddresses.of(db, request.vm())::contains).isPresent()) {
+      survey.warn(ObstacleKind.CALLER_IN_VM, from.get().getHostAddress());
+    }
     admission(survey, db, request.vm(), VmOperations.MIGRATE_SEND);
     if (isWithinPool(db, request)) {
       withinPool(survey, db, request);
@@ -120,17 +128,18 @@ public final class Migrations {
    *
    * @throws XenApiException the first obstacle; the log tells all
    */
-  void check(Request request) throws XenApiException, InterruptedException {
-    List<Obstacle> found = survey(request);
+  void check(Request request, String caller) throws XenApiException, InterruptedException {
+    List<Obstacle> found = survey(request, caller);
     if (!found.isEmpty()) {
-      log.info("VM {} cannot be moved: {}", request.vm(), found);
+      log.info("against the move of VM {} stands: {}", request.vm(), found);
     }
     refuse(found, request);
   }
 
   private void refuse(List<Obstacle> found, Request request) throws XenApiException {
-    if (!found.isEmpty()) {
-      throw answers.translated(found.getFirst().toException(), request.vm(), request.destination());
+    Optional<Obstacle> first = Survey.first(found);
+    if (first.isPresent()) {
+      throw answers.translated(first.get().toException(), request.vm(), request.destination());
     }
   }
 
@@ -152,6 +161,10 @@ public final class Migrations {
                 ObstacleKind.VM_BUSY,
                 ObstacleKind.VM_SNAPSHOT,
                 ObstacleKind.VM_TEMPLATE,
+                ObstacleKind.VM_IMMOBILE,
+                ObstacleKind.VM_WITH_PCI,
+                ObstacleKind.VM_WITH_GPU,
+                ObstacleKind.VM_WITH_USB,
                 notAllowed));
   }
 
@@ -287,8 +300,9 @@ public final class Migrations {
   void toHost(Ref<VM> vm, Ref<Host> host, Map<String, String> options, Task task)
       throws XenApiException {
     List<Obstacle> found = surveyToHost(vm, host, options);
-    if (!found.isEmpty()) {
-      throw found.getFirst().toException().toXenApi();
+    Optional<Obstacle> first = Survey.first(found);
+    if (first.isPresent()) {
+      throw first.get().toException().toXenApi();
     }
     try (var operation = admission.begin(vm, VmOperations.POOL_MIGRATE, task.ref())) {
       checkHost(database.snapshot(), vm, host);

@@ -9,6 +9,8 @@ import io.xenferry.model.VM;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Snapshot;
+import java.net.URI;
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.ExecutionException;
@@ -35,6 +37,15 @@ final class MoveAnswers {
       return Token.read(token).host();
     } catch (IllegalArgumentException e) {
       return "";
+    }
+  }
+
+  /** The destination's name or address that a token has; empty for what is no token. */
+  static Optional<String> address(String token) {
+    try {
+      return Optional.ofNullable(URI.create(Token.read(token).url()).getHost());
+    } catch (IllegalArgumentException e) {
+      return Optional.empty();
     }
   }
 

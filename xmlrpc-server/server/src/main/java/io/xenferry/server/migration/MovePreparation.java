@@ -1,5 +1,6 @@
 package io.xenferry.server.migration;
 
+import io.xenferry.copy.Strategy;
 import io.xenferry.migration.MoveRequest;
 import io.xenferry.migration.preflight.ObstacleKind;
 import io.xenferry.migration.preflight.Survey;
@@ -16,6 +17,7 @@ import io.xenferry.model.db.Snapshot;
 import io.xenferry.server.migration.MigrationMessages.Request;
 import io.xenferry.server.storage.MigrationDisks;
 import io.xenferry.server.vm.VmCheckpoint;
+import java.net.InetAddress;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
@@ -66,6 +68,9 @@ final class MovePreparation {
                   + " begun"),
           ObstacleKind.FOREIGN_DESTINATION);
     }
+    if (!"true".equals(request.options().get("force"))) {
+      survey.look(() -> checkOutside(db, request), ObstacleKind.DESTINATION_IN_VM);
+    }
     Map<Ref<VIF>, String> networks = networks(survey, db, request);
     VmPowerState state = db.get(vm, VM.POWER_STATE);
     checkState(survey, db, request, state);
@@ -112,6 +117,20 @@ final class MovePreparation {
     return planned.stream().anyMatch(disk -> disk.device().equals(Plan.SUSPEND))
         ? Plan.Power.SUSPENDED
         : Plan.Power.HALTED;
+  }
+
+  /** A guest that stands still for its switch cannot answer as the destination. */
+  private static void checkOutside(Snapshot db, Request request) throws XenApiException {
+    Optional<InetAddress> there =
+        request.token().flatMap(MoveAnswers::address).flatMap(GuestAddresses::literal);
+    if (db.get(request.vm(), VM.POWER_STATE) == VmPowerState.RUNNING
+        && there.isPresent()
+        && GuestAddresses.of(db, request.vm()).contains(there.get())) {
+      throw new XenApiException(
+          "OPERATION_NOT_ALLOWED",
+          "the destination's server has an address of the VM itself, "
+              + there.get().getHostAddress());
+    }
   }
 
   private void checkState(Survey survey, Snapshot db, Request request, VmPowerState state)
@@ -176,6 +195,12 @@ final class MovePreparation {
       planned = strategies.choose(survey, vm, planned);
     }
     for (Plan.Disk disk : planned) {
+      if (running && disk.strategy().equals(Strategy.SNAPSHOT.word())) {
+        survey.look(
+            () -> disks.requireRoomToWrite(disk.vdi()),
+            ObstacleKind.SOURCE_SR_FULL,
+            ObstacleKind.SOURCE_SR_DETACHED);
+      }
       survey.look(
           () -> requireItsOwn(db, request, disk),
           ObstacleKind.DISK_SHARED,

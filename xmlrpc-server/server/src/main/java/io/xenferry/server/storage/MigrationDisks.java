@@ -50,6 +50,14 @@ public interface MigrationDisks {
   void checkRoom(Collection<UUID> vdis) throws XenApiException;
 
   /**
+   * Checks that the SR of a disk is not full, so that what a guest writes finds room while the disk
+   * is copied by snapshots.
+   *
+   * @throws XenApiException UUID_INVALID, SR_NOT_ATTACHED, SR_SOURCE_SPACE_INSUFFICIENT
+   */
+  void requireRoomToWrite(UUID vdi) throws XenApiException;
+
+  /**
    * Creates an empty disk that reads as zeroes.
    *
    * @param sr reference or uuid

@@ -91,6 +91,18 @@ final class TaggedDisks implements MigrationDisks {
   }
 
   @Override
+  public void requireRoomToWrite(UUID vdi) throws XenApiException {
+    HostStorage.Place place = storage.get(vdi);
+    long free = HostStorage.driver(() -> storage.mux().repository(place.sr()).stat()).freeSpace();
+    long size =
+        HostStorage.driver(() -> storage.mux().repository(place.sr()).stat(place.location()))
+            .virtualSize();
+    if (free < Math.min(size, FULL)) {
+      throw new XenApiException("SR_SOURCE_SPACE_INSUFFICIENT", storage.sr(place.sr()).opaque());
+    }
+  }
+
+  @Override
   public void create(String sr, UUID vdi, long bytes, String tag, Optional<String> format)
       throws XenApiException {
     Optional<HostStorage.Place> there = storage.find(vdi);

@@ -60,6 +60,27 @@ public final class BootFiles {
         "BOOTLOADER_FAILED", vm, name + " is no file under any of " + directories);
   }
 
+  /**
+   * Whether a VM that runs elsewhere could go on here; makes nothing.
+   *
+   * @param vm for the error
+   * @param kernel and ramdisk: names, empty for none
+   * @param uefi whether it has UEFI firmware
+   * @throws XenApiException BOOTLOADER_FAILED
+   */
+  public void requireFor(UUID vm, String kernel, String ramdisk, boolean uefi)
+      throws XenApiException {
+    for (String name : List.of(kernel, ramdisk)) {
+      if (!name.isEmpty()) {
+        file(vm.toString(), name);
+      }
+    }
+    if (uefi) {
+      installed(vm, "OVMF_CODE_4M.fd");
+      installed(vm, "OVMF_VARS_4M.fd");
+    }
+  }
+
   /** Where what the VMs' TPMs keep is while they run. */
   TpmStates tpms() {
     return tpms;

@@ -84,6 +84,10 @@ public final class VmAdmission {
           VmOperations.CHECKPOINT,
           VmOperations.REVERTING);
 
+  /** For which a VM must not hang on to what only its host has. */
+  private static final Set<VmOperations> LEAVING =
+      EnumSet.of(VmOperations.MIGRATE_SEND, VmOperations.POOL_MIGRATE);
+
   private static final Set<VmOperations> OF_TEMPLATES =
       EnumSet.of(
           VmOperations.CLONE, VmOperations.COPY, VmOperations.DESTROY, VmOperations.CHANGING_NVRAM);
@@ -120,7 +124,8 @@ public final class VmAdmission {
    *
    * @param task reference of the task that it belongs to
    * @throws XenApiException OPERATION_BLOCKED, VM_BAD_POWER_STATE, OTHER_OPERATION_IN_PROGRESS,
-   *     VM_IS_TEMPLATE, VM_IS_SNAPSHOT or OPERATION_NOT_ALLOWED
+   *     VM_IS_TEMPLATE, VM_IS_SNAPSHOT, VM_IS_IMMOBILE, VM_HAS_PCI_ATTACHED, VM_HAS_VGPU,
+   *     VM_HAS_VUSBS or OPERATION_NOT_ALLOWED
    */
   public InProgress begin(Ref<VM> vm, VmOperations operation, String task) throws XenApiException {
     database.change(tx -> {
@@ -276,10 +281,30 @@ public final class VmAdmission {
         && operation != VmOperations.PROVISION) {
       all.raise(new XenApiException("VM_IS_TEMPLATE", vm.opaque(), operation.wire()));
     }
+    if (LEAVING.contains(operation) && state == VmPowerState.RUNNING) {
+      checkFreeOfItsHost(db, vm, all);
+    }
     if (db.get(vm, VM.IS_CONTROL_DOMAIN)) {
       all.raise(
           new XenApiException(
               "OPERATION_NOT_ALLOWED", operation.wire() + " is not for a control domain"));
+    }
+  }
+
+  private static void checkFreeOfItsHost(Snapshot db, Ref<VM> vm, Objections all)
+      throws XenApiException {
+    Map<String, String> platform = db.get(vm, VM.PLATFORM);
+    if ("true".equals(platform.get("nomigrate")) || "true".equals(platform.get("nested-virt"))) {
+      all.raise(new XenApiException("VM_IS_IMMOBILE", vm.opaque()));
+    }
+    if (!db.get(vm, VM.ATTACHED_PCIS).isEmpty()) {
+      all.raise(new XenApiException("VM_HAS_PCI_ATTACHED", vm.opaque()));
+    }
+    if (!db.get(vm, VM.VGPUS).isEmpty()) {
+      all.raise(new XenApiException("VM_HAS_VGPU", vm.opaque()));
+    }
+    if (!db.get(vm, VM.VUSBS).isEmpty()) {
+      all.raise(new XenApiException("VM_HAS_VUSBS", vm.opaque()));
     }
   }
 

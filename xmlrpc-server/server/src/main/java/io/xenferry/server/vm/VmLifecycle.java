@@ -338,6 +338,11 @@ public final class VmLifecycle {
     watch.arrived(vm);
   }
 
+  /** What guests of this host begin with. */
+  public BootFiles bootFiles() {
+    return bootFiles;
+  }
+
   /** Lets the guest of a VM use its disks, which {@link #arriving} has attached. */
   public void activateDisks(Ref<VM> vm) throws XenApiException {
     Snapshot db = database.snapshot();
