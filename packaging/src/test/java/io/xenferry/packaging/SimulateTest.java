@@ -20,7 +20,10 @@ class SimulateTest {
     assertThat(all.err()).contains("WARN");
     assertThat(all.out().lines().skip(1))
         .isNotEmpty()
-        .allMatch(line -> line.matches(" *[0-9]+  .*|every promise held"));
+        .allMatch(line ->
+            line.matches(
+                " *[0-9]+  .*|every promise held|fault, and state .*|[0-9]+ cells are not as .*"
+                    + "|\\([a-z]\\) impossible: .*|[A-Za-z ]+( +([0-9]+|\\([a-z]\\))){12}"));
   }
 
   private record Output(String out, String err) {}

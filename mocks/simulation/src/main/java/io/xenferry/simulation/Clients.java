@@ -6,29 +6,41 @@ import io.xenferry.migration.gate.Gate;
 import io.xenferry.migration.gate.Operation;
 import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.ports.GuestState;
+import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.Plan;
 import io.xenferry.migration.state.Role;
 import io.xenferry.model.XenApiException;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.UUID;
 
 /**
  * What people do meanwhile: move the VM, twice at once, there and back; cancel; start it wherever
- * it is shown; and the faults that are no message's or record's: cuts, crashes, deaths.
+ * it is shown.
  */
 final class Clients {
   /** Sent beside the end of the disks, or from the beginning. */
   private static final long[] MEMORY = {4096, 1 << 30};
 
+  private static final List<String> STRATEGIES = List.of("log-dirty", "mirror", "auto");
+
   private final World world;
+  private final Mishaps mishaps;
+  private final Map<MigrationId, MoveRequest> requests = new HashMap<>();
   private int movesLeft;
 
   Clients(World world, int moves) {
     this.world = world;
     this.movesLeft = moves;
+    this.mishaps = new Mishaps(world, this);
+  }
+
+  Mishaps mishaps() {
+    return mishaps;
   }
 
   void begin() {
@@ -42,48 +54,25 @@ final class Clients {
 
   private void nowAndThen() {
     if (!world.quiet) {
-      faults();
+      mishaps.look();
     }
     SimHost any = world.hosts.get(world.random.nextInt(2));
     boolean moving = world.hosts.stream().anyMatch(host -> !host.allEnded());
     if (!world.quiet && movesLeft > 0 && world.random.nextInt(moving ? 20 : 2) == 0) {
       move(any);
     }
-    if (world.chance(world.faults.cancel())) {
-      cancel(any);
+    for (LedgerRow row : any.ledgerDisk.unended()) {
+      if (world.chance(Fault.CANCEL)) {
+        cancel(any, row);
+      }
+      if (world.chance(Fault.DOUBLE_REQUEST)) {
+        again(row.migration());
+      }
     }
     if (!world.quiet && world.random.nextInt(4) == 0) {
       start(any);
     }
     world.scheduler.schedule(Duration.ofMillis(150 + world.random.nextInt(300)), this::nowAndThen);
-  }
-
-  private void faults() {
-    if (world.chance(world.faults.cuts())) {
-      world.cutNetwork(Duration.ofMillis(200 + world.random.nextInt(12_000)));
-    }
-    SimHost any = world.hosts.get(world.random.nextInt(2));
-    if (world.chance(world.faults.crash())) {
-      any.crash("between records");
-    }
-    SimGuest guest = any.guests.get(world.vm);
-    if (guest != null && !guest.state.ended() && world.chance(world.faults.guestDeath())) {
-      boolean byItself = guest.state == GuestState.RUNNING && world.random.nextBoolean();
-      if (byItself) {
-        world.count("guests shut down");
-        world.memoryLost = true;
-      } else if (guest.state == GuestState.INCOMING) {
-        world.count("receiving processes died");
-      } else {
-        world.guestDied();
-      }
-      any.guestEnds(byItself ? GuestState.SHUTDOWN : GuestState.GONE);
-    }
-    if (world.chance(world.faults.blockLoss() * 3) && !any.exports.isEmpty()) {
-      world.count("targets killed");
-      world.trace(any.name + ": the iSCSI target dies");
-      any.exports.clear();
-    }
   }
 
   /** Moves the VM away from the host, if it is there and both servers are up. */
@@ -102,6 +91,7 @@ final class Clients {
     }
     movesLeft--;
     boolean running = source.guests.containsKey(world.vm);
+    Aim aim = world.aim;
     List<Plan.Disk> disks = new ArrayList<>();
     for (UUID vdi : record.vdis) {
       SimHost.Vdi disk = source.vdis.get(vdi);
@@ -112,7 +102,9 @@ final class Clients {
                 "xvd" + (char) ('a' + disks.size()),
                 disk.disk.size(),
                 "sr",
-                List.of("log-dirty", "mirror", "auto").get(world.random.nextInt(3)),
+                Optional.ofNullable(aim)
+                    .flatMap(Aim::strategy)
+                    .orElseGet(() -> STRATEGIES.get(world.random.nextInt(STRATEGIES.size()))),
                 false));
       }
     }
@@ -134,7 +126,7 @@ final class Clients {
         new MoveRequest(plan, "{}", to.issueToken(List.of("sr"), destination.url()));
     world.trace("a client moves the VM from " + source.name);
     if (world.random.nextInt(3) > 0) {
-      start(from, to, destination, plan, request);
+      start(from, request);
       return;
     }
     from.check(request)
@@ -143,13 +135,12 @@ final class Clients {
           // The server asks first and begins then; whoever died meanwhile begins nothing, nor does
           // anybody once the world has come to rest, which does not wait for a check.
           if (obstacle == null && !world.quiet && from == source.coordinator && source.serverUp()) {
-            start(from, to, destination, plan, request);
+            start(from, request);
           }
         });
   }
 
-  private void start(
-      Coordinator from, Coordinator to, SimHost destination, Plan plan, MoveRequest request) {
+  private void start(Coordinator from, MoveRequest request) {
     from.start(request)
         .whenComplete((started, failure) -> {
           if (failure != null) {
@@ -160,24 +151,50 @@ final class Clients {
               .outcome()
               .whenComplete((status, why) -> world.count(why == null ? "moved" : "stayed"));
         });
-    if (world.random.nextInt(6) == 0) {
-      from.start(request);
-      from.start(new MoveRequest(plan, "{}", to.issueToken(List.of("sr"), destination.url())));
-    }
+    requests.put(from.migrationOf(request), request);
   }
 
-  private void cancel(SimHost host) {
-    Coordinator coordinator = host.coordinator;
-    if (coordinator == null || !host.serverUp()) {
-      return;
-    }
-    for (LedgerRow row : host.ledgerDisk.rows()) {
-      if (!row.ended() && row.role() == Role.SOURCE) {
-        world.count("cancels");
-        world.trace("a client cancels at " + host.name);
-        coordinator.cancel(row.migration(), Role.SOURCE);
+  /** A client begins a move once more: with the same token, and with another. */
+  boolean again(MigrationId migration) {
+    MoveRequest request = requests.get(migration);
+    for (SimHost host : world.hosts) {
+      Coordinator from = host.coordinator;
+      if (request != null
+          && from != null
+          && host.serverUp()
+          && host.ledgerDisk.find(migration, Role.SOURCE).isPresent()) {
+        world.count("double requests");
+        world.trace("a client begins the move from " + host.name + " once more");
+        world.met(Fault.DOUBLE_REQUEST, migration);
+        from.start(request);
+        SimHost destination = world.other(host);
+        Coordinator to = destination.coordinator;
+        if (to != null && destination.serverUp()) {
+          from.start(
+              new MoveRequest(
+                  request.plan(), "{}", to.issueToken(List.of("sr"), destination.url())));
+        }
+        return true;
       }
     }
+    return false;
+  }
+
+  /**
+   * A client cancels at either host.
+   *
+   * @return false when the server is away
+   */
+  boolean cancel(SimHost host, LedgerRow row) {
+    Coordinator coordinator = host.coordinator;
+    if (coordinator == null || !host.serverUp()) {
+      return false;
+    }
+    world.count("cancels");
+    world.trace("a client cancels at " + host.name);
+    world.met(Fault.CANCEL, row.migration());
+    coordinator.cancel(row.migration(), row.role());
+    return true;
   }
 
   /** Asks the gate wherever the VM has a record, and runs it where the gate says so. */

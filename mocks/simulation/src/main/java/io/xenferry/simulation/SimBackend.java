@@ -3,31 +3,45 @@ package io.xenferry.simulation;
 import io.xenferry.block.BlockBackend;
 import io.xenferry.block.BlockException;
 import io.xenferry.block.Extent;
+import io.xenferry.migration.state.MigrationId;
 import java.nio.ByteBuffer;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.BooleanSupplier;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A simulated disk as a block backend: at once for a local disk, over the network for an exported
  * one, where a write may take effect late, or not, and the answer be lost.
  */
 final class SimBackend implements BlockBackend {
+  private static final Runnable NOTHING = () -> {};
+
   private final String name;
   private final SimDisk disk;
   private final World world;
-  private final boolean remote;
+  private final MigrationId migration;
+  private final @Nullable SimHost peer;
   private final BooleanSupplier usable;
   private boolean closed;
 
   /**
+   * @param migration whose copy uses it
+   * @param peer the host that exports it; null for a local one
    * @param usable whether a request may still take effect when it reaches the disk
    */
-  SimBackend(String name, SimDisk disk, World world, boolean remote, BooleanSupplier usable) {
+  SimBackend(
+      String name,
+      SimDisk disk,
+      World world,
+      MigrationId migration,
+      @Nullable SimHost peer,
+      BooleanSupplier usable) {
     this.name = name;
     this.disk = disk;
     this.world = world;
-    this.remote = remote;
+    this.migration = migration;
+    this.peer = peer;
     this.usable = usable;
   }
 
@@ -53,21 +67,23 @@ final class SimBackend implements BlockBackend {
 
   @Override
   public boolean readOnly() {
-    return !remote;
+    return peer == null;
   }
 
   @Override
   public CompletableFuture<Void> read(long offset, ByteBuffer into) {
-    return act(() -> {
-      int block = (int) (offset / SimDisk.BLOCK);
-      while (into.hasRemaining()) {
-        int at = into.position();
-        into.putLong(disk.blocks[block++]);
-        while (into.position() < at + SimDisk.BLOCK) {
-          into.putLong(0);
-        }
-      }
-    });
+    return act(
+        NOTHING,
+        () -> {
+          int block = (int) (offset / SimDisk.BLOCK);
+          while (into.hasRemaining()) {
+            int at = into.position();
+            into.putLong(disk.blocks[block++]);
+            while (into.position() < at + SimDisk.BLOCK) {
+              into.putLong(0);
+            }
+          }
+        });
   }
 
   @Override
@@ -77,20 +93,16 @@ final class SimBackend implements BlockBackend {
     for (int i = 0; i < records.length; i++) {
       records[i] = from.getLong(from.position() + i * SimDisk.BLOCK);
     }
-    return act(() -> {
-      for (int i = 0; i < records.length; i++) {
-        disk.write(first + i, records[i]);
-      }
-    });
+    return act(
+        () -> put(first, records, records.length / 2), () -> put(first, records, records.length));
   }
 
   @Override
   public CompletableFuture<Void> zero(long offset, long length) {
-    return act(() -> {
-      for (long at = offset; at < offset + length; at += SimDisk.BLOCK) {
-        disk.write((int) (at / SimDisk.BLOCK), 0);
-      }
-    });
+    int first = (int) (offset / SimDisk.BLOCK);
+    long[] zeroes = new long[(int) (length / SimDisk.BLOCK)];
+    return act(
+        () -> put(first, zeroes, zeroes.length / 2), () -> put(first, zeroes, zeroes.length));
   }
 
   @Override
@@ -100,7 +112,7 @@ final class SimBackend implements BlockBackend {
 
   @Override
   public CompletableFuture<Void> flush() {
-    return act(disk::flush);
+    return act(NOTHING, disk::flush);
   }
 
   @Override
@@ -113,11 +125,26 @@ final class SimBackend implements BlockBackend {
     closed = true;
   }
 
-  private CompletableFuture<Void> act(Runnable effect) {
-    if (!remote) {
+  private void put(int first, long[] records, int count) {
+    for (int i = 0; i < count; i++) {
+      disk.write(first + i, records[i]);
+    }
+  }
+
+  /**
+   * @param half what a request that stops in its middle does; {@link #NOTHING} where it writes none
+   */
+  private CompletableFuture<Void> act(Runnable half, Runnable effect) {
+    SimHost exporting = peer;
+    if (exporting == null) {
       if (!usable.getAsBoolean()) {
         return CompletableFuture.failedFuture(
             new BlockException(BlockException.Kind.LOST, "nobody offers the disk any more"));
+      }
+      if (world.due(Fault.DISK_ERROR, migration)) {
+        world.count("disk errors");
+        return CompletableFuture.failedFuture(
+            new BlockException(BlockException.Kind.IO, "the source's disk cannot be read"));
       }
       effect.run();
       return CompletableFuture.completedFuture(null);
@@ -127,7 +154,6 @@ final class SimBackend implements BlockBackend {
     world.later(
         world.latency(2),
         () -> {
-          boolean lost = world.chance(world.faults.blockLoss());
           if (closed || !usable.getAsBoolean() || world.cut()) {
             done.completeExceptionally(
                 new BlockException(BlockException.Kind.LOST, "the export is not reachable"));
@@ -138,8 +164,13 @@ final class SimBackend implements BlockBackend {
             done.completeExceptionally(new BlockException(broken, "sense of the target"));
             return;
           }
+          BlockException failure = half == NOTHING ? null : failure(exporting, half);
+          if (failure != null) {
+            done.completeExceptionally(failure);
+            return;
+          }
           effect.run();
-          if (lost) {
+          if (world.due(Fault.BLOCK_ANSWER_LOST, migration)) {
             world.count("block answers lost");
             done.completeExceptionally(
                 new BlockException(BlockException.Kind.LOST, "the answer was lost"));
@@ -148,5 +179,23 @@ final class SimBackend implements BlockBackend {
           }
         });
     return done;
+  }
+
+  private @Nullable BlockException failure(SimHost exporting, Runnable half) {
+    if (exporting.isFull()) {
+      world.count("writes to a full SR");
+      world.met(Fault.SR_FULL, migration);
+      return new BlockException(BlockException.Kind.NO_SPACE, "the SR is full");
+    }
+    if (world.due(Fault.DISK_ERROR, migration)) {
+      world.count("disk errors");
+      return new BlockException(BlockException.Kind.IO, "the destination's disk cannot be written");
+    }
+    if (world.due(Fault.SHORT_WRITE, migration)) {
+      world.count("short writes");
+      half.run();
+      return new BlockException(BlockException.Kind.IO, "a part was written");
+    }
+    return null;
   }
 }

@@ -1,5 +1,6 @@
 package io.xenferry.simulation;
 
+import io.xenferry.migration.ledger.JournalEntry;
 import io.xenferry.migration.ports.DestinationPorts;
 import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.preflight.Obstacle;
@@ -46,7 +47,7 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
           "space is checked",
           () -> {
             Survey survey = new Survey(Role.DESTINATION);
-            if (host.full) {
+            if (host.isFull()) { // asked beforehand, too: no migration need meet it
               survey.raise(
                   new MigrationException("SR_FULL", List.of("1", "0"), "the SR is full"),
                   ObstacleKind.TARGET_SR_FULL);
@@ -60,7 +61,7 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
       return act(
           "room is checked",
           () -> {
-            if (host.full) {
+            if (fullMet()) {
               throw new MigrationException("SR_FULL", List.of("3", "2"), "the SR is full");
             }
           });
@@ -68,17 +69,23 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
 
     @Override
     public CompletableFuture<Void> createVdi(MigrationId migration, Plan.Disk disk, UUID vdi) {
+      journaled(JournalEntry.Kind.VDI, vdi.toString());
       return act(
           "disk " + disk.device() + " is created",
-          () ->
-              host.vdis.put(
-                  vdi,
-                  new SimHost.Vdi(new SimDisk((int) (disk.size() / SimDisk.BLOCK)), migration)));
+          () -> {
+            if (fullMet()) {
+              throw new MigrationException("SR_FULL", List.of("1", "0"), "the SR is full");
+            }
+            host.vdis.put(
+                vdi, new SimHost.Vdi(new SimDisk((int) (disk.size() / SimDisk.BLOCK)), migration));
+          });
     }
 
     @Override
     public CompletableFuture<DiskTarget> export(
         MigrationId migration, Plan.Disk disk, ExportSpec export) {
+      journaled(JournalEntry.Kind.EXPORT, export.name());
+      journaled(JournalEntry.Kind.ACCOUNT, export.account());
       return effect(
           "disk " + disk.device() + " is exported",
           () -> {
@@ -91,6 +98,13 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
 
     @Override
     public CompletableFuture<Void> closeExport(MigrationId migration, ExportSpec export) {
+      world.check(
+          !process.alive()
+              || standing(JournalEntry.Kind.EXPORT, export.name())
+                  .filter(JournalEntry.Standing.OPEN::equals)
+                  .isEmpty(),
+          Invariant.DURABLE_FIRST,
+          host.name + " closes an export that is OPEN");
       return act("an export is closed", () -> host.exports.remove(export.name()));
     }
 
@@ -112,15 +126,13 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
 
     @Override
     public CompletableFuture<Void> destroyVdi(MigrationId migration, UUID vdi) {
+      decided(world.vm, State.ABORTED, State.RETURNED);
       return act(
           "a disk is destroyed",
           () -> {
             SimHost.Vdi found = host.vdis.get(vdi);
             if (found != null) {
-              world.check(
-                  migration.equals(found.tag),
-                  "a clean-up touches only its own migration's disks",
-                  host.name);
+              world.check(migration.equals(found.tag), Invariant.OWN_OBJECTS, host.name);
               host.vdis.remove(vdi);
               world.checkCompleteCopy(host.name + " destroyed a disk");
             }
@@ -149,6 +161,7 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
     @Override
     public CompletableFuture<Void> importHidden(
         MigrationId migration, Plan plan, String metadata, List<UUID> vdis) {
+      journaled(JournalEntry.Kind.VM, plan.vmAtDestination().toString());
       return act(
           "the VM is imported, hidden",
           () -> {
@@ -172,6 +185,7 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
 
     @Override
     public CompletableFuture<Void> reveal(MigrationId migration, Plan plan) {
+      decided(plan.vmAtDestination(), State.RUNNING);
       return act(
           "the VM is shown",
           () -> {
@@ -190,6 +204,7 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
 
     @Override
     public CompletableFuture<Void> remove(MigrationId migration, UUID vm) {
+      decided(vm, State.ABORTED, State.RETURNED);
       return act(
           "the hidden VM is removed",
           () -> {
@@ -205,6 +220,7 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
     @Override
     public CompletableFuture<Void> startIncoming(
         MigrationId migration, Plan plan, List<UUID> vdis) {
+      journaled(JournalEntry.Kind.GUEST, plan.vmAtDestination().toString());
       return act(
           "the receiving process starts",
           () -> {
@@ -228,6 +244,7 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
 
     @Override
     public CompletableFuture<Void> activate(UUID vm) {
+      decided(vm, State.RECEIVING);
       return act(
           "the guest's disks are activated",
           () -> {
@@ -237,10 +254,7 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
             if (record != null) {
               for (UUID vdi : record.vdis) {
                 SimHost.Vdi disk = host.vdis.get(vdi);
-                world.check(
-                    disk == null || !host.exported(disk),
-                    "a domain opens a disk only if no export of it is open",
-                    host.name);
+                world.check(disk == null || !host.exported(disk), Invariant.ONE_WRITES, host.name);
               }
             }
             Objects.requireNonNull(guest).active = true;
@@ -262,23 +276,20 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
                     .anyMatch(row ->
                         row.vm().equals(vm)
                             && (row.state() == State.STARTING || row.state() == State.RUNNING));
-            world.check(
-                recorded, "a decision is durable before its effect", "run without STARTING");
+            world.check(recorded, Invariant.DURABLE_FIRST, "run without STARTING");
             world.run(host, guest);
           });
     }
 
     @Override
     public CompletableFuture<Void> destroy(UUID vm) {
+      decided(vm, State.ABORTED, State.RETURNED, State.STARTING);
       return act(
           "the guest's process ended",
           () -> {
             SimGuest guest = host.guests.remove(vm);
             if (guest != null) {
-              world.check(
-                  guest.state != GuestState.RUNNING,
-                  "a running guest is not destroyed by a clean-up",
-                  host.name);
+              world.check(guest.state != GuestState.RUNNING, Invariant.RUNNING_STAYS, host.name);
               world.checkMemory(host.name + " destroyed its guest");
             }
           });

@@ -24,13 +24,18 @@ final class SimDisk {
   /** Dirty bitmaps of the hypervisor, one per copy that watches. */
   final List<BitSet> trackers = new ArrayList<>();
 
+  /** Copies of it that are under way. */
+  final List<SimSource> copies = new ArrayList<>();
+
   /** Who is handed the guest's writes as well. */
   final List<Mirrored> mirrors = new ArrayList<>();
 
   /** A write of the guest on its way to a mirror. */
-  @FunctionalInterface
   interface Mirrored {
     void write(int block, long record);
+
+    /** Its connection breaks. */
+    void breaks();
   }
 
   SimDisk(int count) {
@@ -63,12 +68,34 @@ final class SimDisk {
   void losePower(Random random) {
     trackers.clear();
     mirrors.clear();
+    copies.clear();
     for (int i = 0; i < blocks.length; i++) {
       if (blocks[i] != durable[i] && random.nextBoolean()) {
         blocks[i] = durable[i];
       }
       durable[i] = blocks[i];
     }
+  }
+
+  /** Whether all that was written would survive a loss of power. */
+  boolean flushed() {
+    return Arrays.equals(blocks, durable);
+  }
+
+  /** Whether a block is the same as another disk's, also after a loss of power there. */
+  boolean sameAs(SimDisk other, int block) {
+    return blocks[block] == other.blocks[block] && blocks[block] == other.durable[block];
+  }
+
+  /** For people: each block that is not as it should be. */
+  List<String> differences(long[] truth) {
+    List<String> found = new ArrayList<>();
+    for (int i = 0; i < blocks.length; i++) {
+      if (blocks[i] != truth[i]) {
+        found.add("block " + i + ": " + blocks[i] + " for " + truth[i]);
+      }
+    }
+    return found;
   }
 
   boolean same(long[] truth) {

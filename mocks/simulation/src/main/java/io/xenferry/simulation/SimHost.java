@@ -2,6 +2,7 @@ package io.xenferry.simulation;
 
 import io.xenferry.migration.Coordinator;
 import io.xenferry.migration.gate.Gate;
+import io.xenferry.migration.json.StrictJson;
 import io.xenferry.migration.ledger.JournalEntry;
 import io.xenferry.migration.ledger.Ledger;
 import io.xenferry.migration.ledger.LedgerException;
@@ -12,11 +13,14 @@ import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.state.Deadlines;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.MigrationStatus;
+import io.xenferry.migration.state.Plan;
 import io.xenferry.migration.state.Randomness;
 import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
+import io.xenferry.time.Scheduler;
 import io.xenferry.time.SimulatedScheduler;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -88,6 +92,18 @@ final class SimHost {
 
   /** Its SR has no room. */
   boolean full;
+
+  /** Until when its SR has no room, on the scheduler's clock. */
+  long fullUntil;
+
+  /** How far its wall clock is ahead of the true time. */
+  Duration clockAhead = Duration.ZERO;
+
+  /** Until when whoever connects is shown another certificate, on the scheduler's clock. */
+  long strangerUntil;
+
+  /** The newest message that has come, by its kind and migration. */
+  private final Map<String, Long> newest = new HashMap<>();
 
   /** Whether its hypervisor refuses to run guests. */
   boolean refusingToRun;
@@ -164,24 +180,37 @@ final class SimHost {
     return record != null && !record.hidden();
   }
 
+  boolean isFull() {
+    return full || (!world.quiet && world.scheduler.nanoTime() < fullUntil);
+  }
+
+  boolean showsAnotherCertificate() {
+    return !world.quiet && world.scheduler.nanoTime() < strangerUntil;
+  }
+
+  /**
+   * Whether a message that was sent as the {@code number}th of all was overtaken on its way here.
+   */
+  boolean overtaken(String stream, long number) {
+    return newest.merge(stream, number, Math::max) > number;
+  }
+
   void startServer() {
     world.onHappening.accept(this, Happening.SERVER_STARTS);
     SimulatedScheduler.Process fresh = world.scheduler.process(name);
     process = fresh;
+    Scheduler clock = new HostClock(fresh);
     progress = new HashMap<>();
     Ledger opened =
         new MemoryLedger(
-            ledgerDisk,
-            world.scheduler::now,
-            (what, durable) -> probe(fresh, what, durable),
-            lazy());
+            ledgerDisk, clock::now, (what, durable) -> probe(fresh, what, durable), lazy());
     opened = new BrokenLedger(opened, world.variant);
     ledger = opened;
     Gate fleshGate = new Gate(opened, name + boot);
     gate = fleshGate;
     Coordinator started =
         new Coordinator(
-            fresh,
+            clock,
             opened,
             fleshGate,
             new SeededRandomness(),
@@ -221,16 +250,26 @@ final class SimHost {
         world.count(BEGUN);
       }
       world.onDurable.accept(this, what);
+      switch (what) {
+        case "COMMITTING" -> world.inspectCommit(world.other(this));
+        case "COMMITTED" -> world.inspectCommit(this);
+        default -> {}
+      }
+      Aim aim = world.aim;
+      if (aim != null) {
+        aim.durable(this, what);
+      }
       if (!mine.alive()) {
         throw new SimulatedCrash(name);
       }
     }
-    if (world.chance(world.faults.crash())) {
+    if (world.chance(Fault.SOURCE_KILLED)) {
       crash("at " + (durable ? "(after) " : "(before) ") + what);
       throw new SimulatedCrash(name);
     }
-    if (durable && world.chance(world.faults.ledgerFailure())) {
+    if (durable && world.chance(Fault.LEDGER_FAILS)) {
       world.count("ledger records in doubt");
+      world.met(Fault.LEDGER_FAILS, this);
       ledgerFailsUntil = Math.max(ledgerFailsUntil, world.scheduler.nanoTime());
       world.trace(name + ": fails, although durable: " + what);
       world.onHappening.accept(this, Happening.LEDGER_FAILS);
@@ -239,7 +278,7 @@ final class SimHost {
   }
 
   private void failLedger(String what) {
-    if (world.chance(world.faults.ledgerFailure())) {
+    if (world.chance(Fault.LEDGER_FAILS)) {
       world.count("ledgers unwritable");
       ledgerFailsUntil =
           world.scheduler.nanoTime()
@@ -248,13 +287,14 @@ final class SimHost {
     if (!world.quiet && world.scheduler.nanoTime() < ledgerFailsUntil) {
       world.trace(name + ": cannot be written: " + what);
       world.onHappening.accept(this, Happening.LEDGER_FAILS);
+      world.met(Fault.LEDGER_FAILS, this);
       throw new LedgerException("the disk is full");
     }
   }
 
   /** Kills the server, perhaps the whole host; it comes back after a while. */
   void crash(String when) {
-    crash(when, world.chance(world.faults.powerLoss()));
+    crash(when, world.chance(Fault.UNFLUSHED_LOST));
   }
 
   /** Kills the server or, with the power, the guests and the target too. */
@@ -266,6 +306,14 @@ final class SimHost {
 
     world.count(power ? "hosts lost power" : "servers killed");
     world.trace(name + (power ? ": power lost " : ": server killed ") + when);
+    for (LedgerRow row : ledgerDisk.unended()) {
+      world.met(
+          row.role() == Role.SOURCE ? Fault.SOURCE_KILLED : Fault.DESTINATION_KILLED,
+          row.migration());
+      if (power) {
+        world.met(Fault.UNFLUSHED_LOST, row.migration());
+      }
+    }
     mine.kill();
     world.onHappening.accept(this, power ? Happening.POWER_FAILS : Happening.SERVER_DIES);
     // A run was refused and the process ended, but RETURNED is not durable: what is durable says
@@ -315,12 +363,16 @@ final class SimHost {
         world.latency(10), () -> told.forEach(watcher -> watcher.complete(how)));
   }
 
-  /** A move from here ends soon after its guest, if the server lives and its ledger works. */
+  /**
+   * A move of a running guest from here ends soon after it, if the server lives and its ledger
+   * works.
+   */
   private void expectMoveToEnd() {
     SimulatedScheduler.Process mine = process;
     List<MigrationId> moves = new ArrayList<>();
     ledgerDisk.rows().stream()
         .filter(SimHost::undecided)
+        .filter(row -> StrictJson.read(row.plan(), Plan.class).running())
         .forEach(row -> moves.add(row.migration()));
     checkEnded(mine, moves);
   }
@@ -338,7 +390,7 @@ final class SimHost {
                   || !mine.alive()
                   || ledgerDisk.rows().stream()
                       .noneMatch(row -> moves.contains(row.migration()) && undecided(row)),
-              "a move ends when its guest does",
+              Invariant.ENDS_WITH_ITS_GUEST,
               name);
         });
   }
@@ -361,7 +413,8 @@ final class SimHost {
   private void losePower() {
     boot++;
     watchers.clear();
-    if (guests.remove(world.vm) != null) {
+    SimGuest lost = guests.remove(world.vm);
+    if (lost != null && lost.state != GuestState.INCOMING) {
       world.memoryLost = true;
     }
     exports.clear();
@@ -431,18 +484,26 @@ final class SimHost {
     return journal.stream().anyMatch(entry -> entry.kind() == kind && entry.name().equals(object));
   }
 
+  void inspectCopies() {
+    for (Vdi vdi : vdis.values()) {
+      for (SimSource copy : vdi.disk.copies) {
+        copy.inspect();
+      }
+    }
+  }
+
   void openExport(String export, UUID vdi) {
     SimGuest guest = guests.get(world.vm);
     VmRecord record = vms.get(world.vm);
     boolean open = guest != null && guest.active && record != null && record.vdis.contains(vdi);
-    world.check(!open, "a disk that a guest has open is not exported", name);
+    world.check(!open, Invariant.ONE_WRITES, name + " exports a disk that its guest has open");
     exports.put(export, new Export(vdi));
   }
 
   private void changed(MigrationStatus status) {
     String key = status.migration() + " " + status.role();
     double before = progress.getOrDefault(key, 0.0);
-    world.check(status.progress() >= before, "progress never falls", key);
+    world.check(status.progress() >= before, Invariant.PROGRESS, key);
     progress.put(key, status.progress());
   }
 
@@ -478,6 +539,35 @@ final class SimHost {
 
   boolean allEnded() {
     return ledgerDisk.allEnded();
+  }
+
+  /** What the server lives on, with the host's wall clock. */
+  private final class HostClock implements Scheduler {
+    private final SimulatedScheduler.Process server;
+
+    HostClock(SimulatedScheduler.Process server) {
+      this.server = server;
+    }
+
+    @Override
+    public long nanoTime() {
+      return server.nanoTime();
+    }
+
+    @Override
+    public Instant now() {
+      return server.now().plus(clockAhead);
+    }
+
+    @Override
+    public void execute(Runnable task) {
+      server.execute(task);
+    }
+
+    @Override
+    public Cancellable schedule(Duration delay, Runnable task) {
+      return server.schedule(delay, task);
+    }
   }
 
   private final class SeededRandomness implements Randomness {

@@ -1,8 +1,13 @@
 package io.xenferry.simulation;
 
+import io.xenferry.migration.ledger.JournalEntry;
 import io.xenferry.migration.ports.RefusedException;
 import io.xenferry.migration.state.MigrationException;
+import io.xenferry.migration.state.State;
 import io.xenferry.time.SimulatedScheduler;
+import java.util.List;
+import java.util.Optional;
+import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.Supplier;
 
@@ -18,6 +23,41 @@ abstract class SimPorts {
     this.process = process;
   }
 
+  /** What an effect rests on is durable before it is asked for. */
+  final void decided(UUID vm, State... states) {
+    List<State> enough = List.of(states);
+    world.check(
+        !process.alive()
+            || host.ledgerDisk.unended().stream()
+                .anyMatch(row -> row.vm().equals(vm) && enough.contains(row.state())),
+        Invariant.DURABLE_FIRST,
+        host.name + " goes by " + enough);
+  }
+
+  /** What an effect makes is in the journal before it is asked for. */
+  final void journaled(JournalEntry.Kind kind, String object) {
+    world.check(
+        !process.alive() || standing(kind, object).isPresent(),
+        Invariant.DURABLE_FIRST,
+        host.name + " makes " + kind + " " + object);
+  }
+
+  final Optional<JournalEntry.Standing> standing(JournalEntry.Kind kind, String object) {
+    return host.ledgerDisk.journal().stream()
+        .filter(entry -> entry.kind() == kind && entry.name().equals(object))
+        .map(JournalEntry::standing)
+        .findFirst();
+  }
+
+  /** Whether there is no room, which is then met. */
+  final boolean fullMet() {
+    boolean full = host.isFull();
+    if (full) {
+      world.met(Fault.SR_FULL, host);
+    }
+    return full;
+  }
+
   final <T> CompletableFuture<T> effect(String what, Supplier<T> work) {
     if (!process.alive()) {
       throw new SimulatedCrash(host.name);
@@ -25,12 +65,13 @@ abstract class SimPorts {
     CompletableFuture<T> done = new CompletableFuture<>();
     int boot = host.boot;
     world.later(
-        world.latency(world.chance(world.faults.messageLate()) ? 2_000 : 8),
+        world.effectTime(),
         () -> {
           if (host.boot != boot) {
             return;
           }
-          if (world.chance(world.faults.effectRefused())) {
+          if (world.due(Fault.EFFECT_REFUSED)) {
+            world.met(Fault.EFFECT_REFUSED, host);
             world.count("effects refused");
             world.trace(() -> host.name + ": refused: " + what);
             done.completeExceptionally(new RefusedException("refused: " + what));
@@ -45,11 +86,12 @@ abstract class SimPorts {
             return;
           }
           world.trace(() -> host.name + ": " + what);
-          if (world.chance(world.faults.effectUnknown())) {
+          if (world.due(Fault.EFFECT_UNANSWERED)) {
+            world.met(Fault.EFFECT_UNANSWERED, host);
             world.count("effects with no answer");
             done.completeExceptionally(new IllegalStateException("no answer: " + what));
           } else {
-            done.complete(value);
+            world.later(world.latency(2), () -> done.complete(value));
           }
         });
     return done;

@@ -2,7 +2,9 @@ package io.xenferry.simulation;
 
 import io.xenferry.block.BlockBackend;
 import io.xenferry.block.Range;
+import io.xenferry.copy.DirtyLog;
 import io.xenferry.copy.SourceDisk;
+import io.xenferry.migration.state.MigrationId;
 import io.xenferry.time.SimulatedScheduler;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -14,6 +16,7 @@ import java.util.Deque;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.BooleanSupplier;
+import org.jspecify.annotations.Nullable;
 
 /** A guest's disk as the hypervisor offers it to the copy engine: a dirty bitmap per copy. */
 final class SimSource implements SourceDisk {
@@ -21,9 +24,19 @@ final class SimSource implements SourceDisk {
   private final SimDisk disk;
   private final BlockBackend content;
   private final BitSet tracker = new BitSet();
+  private final DirtyLog log;
+
+  /** As the tracker, without what a mirror has brought to the destination. */
+  private final BitSet owed = new BitSet();
+
+  /** What a pass has taken from the tracker, and the log does not have yet. */
+  private final BitSet passing = new BitSet();
+
+  private @Nullable SimDisk destination;
 
   private final BooleanSupplier offered;
   private final World world;
+  private final MigrationId migration;
   private final SimulatedScheduler.Process server;
 
   /**
@@ -33,21 +46,54 @@ final class SimSource implements SourceDisk {
   SimSource(
       String name,
       SimDisk disk,
+      DirtyLog log,
       World world,
+      MigrationId migration,
       BooleanSupplier offered,
       SimulatedScheduler.Process server) {
     this.name = name;
     this.disk = disk;
+    this.log = log;
     this.world = world;
+    this.migration = migration;
     this.server = server;
     this.offered = offered;
-    this.content = new SimBackend(name, disk, world, false, offered);
+    this.content = new SimBackend(name, disk, world, migration, null, offered);
     for (int i = 0; i < disk.blocks.length; i++) {
       if (disk.blocks[i] != 0) {
         tracker.set(i);
       }
     }
+    owed.or(tracker);
     disk.trackers.add(tracker);
+    disk.trackers.add(owed);
+    disk.copies.add(this);
+  }
+
+  /** Where it is copied to. */
+  void copiedTo(SimDisk target) {
+    destination = target;
+  }
+
+  /**
+   * Every block that is not the same on both disks has a dirty bit: at the hypervisor, in the pass
+   * that has just begun, or in the log.
+   */
+  void inspect() {
+    SimDisk to = destination;
+    if (to == null || !server.alive()) {
+      return;
+    }
+    BitSet logged = log.marked();
+    passing.andNot(logged);
+    for (int i = 0; i < disk.blocks.length; i++) {
+      if (!disk.sameAs(to, i)) {
+        world.check(
+            logged.get(i) || owed.get(i) || passing.get(i),
+            Invariant.DIRTY_BITS,
+            name + " block " + i);
+      }
+    }
   }
 
   @Override
@@ -67,6 +113,8 @@ final class SimSource implements SourceDisk {
     }
     BitSet dirty = (BitSet) tracker.clone();
     tracker.clear();
+    owed.clear();
+    passing.or(dirty);
     List<Range> ranges = new ArrayList<>();
     for (int i = dirty.nextSetBit(0); i >= 0; i = dirty.nextSetBit(i)) {
       int end = dirty.nextClearBit(i);
@@ -89,6 +137,7 @@ final class SimSource implements SourceDisk {
           public CompletableFuture<Void> end(boolean done) {
             if (!done) {
               tracker.or(dirty);
+              owed.or(dirty);
             }
             return CompletableFuture.completedFuture(null);
           }
@@ -106,7 +155,7 @@ final class SimSource implements SourceDisk {
     world.scheduler.schedule(
         world.latency(2),
         () -> {
-          if (!offered.getAsBoolean() || world.chance(world.faults.mirrorDeath())) {
+          if (!offered.getAsBoolean() || world.due(Fault.MIRROR_DIES, migration)) {
             result.completeExceptionally(new IllegalStateException("no mirror to be had"));
           } else {
             world.count("mirrors");
@@ -120,7 +169,8 @@ final class SimSource implements SourceDisk {
 
   @Override
   public void close() {
-    disk.trackers.remove(tracker);
+    disk.trackers.removeIf(bits -> bits == tracker || bits == owed);
+    disk.copies.remove(this);
   }
 
   /** Hands over one write after another, as a hypervisor does with those to the same block. */
@@ -157,7 +207,7 @@ final class SimSource implements SourceDisk {
       world.scheduler.schedule(
           world.latency(1),
           () -> {
-            if (!server.alive() || world.chance(world.faults.mirrorDeath())) {
+            if (!server.alive() || world.due(Fault.MIRROR_DIES, migration)) {
               die("the connection broke");
               return;
             }
@@ -166,6 +216,7 @@ final class SimSource implements SourceDisk {
                 .whenComplete((done, failure) -> {
                   busy = false;
                   if (failure == null) {
+                    brought((int) (offset / SimDisk.BLOCK));
                     next();
                   } else {
                     die("a write failed");
@@ -174,8 +225,21 @@ final class SimSource implements SourceDisk {
           });
     }
 
+    /** The guest's write is answered. */
+    private void brought(int block) {
+      if (waiting.stream().noneMatch(write -> write.getInt(SimDisk.BLOCK) == block)) {
+        owed.clear(block);
+      }
+    }
+
+    @Override
+    public void breaks() {
+      die("the connection broke");
+    }
+
     private void die(String reason) {
       if (disk.mirrors.remove(this)) {
+        owed.or(tracker);
         world.count("mirrors died");
         waiting.clear();
         ended.completeExceptionally(new IllegalStateException(reason));

@@ -6,6 +6,7 @@ import io.xenferry.copy.CopyEngine;
 import io.xenferry.copy.CopyListener;
 import io.xenferry.copy.CopyOptions;
 import io.xenferry.copy.Destination;
+import io.xenferry.copy.DirtyLog;
 import io.xenferry.copy.DiskPlan;
 import io.xenferry.copy.MemoryDirtyLog;
 import io.xenferry.copy.Strategy;
@@ -18,6 +19,7 @@ import io.xenferry.migration.ports.SourcePorts;
 import io.xenferry.migration.state.DiskTarget;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.Plan;
+import io.xenferry.migration.state.State;
 import io.xenferry.time.SimulatedScheduler;
 import java.nio.ByteBuffer;
 import java.time.Duration;
@@ -91,6 +93,7 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
     @Override
     public CompletableFuture<Void> sendMemory(Plan plan, MemoryTarget target) {
       UUID vm = plan.vm();
+      decided(vm, State.SENDING);
       return act(
           "memory is nearly sent",
           () -> {
@@ -98,7 +101,10 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
             SimGuest incoming = world.host(target.url()).guests.get(vm);
             require(guest != null && guest.state == GuestState.RUNNING, "send: no guest");
             require(
-                incoming != null && incoming.state == GuestState.INCOMING && !world.cut(),
+                incoming != null
+                    && incoming.state == GuestState.INCOMING
+                    && !world.cut()
+                    && !world.host(target.url()).showsAnotherCertificate(),
                 "send: nobody listens");
             java.util.Objects.requireNonNull(guest).sending = true;
           });
@@ -112,6 +118,7 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
     @Override
     public CompletableFuture<Void> pause(Plan plan) {
       UUID vm = plan.vm();
+      decided(vm, State.SENDING);
       return act(
           "the hypervisor paused the guest",
           () -> {
@@ -131,6 +138,7 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
 
     @Override
     public CompletableFuture<Void> finishMemory(UUID vm) {
+      decided(vm, State.SWITCHING);
       return act(
           "the memory is sent",
           () -> {
@@ -166,6 +174,7 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
 
     @Override
     public CompletableFuture<Void> cancelMemory(UUID vm) {
+      decided(vm, State.OWNED);
       return act(
           "the hypervisor's migration is cancelled",
           () -> {
@@ -186,6 +195,7 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
 
     @Override
     public CompletableFuture<Void> resume(UUID vm) {
+      decided(vm, State.OWNED);
       return act(
           "resume",
           () -> {
@@ -197,15 +207,13 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
 
     @Override
     public CompletableFuture<Void> destroy(UUID vm) {
+      decided(vm, State.GIVEN);
       return act(
           "the guest's process ended",
           () -> {
             SimGuest guest = host.guests.remove(vm);
             if (guest != null) {
-              world.check(
-                  guest.state != GuestState.RUNNING,
-                  "a running guest is not destroyed by a clean-up",
-                  host.name);
+              world.check(guest.state != GuestState.RUNNING, Invariant.RUNNING_STAYS, host.name);
               world.checkMemory(host.name + " destroyed its guest");
             }
           });
@@ -217,6 +225,7 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
     @Override
     public CompletableFuture<CopyJob> start(
         MigrationId migration, Plan plan, List<DiskTarget> targets) {
+      decided(plan.vm(), State.SENDING);
       return effect(
           "the copy starts",
           () -> {
@@ -230,15 +239,13 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
               SimHost.Vdi source = host.vdis.get(disk.vdi());
               require(source != null, "no such disk");
               SimDisk content = java.util.Objects.requireNonNull(source).disk;
+              DirtyLog log =
+                  MemoryDirtyLog.immediate(new BlockMap(content.size(), SimDisk.BLOCK), process);
               SimSource watched =
-                  new SimSource(disk.device(), content, world, process(plan), process);
+                  new SimSource(
+                      disk.device(), content, log, world, migration, process(plan), process);
               plans.add(
-                  new DiskPlan(
-                          watched,
-                          () -> open(target),
-                          true,
-                          MemoryDirtyLog.immediate(
-                              new BlockMap(content.size(), SimDisk.BLOCK), process))
+                  new DiskPlan(watched, () -> open(migration, watched, target), true, log)
                       .withStrategy(Strategy.of(disk.strategy()).orElseThrow()));
             }
             return new EngineCopyJob(
@@ -252,7 +259,8 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
       return () -> !plan.running() || host.guests.get(plan.vm()) == guest;
     }
 
-    private CompletableFuture<Destination> open(DiskTarget target) {
+    private CompletableFuture<Destination> open(
+        MigrationId migration, SimSource source, DiskTarget target) {
       CompletableFuture<Destination> opened = new CompletableFuture<>();
       SimHost peer = world.other(host);
       String export = target.url().substring(target.url().lastIndexOf('/') + 1);
@@ -266,10 +274,16 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
                   new BlockException(BlockException.Kind.LOST, "no such export"));
               return;
             }
+            source.copiedTo(vdi.disk);
             opened.complete(
                 new Destination(
                     new SimBackend(
-                        export, vdi.disk, world, true, () -> peer.exports.get(export) == session),
+                        export,
+                        vdi.disk,
+                        world,
+                        migration,
+                        peer,
+                        () -> peer.exports.get(export) == session),
                     ++generations));
           });
       return opened;
@@ -277,6 +291,7 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
 
     @Override
     public CompletableFuture<Void> cleanUp(MigrationId migration, Plan plan) {
+      decided(plan.vm(), State.OWNED, State.GIVEN);
       return act(
           "dirty bitmaps are removed",
           () -> {
@@ -285,6 +300,7 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
               if (vdi != null) {
                 vdi.disk.trackers.clear();
                 vdi.disk.mirrors.clear();
+                vdi.disk.copies.clear();
               }
             }
           });
@@ -294,11 +310,13 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
   private final class SimObjects implements SourcePorts.Objects {
     @Override
     public CompletableFuture<Void> removeVm(MigrationId migration, Plan plan) {
+      decided(plan.vm(), State.GIVEN);
       return act("the VM's record is removed", () -> host.vms.remove(plan.vm()));
     }
 
     @Override
     public CompletableFuture<Void> destroyDisk(MigrationId migration, UUID vm, Plan.Disk disk) {
+      decided(vm, State.GIVEN);
       return act(
           "disk " + disk.device() + " is destroyed",
           () -> {
@@ -309,6 +327,7 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
 
     @Override
     public CompletableFuture<Void> keep(MigrationId migration, Plan plan, UUID keptVm) {
+      decided(plan.vm(), State.GIVEN);
       return act(
           "the source is kept",
           () -> {

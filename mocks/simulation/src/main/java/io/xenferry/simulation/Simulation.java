@@ -40,6 +40,7 @@ public final class Simulation {
    *
    * @param violation the broken promise; empty when all held
    * @param counts faults and outcomes by name
+   * @param coverage which faults met which states
    * @param events tasks run
    * @param virtual how long it took the simulated hosts
    * @param fingerprint of the order of all tasks; equal for equal runs
@@ -48,6 +49,7 @@ public final class Simulation {
       long seed,
       Optional<String> violation,
       Map<String, Integer> counts,
+      Coverage coverage,
       long events,
       Duration virtual,
       long fingerprint) {}
@@ -68,16 +70,30 @@ public final class Simulation {
     int moves = 1 + shape.nextInt(3);
     Optional<String> violation = Optional.empty();
     try {
+      Clients clients = new Clients(world, moves);
+      Aim.Cell cell = Coverage.CELLS.get(Math.floorMod(seed, Coverage.CELLS.size()));
+      world.aim = new Aim(world, clients.mishaps(), clients, cell);
+      world.trace(
+          "a VM that "
+              + (running ? "runs" : "is halted")
+              + " at A is moved "
+              + moves
+              + " times; aimed at "
+              + cell.state()
+              + ": "
+              + cell.fault().words()
+              + "; faults: "
+              + world.faults);
       populate(world, running);
       witness.accept(world);
       world.hosts.forEach(SimHost::startServer);
       world.tick();
-      Clients clients = new Clients(world, moves);
       clients.begin();
       drive(world, FAULTY, () -> clients.done() && world.calm());
       settle(world);
     } catch (InvariantViolation e) {
       violation = Optional.of(String.valueOf(e.getMessage()));
+      world.describe();
     } catch (RuntimeException e) {
       violation = Optional.of("the product failed: " + e);
       if (trace != null) {
@@ -91,6 +107,7 @@ public final class Simulation {
         seed,
         violation,
         new TreeMap<>(world.counts),
+        world.coverage,
         world.scheduler.executed(),
         Duration.ofNanos(world.scheduler.nanoTime()),
         world.scheduler.fingerprint());
@@ -118,10 +135,12 @@ public final class Simulation {
         () -> {
           world.check(
               destination.ledgerDisk.rows().getFirst().state() == State.RECEIVING,
-              "a row in doubt decides nothing while the source is in doubt, too",
+              Invariant.DOUBT_DECIDES_NOTHING,
               destination.ledgerDisk.rows().getFirst().toString());
           world.check(
-              destination.vdis.size() == World.DISKS, "nothing in doubt is removed", "a disk is");
+              destination.vdis.size() == World.DISKS,
+              Invariant.DOUBT_DECIDES_NOTHING,
+              "a disk is gone");
         });
   }
 
@@ -209,7 +228,7 @@ public final class Simulation {
       drive(world, Duration.ofMinutes(2), () -> false);
       world.check(
           source.ledgerDisk.rows().getFirst().state() == State.COMMITTING,
-          "unknown never lets the source leave COMMITTING",
+          Invariant.STAYS_COMMITTING,
           source.ledgerDisk.rows().getFirst().toString());
       checks.run();
     } catch (InvariantViolation e) {
@@ -219,6 +238,7 @@ public final class Simulation {
         world.seed,
         violation,
         new TreeMap<>(world.counts),
+        world.coverage,
         world.scheduler.executed(),
         Duration.ofNanos(world.scheduler.nanoTime()),
         world.scheduler.fingerprint());
@@ -262,46 +282,47 @@ public final class Simulation {
       } catch (SimulatedCrash e) {
         // The server that was running this task has just been killed; the world goes on.
       }
+      world.inspect();
     }
   }
 
   /** When faults stop, everything ends, and nothing is left that should not be. */
   private static void settle(World world) {
     world.quiet = true;
+    world.hosts.forEach(host -> host.refusingToRun = false);
     world.trace("faults stop");
     drive(world, PATIENCE, world::calm);
     drive(world, Duration.ofSeconds(2), () -> false);
     for (SimHost host : world.hosts) {
       host.ledgerDisk.rows().stream()
           .filter(row -> !row.ended())
-          .forEach(row ->
-              world.check(false, "when faults stop, everything ends", host.name + " has " + row));
+          .forEach(row -> world.check(false, Invariant.EVERYTHING_ENDS, host.name + " has " + row));
     }
     List<String> left = new ArrayList<>();
     world.hosts.forEach(
         host -> host.leftovers().forEach(what -> left.add(host.name + ": " + what)));
-    world.check(left.isEmpty(), "nothing temporary is left", left.toString());
+    world.check(left.isEmpty(), Invariant.NOTHING_LEFT, left.toString());
     List<SimHost> shown = world.hosts.stream().filter(host -> host.shows(world.vm)).toList();
-    world.check(shown.size() == 1, "the VM is at one side", shown.size() + " sides show it");
+    world.check(shown.size() == 1, Invariant.ONE_HOME, shown.size() + " sides show it");
     SimHost home = shown.getFirst();
     world.check(
         home.vdis.size() == World.DISKS && world.other(home).vdis.isEmpty(),
-        "the VM's disks are where it is, and only there",
+        Invariant.ONE_HOME,
         home.name);
     for (int i = 0; i < World.DISKS; i++) {
       SimHost.Vdi vdi = home.diskOf(world.vm, i);
       world.check(
           vdi != null && vdi.disk.same(world.truth[i]),
-          "no acknowledged write is lost",
+          Invariant.NO_WRITE_LOST,
           home.name + " disk " + i);
     }
     SimGuest guest = home.guests.get(world.vm);
     world.check(
         world.memoryLost || (guest != null && guest.state == GuestState.RUNNING),
-        "a guest that no fault has killed runs",
+        Invariant.RUNS_IN_THE_END,
         guest == null ? "there is none" : "it is " + guest.state);
     world.check(
-        guest == null || guest.state == GuestState.RUNNING, "no guest is left paused", home.name);
+        guest == null || guest.state == GuestState.RUNNING, Invariant.RUNS_IN_THE_END, home.name);
     world.count("ends at " + home.name + (guest == null ? ", halted" : ", running"));
   }
 }

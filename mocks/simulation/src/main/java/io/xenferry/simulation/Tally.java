@@ -18,6 +18,7 @@ final class Tally {
   private static final int FAILURES_KEPT = 3;
 
   private final Map<String, Integer> counts = new TreeMap<>();
+  private final Coverage coverage = new Coverage();
   private final List<Simulation.Result> failures = new ArrayList<>();
   private int seeds;
   private int failed;
@@ -52,6 +53,7 @@ final class Tally {
 
   void add(Simulation.Result result) {
     seeds++;
+    coverage.add(result.coverage());
     events += result.events();
     virtualSeconds += result.virtual().toMillis() / 1000.0;
     result.counts().forEach((what, count) -> counts.merge(what, count, Integer::sum));
@@ -85,6 +87,11 @@ final class Tally {
   /** Seconds that it took the simulated hosts. */
   double virtualSeconds() {
     return virtualSeconds;
+  }
+
+  /** Which faults met which states. */
+  Coverage coverage() {
+    return coverage;
   }
 
   /** Faults and outcomes by name. */

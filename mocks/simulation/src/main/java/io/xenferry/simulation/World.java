@@ -1,9 +1,12 @@
 package io.xenferry.simulation;
 
+import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.ports.GuestState;
+import io.xenferry.migration.state.MigrationId;
 import io.xenferry.time.SimulatedScheduler;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
@@ -52,10 +55,24 @@ final class World {
   /** Faults have stopped. */
   boolean quiet;
 
+  final Coverage coverage = new Coverage();
+
+  /** What is aimed at a state; null for none. */
+  @Nullable Aim aim;
+
+  /** Faults that the next message, effect or block meets. */
+  private final EnumSet<Fault> next = EnumSet.noneOf(Fault.class);
+
+  private long slowUntil;
+
+  private @Nullable InvariantViolation violation;
+
   private long cutUntil;
 
   /** Messages, effects and blocks on their way. */
   private int underWay;
+
+  private long messages;
 
   World(long seed, Faults faults, Variant variant, @Nullable List<String> trace) {
     this.seed = seed;
@@ -74,13 +91,78 @@ final class World {
         (random.nextLong() & ~0xF000L) | 0x4000L, (random.nextLong() >>> 2) | 0x8000000000000000L);
   }
 
-  boolean chance(double probability) {
+  /** Whether a fault comes about now, by its rate. */
+  boolean chance(Fault fault) {
+    double probability = faults.rate(fault);
     return probability > 0 && !quiet && random.nextDouble() < probability;
+  }
+
+  /** Whether a fault comes about now, by its rate or because it was asked for. */
+  boolean due(Fault fault) {
+    boolean asked = !quiet && next.remove(fault);
+    return asked || chance(fault);
+  }
+
+  /** Whether a fault comes about now, which then counts for a migration's states. */
+  boolean due(Fault fault, MigrationId migration) {
+    boolean due = due(fault);
+    if (due) {
+      met(fault, migration);
+    }
+    return due;
+  }
+
+  /** The next message, effect or block meets a fault. */
+  void next(Fault fault) {
+    next.add(fault);
+  }
+
+  /** A fault counts for all migrations there are. */
+  void met(Fault fault) {
+    hosts.forEach(
+        host -> host.ledgerDisk.unended().forEach(row -> coverage.hit(row.state(), fault)));
+  }
+
+  /** A fault counts for the states of one migration. */
+  void met(Fault fault, MigrationId migration) {
+    for (SimHost host : hosts) {
+      for (LedgerRow row : host.ledgerDisk.unended()) {
+        if (row.migration().equals(migration)) {
+          coverage.hit(row.state(), fault);
+        }
+      }
+    }
+  }
+
+  /** A fault of a host counts for the migrations that it takes part in, on both sides. */
+  void met(Fault fault, SimHost host) {
+    host.ledgerDisk.unended().stream()
+        .map(LedgerRow::migration)
+        .distinct()
+        .forEach(migration -> met(fault, migration));
+  }
+
+  /** Effects take their time for a while: what else there is finds them under way. */
+  void slowEffects(Duration time) {
+    slowUntil = scheduler.nanoTime() + time.toNanos();
+  }
+
+  /** How long an effect takes to come about. */
+  Duration effectTime() {
+    if (!quiet && scheduler.nanoTime() < slowUntil && random.nextBoolean()) {
+      return Duration.ofMillis(500 + random.nextInt(2_400));
+    }
+    return latency(chance(Fault.MESSAGE_DELAYED) ? 2_000 : 6);
   }
 
   /** A few milliseconds. */
   Duration latency(int about) {
     return Duration.ofNanos((long) (about * 1_000_000L * (0.5 + random.nextDouble())));
+  }
+
+  /** Numbers messages in the order in which they are sent. */
+  long nextMessage() {
+    return ++messages;
   }
 
   /** Something that is on its way and comes about after the delay, whoever dies meanwhile. */
@@ -118,8 +200,37 @@ final class World {
 
   void cutNetwork(Duration duration) {
     count("network cuts");
+    met(Fault.CONNECTION_CUT);
     trace("the network is cut for " + duration.toMillis() + " ms");
     cutUntil = scheduler.nanoTime() + duration.toNanos();
+  }
+
+  /** How everything stands, for whoever looks into a failure. */
+  void describe() {
+    if (trace == null) {
+      return;
+    }
+    trace("the guest has written " + sequence + " records" + (memoryLost ? ", memory lost" : ""));
+    for (SimHost host : hosts) {
+      SimGuest guest = host.guests.get(vm);
+      trace(
+          host.name
+              + ": server "
+              + (host.serverUp() ? "up" : "down")
+              + ", guest "
+              + (guest == null ? "none" : guest.state + " with memory " + guest.memory)
+              + ", exports "
+              + host.exports.keySet()
+              + ", VMs "
+              + host.vms.keySet());
+      for (int i = 0; i < DISKS; i++) {
+        SimHost.Vdi vdi = host.diskOf(vm, i);
+        if (vdi != null) {
+          trace(host.name + ": disk " + i + " differs in " + vdi.disk.differences(truth[i]));
+        }
+      }
+      host.ledgerDisk.rows().forEach(row -> trace(host.name + ": " + row));
+    }
   }
 
   boolean cut() {
@@ -142,7 +253,7 @@ final class World {
         int disk = random.nextInt(DISKS);
         int block = random.nextInt(BLOCKS);
         SimHost.Vdi vdi = host.diskOf(vm, disk);
-        check(vdi != null, "a disk of the running guest exists", host.name);
+        check(vdi != null, Invariant.COMPLETE_WHERE_IT_RUNS, host.name + " has no disk " + disk);
         if (vdi == null) {
           return;
         }
@@ -158,11 +269,73 @@ final class World {
 
   // ---- the invariants
 
-  void check(boolean holds, String invariant, String detail) {
+  void check(boolean holds, Invariant invariant, String detail) {
     if (!holds) {
-      trace("VIOLATION: " + invariant + ": " + detail);
-      throw new InvariantViolation(invariant + ": " + detail);
+      trace("VIOLATION: " + invariant.words() + ": " + detail);
+      InvariantViolation found = new InvariantViolation(invariant.words() + ": " + detail);
+      if (violation == null) {
+        violation = found;
+      }
+      throw found;
     }
+  }
+
+  /** What must hold after every step, also if a future has kept a violation to itself. */
+  void inspect() {
+    InvariantViolation kept = violation;
+    if (kept != null) {
+      throw kept;
+    }
+    SimHost one = hosts.get(0);
+    SimHost other = hosts.get(1);
+    check(!runs(one) || !runs(other), Invariant.ONE_RUNS, "both do");
+    inspectWriters(one);
+    inspectWriters(other);
+    check(runnable(one) || runnable(other), Invariant.COMPLETE_COPY, "neither host has one");
+    one.inspectCopies();
+    other.inspectCopies();
+  }
+
+  private boolean runs(SimHost host) {
+    SimGuest guest = host.guests.get(vm);
+    return guest != null && guest.state == GuestState.RUNNING;
+  }
+
+  /** A guest that has its disks open is the only one that may write them. */
+  private void inspectWriters(SimHost host) {
+    SimGuest guest = host.exports.isEmpty() ? null : host.guests.get(vm);
+    SimHost.VmRecord record = host.vms.get(vm);
+    if (guest != null && guest.active && record != null) {
+      for (SimHost.Export export : host.exports.values()) {
+        check(
+            !record.vdis.contains(export.vdi),
+            Invariant.ONE_WRITES,
+            host.name + " exports a disk that its guest has open");
+      }
+    }
+  }
+
+  /** Whether the host has all disks and, while a process must have it, the newest memory. */
+  private boolean runnable(SimHost host) {
+    return complete(host) && (memoryLost || hasNewestMemory(host));
+  }
+
+  /** A destination has committed, or a source is about to let it. */
+  void inspectCommit(SimHost destination) {
+    if (hosts.stream()
+        .flatMap(host -> host.ledgerDisk.unended().stream())
+        .anyMatch(LedgerRow::forced)) {
+      return; // an operator has taken the blame
+    }
+    Invariant invariant = Invariant.EQUAL_AT_THE_COMMIT;
+    for (int i = 0; i < DISKS; i++) {
+      SimHost.Vdi vdi = destination.diskOf(vm, i);
+      check(
+          vdi != null && vdi.disk.same(truth[i]) && vdi.disk.flushed(),
+          invariant,
+          destination.name + " disk " + i);
+    }
+    check(memoryLost || hasNewestMemory(destination), invariant, destination.name + "'s memory");
   }
 
   /** Lets a guest run, wherever it is; everything that must hold then is checked here. */
@@ -174,28 +347,27 @@ final class World {
     SimGuest elsewhere = other(host).guests.get(vm);
     check(
         elsewhere == null || elsewhere.state != GuestState.RUNNING,
-        "at most one side runs the guest",
+        Invariant.ONE_RUNS,
         host.name + " runs it too");
-    check(guest.memory == sequence, "the guest never goes back in time", host.name);
+    check(guest.memory == sequence, Invariant.NEVER_BACK, host.name);
     for (int i = 0; i < DISKS; i++) {
       SimHost.Vdi vdi = host.diskOf(vm, i);
-      check(vdi != null, "the guest's disks exist where it runs", host.name + " disk " + i);
+      check(vdi != null, Invariant.COMPLETE_WHERE_IT_RUNS, host.name + " has no disk " + i);
       if (vdi != null) {
-        check(
-            vdi.disk.same(truth[i]),
-            "the disks are complete where the guest runs",
-            host.name + " disk " + i);
-        check(!host.exported(vdi), "a disk that a guest has open is not exported", host.name);
+        check(vdi.disk.same(truth[i]), Invariant.COMPLETE_WHERE_IT_RUNS, host.name + " disk " + i);
+        check(!host.exported(vdi), Invariant.ONE_WRITES, host.name + " exports disk " + i);
       }
     }
     guest.state = GuestState.RUNNING;
     onHappening.accept(host, SimHost.Happening.GUEST_RUNS);
+    // A copy from the other side has served its purpose: from here on the disks differ.
+    other(host).vdis.values().forEach(vdi -> vdi.disk.copies.clear());
   }
 
   /** After something was destroyed: the VM must still be somewhere, whole. */
   void checkCompleteCopy(String after) {
     boolean complete = hosts.stream().anyMatch(this::complete);
-    check(complete, "at least one complete copy exists", "after " + after);
+    check(complete, Invariant.COMPLETE_COPY, "after " + after);
   }
 
   private boolean complete(SimHost host) {
@@ -211,14 +383,9 @@ final class World {
   /** After a guest's process ended by a command of ours. */
   void checkMemory(String after) {
     check(
-        memoryLost || newestMemory(), "the guest's memory exists while it must", "after " + after);
-  }
-
-  /** After a guest's process ended by a fault. */
-  void guestLost() {
-    if (!newestMemory()) {
-      memoryLost = true;
-    }
+        memoryLost || hosts.stream().anyMatch(this::hasNewestMemory),
+        Invariant.MEMORY,
+        "after " + after);
   }
 
   /** A guest that died, whichever copy of it, may legitimately be halted afterwards. */
@@ -227,10 +394,8 @@ final class World {
     memoryLost = true;
   }
 
-  private boolean newestMemory() {
-    return hosts.stream()
-        .map(host -> host.guests.get(vm))
-        .anyMatch(guest ->
-            guest != null && guest.state != GuestState.INCOMING && guest.memory == sequence);
+  private boolean hasNewestMemory(SimHost host) {
+    SimGuest guest = host.guests.get(vm);
+    return guest != null && guest.state != GuestState.INCOMING && guest.memory == sequence;
   }
 }

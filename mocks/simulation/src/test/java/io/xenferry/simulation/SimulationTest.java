@@ -2,22 +2,31 @@ package io.xenferry.simulation;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.io.PrintWriter;
+import java.io.StringWriter;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.LongStream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import picocli.CommandLine;
 
 class SimulationTest {
   private static final int SEEDS = 10_000;
 
+  /** Some ten seconds; on a machine with much else to do, a minute. */
   @Test
+  @Timeout(300)
   void everyPromiseHoldsInEverySeed() throws InterruptedException {
     Tally tally = Tally.of(1, SEEDS, Variant.SOUND, Runtime.getRuntime().availableProcessors());
     assertThat(tally.failures())
         .as("replay with ./xenferry simulate --trace --seeds=1 --first=SEED")
         .isEmpty();
+    assertThat(tally.coverage().wrong()).as(String.join("\n", tally.coverage().table())).isEmpty();
     assertThat(tally.counts())
         .as("what happened: %s", tally.counts())
         .containsKeys(
@@ -47,6 +56,35 @@ class SimulationTest {
     assertThat(two).isEqualTo(one).isNotEmpty();
     assertThat(Simulation.run(77, Variant.SOUND, null).fingerprint())
         .isEqualTo(first.fingerprint());
+  }
+
+  /** What a command prints. */
+  private static String output(int status, String... options) {
+    StringWriter text = new StringWriter();
+    CommandLine command = new CommandLine(new SimulateCommand()).setOut(new PrintWriter(text));
+    assertThat(command.execute(options)).isEqualTo(status);
+    return text.toString();
+  }
+
+  @Test
+  void aFailingSeedSaysHowToReplayItAndHowEverythingStands() {
+    String said = output(1, "--seeds=200", "--variant=NO_STARTING_RECORD");
+    Matcher replay = Pattern.compile("replay: ./xenferry simulate (.*)").matcher(said);
+    assertThat(replay.find()).isTrue();
+    String violation =
+        said.lines().filter(line -> line.contains("VIOLATION")).findFirst().orElseThrow();
+    assertThat(said)
+        .contains("aimed at ", "; faults: ", "the guest has written ", "A: server ", "B: server ");
+    String again = output(1, replay.group(1).split(" "));
+    assertThat(again.lines().map(String::strip)).contains(violation.strip());
+    assertThat(
+            output(1, replay.group(1).split(" ")).lines().filter(SimulationTest::traced).toList())
+        .isEqualTo(again.lines().filter(SimulationTest::traced).toList());
+  }
+
+  /** A line that begins with a time. */
+  private static boolean traced(String line) {
+    return line.matches(" +[0-9]+\\.[0-9]{4} .*");
   }
 
   @ParameterizedTest

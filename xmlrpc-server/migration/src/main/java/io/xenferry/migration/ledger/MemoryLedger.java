@@ -60,6 +60,17 @@ public final class MemoryLedger implements Ledger {
       return true;
     }
 
+    /** The rows that are no tombstones. */
+    public List<LedgerRow> unended() {
+      List<LedgerRow> found = new ArrayList<>();
+      for (LedgerRow row : rows.values()) {
+        if (!row.ended()) {
+          found.add(row);
+        }
+      }
+      return found;
+    }
+
     public List<JournalEntry> journal() {
       return List.copyOf(journal);
     }
