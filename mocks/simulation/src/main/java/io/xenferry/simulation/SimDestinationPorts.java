@@ -9,12 +9,15 @@ import io.xenferry.migration.preflight.Survey;
 import io.xenferry.migration.state.DiskTarget;
 import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.MigrationId;
+import io.xenferry.migration.state.Places;
 import io.xenferry.migration.state.Plan;
 import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
 import io.xenferry.time.SimulatedScheduler;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 
@@ -38,6 +41,11 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
   @Override
   public Guests guests() {
     return new SimGuests();
+  }
+
+  @Override
+  public Places places(Set<String> srs) {
+    return new Places(host.places, Map.of());
   }
 
   private final class SimStorage implements Storage {

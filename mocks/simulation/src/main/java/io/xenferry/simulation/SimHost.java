@@ -90,6 +90,9 @@ final class SimHost {
   /** How often its hypervisor fails to stop a guest, whose memory is then not sent either. */
   int failingPauses;
 
+  /** Moves that may arrive at once; 0 for no limit. */
+  int places;
+
   /** Its SR has no room. */
   boolean full;
 

@@ -228,6 +228,22 @@ class SteeringTest {
   }
 
   @Test
+  void theStrategyIsChangedWhileItFollows() {
+    move(Map.of(CutOver.OPTION, "hold"));
+    run(Duration.ofSeconds(20));
+    assertThat(status().disks()).allMatch(disk -> disk.strategy().equals("log-dirty"));
+    steer(Steering.Change.ofStrategy("mirror"));
+    run(Duration.ofSeconds(20));
+    assertThat(status().disks()).allMatch(disk -> disk.strategy().equals("mirror"));
+    steer(Steering.Change.ofStrategy("log-dirty"));
+    run(Duration.ofSeconds(20));
+    assertThat(status().disks()).allMatch(disk -> disk.strategy().equals("log-dirty"));
+    steer(NOW);
+    run(Duration.ofSeconds(20));
+    assertMoved();
+  }
+
+  @Test
   void theDestinationLeavesItToTheSource() {
     move(Map.of(CutOver.OPTION, "hold"));
     run(Duration.ofSeconds(20));

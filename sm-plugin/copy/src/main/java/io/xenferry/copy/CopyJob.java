@@ -136,6 +136,17 @@ public final class CopyJob {
   }
 
   /**
+   * Changes how a disk is copied. A mirror that is not wanted any more is given up; one that is
+   * wanted comes between two passes.
+   *
+   * @param disk of the plans, from 0; one that is written, and not copied by snapshots
+   * @param next other than {@link Strategy#SNAPSHOT}
+   */
+  public void strategy(int disk, Strategy next) {
+    scheduler.execute(() -> disks.get(disk).strategy(next));
+  }
+
+  /**
    * Whether the switch is not wanted yet, however well it would do: what becomes dirty goes on
    * being sent, nobody is asked to slow the guest for it, and once the switch is wanted its passes
    * are counted from then on.

@@ -93,6 +93,7 @@ public record CopySnapshot(
    * @param left dirty now, as far as known
    * @param bytesPerSecond of the current or last pass
    * @param dirtyBytesPerSecond of the guest, over the last pass
+   * @param depth requests that may be under way now: fewer while reading the source takes long
    * @param passes the first sixteen and the last ones, at most 64
    */
   public record Disk(
@@ -107,6 +108,7 @@ public record CopySnapshot(
       long left,
       long bytesPerSecond,
       long dirtyBytesPerSecond,
+      int depth,
       Bottleneck bottleneck,
       Waits waits,
       Mirror mirror,

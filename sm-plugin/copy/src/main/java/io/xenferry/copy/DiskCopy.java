@@ -68,6 +68,7 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
   private final DiskCounters counters = new DiskCounters();
   private final Failures failures = new Failures();
   private final Forecast forecast;
+  private final Yielding yielding;
   private final Mirroring mirroring;
   private final Verification verification;
   private final boolean resumed;
@@ -115,6 +116,7 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
     }
     this.link = new DestinationLink(plan, options, scheduler, point, this);
     this.pump = new Pump(this, point, buffers, rate, total, scheduler, counters);
+    this.yielding = new Yielding(options.depth());
     this.forecast = new Forecast(options, counters, plan.source().size());
     this.verification =
         new Verification(
@@ -193,7 +195,7 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
     return mirroring.wanted()
         && !draining
         && point.attached()
-        && (plan.strategy() == Strategy.MIRROR || preparing || mirrorEarly);
+        && (mirroring.strategy() == Strategy.MIRROR || preparing || mirrorEarly);
   }
 
   private void beginPass() {
@@ -273,7 +275,10 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
 
   @Override
   public int depth() {
-    return mirroring.up() ? Math.min(options.depth(), DEPTH_BESIDE_A_MIRROR) : options.depth();
+    if (draining) {
+      return options.depth(); // the guest stands still, and has nothing to wait for but this
+    }
+    return mirroring.up() ? Math.min(yielding.depth(), DEPTH_BESIDE_A_MIRROR) : yielding.depth();
   }
 
   @Override
@@ -295,6 +300,9 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
   @Override
   public void sent(Transfer transfer) {
     verification.run();
+    if (transfer.bytesRead > 0) {
+      yielding.read(transfer.readIssued, transfer.readDone);
+    }
     if (transfer.sourceFailure != null) {
       sourceFailed(transfer.sourceFailure);
     } else if (transfer.destinationFailure != null && !transfer.lost) {
@@ -630,6 +638,13 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
     forecast.budget(budget);
   }
 
+  /** Not to or from {@link Strategy#SNAPSHOT}. */
+  void strategy(Strategy next) {
+    if (mirroring.strategy() != next) {
+      mirroring.strategy(next);
+    }
+  }
+
   /** The switch is wanted only now: passes before do not count against the limit. */
   void countPassesAnew() {
     forecast.countPassesAnew();
@@ -766,6 +781,7 @@ final class DiskCopy implements WriteOrderingPoint.Listener, DestinationLink.Own
         leftNow(),
         counters.rate(scheduler.nanoTime()),
         counters.dirtyRate,
+        depth(),
         counters.bottleneck(options.depth()),
         counters.waits(),
         mirroring.snapshot(),

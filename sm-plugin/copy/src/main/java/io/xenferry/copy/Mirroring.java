@@ -21,6 +21,8 @@ final class Mirroring {
   /** A mirror that dies so often would die again. */
   static final int FALLBACKS_ALLOWED = 3;
 
+  private static final String UNWANTED = "an operator wants none";
+
   private enum State {
     NONE,
     STARTING,
@@ -29,7 +31,7 @@ final class Mirroring {
   }
 
   private final SourceDisk source;
-  private final Strategy strategy;
+  private Strategy strategy;
   private final WriteOrderingPoint point;
   private final CopyOptions options;
   private final Scheduler scheduler;
@@ -41,6 +43,11 @@ final class Mirroring {
   private boolean stopped;
   private int number;
   private int fallbacks;
+
+  /** Mirrors that may yet be begun; one that is not to be had at all takes all of them. */
+  private int tries = FALLBACKS_ALLOWED;
+
+  private boolean impossible;
   private String lastFallback = "";
   private long upSince;
   private long nanosBefore;
@@ -70,14 +77,39 @@ final class Mirroring {
     return (strategy == Strategy.MIRROR || strategy == Strategy.AUTO)
         && !stopped
         && state == State.NONE
-        && fallbacks < FALLBACKS_ALLOWED;
+        && tries > 0;
   }
 
   /** Whether there is one, or may yet be. */
   boolean mayCome() {
     return (strategy == Strategy.MIRROR || strategy == Strategy.AUTO)
         && !stopped
-        && (state != State.NONE || fallbacks < FALLBACKS_ALLOWED);
+        && (state != State.NONE || tries > 0);
+  }
+
+  Strategy strategy() {
+    return strategy;
+  }
+
+  /**
+   * Another strategy from now on. A mirror that it has no use for is given up, as one that died;
+   * else mirrors that died before count no longer.
+   */
+  void strategy(Strategy next) {
+    strategy = next;
+    tries = impossible ? 0 : FALLBACKS_ALLOWED;
+    boolean wasUp = state == State.UP;
+    if (next == Strategy.LOG_DIRTY && (wasUp || state == State.STARTING)) {
+      SourceDisk.Mirror old = mirror;
+      number++;
+      settle();
+      if (old != null) {
+        old.abort(UNWANTED);
+      }
+      if (wasUp) {
+        onDeath.accept(UNWANTED);
+      }
+    }
   }
 
   /** Every write of the guest passes the write-ordering point. */
@@ -100,7 +132,8 @@ final class Mirroring {
               if (begun == null) {
                 lost(mine, failure == null ? "no mirror" : reason(failure));
                 if (failure instanceof UnsupportedOperationException) {
-                  fallbacks = FALLBACKS_ALLOWED;
+                  impossible = true;
+                  tries = 0;
                 }
               } else if (mine != number || state != State.STARTING) {
                 fresh.shut();
@@ -133,6 +166,7 @@ final class Mirroring {
     }
     number++;
     fallbacks++;
+    tries--;
     lastFallback = reason;
     settle();
   }

@@ -350,6 +350,50 @@ class CopyJobTest {
   }
 
   @Test
+  void aMirrorComesAndGoesAsTheStrategyIsChanged() {
+    Disk disk = new Disk("noted").filled(100);
+    NotedDisk noted = new NotedDisk(disk.source, scheduler, new BlockMap(SIZE, BLOCK));
+    CopyJob job = start(disk.plan(noted).withStrategy(Strategy.LOG_DIRTY));
+    converge();
+    assertThat(noted.mirrored()).isFalse();
+
+    job.strategy(0, Strategy.MIRROR);
+    assertThat(scheduler.runUntil(noted::mirrored, Duration.ofSeconds(10))).isTrue();
+    noted.write(7 * BLOCK, new byte[] {1});
+    scheduler.runFor(Duration.ofSeconds(2));
+    assertThat(job.snapshot().disks().getFirst().mirror().up()).isTrue();
+
+    job.strategy(0, Strategy.LOG_DIRTY);
+    noted.write(8 * BLOCK, new byte[] {2});
+    scheduler.runFor(Duration.ofSeconds(2));
+    assertThat(noted.mirrored()).isFalse();
+    noted.write(9 * BLOCK, new byte[] {3});
+    scheduler.runFor(Duration.ofSeconds(2));
+    assertThat(job.snapshot().disks().getFirst().mirror().fallbacks()).isZero();
+
+    drained(job, Duration.ofSeconds(10));
+    disk.assertCopied();
+  }
+
+  @Test
+  void itYieldsWhileReadingTheSourceTakesLongAndOnlyThen() {
+    options = options.withDepth(8).withBytesPerSecond(40 * BLOCK);
+    Disk disk = new Disk("a").filled(256);
+    CopyJob job = start(disk.plan());
+    scheduler.runFor(Duration.ofSeconds(2));
+    assertThat(job.snapshot().disks().getFirst().depth()).isEqualTo(8);
+    disk.source.latencyNanos = Duration.ofMillis(400).toNanos();
+    job.bytesPerSecond(0);
+    assertThat(
+            scheduler.runUntil(
+                () -> job.snapshot().disks().getFirst().depth() == 2, Duration.ofSeconds(30)))
+        .isTrue();
+    disk.source.latencyNanos = 200_000;
+    drained(job, Duration.ofSeconds(60));
+    disk.assertCopied();
+  }
+
+  @Test
   void pausedItSendsNothing() {
     options = options.withBytesPerSecond(8 * BLOCK);
     Disk disk = new Disk("a").filled(80);

@@ -67,7 +67,8 @@ public interface Migrations {
    * Carries a move on otherwise, until its guest is being stopped.
    *
    * @param wanted any of {@code bandwidth} (bytes a second, 0 for no limit), {@code max-downtime}
-   *     (milliseconds), {@code paused} (true, false), {@code cutover} (auto, hold, now, an instant)
+   *     (milliseconds), {@code paused} (true, false), {@code cutover} (auto, hold, now, an
+   *     instant), {@code strategy} (auto, log-dirty, mirror)
    */
   void steer(String session, String id, Map<String, String> wanted) throws XenApiException;
 

@@ -421,7 +421,7 @@ class CliSessionTest {
     terminal.xe("migration-cut-over", "uuid=m1");
     terminal.xe("migration-param-set", "uuid=m1", "bandwidth=0", "cutover=hold");
     assertThat(terminal.xe("migration-param-set", "uuid=m1").err())
-        .contains("bandwidth, max-downtime, cutover, paused");
+        .contains("bandwidth, max-downtime, cutover, paused, strategy");
     terminal.xe("migration-cancel", "uuid=m1");
     assertThat(terminal.xe("migration-report", "uuid=m1").out())
         .isEqualTo("seconds              : 12.500\n    copying the disks: 10.000 s\n\n\n");

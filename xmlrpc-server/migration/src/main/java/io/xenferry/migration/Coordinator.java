@@ -194,6 +194,17 @@ public final class Coordinator {
   }
 
   /**
+   * Asks the destination whether it has a place for one more move, which it then keeps for half a
+   * minute.
+   *
+   * @return what is to be waited for, in words; empty when the move may {@link #start}. Fails with
+   *     a {@link MigrationException} where waiting is of no use
+   */
+  public CompletableFuture<Optional<String>> turn(MoveRequest request) {
+    return call(() -> usable(request)).thenCompose(token -> Turn.ask(host, token, request));
+  }
+
+  /**
    * Starts a migration at the source.
    *
    * @return completes when SENDING is durable, with what then completes when the VM is the

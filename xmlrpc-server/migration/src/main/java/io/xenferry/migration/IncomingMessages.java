@@ -21,6 +21,7 @@ import io.xenferry.migration.state.State;
 import io.xenferry.time.Scheduler;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
@@ -34,12 +35,14 @@ final class IncomingMessages implements PeerHandler {
   private final Ledger ledger;
   private final Scheduler scheduler;
   private final Roster roster;
+  private final Arrivals arrivals;
 
   IncomingMessages(Host host, Roster roster) {
     this.host = host;
     this.ledger = host.ledger();
     this.scheduler = host.scheduler();
     this.roster = roster;
+    this.arrivals = new Arrivals(host, roster);
   }
 
   @Override
@@ -121,6 +124,11 @@ final class IncomingMessages implements PeerHandler {
     PeerAnswer nothing = PeerAnswer.unknown(ledger.incarnation());
     return switch (message) {
       case PeerMessage.Open open -> accept(id, open, caller);
+      case PeerMessage.Turn turn -> {
+        Refusals.requireUnexpired(caller.token().orElseThrow(), turn.vm(), scheduler.now());
+        arrivals.promise(id, Set.copyOf(turn.srs()));
+        yield CompletableFuture.completedFuture(nothing);
+      }
       case PeerMessage.Abort abort -> CompletableFuture.completedFuture(bury(id, abort, caller));
       case PeerMessage.Status status -> CompletableFuture.completedFuture(nothing);
       case PeerMessage.SourceStatus status -> CompletableFuture.completedFuture(nothing);

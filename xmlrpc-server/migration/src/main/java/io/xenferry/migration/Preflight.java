@@ -155,7 +155,7 @@ final class Preflight {
     return survey.found();
   }
 
-  private static MigrationException unreachable(PeerAddress peer, Throwable failure) {
+  static MigrationException unreachable(PeerAddress peer, Throwable failure) {
     Throwable cause = failure;
     while (cause instanceof CompletionException && cause.getCause() != null) {
       cause = cause.getCause();

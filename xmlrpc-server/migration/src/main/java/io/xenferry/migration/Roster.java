@@ -10,9 +10,11 @@ import io.xenferry.migration.ledger.LedgerException;
 import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.MigrationId;
+import io.xenferry.migration.state.Plan;
 import io.xenferry.migration.state.Role;
 import io.xenferry.model.XenApiException;
 import java.time.Duration;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
@@ -65,6 +67,14 @@ final class Roster {
 
   Optional<Migration> find(MigrationId migration, Role role) {
     return Optional.ofNullable(migrations.get(new Key(migration, role)));
+  }
+
+  /** What arrives here, as planned, until its guest runs or nothing comes of it. */
+  List<Plan> arriving() {
+    return migrations.values().stream()
+        .filter(known -> known.role() == Role.DESTINATION && !known.row().state().outcome())
+        .map(Migration::plan)
+        .toList();
   }
 
   private void add(Migration migration) {

@@ -46,6 +46,7 @@ abstract class DestinationStage extends Stage {
       case PeerMessage.Open open -> now(migration.refusal("this token has been used: " + state()));
       case PeerMessage.Check check ->
           now(migration.refusal("this token has been used: " + state()));
+      case PeerMessage.Turn turn -> now(migration.refusal("this token has been used: " + state()));
       case PeerMessage.StartGuest start -> now(notNow());
       case PeerMessage.CloseExports close -> now(notNow());
       case PeerMessage.Room room -> now(notNow());

@@ -176,7 +176,7 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
     return host;
   }
 
-  final Plan plan() {
+  public final Plan plan() {
     return plan;
   }
 

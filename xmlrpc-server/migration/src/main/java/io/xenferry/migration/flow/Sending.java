@@ -376,6 +376,13 @@ final class Sending extends SourceStage {
           List.of("The guest is being stopped for the switch: it is too late to wait."),
           "hold while stopping");
     }
+    if (change.strategy().isPresent() && !mayChangeStrategy()) {
+      throw new MigrationException(
+          "OPERATION_NOT_ALLOWED",
+          List.of(
+              "Disks that nobody writes, or that are copied by snapshots, go on as they began."),
+          "another strategy");
+    }
     migration.steer(next);
     if (memory == Memory.BEGUN || memory == Memory.NEARLY_SENT || memory == Memory.PREPARING) {
       migration.hear(
@@ -391,6 +398,12 @@ final class Sending extends SourceStage {
       clock = null;
     }
     goOn();
+  }
+
+  private boolean mayChangeStrategy() {
+    return migration.plan().running()
+        && migration.plan().disks().stream()
+            .noneMatch(disk -> !disk.readOnly() && disk.strategy().equals("snapshot"));
   }
 
   private void pause(UUID vm) {

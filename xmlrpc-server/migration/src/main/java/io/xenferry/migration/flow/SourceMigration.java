@@ -120,7 +120,7 @@ public final class SourceMigration extends Migration {
     steering = next;
     CopyJob running = job;
     if (running != null) {
-      running.limits(steered());
+      running.adjust(steered());
       running.holdSwitch(holds());
       pauseCopy();
     }

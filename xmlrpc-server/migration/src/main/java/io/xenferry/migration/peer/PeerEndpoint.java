@@ -78,7 +78,10 @@ public final class PeerEndpoint {
   private CompletableFuture<PeerAnswer> dispatch(PeerRequest request) throws HttpStatus {
     Route route = route(request);
     boolean open = route.verb.isEmpty();
-    boolean byToken = open || (route.verb.equals("check") && route.role == Role.DESTINATION);
+    boolean byToken =
+        open
+            || (route.role == Role.DESTINATION
+                && (route.verb.equals("check") || route.verb.equals("turn")));
     if (request.body().length > (byToken ? MAX_OPEN : MAX_MESSAGE)) {
       throw new HttpStatus(413, "MESSAGE_PARAMETER_COUNT_MISMATCH", "body too large");
     }
@@ -161,6 +164,7 @@ public final class PeerEndpoint {
           switch (route.verb) {
             case "" -> PeerMessage.Open.class;
             case "check" -> PeerMessage.Check.class;
+            case "turn" -> PeerMessage.Turn.class;
             case "heartbeat" -> PeerMessage.Heartbeat.class;
             case "guest" -> PeerMessage.StartGuest.class;
             case "close-exports" -> PeerMessage.CloseExports.class;

@@ -12,7 +12,7 @@ public sealed interface PeerMessage {
 
   /** Whether there is no key yet: the token alone says who asks. */
   default boolean byToken() {
-    return this instanceof Open || this instanceof Check;
+    return this instanceof Open || this instanceof Check || this instanceof Turn;
   }
 
   /** The last part of the path; empty for {@link Open}. */
@@ -20,6 +20,7 @@ public sealed interface PeerMessage {
     return switch (this) {
       case Open open -> "";
       case Check check -> "check";
+      case Turn turn -> "turn";
       case Heartbeat heartbeat -> "heartbeat";
       case StartGuest start -> "guest";
       case CloseExports close -> "close-exports";
@@ -74,6 +75,23 @@ public sealed interface PeerMessage {
     @Override
     public String toString() {
       return "Check[plan=" + plan.vm() + "]";
+    }
+  }
+
+  /**
+   * Asks before {@link Open} whether it is this move's turn: whether the destination has a place
+   * for one more. If so, that is kept for half a minute; nothing else changes.
+   *
+   * @param srs that the disks go to, by their references
+   */
+  record Turn(UUID vm, List<String> srs) implements PeerMessage {
+    private static final int LONGEST = 256;
+
+    public Turn {
+      srs = List.copyOf(srs);
+      if (srs.size() > Plan.MAX_DISKS || srs.stream().anyMatch(sr -> sr.length() > LONGEST)) {
+        throw new IllegalArgumentException("more SRs than a VM has disks, or no references");
+      }
     }
   }
 

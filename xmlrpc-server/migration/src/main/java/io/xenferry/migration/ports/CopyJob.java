@@ -53,11 +53,11 @@ public interface CopyJob {
   void holdSwitch(boolean held);
 
   /**
-   * What the move may take has changed.
+   * What the move may take has changed, or how its disks are copied.
    *
    * @param plan whose options say how fast, and what the downtime is
    */
-  void limits(Plan plan);
+  void adjust(Plan plan);
 
   /** Stops at once and ends all sessions: afterwards no write of this job can still take effect. */
   CompletableFuture<Void> close();

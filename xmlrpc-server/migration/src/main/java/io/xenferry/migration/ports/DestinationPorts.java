@@ -3,8 +3,10 @@ package io.xenferry.migration.ports;
 import io.xenferry.migration.preflight.Obstacle;
 import io.xenferry.migration.state.DiskTarget;
 import io.xenferry.migration.state.MigrationId;
+import io.xenferry.migration.state.Places;
 import io.xenferry.migration.state.Plan;
 import java.util.List;
+import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 
@@ -20,6 +22,9 @@ public interface DestinationPorts {
   Metadata metadata();
 
   Guests guests();
+
+  /** How many moves may arrive at once, here and at these SRs; from memory. */
+  Places places(Set<String> srs);
 
   /** Disks and exports. */
   interface Storage {

@@ -13,6 +13,7 @@ import io.xenferry.migration.state.Plan;
 import io.xenferry.time.Scheduler;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.BitSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.CompletableFuture;
@@ -24,6 +25,10 @@ public final class EngineCopyJob implements CopyJob {
 
   private final List<Plan.Disk> disks;
   private final Duration downtime;
+
+  /** Disks that are copied otherwise than was planned, or were. */
+  private final BitSet changed = new BitSet();
+
   private final Scheduler scheduler;
   private final CompletableFuture<Void> converged = new CompletableFuture<>();
   private final io.xenferry.copy.CopyJob job;
@@ -134,10 +139,19 @@ public final class EngineCopyJob implements CopyJob {
   }
 
   @Override
-  public void limits(Plan plan) {
+  public void adjust(Plan plan) {
     MoveLimits limits = MoveLimits.of(plan, downtime);
     job.bytesPerSecond(limits.bytesPerSecond());
     job.downtimeBudget(limits.downtime());
+    for (int i = 0; i < disks.size(); i++) {
+      Plan.Disk disk = plan.disks().get(i);
+      if (plan.running() && !disk.readOnly() && !disk.strategy().equals(disks.get(i).strategy())) {
+        changed.set(i);
+      }
+      if (changed.get(i)) {
+        job.strategy(i, Strategy.of(disk.strategy()).orElseThrow());
+      }
+    }
   }
 
   @Override

@@ -19,7 +19,8 @@ import java.time.Duration;
  *     sides
  * @param retryFirst first wait of a back-off
  * @param retryMost longest wait of a back-off; short, since the guest is paused while S asks
- * @param tokenLife how long a token is good for opening, and a tombstone is kept
+ * @param tokenLife how long a token is good for opening, and a tombstone is kept: a day, since
+ *     moves queue for their turn
  * @param progress interval at which statistics are read and listeners told
  */
 public record Deadlines(
@@ -50,6 +51,6 @@ public record Deadlines(
           Duration.ofMinutes(5),
           Duration.ofMillis(100),
           Duration.ofSeconds(5),
-          Duration.ofHours(2),
+          Duration.ofHours(24),
           Duration.ofMillis(500));
 }

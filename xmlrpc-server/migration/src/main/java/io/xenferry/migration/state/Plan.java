@@ -60,9 +60,10 @@ public record Plan(
         : Optional.empty();
   }
 
-  /** The same with other options. */
-  public Plan withOptions(Map<String, String> others) {
-    return new Plan(vm, vmAtDestination, name, power, memoryBytes, disks, copy, keepSource, others);
+  /** The same with other disks and options. */
+  public Plan with(List<Disk> otherDisks, Map<String, String> otherOptions) {
+    return new Plan(
+        vm, vmAtDestination, name, power, memoryBytes, otherDisks, copy, keepSource, otherOptions);
   }
 
   public boolean running() {
@@ -92,6 +93,10 @@ public record Plan(
       if (size < 0) {
         throw new IllegalArgumentException("disk of " + size + " bytes");
       }
+    }
+
+    Disk withStrategy(String other) {
+      return new Disk(vdi, device, size, sr, other, readOnly);
     }
   }
 }

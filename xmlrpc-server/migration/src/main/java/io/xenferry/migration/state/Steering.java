@@ -12,9 +12,14 @@ import java.util.Optional;
  * @param paused whether nothing is to be sent; what the guest writes is noted
  * @param bandwidth bytes a second, 0 for no limit; empty where nobody has said
  * @param downtime how long the guest may stand still; empty where nobody has said
+ * @param strategy by which the disks that the guest writes are copied; empty for what was planned
  */
 public record Steering(
-    boolean paused, CutOver cutOver, Optional<Long> bandwidth, Optional<Duration> downtime) {
+    boolean paused,
+    CutOver cutOver,
+    Optional<Long> bandwidth,
+    Optional<Duration> downtime,
+    Optional<String> strategy) {
 
   /** As a move begins. */
   public static Steering of(Plan plan) {
@@ -24,7 +29,8 @@ public record Steering(
         CutOver.of(options.getOrDefault(CutOver.OPTION, "auto")).orElse(CutOver.AUTO),
         Optional.ofNullable(options.get(MoveLimits.BANDWIDTH)).map(Long::valueOf),
         Optional.ofNullable(options.get(MoveLimits.DOWNTIME))
-            .map(millis -> Duration.ofMillis(Long.parseLong(millis))));
+            .map(millis -> Duration.ofMillis(Long.parseLong(millis))),
+        Optional.empty());
   }
 
   /**
@@ -32,21 +38,30 @@ public record Steering(
    *
    * @param bandwidth bytes a second, 0 or more
    * @param downtime positive
+   * @param strategy {@code log-dirty}, {@code mirror} or {@code auto}
    */
   public record Change(
       Optional<Boolean> paused,
       Optional<CutOver> cutOver,
       Optional<Long> bandwidth,
-      Optional<Duration> downtime) {
+      Optional<Duration> downtime,
+      Optional<String> strategy) {
 
-    public static final Change PAUSE =
-        new Change(Optional.of(true), Optional.empty(), Optional.empty(), Optional.empty());
+    public static final Change PAUSE = of(Optional.of(true), Optional.empty(), Optional.empty());
 
-    public static final Change RESUME =
-        new Change(Optional.of(false), Optional.empty(), Optional.empty(), Optional.empty());
+    public static final Change RESUME = of(Optional.of(false), Optional.empty(), Optional.empty());
 
     public static Change of(CutOver when) {
-      return new Change(Optional.empty(), Optional.of(when), Optional.empty(), Optional.empty());
+      return of(Optional.empty(), Optional.of(when), Optional.empty());
+    }
+
+    public static Change ofStrategy(String strategy) {
+      return of(Optional.empty(), Optional.empty(), Optional.of(strategy));
+    }
+
+    private static Change of(
+        Optional<Boolean> paused, Optional<CutOver> cutOver, Optional<String> strategy) {
+      return new Change(paused, cutOver, Optional.empty(), Optional.empty(), strategy);
     }
   }
 
@@ -55,7 +70,8 @@ public record Steering(
         change.paused().orElse(paused),
         change.cutOver().orElse(cutOver),
         change.bandwidth().or(() -> bandwidth),
-        change.downtime().or(() -> downtime));
+        change.downtime().or(() -> downtime),
+        change.strategy().or(() -> strategy));
   }
 
   /** Whether the guest must not be stopped yet. */
@@ -73,6 +89,13 @@ public record Steering(
     bandwidth.ifPresent(rate -> options.put(MoveLimits.BANDWIDTH, Long.toString(rate)));
     Optional<Duration> allowed = cutOver.hurried() ? Optional.of(most) : downtime;
     allowed.ifPresent(time -> options.put(MoveLimits.DOWNTIME, Long.toString(time.toMillis())));
-    return plan.withOptions(options);
+    return plan.with(
+        plan.disks().stream()
+            .map(disk ->
+                strategy.isPresent() && plan.running() && !disk.readOnly()
+                    ? disk.withStrategy(strategy.get())
+                    : disk)
+            .toList(),
+        options);
   }
 }

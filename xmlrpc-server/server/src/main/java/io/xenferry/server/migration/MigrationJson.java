@@ -73,6 +73,21 @@ final class MigrationJson {
     return node;
   }
 
+  /** A move that has not begun. */
+  static ObjectNode of(MoveQueue.Waiting waits) {
+    ObjectNode node = JSON.objectNode();
+    node.put("migration", waits.migration().toString());
+    node.put("role", "source");
+    node.put("vm", waits.vm().toString());
+    node.put("state", MoveQueue.QUEUED);
+    node.put("phase", waits.phase());
+    node.put("position", waits.position());
+    node.put("progress", 0.0);
+    node.put("ended", false);
+    node.put("started", waits.since().toString());
+    return node;
+  }
+
   private static ObjectNode of(DiskProgress disk, Optional<CopySnapshot.Disk> copied) {
     ObjectNode node = JSON.objectNode();
     node.put("vdi", disk.vdi().toString());
@@ -97,6 +112,7 @@ final class MigrationJson {
         node.put("last-fallback", mirror.lastFallback());
       }
       node.put("allocated", d.allocated());
+      node.put("depth", d.depth());
       node.put("bottleneck", d.bottleneck().name().toLowerCase(Locale.ROOT));
       ArrayNode passes = node.putArray("passes");
       for (CopySnapshot.Pass pass : d.passes()) {

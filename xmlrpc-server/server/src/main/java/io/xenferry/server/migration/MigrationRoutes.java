@@ -46,7 +46,7 @@ import org.eclipse.jetty.util.Fields;
  * GET    /v1/migrations/{id}                     one
  * GET    /v1/migrations/{id}/events              its changes, as server-sent events, until it ends
  * GET    /v1/migrations/events                   those of all, without end
- * PATCH  /v1/migrations/{id}                     bandwidth, max-downtime, paused, cutover
+ * PATCH  /v1/migrations/{id}                     bandwidth, max-downtime, paused, cutover, strategy
  * POST   /v1/migrations/{id}/cancel | force-commit | force-resume | release
  * POST   /v1/migrations/accept-restored-ledger
  * POST   /v1/migrations?dry-run                  what stands against a move that is not begun
@@ -68,6 +68,7 @@ final class MigrationRoutes {
 
   private final Coordinator coordinator;
   private final SourceCopies copies;
+  private final MoveQueue queue;
   private final Sessions sessions;
   private final DryRuns dryRuns;
 
@@ -78,7 +79,12 @@ final class MigrationRoutes {
   private volatile boolean followingEnded;
 
   MigrationRoutes(
-      Coordinator coordinator, SourceCopies copies, Sessions sessions, DryRuns dryRuns) {
+      Coordinator coordinator,
+      SourceCopies copies,
+      MoveQueue queue,
+      Sessions sessions,
+      DryRuns dryRuns) {
+    this.queue = queue;
     this.dryRuns = dryRuns;
     this.coordinator = coordinator;
     this.copies = copies;
@@ -113,12 +119,17 @@ final class MigrationRoutes {
     if (path.isEmpty() || path.equals("/")) {
       ArrayNode all = JSON.arrayNode();
       coordinator.statuses().forEach(s -> all.add(json(s)));
+      queue.waiting().forEach(waits -> all.add(MigrationJson.of(waits)));
       return send(response, callback, HttpStatus.OK_200, all.toString());
     }
     if (path.equals("/events")) {
       return follow(response, callback, Optional.empty());
     }
     String[] parts = path.substring(1).split("/", -1);
+    Optional<MoveQueue.Waiting> waits = waiting(parts[0]);
+    if (waits.isPresent() && parts.length == 1) {
+      return send(response, callback, HttpStatus.OK_200, MigrationJson.of(waits.get()).toString());
+    }
     Optional<MigrationStatus> status = find(parts[0]);
     if (status.isEmpty() || parts.length > 2) {
       Answers.error(response, callback, HttpStatus.NOT_FOUND_404);
@@ -197,6 +208,10 @@ final class MigrationRoutes {
           response, callback, coordinator.acceptRestoredLedger(session.get().user()), () -> "{}");
     }
     String[] parts = path.split("/", -1);
+    Optional<MoveQueue.Waiting> waits = parts.length == 3 ? waiting(parts[1]) : Optional.empty();
+    if (waits.isPresent() && parts[2].equals("cancel") && queue.cancel(waits.get().migration())) {
+      return send(response, callback, HttpStatus.OK_200, MigrationJson.of(waits.get()).toString());
+    }
     Optional<MigrationStatus> status = parts.length == 3 ? find(parts[1]) : Optional.empty();
     if (status.isEmpty()) {
       Answers.error(response, callback, HttpStatus.NOT_FOUND_404);
@@ -288,6 +303,12 @@ final class MigrationRoutes {
     return coordinator
         .status(migration, Role.SOURCE)
         .or(() -> coordinator.status(migration, Role.DESTINATION));
+  }
+
+  private Optional<MoveQueue.Waiting> waiting(String id) {
+    return queue.waiting().stream()
+        .filter(waits -> waits.migration().toString().equals(id))
+        .findFirst();
   }
 
   private ObjectNode json(MigrationStatus status) {

@@ -14,6 +14,7 @@ import io.xenferry.migration.ports.DestinationPorts;
 import io.xenferry.migration.ports.SourcePorts;
 import io.xenferry.migration.state.Deadlines;
 import io.xenferry.migration.state.MigrationId;
+import io.xenferry.migration.state.Places;
 import io.xenferry.migration.state.Plan;
 import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.SecureRandomness;
@@ -71,6 +72,7 @@ public final class MigrationService implements AutoCloseable {
   private final PeerRoutes peerRoutes;
   private final MigrationRoutes routes;
   private final SourceCopies copies;
+  private final MoveQueue queue;
   private final DryRuns dryRuns;
   private final Sessions sessions;
 
@@ -148,7 +150,7 @@ public final class MigrationService implements AutoCloseable {
             new SecureRandomness(),
             Deadlines.DEFAULT,
             new Source(guests, copies, objects),
-            new Destination(storage, metadata, arriving),
+            new Destination(storage, metadata, arriving, parts.database()),
             peers,
             hostUuid,
             new PeerAddress("https://" + authority(address, port), certificate.fingerprint().hex()),
@@ -168,6 +170,7 @@ public final class MigrationService implements AutoCloseable {
               parts.lifecycle().watch().stayed(vm, begunHere);
               cds.putBack(vm, task);
             });
+    MoveQueue queue = new MoveQueue(srs -> MovePlaces.of(parts.database(), MovePlaces.OUT, srs));
     migrations =
         new Migrations(
             parts.database(),
@@ -183,12 +186,14 @@ public final class MigrationService implements AutoCloseable {
                 answers),
             parts.lifecycle().firmware()::note,
             cds,
+            queue,
             port);
     peerRoutes = new PeerRoutes(coordinator.endpoint(), id -> incoming(parts, id));
     dryRuns = new DryRuns(parts.database(), migrations);
     sessions = parts.sessions();
     this.copies = copies;
-    routes = new MigrationRoutes(coordinator, copies, parts.sessions(), dryRuns);
+    this.queue = queue;
+    routes = new MigrationRoutes(coordinator, copies, queue, parts.sessions(), dryRuns);
   }
 
   private static String authority(String address, int port) {
@@ -224,8 +229,14 @@ public final class MigrationService implements AutoCloseable {
 
   private record Source(Guests guests, Copies copies, Objects objects) implements SourcePorts {}
 
-  private record Destination(Storage storage, Metadata metadata, Guests guests)
-      implements DestinationPorts {}
+  private record Destination(
+      Storage storage, Metadata metadata, Guests guests, ObjectDatabase database)
+      implements DestinationPorts {
+    @Override
+    public Places places(Set<String> srs) {
+      return MovePlaces.of(database, MovePlaces.IN, srs);
+    }
+  }
 
   public void register(Registry registry) {
     new MigrationMessages(migrations).register(registry);
@@ -242,7 +253,7 @@ public final class MigrationService implements AutoCloseable {
    * @param caller its address
    */
   public io.xenferry.cli.Migrations table(String caller) {
-    return new MigrationTable(coordinator, copies::snapshot, dryRuns, sessions, caller);
+    return new MigrationTable(coordinator, copies::snapshot, queue, dryRuns, sessions, caller);
   }
 
   public Coordinator coordinator() {

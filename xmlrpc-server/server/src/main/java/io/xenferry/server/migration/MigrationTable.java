@@ -33,6 +33,7 @@ final class MigrationTable implements Migrations {
   private final Coordinator coordinator;
   private final Function<MigrationId, Optional<CopySnapshot>> copies;
   private final DryRuns dryRuns;
+  private final MoveQueue queue;
   private final Sessions sessions;
   private final String caller;
 
@@ -43,6 +44,7 @@ final class MigrationTable implements Migrations {
   MigrationTable(
       Coordinator coordinator,
       Function<MigrationId, Optional<CopySnapshot>> copies,
+      MoveQueue queue,
       DryRuns dryRuns,
       Sessions sessions,
       String caller) {
@@ -50,6 +52,7 @@ final class MigrationTable implements Migrations {
     this.coordinator = coordinator;
     this.copies = copies;
     this.dryRuns = dryRuns;
+    this.queue = queue;
     this.sessions = sessions;
   }
 
@@ -103,6 +106,17 @@ final class MigrationTable implements Migrations {
       row.put("outcome", status.outcome().orElse(""));
       row.put("forced", Boolean.toString(status.forced()));
       row.put("ended", Boolean.toString(status.ended()));
+      rows.add(row);
+    }
+    for (MoveQueue.Waiting waits : queue.waiting()) {
+      SequencedMap<String, String> row = new LinkedHashMap<>();
+      row.put("uuid", waits.migration().toString());
+      row.put("vm_uuid", waits.vm().toString());
+      row.put("role", "source");
+      row.put("state", MoveQueue.QUEUED);
+      row.put("phase", waits.phase());
+      row.put("progress", "0.000");
+      row.put("ended", "false");
       rows.add(row);
     }
     return rows;
@@ -179,7 +193,9 @@ final class MigrationTable implements Migrations {
   public void cancel(String session, String id) throws XenApiException {
     operator(session);
     MigrationId migration = parse(id);
-    decide(coordinator.cancel(migration, role(migration)));
+    if (!queue.cancel(migration)) {
+      decide(coordinator.cancel(migration, role(migration)));
+    }
   }
 
   /** Of one from this server to itself, the source's. */

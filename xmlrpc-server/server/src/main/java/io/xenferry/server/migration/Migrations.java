@@ -6,6 +6,7 @@ import io.xenferry.migration.preflight.Obstacle;
 import io.xenferry.migration.preflight.ObstacleKind;
 import io.xenferry.migration.preflight.Survey;
 import io.xenferry.migration.state.MoveLimits;
+import io.xenferry.migration.state.Plan;
 import io.xenferry.migration.state.Role;
 import io.xenferry.model.Host;
 import io.xenferry.model.Network;
@@ -17,6 +18,7 @@ import io.xenferry.model.VmOperations;
 import io.xenferry.model.VmPowerState;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
+import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.server.call.Origin;
 import io.xenferry.server.migration.MigrationMessages.Request;
@@ -27,10 +29,12 @@ import io.xenferry.server.task.Task;
 import io.xenferry.server.vm.GuestSpecs;
 import io.xenferry.server.vm.VmAdmission;
 import java.net.InetAddress;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.UUID;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -49,6 +53,7 @@ public final class Migrations {
   private final MovePreparation preparation;
   private final Note variables;
   private final EjectedCds cds;
+  private final MoveQueue queue;
   private final int port;
 
   /**
@@ -65,7 +70,9 @@ public final class Migrations {
       MovePreparation preparation,
       Note variables,
       EjectedCds cds,
+      MoveQueue queue,
       int port) {
+    this.queue = queue;
     this.cds = cds;
     this.variables = variables;
     this.database = database;
@@ -181,22 +188,49 @@ public final class Migrations {
     }
     Ref<VM> there = Ref.random();
     try (var operation = admission.begin(vm, VmOperations.MIGRATE_SEND, task.ref())) {
-      answers.await(coordinator.check(prepare(request, there)), vm, request.destination());
+      MoveRequest asked = prepare(request, there);
+      answers.await(coordinator.check(asked), vm, request.destination());
       task.throwIfCancelled();
-      variables.note(vm);
-      cds.eject(vm, task.ref());
-      try {
-        MoveRequest move = prepare(request, there);
-        tasks.begins(task, move);
-        Coordinator.Started started =
-            answers.await(coordinator.start(move), vm, request.destination());
-        tasks.follow(started, task, vm, request.destination());
-      } finally {
-        // Does nothing for one that has moved.
-        cds.putBack(vm, task.ref());
+      try (MoveQueue.Place place =
+          queue.await(
+              needs(request, asked),
+              task,
+              () -> answers.await(coordinator.turn(asked), vm, request.destination()))) {
+        move(request, there, task);
       }
     }
     return there;
+  }
+
+  /** As the VM is now: it may have waited for long. */
+  private void move(Request request, Ref<VM> there, Task task)
+      throws XenApiException, InterruptedException {
+    Ref<VM> vm = request.vm();
+    variables.note(vm);
+    cds.eject(vm, task.ref());
+    try {
+      MoveRequest move = prepare(request, there);
+      tasks.begins(task, move);
+      Coordinator.Started started =
+          answers.await(coordinator.start(move), vm, request.destination());
+      tasks.follow(started, task, vm, request.destination());
+    } finally {
+      // Does nothing for one that has moved.
+      cds.putBack(vm, task.ref());
+    }
+  }
+
+  private MoveQueue.Needs needs(Request request, MoveRequest move) throws XenApiException {
+    Snapshot db = database.snapshot();
+    Set<String> srs = new HashSet<>();
+    for (Plan.Disk disk : move.plan().disks()) {
+      Optional<Row> vdi = db.byUuid("VDI", disk.vdi().toString());
+      if (vdi.isPresent()) {
+        srs.add(db.get(new Ref<VDI>(vdi.get().ref()), VDI.SR).opaque());
+      }
+    }
+    return new MoveQueue.Needs(
+        coordinator.migrationOf(move), move.plan().vm(), srs, request.destination());
   }
 
   private MoveRequest prepare(Request request, Ref<VM> there)

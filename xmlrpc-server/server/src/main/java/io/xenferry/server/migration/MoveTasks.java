@@ -55,7 +55,7 @@ final class MoveTasks {
   private static final String MIGRATION = "migration";
 
   /** Before what a task's other_config tells of its move. */
-  private static final String TOLD = "xenferry:";
+  static final String TOLD = "xenferry:";
 
   /** A change is an event for everybody who watches tasks. */
   private static final Duration TELL = Duration.ofSeconds(5);

@@ -92,8 +92,8 @@ final class RunningCopy implements CopyJob {
   }
 
   @Override
-  public void limits(Plan plan) {
-    job.limits(plan);
+  public void adjust(Plan plan) {
+    job.adjust(plan);
   }
 
   @Override

@@ -1,5 +1,6 @@
 package io.xenferry.server.migration;
 
+import io.xenferry.copy.Strategy;
 import io.xenferry.migration.json.StrictJson;
 import io.xenferry.migration.state.CutOver;
 import io.xenferry.migration.state.MoveLimits;
@@ -27,6 +28,7 @@ final class SteeringWords {
     Optional<CutOver> cutOver = Optional.empty();
     Optional<Long> bandwidth = Optional.empty();
     Optional<Duration> downtime = Optional.empty();
+    Optional<String> strategy = Optional.empty();
     for (Map.Entry<String, String> one : wanted.entrySet()) {
       String value = one.getValue();
       boolean understood =
@@ -50,13 +52,17 @@ final class SteeringWords {
                       .map(millis -> Duration.ofMillis(Long.parseLong(millis)));
               yield downtime.isPresent();
             }
+            case MoveOptions.STRATEGY -> {
+              strategy = Optional.of(value);
+              yield Strategy.of(value).filter(s -> s != Strategy.SNAPSHOT).isPresent();
+            }
             default -> false;
           };
       if (!understood) {
         throw new XenApiException("INVALID_VALUE", one.getKey(), value);
       }
     }
-    return new Steering.Change(paused, cutOver, bandwidth, downtime);
+    return new Steering.Change(paused, cutOver, bandwidth, downtime, strategy);
   }
 
   /**

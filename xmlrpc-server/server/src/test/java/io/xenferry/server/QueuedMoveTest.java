@@ -1,0 +1,166 @@
+package io.xenferry.server;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.awaitility.Awaitility.await;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import io.xenferry.model.Value;
+import io.xenferry.server.TwoHosts.Traveller;
+import java.util.Map;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** Moves that wait for their turn, at the source or for the destination. */
+class QueuedMoveTest {
+  private TwoHosts hosts;
+  private TestServer.Calls source;
+  private TestServer.Calls destination;
+
+  @BeforeEach
+  void start() throws Exception {
+    hosts = TwoHosts.start();
+    source = hosts.source;
+    destination = hosts.destination;
+  }
+
+  @AfterEach
+  void stop() throws Exception {
+    hosts.close();
+  }
+
+  private String begin(Traveller t, String cutover) throws Exception {
+    return source.text(
+        "Async.VM.migrate_send", t.arguments(hosts.token(), hosts.to, Map.of("cutover", cutover)));
+  }
+
+  /** What REST shows of the move of a VM that has not begun. */
+  private JsonNode queued(Traveller t) throws Exception {
+    for (JsonNode move : Rest.get(hosts.here, "/v1/migrations")) {
+      if (move.path("vm").asText().equals(t.uuid())
+          && move.path("state").asText().equals("QUEUED")) {
+        return move;
+      }
+    }
+    return com.fasterxml.jackson.databind.node.MissingNode.getInstance();
+  }
+
+  private void awaitQueued(Traveller t, String phase) {
+    await()
+        .atMost(TwoHosts.LONG)
+        .untilAsserted(() -> assertThat(queued(t).path("phase").asText()).contains(phase));
+  }
+
+  private String awaitEnd(String task) {
+    await()
+        .atMost(TwoHosts.LONG)
+        .until(() -> !source.text("task.get_status", task).equals("pending"));
+    return texts(task);
+  }
+
+  private String texts(String task) {
+    try {
+      return source.text("task.get_status", task);
+    } catch (Exception e) {
+      throw new AssertionError(e);
+    }
+  }
+
+  private void awaitFollowing(Traveller t) {
+    await()
+        .atMost(TwoHosts.LONG)
+        .until(() -> hosts.movesOf(t).stream().anyMatch(s -> s.phase().startsWith("following")));
+  }
+
+  private void cutOver(Traveller t) throws Exception {
+    String id = hosts.movesOf(t).getFirst().migration().toString();
+    assertThat(Rest.patch(hosts.here, "/v1/migrations/" + id, "{\"cutover\": \"auto\"}").status())
+        .isEqualTo(200);
+  }
+
+  @Test
+  void whoFindsNoPlaceWaitsWithoutHoldingAnything() throws Exception {
+    source.call("pool.add_to_other_config", source.only("pool"), "xenferry:moves-out", "1");
+    Traveller first = hosts.traveller("first", 1);
+    Traveller second = hosts.traveller("second", 1);
+    Traveller third = hosts.traveller("third", 1);
+    source.call("VM.start", first.vm(), false, false);
+    final String one = begin(first, "hold");
+    awaitFollowing(first);
+    Map<String, Integer> there = TwoHosts.objects(hosts.there);
+    final String two = begin(second, "auto");
+    awaitQueued(second, "one of the 1 places for moves from this host");
+    String three = begin(third, "auto");
+    awaitQueued(third, "places");
+    assertThat(queued(third).path("position").asInt()).isEqualTo(2);
+    assertThat(hosts.movesOf(second)).as("in the ledger").isEmpty();
+    Map<String, Integer> now = TwoHosts.objects(hosts.there);
+    now.keySet().retainAll(java.util.Set.of("VM", "VDI", "VBD", "VIF"));
+    assertThat(there).containsAllEntriesOf(now);
+    assertThat(
+            ((Value.Struct) source.call("task.get_other_config", two))
+                .members()
+                .get("xenferry:waiting"))
+        .isEqualTo(Value.of("one of the 1 places for moves from this host"));
+
+    source.call("task.cancel", three);
+    assertThat(awaitEnd(three)).isEqualTo("cancelled");
+    assertThat(source.call("VM.get_current_operations", third.vm())).isEqualTo(Value.EMPTY_STRUCT);
+    cutOver(first);
+    assertThat(awaitEnd(one)).isEqualTo("success");
+    assertThat(awaitEnd(two)).isEqualTo("success");
+    assertThat(
+            destination.text(
+                "VM.get_power_state", destination.text("VM.get_by_uuid", second.uuid())))
+        .isEqualTo("Halted");
+    destination.call("VM.hard_shutdown", destination.text("VM.get_by_uuid", first.uuid()));
+  }
+
+  @Test
+  void theDestinationsPlacesAreWaitedForToo() throws Exception {
+    destination.call(
+        "pool.add_to_other_config", destination.only("pool"), "xenferry:moves-in", "1");
+    Traveller first = hosts.traveller("first", 1);
+    Traveller second = hosts.traveller("second", 1);
+    source.call("VM.start", first.vm(), false, false);
+    String one = begin(first, "hold");
+    awaitFollowing(first);
+    String two = begin(second, "auto");
+    awaitQueued(second, "1 moves arrive at the destination already");
+    // Whoever only asks whether it could go is told yes: it need but wait.
+    Traveller third = hosts.traveller("third", 1);
+    source.call("VM.assert_can_migrate", third.arguments(hosts.token(), hosts.to, Map.of()));
+    String id = queued(second).path("migration").asText();
+    assertThat(Rest.get(hosts.here, "/v1/migrations/" + id).path("state").asText())
+        .isEqualTo("QUEUED");
+    assertThat(
+            Rest.post(
+                hosts.here, "/v1/migrations/" + id + "/cancel", "root:" + hosts.here.password))
+        .isEqualTo(200);
+    assertThat(awaitEnd(two)).isEqualTo("cancelled");
+    String again = begin(second, "auto");
+    awaitQueued(second, "1 moves arrive");
+    cutOver(first);
+    assertThat(awaitEnd(one)).isEqualTo("success");
+    assertThat(awaitEnd(again)).isEqualTo("success");
+    destination.call("VM.hard_shutdown", destination.text("VM.get_by_uuid", first.uuid()));
+  }
+
+  @Test
+  void anSrHasItsOwnPlaces() throws Exception {
+    source.call("SR.add_to_other_config", hosts.from, "xenferry:moves", "1");
+    Traveller first = hosts.traveller("first", 1);
+    Traveller second = hosts.traveller("second", 1);
+    source.call("VM.start", first.vm(), false, false);
+    final String one = begin(first, "hold");
+    awaitFollowing(first);
+    final String two = begin(second, "auto");
+    awaitQueued(second, "one of the 1 places for moves from the SR");
+    // The session that asked for it may end.
+    source.call("SR.remove_from_other_config", hosts.from, "xenferry:moves");
+    assertThat(awaitEnd(two)).isEqualTo("success");
+    cutOver(first);
+    assertThat(awaitEnd(one)).isEqualTo("success");
+    destination.call("VM.hard_shutdown", destination.text("VM.get_by_uuid", first.uuid()));
+  }
+}
