@@ -3,6 +3,7 @@ package io.xenferry.cli;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import java.io.IOException;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
@@ -41,6 +42,8 @@ final class VmMigrate {
    * API version and originator of the login at the destination, as the published command has them.
    */
   private static final String LOGIN_VERSION = "1.3";
+
+  private static final Duration LOGOUT_PATIENCE = Duration.ofSeconds(2);
 
   private VmMigrate() {}
 
@@ -132,11 +135,21 @@ final class VmMigrate {
     }
   }
 
+  /** Waited for a moment only: what was asked is over, and the other server may not answer. */
   private static void logout(RemoteServers.Remote remote, String session) {
+    Thread asking =
+        Thread.ofVirtual()
+            .start(() -> {
+              try {
+                remote.call("session.logout", Value.of(session));
+              } catch (XenApiException e) {
+                // What became of the migration matters, not of a session that ends by itself.
+              }
+            });
     try {
-      remote.call("session.logout", Value.of(session));
-    } catch (XenApiException e) {
-      // What became of the migration matters, not of a session that ends by itself.
+      asking.join(LOGOUT_PATIENCE);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
     }
   }
 

@@ -7,6 +7,7 @@ import java.io.IOException;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.CountDownLatch;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
@@ -238,5 +239,25 @@ class VmMigrateTest {
         .containsExactly(
             "OpaqueRef:VM-v to OpaqueRef:host-h1 {force=false, live=false, copy=false}");
     assertThat(here.changes()).isEmpty();
+  }
+
+  @Test
+  void aDestinationThatDoesNotAnswerAnyMoreHoldsNobodyUp() throws Exception {
+    CountDownLatch over = new CountDownLatch(1);
+    there.answer(
+        "session.logout",
+        p -> {
+          try {
+            over.await();
+          } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+          }
+          return Value.VOID;
+        });
+    try {
+      assertThat(terminal.xe(REMOTE).status()).isZero();
+    } finally {
+      over.countDown();
+    }
   }
 }
