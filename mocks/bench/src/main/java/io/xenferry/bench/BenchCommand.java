@@ -1,6 +1,7 @@
 package io.xenferry.bench;
 
 import io.xenferry.bench.migrate.MigrateBench;
+import io.xenferry.bench.target.TargetBench;
 import java.util.concurrent.Callable;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -13,7 +14,7 @@ import picocli.CommandLine.Spec;
     description = "Measures XenFerry against a peer in the same run.",
     version = "XenFerry ${sys:xenferry.version:-of an unknown version}",
     mixinStandardHelpOptions = true,
-    subcommands = {CopyBench.class, MigrateBench.class, ProbeBench.class})
+    subcommands = {CopyBench.class, MigrateBench.class, ProbeBench.class, TargetBench.class})
 public final class BenchCommand implements Callable<Integer> {
   @Spec
   @SuppressWarnings("NullAway.Init")

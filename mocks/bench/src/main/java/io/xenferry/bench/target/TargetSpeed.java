@@ -1,0 +1,169 @@
+package io.xenferry.bench.target;
+
+import io.xenferry.bench.target.Program.Ended;
+import io.xenferry.iscsi.IscsiUrl;
+import java.io.IOException;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/**
+ * How many requests a second each target answers, with the same clients in alternating order:
+ * {@code qemu-img bench} and {@code iscsi-perf}, on a disk that was written before and is in the
+ * page cache. What is measured is thus the target, not a disk.
+ */
+final class TargetSpeed {
+  private static final String QEMU = "qemu-img";
+  private static final String PERF = "iscsi-perf";
+  private static final int BLOCK = 512;
+  private static final Duration GRACE = Duration.ofSeconds(60);
+  private static final Pattern COMPLETED = Pattern.compile("Run completed in ([0-9.]+) seconds");
+  private static final Pattern AVERAGE = Pattern.compile("iops average (\\d+)");
+
+  /**
+   * One kind of load.
+   *
+   * @param size bytes of a request
+   * @param depth requests in flight
+   */
+  record Load(String client, boolean write, int size, int depth) {
+    String name() {
+      return String.format(
+          Locale.ROOT,
+          "%s %s %d KiB depth %d",
+          client,
+          write ? "write" : "read",
+          size >> 10,
+          depth);
+    }
+  }
+
+  private final int seconds;
+  private final int rounds;
+  private final int warmUp;
+
+  /** Requests a second of the run before, by which the next one is made long enough. */
+  private final Map<String, Double> before = new LinkedHashMap<>();
+
+  /**
+   * @param seconds of one run
+   * @param rounds that count
+   * @param warmUp rounds that do not
+   */
+  TargetSpeed(int seconds, int rounds, int warmUp) {
+    this.seconds = seconds;
+    this.rounds = rounds;
+    this.warmUp = warmUp;
+  }
+
+  static List<String> tools() {
+    return List.of(QEMU, PERF);
+  }
+
+  static List<Load> loads() {
+    List<Load> loads = new ArrayList<>();
+    int[][] shapes = {{4 << 10, 1}, {4 << 10, 32}, {64 << 10, 16}, {1 << 20, 8}};
+    for (int[] shape : shapes) {
+      loads.add(new Load(QEMU, false, shape[0], shape[1]));
+      loads.add(new Load(QEMU, true, shape[0], shape[1]));
+      loads.add(new Load(PERF, false, shape[0], shape[1]));
+    }
+    return loads;
+  }
+
+  /** Prints each round, then a ratio for each load: above 1 the embedded target is faster. */
+  void measure(List<Load> loads, IscsiUrl ours, IscsiUrl theirs) throws Exception {
+    Map<Load, Double> ratios = new LinkedHashMap<>();
+    for (Load load : loads) {
+      List<Double> our = new ArrayList<>();
+      List<Double> their = new ArrayList<>();
+      for (int round = -warmUp; round < rounds; round++) {
+        boolean oursFirst = round % 2 == 0;
+        double first = rate(load, oursFirst ? ours : theirs);
+        double second = rate(load, oursFirst ? theirs : ours);
+        double embedded = oursFirst ? first : second;
+        double tgtd = oursFirst ? second : first;
+        System.out.printf(
+            Locale.ROOT,
+            "%s %s: embedded %.0f/s (%.0f MB/s), tgtd %.0f/s (%.0f MB/s)%n",
+            load.name(),
+            round < 0 ? "warm-up" : "round " + (round + 1),
+            embedded,
+            embedded * load.size() / 1e6,
+            tgtd,
+            tgtd * load.size() / 1e6);
+        if (round >= 0) {
+          our.add(embedded);
+          their.add(tgtd);
+        }
+      }
+      ratios.put(load, median(our) / median(their));
+    }
+    ratios.forEach(
+        (load, ratio) -> System.out.printf(Locale.ROOT, "ratio %s: %.2f%n", load.name(), ratio));
+  }
+
+  private double rate(Load load, IscsiUrl url) throws Exception {
+    String key = load.name() + url.iqn() + url.port();
+    double rate = load.client().equals(QEMU) ? qemu(load, url, key) : perf(load, url);
+    before.put(key, rate);
+    return rate;
+  }
+
+  private double qemu(Load load, IscsiUrl url, String key) throws Exception {
+    long count = Math.clamp((long) (before.getOrDefault(key, 500.0) * seconds), 50, 10_000_000);
+    List<String> command = new ArrayList<>();
+    command.addAll(List.of(QEMU, "bench", "-f", "raw", "-c", Long.toString(count)));
+    command.addAll(List.of("-d", Integer.toString(load.depth())));
+    command.addAll(List.of("-s", Integer.toString(load.size())));
+    if (load.write()) {
+      command.addAll(List.of("-w", "--pattern=165"));
+    }
+    command.add(url.text());
+    return count / number(COMPLETED, command);
+  }
+
+  private double perf(Load load, IscsiUrl url) throws Exception {
+    return number(
+        AVERAGE,
+        List.of(
+            PERF,
+            "-t",
+            Integer.toString(seconds),
+            "-b",
+            Integer.toString(load.size() / BLOCK),
+            "-m",
+            Integer.toString(load.depth()),
+            url.text()));
+  }
+
+  private double number(Pattern wanted, List<String> command)
+      throws IOException, InterruptedException {
+    Ended ended = Program.run(GRACE.plusSeconds(10L * seconds), command);
+    Matcher found = wanted.matcher(ended.output());
+    if (ended.status().orElse(-1) != 0 || !found.find()) {
+      throw new IOException(
+          command.getFirst()
+              + (ended.status().isEmpty() ? " does not end: " : " failed: ")
+              + ended.output());
+    }
+    double number = Double.parseDouble(found.group(1));
+    if (number <= 0) {
+      throw new IOException(command.getFirst() + " measured nothing: " + ended.output());
+    }
+    return number;
+  }
+
+  static double median(List<Double> values) {
+    List<Double> sorted = values.stream().sorted().toList();
+    int middle = sorted.size() / 2;
+    return sorted.size() % 2 == 1
+        ? sorted.get(middle)
+        : (sorted.get(middle - 1) + sorted.get(middle)) / 2;
+  }
+}
