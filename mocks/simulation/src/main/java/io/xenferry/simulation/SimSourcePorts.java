@@ -174,7 +174,8 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
 
     @Override
     public CompletableFuture<Void> cancelMemory(UUID vm) {
-      decided(vm, State.OWNED);
+      // While it is still SENDING an operator may have it wait, and the guest has run throughout.
+      decided(vm, State.OWNED, State.SENDING);
       return act(
           "the hypervisor's migration is cancelled",
           () -> {

@@ -114,6 +114,16 @@ final class ModelTraces {
       }
     }
 
+    /**
+     * The destination looks at its guest and then records STARTING, which the model has as one. A
+     * guest that dies in between is found dead by the next look, as one that dies afterwards.
+     */
+    void enters(State state) {
+      boolean diedUnseen =
+          state == State.STARTING && events.getLast() == Event.GUEST_DIES_AT_DESTINATION;
+      events.add(diedUnseen ? events.size() - 1 : events.size(), Event.of(state));
+    }
+
     boolean over() {
       LedgerRow there = rows.get(Role.DESTINATION);
       LedgerRow here = rows.get(Role.SOURCE);
@@ -200,7 +210,7 @@ final class ModelTraces {
       return;
     }
     if (before == null || before.state() != row.state()) {
-      migration.events.add(Event.of(row.state()));
+      migration.enters(row.state());
       if (before == null && row.ended()) {
         return; // a tombstone from its beginning
       }
