@@ -77,10 +77,14 @@ final class Clients {
 
   /** Moves the VM away from the host, if it is there and both servers are up. */
   void move(SimHost source) {
+    move(source, world.vm);
+  }
+
+  void move(SimHost source, UUID vm) {
     SimHost destination = world.other(source);
     Coordinator from = source.coordinator;
     Coordinator to = destination.coordinator;
-    SimHost.VmRecord record = source.vms.get(world.vm);
+    SimHost.VmRecord record = source.vms.get(vm);
     if (from == null
         || to == null
         || record == null
@@ -90,7 +94,7 @@ final class Clients {
       return;
     }
     movesLeft--;
-    boolean running = source.guests.containsKey(world.vm);
+    boolean running = source.guests.containsKey(vm);
     Aim aim = world.aim;
     List<Plan.Disk> disks = new ArrayList<>();
     for (UUID vdi : record.vdis) {
@@ -108,13 +112,13 @@ final class Clients {
                 false));
       }
     }
-    if (disks.size() != World.DISKS) {
+    if (disks.size() != world.scale.disks()) {
       return;
     }
     Plan plan =
         new Plan(
-            world.vm,
-            world.vm,
+            vm,
+            vm,
             "vm",
             running ? Plan.Power.RUNNING : Plan.Power.HALTED,
             running ? MEMORY[world.random.nextInt(MEMORY.length)] : 0,
@@ -215,14 +219,14 @@ final class Clients {
             if (host.boot == boot
                 && !host.guests.containsKey(world.vm)
                 && host.shows(world.vm)
-                && world.memoryLost) {
-              SimGuest guest = new SimGuest(GuestState.PAUSED, world.sequence);
+                && world.first.memoryLost) {
+              SimGuest guest = new SimGuest(GuestState.PAUSED, world.first.sequence);
               guest.active = true;
               world.count("starts");
               world.trace("a client starts the VM on " + host.name);
-              world.run(host, guest);
+              world.run(host, world.vm, guest);
               host.guests.put(world.vm, guest);
-              world.memoryLost = false;
+              world.first.memoryLost = false;
             }
             permit.close();
           });

@@ -172,7 +172,7 @@ final class Mishaps {
       }
       case GUEST_HALTS -> {
         world.count("guests shut down");
-        world.memoryLost = true;
+        world.first.memoryLost = true;
         host.guestEnds(GuestState.SHUTDOWN);
       }
       default -> {

@@ -107,7 +107,8 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
     @Override
     public CompletableFuture<Void> closeExport(MigrationId migration, ExportSpec export) {
       world.check(
-          !process.alive()
+          !world.inspecting
+              || !process.alive()
               || standing(JournalEntry.Kind.EXPORT, export.name())
                   .filter(JournalEntry.Standing.OPEN::equals)
                   .isEmpty(),
@@ -134,7 +135,7 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
 
     @Override
     public CompletableFuture<Void> destroyVdi(MigrationId migration, UUID vdi) {
-      decided(world.vm, State.ABORTED, State.RETURNED);
+      decided(migration, State.ABORTED, State.RETURNED);
       return act(
           "a disk is destroyed",
           () -> {
@@ -285,7 +286,7 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
                         row.vm().equals(vm)
                             && (row.state() == State.STARTING || row.state() == State.RUNNING));
             world.check(recorded, Invariant.DURABLE_FIRST, "run without STARTING");
-            world.run(host, guest);
+            world.run(host, vm, guest);
           });
     }
 
@@ -298,7 +299,7 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
             SimGuest guest = host.guests.remove(vm);
             if (guest != null) {
               world.check(guest.state != GuestState.RUNNING, Invariant.RUNNING_STAYS, host.name);
-              world.checkMemory(host.name + " destroyed its guest");
+              world.checkMemory(vm, host.name + " destroyed its guest");
             }
           });
     }
@@ -316,7 +317,7 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
                 guest.state != GuestState.RUNNING && guest.state != GuestState.PAUSED,
                 "the guest does not wait");
             host.guests.remove(vm);
-            world.checkMemory(host.name + " ended its guest");
+            world.checkMemory(vm, host.name + " ended its guest");
           });
     }
 

@@ -23,8 +23,10 @@ import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.UUID;
@@ -321,9 +323,12 @@ final class SimHost {
     world.onHappening.accept(this, power ? Happening.POWER_FAILS : Happening.SERVER_DIES);
     // A run was refused and the process ended, but RETURNED is not durable: what is durable says
     // that it may have run, so the VM arrives halted. That is the one loss the specification has.
-    if (!guests.containsKey(world.vm)
-        && ledgerDisk.rows().stream().anyMatch(row -> row.state() == State.STARTING)) {
-      world.memoryLost = true;
+    for (SimVm each : world.vms) {
+      if (!guests.containsKey(each.uuid)
+          && ledgerDisk.rows().stream()
+              .anyMatch(row -> row.state() == State.STARTING && row.vm().equals(each.uuid))) {
+        each.memoryLost = true;
+      }
     }
     if (power) {
       losePower();
@@ -334,9 +339,12 @@ final class SimHost {
     }
   }
 
-  CompletableFuture<GuestState> guestEnd() {
+  CompletableFuture<GuestState> guestEnd(UUID vm) {
     CompletableFuture<GuestState> end = new CompletableFuture<>();
-    SimGuest guest = guests.get(world.vm);
+    SimGuest guest = guests.get(vm);
+    if (!vm.equals(world.vm)) {
+      return end; // only the first VM's guest ends by itself
+    }
     if (guest == null || guest.state.ended()) {
       tellEnd(List.of(end), guest == null ? GuestState.GONE : guest.state);
     } else {
@@ -416,9 +424,11 @@ final class SimHost {
   private void losePower() {
     boot++;
     watchers.clear();
-    SimGuest lost = guests.remove(world.vm);
-    if (lost != null && lost.state != GuestState.INCOMING) {
-      world.memoryLost = true;
+    for (SimVm each : world.vms) {
+      SimGuest lost = guests.remove(each.uuid);
+      if (lost != null && lost.state != GuestState.INCOMING) {
+        each.memoryLost = true;
+      }
     }
     exports.clear();
     accounts.clear();
@@ -453,23 +463,25 @@ final class SimHost {
    */
   private void sweep(Ledger reading) {
     List<JournalEntry> journal = reading.journal();
+    Set<String> known = new HashSet<>();
+    journal.forEach(entry -> known.add(entry.kind() + " " + entry.name()));
     int before = exports.size() + accounts.size() + vms.size() + vdis.size() + guests.size();
-    exports.keySet().removeIf(name -> !journaled(journal, JournalEntry.Kind.EXPORT, name));
-    accounts.removeIf(name -> !journaled(journal, JournalEntry.Kind.ACCOUNT, name));
+    exports.keySet().removeIf(name -> !known(known, JournalEntry.Kind.EXPORT, name));
+    accounts.removeIf(name -> !known(known, JournalEntry.Kind.ACCOUNT, name));
     vms.entrySet()
         .removeIf(vm ->
             over(reading, vm.getValue().tag)
-                && !journaled(journal, JournalEntry.Kind.VM, vm.getKey().toString()));
+                && !known(known, JournalEntry.Kind.VM, vm.getKey().toString()));
     vdis.entrySet()
         .removeIf(vdi ->
             over(reading, vdi.getValue().tag)
-                && !journaled(journal, JournalEntry.Kind.VDI, vdi.getKey().toString()));
+                && !known(known, JournalEntry.Kind.VDI, vdi.getKey().toString()));
     guests
         .entrySet()
         .removeIf(guest ->
             guest.getValue().state == GuestState.INCOMING
                 && reading.unended(guest.getKey()).isEmpty()
-                && !journaled(journal, JournalEntry.Kind.GUEST, guest.getKey().toString()));
+                && !known(known, JournalEntry.Kind.GUEST, guest.getKey().toString()));
     if (exports.size() + accounts.size() + vms.size() + vdis.size() + guests.size() < before) {
       world.count("orphans removed");
       world.trace(name + ": orphans are removed");
@@ -482,9 +494,8 @@ final class SimHost {
         && reading.find(tag, Role.DESTINATION).map(LedgerRow::ended).orElse(reading.whole());
   }
 
-  private static boolean journaled(
-      List<JournalEntry> journal, JournalEntry.Kind kind, String object) {
-    return journal.stream().anyMatch(entry -> entry.kind() == kind && entry.name().equals(object));
+  private static boolean known(Set<String> known, JournalEntry.Kind kind, String object) {
+    return known.contains(kind + " " + object);
   }
 
   void inspectCopies() {
@@ -496,9 +507,11 @@ final class SimHost {
   }
 
   void openExport(String export, UUID vdi) {
-    SimGuest guest = guests.get(world.vm);
-    VmRecord record = vms.get(world.vm);
-    boolean open = guest != null && guest.active && record != null && record.vdis.contains(vdi);
+    boolean open =
+        vms.entrySet().stream()
+            .filter(vm -> vm.getValue().vdis.contains(vdi))
+            .map(vm -> guests.get(vm.getKey()))
+            .anyMatch(guest -> guest != null && guest.active);
     world.check(!open, Invariant.ONE_WRITES, name + " exports a disk that its guest has open");
     exports.put(export, new Export(vdi));
   }

@@ -1,14 +1,17 @@
 package io.xenferry.simulation;
 
 import io.xenferry.migration.ledger.JournalEntry;
+import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.ports.RefusedException;
 import io.xenferry.migration.state.MigrationException;
+import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.State;
 import io.xenferry.time.SimulatedScheduler;
 import java.util.List;
 import java.util.Optional;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
+import java.util.function.Predicate;
 import java.util.function.Supplier;
 
 /** Effects on a simulated host: they take time, fail, and outlive the server that asked. */
@@ -25,11 +28,21 @@ abstract class SimPorts {
 
   /** What an effect rests on is durable before it is asked for. */
   final void decided(UUID vm, State... states) {
+    decided(row -> row.vm().equals(vm), states);
+  }
+
+  /** What an effect rests on is durable before it is asked for. */
+  final void decided(MigrationId migration, State... states) {
+    decided(row -> row.migration().equals(migration), states);
+  }
+
+  private void decided(Predicate<LedgerRow> which, State... states) {
     List<State> enough = List.of(states);
     world.check(
-        !process.alive()
+        !world.inspecting
+            || !process.alive()
             || host.ledgerDisk.unended().stream()
-                .anyMatch(row -> row.vm().equals(vm) && enough.contains(row.state())),
+                .anyMatch(row -> which.test(row) && enough.contains(row.state())),
         Invariant.DURABLE_FIRST,
         host.name + " goes by " + enough);
   }
@@ -37,7 +50,7 @@ abstract class SimPorts {
   /** What an effect makes is in the journal before it is asked for. */
   final void journaled(JournalEntry.Kind kind, String object) {
     world.check(
-        !process.alive() || standing(kind, object).isPresent(),
+        !world.inspecting || !process.alive() || standing(kind, object).isPresent(),
         Invariant.DURABLE_FIRST,
         host.name + " makes " + kind + " " + object);
   }

@@ -38,12 +38,14 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
           .withResumeWindow(Duration.ofSeconds(8))
           .withVerify(false, CopyOptions.Verify.NOTHING);
 
-  private final CopyEngine engine =
-      new CopyEngine(4 * SimDisk.BLOCK, 64 * SimDisk.BLOCK, ByteBuffer::allocate);
+  private final CopyEngine engine;
   private long generations;
 
   SimSourcePorts(World world, SimHost host, SimulatedScheduler.Process process) {
     super(world, host, process);
+    this.engine =
+        new CopyEngine(
+            4 * SimDisk.BLOCK, 64L * SimDisk.BLOCK * world.scale.vms(), ByteBuffer::allocate);
   }
 
   @Override
@@ -87,7 +89,7 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
 
     @Override
     public CompletableFuture<GuestState> ended(UUID vm) {
-      return host.guestEnd();
+      return host.guestEnd(vm);
     }
 
     @Override
@@ -162,7 +164,7 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
                     // The hypervisor's own migration fails late, and it resumes the guest itself.
                     if (host.guests.get(vm) == sender
                         && sender.state == GuestState.PRE_SWITCHOVER) {
-                      world.run(host, sender);
+                      world.run(host, vm, sender);
                     }
                   });
             } else {
@@ -202,7 +204,7 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
           () -> {
             SimGuest guest = host.guests.get(vm);
             require(guest != null && !guest.state.ended(), "resume: no guest");
-            world.run(host, java.util.Objects.requireNonNull(guest));
+            world.run(host, vm, java.util.Objects.requireNonNull(guest));
           });
     }
 
@@ -215,7 +217,7 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
             SimGuest guest = host.guests.remove(vm);
             if (guest != null) {
               world.check(guest.state != GuestState.RUNNING, Invariant.RUNNING_STAYS, host.name);
-              world.checkMemory(host.name + " destroyed its guest");
+              world.checkMemory(vm, host.name + " destroyed its guest");
             }
           });
     }

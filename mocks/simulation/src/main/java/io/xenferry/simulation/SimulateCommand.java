@@ -52,6 +52,19 @@ public final class SimulateCommand implements Callable<Integer> {
   private boolean verbose;
 
   @Option(
+      names = "--bench",
+      description =
+          "measure instead what a migration costs: by disks, by writes, and beside others")
+  private boolean bench;
+
+  @Option(
+      names = "--seconds",
+      paramLabel = "S",
+      defaultValue = "2",
+      description = "with --bench: processor time for each line (default ${DEFAULT-VALUE})")
+  private double seconds;
+
+  @Option(
       names = "--variant",
       defaultValue = "SOUND",
       description = "a deliberately broken product: ${COMPLETION-CANDIDATES}")
@@ -73,6 +86,10 @@ public final class SimulateCommand implements Callable<Integer> {
         spec == null ? new PrintWriter(System.out, true) : spec.commandLine().getOut();
     if (verbose) {
       System.setProperty("xenferry.simulation.log", "INFO"); // before the first logger is made
+    }
+    if (bench) {
+      new SimulationBench(out, seconds).run();
+      return 0;
     }
     int used = trace ? 1 : Math.max(1, threads);
     long began = System.nanoTime();

@@ -138,7 +138,7 @@ public final class Simulation {
               Invariant.DOUBT_DECIDES_NOTHING,
               destination.ledgerDisk.rows().getFirst().toString());
           world.check(
-              destination.vdis.size() == World.DISKS,
+              destination.vdis.size() == world.scale.disks(),
               Invariant.DOUBT_DECIDES_NOTHING,
               "a disk is gone");
         });
@@ -244,31 +244,35 @@ public final class Simulation {
         world.scheduler.fingerprint());
   }
 
-  /** The VM is at A. */
+  /** The VMs are at A. */
   static void populate(World world, boolean running) {
+    world.vms.forEach(vm -> populate(world, vm, running));
+  }
+
+  private static void populate(World world, SimVm vm, boolean running) {
     SimHost home = world.hosts.getFirst();
     List<UUID> vdis = new ArrayList<>();
-    for (int i = 0; i < World.DISKS; i++) {
-      SimDisk disk = new SimDisk(World.BLOCKS);
-      for (int block = 0; block < World.BLOCKS; block++) {
+    for (long[] truth : vm.truth) {
+      SimDisk disk = new SimDisk(truth.length);
+      for (int block = 0; block < truth.length; block++) {
         if (world.random.nextInt(3) > 0) {
-          world.sequence++;
-          world.truth[i][block] = world.sequence;
-          disk.guestWrite(block, world.sequence);
+          vm.sequence++;
+          truth[block] = vm.sequence;
+          disk.guestWrite(block, vm.sequence);
         }
       }
       UUID vdi = world.uuid();
       home.vdis.put(vdi, new SimHost.Vdi(disk, null));
       vdis.add(vdi);
     }
-    home.vms.put(world.vm, new SimHost.VmRecord(vdis, null));
+    home.vms.put(vm.uuid, new SimHost.VmRecord(vdis, null));
     if (running) {
-      SimGuest guest = new SimGuest(GuestState.PAUSED, world.sequence);
+      SimGuest guest = new SimGuest(GuestState.PAUSED, vm.sequence);
       guest.active = true;
-      home.guests.put(world.vm, guest);
-      world.run(home, guest);
+      home.guests.put(vm.uuid, guest);
+      world.run(home, vm.uuid, guest);
     } else {
-      world.memoryLost = true;
+      vm.memoryLost = true;
     }
   }
 
@@ -306,19 +310,19 @@ public final class Simulation {
     world.check(shown.size() == 1, Invariant.ONE_HOME, shown.size() + " sides show it");
     SimHost home = shown.getFirst();
     world.check(
-        home.vdis.size() == World.DISKS && world.other(home).vdis.isEmpty(),
+        home.vdis.size() == world.scale.disks() && world.other(home).vdis.isEmpty(),
         Invariant.ONE_HOME,
         home.name);
-    for (int i = 0; i < World.DISKS; i++) {
+    for (int i = 0; i < world.scale.disks(); i++) {
       SimHost.Vdi vdi = home.diskOf(world.vm, i);
       world.check(
-          vdi != null && vdi.disk.same(world.truth[i]),
+          vdi != null && vdi.disk.same(world.first.truth[i]),
           Invariant.NO_WRITE_LOST,
           home.name + " disk " + i);
     }
     SimGuest guest = home.guests.get(world.vm);
     world.check(
-        world.memoryLost || (guest != null && guest.state == GuestState.RUNNING),
+        world.first.memoryLost || (guest != null && guest.state == GuestState.RUNNING),
         Invariant.RUNS_IN_THE_END,
         guest == null ? "there is none" : "it is " + guest.state);
     world.check(

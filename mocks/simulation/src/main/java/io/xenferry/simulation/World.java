@@ -20,10 +20,6 @@ import org.jspecify.annotations.Nullable;
  * guests and disks only.
  */
 final class World {
-  static final int DISKS = 2;
-  static final int BLOCKS = 24;
-  private static final Duration GUEST_TICK = Duration.ofMillis(40);
-
   /** While nothing moves: what a guest writes then is of no interest. */
   private static final Duration IDLE_TICK = Duration.ofMillis(400);
 
@@ -33,18 +29,20 @@ final class World {
   final Faults faults;
   final Variant variant;
   final List<SimHost> hosts = new ArrayList<>();
+  final Scale scale;
+  final List<SimVm> vms = new ArrayList<>();
+
+  /** The first VM, which faults happen to. */
+  final SimVm first;
+
+  /** Its uuid. */
   final UUID vm;
+
+  /** Whether invariants are looked at: not where time is measured. */
+  boolean inspecting = true;
+
   final Map<String, Integer> counts = new TreeMap<>();
   private final @Nullable List<String> trace;
-
-  /** What the guest has written and been told is written. */
-  final long[][] truth = new long[DISKS][BLOCKS];
-
-  /** The last record that the guest has written. */
-  long sequence;
-
-  /** No process holds the guest's newest memory, through a fault and not through us. */
-  boolean memoryLost;
 
   /** Sees each ledger record once it is durable; for directed scenarios. */
   java.util.function.BiConsumer<SimHost, String> onDurable = (host, what) -> {};
@@ -75,13 +73,22 @@ final class World {
   private long messages;
 
   World(long seed, Faults faults, Variant variant, @Nullable List<String> trace) {
+    this(seed, faults, variant, trace, Scale.SMALL);
+  }
+
+  World(long seed, Faults faults, Variant variant, @Nullable List<String> trace, Scale scale) {
     this.seed = seed;
     this.scheduler = new SimulatedScheduler(seed);
     this.random = scheduler.random();
     this.faults = faults;
     this.variant = variant;
     this.trace = trace;
-    this.vm = uuid();
+    this.scale = scale;
+    for (int i = 0; i < scale.vms(); i++) {
+      vms.add(new SimVm(uuid(), scale.disks(), scale.blocks()));
+    }
+    this.first = vms.getFirst();
+    this.vm = first.uuid;
     hosts.add(new SimHost(this, "A"));
     hosts.add(new SimHost(this, "B"));
   }
@@ -210,7 +217,11 @@ final class World {
     if (trace == null) {
       return;
     }
-    trace("the guest has written " + sequence + " records" + (memoryLost ? ", memory lost" : ""));
+    trace(
+        "the guest has written "
+            + first.sequence
+            + " records"
+            + (first.memoryLost ? ", memory lost" : ""));
     for (SimHost host : hosts) {
       SimGuest guest = host.guests.get(vm);
       trace(
@@ -223,10 +234,10 @@ final class World {
               + host.exports.keySet()
               + ", VMs "
               + host.vms.keySet());
-      for (int i = 0; i < DISKS; i++) {
+      for (int i = 0; i < scale.disks(); i++) {
         SimHost.Vdi vdi = host.diskOf(vm, i);
         if (vdi != null) {
-          trace(host.name + ": disk " + i + " differs in " + vdi.disk.differences(truth[i]));
+          trace(host.name + ": disk " + i + " differs in " + vdi.disk.differences(first.truth[i]));
         }
       }
       host.ledgerDisk.rows().forEach(row -> trace(host.name + ": " + row));
@@ -245,26 +256,31 @@ final class World {
     return hosts.get(0) == host ? hosts.get(1) : hosts.get(0);
   }
 
-  /** The guest writes its next record to a random place, if it runs anywhere. */
+  /** From now on guests write, wherever they run. */
   void tick() {
+    vms.forEach(this::tick);
+  }
+
+  /** A guest writes its next record to a random place, if it runs anywhere. */
+  private void tick(SimVm guestOf) {
     for (SimHost host : hosts) {
-      SimGuest guest = host.guests.get(vm);
+      SimGuest guest = host.guests.get(guestOf.uuid);
       if (guest != null && guest.state == GuestState.RUNNING) {
-        int disk = random.nextInt(DISKS);
-        int block = random.nextInt(BLOCKS);
-        SimHost.Vdi vdi = host.diskOf(vm, disk);
+        int disk = random.nextInt(scale.disks());
+        int block = random.nextInt(scale.blocks());
+        SimHost.Vdi vdi = host.diskOf(guestOf.uuid, disk);
         check(vdi != null, Invariant.COMPLETE_WHERE_IT_RUNS, host.name + " has no disk " + disk);
         if (vdi == null) {
           return;
         }
-        sequence++;
-        guest.memory = sequence;
-        truth[disk][block] = sequence;
-        vdi.disk.guestWrite(block, sequence);
+        guestOf.sequence++;
+        guest.memory = guestOf.sequence;
+        guestOf.truth[disk][block] = guestOf.sequence;
+        vdi.disk.guestWrite(block, guestOf.sequence);
       }
     }
-    scheduler.schedule(
-        hosts.stream().allMatch(SimHost::allEnded) ? IDLE_TICK : GUEST_TICK, this::tick);
+    boolean idle = inspecting && hosts.stream().allMatch(SimHost::allEnded);
+    scheduler.schedule(idle ? IDLE_TICK : scale.tick(), () -> tick(guestOf));
   }
 
   // ---- the invariants
@@ -286,25 +302,33 @@ final class World {
     if (kept != null) {
       throw kept;
     }
+    if (!inspecting) {
+      return;
+    }
     SimHost one = hosts.get(0);
     SimHost other = hosts.get(1);
-    check(!runs(one) || !runs(other), Invariant.ONE_RUNS, "both do");
-    inspectWriters(one);
-    inspectWriters(other);
-    check(runnable(one) || runnable(other), Invariant.COMPLETE_COPY, "neither host has one");
+    for (SimVm each : vms) {
+      check(!runs(one, each) || !runs(other, each), Invariant.ONE_RUNS, "both do");
+      inspectWriters(one, each);
+      inspectWriters(other, each);
+      check(
+          runnable(one, each) || runnable(other, each),
+          Invariant.COMPLETE_COPY,
+          "neither host has one");
+    }
     one.inspectCopies();
     other.inspectCopies();
   }
 
-  private boolean runs(SimHost host) {
-    SimGuest guest = host.guests.get(vm);
+  private static boolean runs(SimHost host, SimVm of) {
+    SimGuest guest = host.guests.get(of.uuid);
     return guest != null && guest.state == GuestState.RUNNING;
   }
 
   /** A guest that has its disks open is the only one that may write them. */
-  private void inspectWriters(SimHost host) {
-    SimGuest guest = host.exports.isEmpty() ? null : host.guests.get(vm);
-    SimHost.VmRecord record = host.vms.get(vm);
+  private void inspectWriters(SimHost host, SimVm of) {
+    SimGuest guest = host.exports.isEmpty() ? null : host.guests.get(of.uuid);
+    SimHost.VmRecord record = host.vms.get(of.uuid);
     if (guest != null && guest.active && record != null) {
       for (SimHost.Export export : host.exports.values()) {
         check(
@@ -316,64 +340,85 @@ final class World {
   }
 
   /** Whether the host has all disks and, while a process must have it, the newest memory. */
-  private boolean runnable(SimHost host) {
-    return complete(host) && (memoryLost || hasNewestMemory(host));
+  private static boolean runnable(SimHost host, SimVm of) {
+    return complete(host, of) && (of.memoryLost || hasNewestMemory(host, of));
   }
 
   /** A destination has committed, or a source is about to let it. */
   void inspectCommit(SimHost destination) {
+    if (!inspecting) {
+      return;
+    }
     if (hosts.stream()
         .flatMap(host -> host.ledgerDisk.unended().stream())
         .anyMatch(LedgerRow::forced)) {
       return; // an operator has taken the blame
     }
     Invariant invariant = Invariant.EQUAL_AT_THE_COMMIT;
-    for (int i = 0; i < DISKS; i++) {
+    for (int i = 0; i < scale.disks(); i++) {
       SimHost.Vdi vdi = destination.diskOf(vm, i);
       check(
-          vdi != null && vdi.disk.same(truth[i]) && vdi.disk.flushed(),
+          vdi != null && vdi.disk.same(first.truth[i]) && vdi.disk.flushed(),
           invariant,
           destination.name + " disk " + i);
     }
-    check(memoryLost || hasNewestMemory(destination), invariant, destination.name + "'s memory");
+    check(
+        first.memoryLost || hasNewestMemory(destination, first),
+        invariant,
+        destination.name + "'s memory");
   }
 
   /** Lets a guest run, wherever it is; everything that must hold then is checked here. */
-  void run(SimHost host, SimGuest guest) {
+  void run(SimHost host, UUID uuid, SimGuest guest) {
     if (guest.state == GuestState.RUNNING) {
       return;
     }
-    trace(host.name + ": the guest runs, memory " + guest.memory + " of " + sequence);
-    SimGuest elsewhere = other(host).guests.get(vm);
+    SimVm of = vms.stream().filter(each -> each.uuid.equals(uuid)).findFirst().orElseThrow();
+    trace(host.name + ": the guest runs, memory " + guest.memory + " of " + of.sequence);
+    SimGuest elsewhere = other(host).guests.get(uuid);
     check(
         elsewhere == null || elsewhere.state != GuestState.RUNNING,
         Invariant.ONE_RUNS,
         host.name + " runs it too");
-    check(guest.memory == sequence, Invariant.NEVER_BACK, host.name);
-    for (int i = 0; i < DISKS; i++) {
-      SimHost.Vdi vdi = host.diskOf(vm, i);
+    check(guest.memory == of.sequence, Invariant.NEVER_BACK, host.name);
+    for (int i = 0; i < scale.disks(); i++) {
+      SimHost.Vdi vdi = host.diskOf(uuid, i);
       check(vdi != null, Invariant.COMPLETE_WHERE_IT_RUNS, host.name + " has no disk " + i);
       if (vdi != null) {
-        check(vdi.disk.same(truth[i]), Invariant.COMPLETE_WHERE_IT_RUNS, host.name + " disk " + i);
+        check(
+            vdi.disk.same(of.truth[i]), Invariant.COMPLETE_WHERE_IT_RUNS, host.name + " disk " + i);
         check(!host.exported(vdi), Invariant.ONE_WRITES, host.name + " exports disk " + i);
       }
     }
     guest.state = GuestState.RUNNING;
     onHappening.accept(host, SimHost.Happening.GUEST_RUNS);
     // A copy from the other side has served its purpose: from here on the disks differ.
-    other(host).vdis.values().forEach(vdi -> vdi.disk.copies.clear());
+    SimHost.VmRecord left = other(host).vms.get(uuid);
+    for (UUID disk : left == null ? List.<UUID>of() : left.vdis) {
+      SimHost.Vdi vdi = other(host).vdis.get(disk);
+      if (vdi != null) {
+        vdi.disk.copies.clear();
+      }
+    }
   }
 
-  /** After something was destroyed: the VM must still be somewhere, whole. */
+  /** After something was destroyed: each VM must still be somewhere, whole. */
   void checkCompleteCopy(String after) {
-    boolean complete = hosts.stream().anyMatch(this::complete);
-    check(complete, Invariant.COMPLETE_COPY, "after " + after);
+    if (inspecting) {
+      for (SimVm each : vms) {
+        check(
+            hosts.stream().anyMatch(host -> complete(host, each)),
+            Invariant.COMPLETE_COPY,
+            "after " + after);
+      }
+    }
   }
 
-  private boolean complete(SimHost host) {
-    for (int i = 0; i < DISKS; i++) {
-      SimHost.Vdi vdi = host.diskOf(vm, i);
-      if (vdi == null || !vdi.disk.same(truth[i])) {
+  /** Whether a host has all that the guest was told is written. */
+  static boolean complete(SimHost host, SimVm of) {
+    for (int i = 0; i < of.truth.length; i++) {
+      SimHost.Vdi vdi = host.diskOf(of.uuid, i);
+      if (vdi == null || !vdi.disk.same(of.truth[i])) {
         return false;
       }
     }
@@ -381,21 +426,25 @@ final class World {
   }
 
   /** After a guest's process ended by a command of ours. */
-  void checkMemory(String after) {
-    check(
-        memoryLost || hosts.stream().anyMatch(this::hasNewestMemory),
-        Invariant.MEMORY,
-        "after " + after);
+  void checkMemory(UUID uuid, String after) {
+    for (SimVm each : vms) {
+      check(
+          !each.uuid.equals(uuid)
+              || each.memoryLost
+              || hosts.stream().anyMatch(host -> hasNewestMemory(host, each)),
+          Invariant.MEMORY,
+          "after " + after);
+    }
   }
 
   /** A guest that died, whichever copy of it, may legitimately be halted afterwards. */
   void guestDied() {
     count("guest processes died");
-    memoryLost = true;
+    first.memoryLost = true;
   }
 
-  private boolean hasNewestMemory(SimHost host) {
-    SimGuest guest = host.guests.get(vm);
-    return guest != null && guest.state != GuestState.INCOMING && guest.memory == sequence;
+  private static boolean hasNewestMemory(SimHost host, SimVm of) {
+    SimGuest guest = host.guests.get(of.uuid);
+    return guest != null && guest.state != GuestState.INCOMING && guest.memory == of.sequence;
   }
 }

@@ -44,7 +44,7 @@ class InvariantTest {
 
   @Test
   void twoGuestsRun() {
-    other.guests.put(world.vm, new SimGuest(GuestState.RUNNING, world.sequence));
+    other.guests.put(world.vm, new SimGuest(GuestState.RUNNING, world.first.sequence));
     broken(Invariant.ONE_RUNS, world::inspect);
   }
 
@@ -64,7 +64,7 @@ class InvariantTest {
   @Test
   void theMemoryIsNowhere() {
     home.guests.clear();
-    broken(Invariant.MEMORY, () -> world.checkMemory("this"));
+    broken(Invariant.MEMORY, () -> world.checkMemory(world.vm, "this"));
     broken(Invariant.MEMORY, world::inspect);
   }
 
@@ -82,12 +82,12 @@ class InvariantTest {
     SimSource source =
         new SimSource(
             "xvda", disk(), log, world, new MigrationId(new UUID(1, 2)), () -> true, server);
-    source.copiedTo(new SimDisk(World.BLOCKS));
+    source.copiedTo(new SimDisk(Scale.SMALL.blocks()));
     world.inspect();
     SourceDisk.Pass pass = source.beginPass().join();
     world.inspect();
     assertThat(pass.ranges()).isNotEmpty();
-    log.mark(0, World.BLOCKS).join();
+    log.mark(0, Scale.SMALL.blocks()).join();
     world.inspect();
     log.clear(log.marked());
     broken(Invariant.DIRTY_BITS, world::inspect);

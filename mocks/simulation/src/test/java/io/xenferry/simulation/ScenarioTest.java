@@ -271,7 +271,7 @@ class ScenarioTest {
         .start(request(List.of("sr", "sr")))
         .thenAccept(started -> outcome.set(started.outcome()));
     reach("copying the disks");
-    world.memoryLost = true;
+    world.first.memoryLost = true;
     source.guestEnds(how);
     Simulation.drive(world, Duration.ofSeconds(1), () -> outcome.get().isDone());
     assertThat(failure(outcome.get()).getMessage())
@@ -409,7 +409,7 @@ class ScenarioTest {
         .contains("last tried")
         .contains("force-resume");
 
-    world.memoryLost = false;
+    world.first.memoryLost = false;
     server(source).forceResume(id(source), "root");
     run(Duration.ofSeconds(5));
     assertThat(guest(source)).isEqualTo(GuestState.RUNNING);
@@ -607,7 +607,7 @@ class ScenarioTest {
     server(destination).acceptRestoredLedger("root");
     run(Duration.ofMinutes(1));
     assertThat(destination.shows(world.vm)).isTrue();
-    assertThat(destination.vdis).hasSize(World.DISKS);
+    assertThat(destination.vdis).hasSize(Scale.SMALL.disks());
     assertThat(guest(destination)).isEqualTo(power ? GuestState.GONE : GuestState.RUNNING);
     assertThat(refusal(destination)).as("the source has answered").isEmpty();
   }

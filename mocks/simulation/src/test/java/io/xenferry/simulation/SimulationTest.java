@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.PrintWriter;
 import java.io.StringWriter;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.regex.Matcher;
@@ -80,6 +81,17 @@ class SimulationTest {
     assertThat(
             output(1, replay.group(1).split(" ")).lines().filter(SimulationTest::traced).toList())
         .isEqualTo(again.lines().filter(SimulationTest::traced).toList());
+  }
+
+  @Test
+  void aMigrationHasItsPrice() {
+    SimulationBench bench = new SimulationBench(new PrintWriter(new StringWriter()), 0);
+    SimulationBench.Cost alone = bench.cost(new Scale(1, 3, 24, Duration.ofMillis(10)), 0);
+    SimulationBench.Cost beside = bench.cost(new Scale(20, 1, 24, Duration.ofMillis(40)), 0);
+    assertThat(alone.migrations()).isEqualTo(1);
+    assertThat(beside.migrations()).isEqualTo(20);
+    assertThat(beside.tasks()).isGreaterThan(alone.tasks());
+    assertThat(beside.cpuSeconds()).isPositive();
   }
 
   /** A line that begins with a time. */

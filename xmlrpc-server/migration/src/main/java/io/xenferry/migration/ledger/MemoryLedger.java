@@ -80,9 +80,9 @@ public final class MemoryLedger implements Ledger {
       Disk copy = new Disk(noticed.orElse(incarnation), secret);
       copy.restored = noticed.isPresent();
       copy.whole = whole && noticed.isEmpty();
-      copy.rows = rows;
-      copy.journal = journal;
-      copy.audits = audits;
+      copy.rows.putAll(rows);
+      copy.journal.addAll(journal);
+      copy.audits.addAll(audits);
       return copy;
     }
   }
@@ -107,6 +107,9 @@ public final class MemoryLedger implements Ledger {
   private final Map<Key, LedgerRow> rows;
   private final Set<JournalEntry> journal;
   private final List<AuditRow> audits;
+
+  /** Stable storage lacks a change. */
+  private boolean behind;
 
   public MemoryLedger(Disk disk, Supplier<Instant> clock, Probe probe, Predicate<LedgerRow> lazy) {
     this.disk = disk;
@@ -172,8 +175,9 @@ public final class MemoryLedger implements Ledger {
   public synchronized LedgerRow insert(LedgerRow row) {
     LedgerRow written = LedgerRules.inserted(row, rows.values(), clock.get());
     probe.change("insert " + row.state(), false);
-    rows.put(new Key(row.migration(), row.role()), written);
-    commit("insert " + row.state(), !lazy.test(written));
+    Key key = new Key(row.migration(), row.role());
+    rows.put(key, written);
+    commit("insert " + row.state(), !lazy.test(written), () -> disk.rows.put(key, written));
     return written;
   }
 
@@ -185,6 +189,7 @@ public final class MemoryLedger implements Ledger {
   @Override
   public synchronized LedgerRow update(LedgerRow seen, LedgerRow next, AuditRow audit) {
     audits.add(audit);
+    behind = true;
     return write(seen, next);
   }
 
@@ -198,7 +203,10 @@ public final class MemoryLedger implements Ledger {
     String what = current.state() == next.state() ? "note in " + next.state() : next.state().name();
     probe.change(what, false);
     rows.put(key, written);
-    commit(what, current.state() == next.state() || !lazy.test(written));
+    commit(
+        what,
+        current.state() == next.state() || !lazy.test(written),
+        () -> disk.rows.put(key, written));
     return written;
   }
 
@@ -217,12 +225,14 @@ public final class MemoryLedger implements Ledger {
   @Override
   public synchronized void intend(List<JournalEntry> entries) {
     probe.change("intend", false);
+    List<JournalEntry> added = new ArrayList<>();
     for (JournalEntry entry : entries) {
       if (named(entry).isEmpty()) {
         journal.add(entry);
+        added.add(entry);
       }
     }
-    commit("intend", true);
+    commit("intend", true, () -> disk.journal.addAll(added));
   }
 
   private Optional<JournalEntry> named(JournalEntry entry) {
@@ -267,7 +277,7 @@ public final class MemoryLedger implements Ledger {
     if (present.isPresent()) {
       probe.change("done " + entry.kind(), false);
       journal.remove(present.get());
-      commit("done " + entry.kind(), true);
+      commit("done " + entry.kind(), true, () -> disk.journal.remove(present.get()));
     }
   }
 
@@ -301,10 +311,23 @@ public final class MemoryLedger implements Ledger {
   public void close() {}
 
   private void commit(String what, boolean flush) {
-    if (flush) {
+    behind = true;
+    commit(what, flush, () -> {});
+  }
+
+  /**
+   * @param change of stable storage, where that lacks no other one
+   */
+  private void commit(String what, boolean flush, Runnable change) {
+    if (!flush) {
+      behind = true;
+    } else if (behind) {
       disk.rows = new LinkedHashMap<>(rows);
       disk.journal = new LinkedHashSet<>(journal);
       disk.audits = new ArrayList<>(audits);
+      behind = false;
+    } else {
+      change.run();
     }
     probe.change(what, true);
   }
