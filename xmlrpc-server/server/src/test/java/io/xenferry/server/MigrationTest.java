@@ -67,6 +67,7 @@ class MigrationTest {
   void aSourceThatIsKeptCannotStart() throws Exception {
     Traveller t = hosts.traveller("kept", 1);
     source.call("VM.start", t.vm(), false, false);
+    assertThat(TestServer.texts(source.call("VM.get_consoles", t.vm()))).isNotEmpty();
     String moved =
         source.text(
             "VM.migrate_send",
@@ -75,6 +76,11 @@ class MigrationTest {
     assertThat(destination.text("VM.get_power_state", moved)).isEqualTo("Running");
     await().until(() -> !source.text("VM.get_uuid", t.vm()).equals(t.uuid()));
     assertThat(source.text("VM.get_power_state", t.vm())).isEqualTo("Halted");
+    assertThat(TestServer.texts(source.call("VM.get_consoles", t.vm()))).isEmpty();
+    String vbd = TestServer.texts(source.call("VM.get_VBDs", t.vm())).getFirst();
+    assertThat(source.call("VBD.get_currently_attached", vbd)).isEqualTo(Value.of(false));
+    assertThat(source.call("VIF.get_currently_attached", vif(source, t.vm())))
+        .isEqualTo(Value.of(false));
     assertThat(hosts.image(t.uuids().getFirst())).exists();
     assertCode("OPERATION_BLOCKED", () -> source.call("VM.start", t.vm(), false, false));
     destination.call("VM.hard_shutdown", moved);

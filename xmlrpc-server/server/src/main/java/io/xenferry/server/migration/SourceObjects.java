@@ -13,6 +13,7 @@ import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.server.storage.MigrationDisks;
+import io.xenferry.server.vm.GuestRecords;
 import io.xenferry.server.vm.GuestSpecs;
 import io.xenferry.server.vm.GuestSpecs.VmDisk;
 import io.xenferry.server.vm.VmDisks;
@@ -106,9 +107,7 @@ final class SourceObjects implements SourcePorts.Objects {
                 // Theirs went with the VM, and shall be free here when it comes back.
                 tx.set(snapshot, VM.UUID, UUID.randomUUID().toString());
               }
-              tx.set(vm.get(), VM.POWER_STATE, VmPowerState.HALTED);
-              tx.set(vm.get(), VM.RESIDENT_ON, Ref.nullRef());
-              tx.set(vm.get(), VM.DOMID, -1L);
+              GuestRecords.ended(tx, vm.get(), VmPowerState.HALTED);
               tx.set(
                   vm.get(),
                   VM.NAME_DESCRIPTION,

@@ -160,28 +160,37 @@ public final class GuestRecords {
     FirmwareRecords.Kept kept = firmware.readOrWarn(uuid);
     database.change(tx -> {
       kept.store(tx, vm);
-      tx.set(vm, VM.POWER_STATE, state);
-      tx.set(vm, VM.RESIDENT_ON, Ref.nullRef());
-      tx.set(vm, VM.DOMID, -1L);
-      ConsoleRecords.disappear(tx, vm);
-      AgentRecords.gone(tx, vm, state);
-      Ref<VMMetrics> metrics = tx.get(vm, VM.METRICS);
-      if (!metrics.isNull()) {
-        tx.set(metrics, VMMetrics.HVM, false);
-        tx.set(metrics, VMMetrics.CURRENT_DOMAIN_TYPE, DomainType.UNSPECIFIED);
-        tx.set(metrics, VMMetrics.VCPUS_UTILISATION, Map.of());
-        tx.set(metrics, VMMetrics.LAST_UPDATED, Instant.now());
-      }
-      for (Ref<VBD> vbd : tx.get(vm, VM.VBDS)) {
-        tx.set(vbd, VBD.CURRENTLY_ATTACHED, false);
-      }
-      for (Ref<VIF> vif : tx.get(vm, VM.VIFS)) {
-        tx.set(vif, VIF.CURRENTLY_ATTACHED, false);
-      }
+      ended(tx, vm, state);
       admission.refresh(tx, vm);
     });
     if (kept.any()) {
       firmware.discardOrWarn(uuid);
+    }
+  }
+
+  /**
+   * Records that no guest is here.
+   *
+   * @param state HALTED or SUSPENDED
+   */
+  public static void ended(Transaction tx, Ref<VM> vm, VmPowerState state) throws XenApiException {
+    tx.set(vm, VM.POWER_STATE, state);
+    tx.set(vm, VM.RESIDENT_ON, Ref.nullRef());
+    tx.set(vm, VM.DOMID, -1L);
+    ConsoleRecords.disappear(tx, vm);
+    AgentRecords.gone(tx, vm, state);
+    Ref<VMMetrics> metrics = tx.get(vm, VM.METRICS);
+    if (!metrics.isNull()) {
+      tx.set(metrics, VMMetrics.HVM, false);
+      tx.set(metrics, VMMetrics.CURRENT_DOMAIN_TYPE, DomainType.UNSPECIFIED);
+      tx.set(metrics, VMMetrics.VCPUS_UTILISATION, Map.of());
+      tx.set(metrics, VMMetrics.LAST_UPDATED, Instant.now());
+    }
+    for (Ref<VBD> vbd : tx.get(vm, VM.VBDS)) {
+      tx.set(vbd, VBD.CURRENTLY_ATTACHED, false);
+    }
+    for (Ref<VIF> vif : tx.get(vm, VM.VIFS)) {
+      tx.set(vif, VIF.CURRENTLY_ATTACHED, false);
     }
   }
 
