@@ -189,7 +189,7 @@ final class Toolstack implements AutoCloseable {
           new AgentWatch(new AgentRecords(database, context.clock()), AgentWatch.Pace.defaults());
       begun.push(agents);
       lifecycle.watch().alsoFor(agents::follow);
-      metrics = new Metrics(context, hypervisor, state.resolve("rrd"), host);
+      metrics = new Metrics(context, hypervisor, state.resolve("rrd"), host, storage::noteUse);
       begun.push(metrics);
       consoles = new ConsoleService(consoleRecords, hypervisor, context.sessions());
       begun.push(consoles);

@@ -24,6 +24,7 @@ import io.xenferry.server.messages.ResourceOperations;
 import io.xenferry.server.schema.Schema;
 import io.xenferry.server.session.Sessions;
 import io.xenferry.server.session.Users;
+import io.xenferry.server.storage.HostStorage;
 import io.xenferry.server.task.Tasks;
 import io.xenferry.wire.Fingerprint;
 import java.io.IOException;
@@ -125,6 +126,11 @@ public final class XenFerryServer implements AutoCloseable {
   /** Of this host's migrations. */
   Coordinator coordinator() {
     return toolstack.migrations().coordinator();
+  }
+
+  /** The SRs of this host. */
+  HostStorage storage() {
+    return toolstack.storage();
   }
 
   /** Of TLS. */

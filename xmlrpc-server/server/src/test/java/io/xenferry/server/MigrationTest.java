@@ -104,6 +104,12 @@ class MigrationTest {
         .doesNotContainKeys("xenferry:migration", "HideFromXenCenter");
     assertThat(destination.text("VM.get_resident_on", moved)).isEqualTo(destination.only("host"));
     assertThat(TwoHosts.objects(hosts.there).get("VDI")).isEqualTo(before.get("VDI") + 2);
+    for (Path image : t.arrived()) {
+      String uuid = image.getFileName().toString().replace(".raw", "");
+      String vdi = destination.text("VDI.get_by_uuid", uuid);
+      assertThat(Long.parseLong(destination.text("VDI.get_physical_utilisation", vdi)))
+          .isGreaterThan(TwoHosts.SIZE / 4);
+    }
     assertThat(TwoHosts.objects(hosts.there).get("VIF")).isEqualTo(before.get("VIF") + 1);
     assertCode("UUID_INVALID", () -> source.text("VM.get_by_uuid", t.uuid()));
     Path guest = hosts.here.directory.resolve("guests").resolve(t.uuid());

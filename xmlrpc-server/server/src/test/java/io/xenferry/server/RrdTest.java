@@ -150,6 +150,14 @@ class RrdTest {
   }
 
   @Test
+  void whatItsDiskTakesUpFollowsTheGuest() throws Exception {
+    String vdi = TestServer.texts(root.call("SR.get_VDIs", sr)).getFirst();
+    await()
+        .atMost(PATIENCE)
+        .until(() -> Long.parseLong(root.text("VDI.get_physical_utilisation", vdi)) >= 1 << 20);
+  }
+
+  @Test
   void thereIsAWholeArchiveOfEachObject() throws Exception {
     Document rrd = xml("/vm_rrd?uuid=" + uuid);
     assertThat(rrd.getDocumentElement().getTagName()).isEqualTo("rrd");

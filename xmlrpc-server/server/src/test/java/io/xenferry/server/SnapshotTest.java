@@ -256,8 +256,28 @@ class SnapshotTest {
     root.call("VDI.resize_online", vdi, 4 * SIZE);
     assertCode("INVALID_VALUE", () -> root.call("VDI.resize_online", vdi, SIZE));
     assertThat(root.text("VDI.get_virtual_size", vdi)).isEqualTo("" + (4 * SIZE));
+    long all = 0;
+    for (String each : TestServer.texts(root.call("SR.get_VDIs", sr))) {
+      all += Long.parseLong(root.text("VDI.get_virtual_size", each));
+    }
+    assertThat(root.text("SR.get_virtual_allocation", sr)).isEqualTo(Long.toString(all));
     root.call("VM.hard_shutdown", vm);
     assertThat(at(vdi)).isEqualTo(10);
+  }
+
+  private static long used(String vdi) throws Exception {
+    return Long.parseLong(root.text("VDI.get_physical_utilisation", vdi));
+  }
+
+  @Test
+  void aCopyFromARawDiskIsAsLargeAsItsContent() throws Exception {
+    String raw = root.vdi(rawSr, "raw", SIZE);
+    Path image = plain.resolve(root.text("VDI.get_uuid", raw) + ".raw");
+    ExternalTools.run("qemu-io", "-f", "raw", "-c", "write -P 1 0 2M", image.toString());
+    String copy = root.text("VDI.copy", raw, sr, "OpaqueRef:NULL", "OpaqueRef:NULL");
+    assertThat(used(copy)).isGreaterThanOrEqualTo(2 << 20);
+    root.call("VDI.destroy", copy);
+    root.call("VDI.destroy", raw);
   }
 
   @Test
@@ -274,8 +294,10 @@ class SnapshotTest {
     byte[] bits =
         java.util.Base64.getDecoder().decode(root.text("VDI.list_changed_blocks", first, second));
     assertThat(bits).hasSize((int) (SIZE / 65536 / 8)).startsWith(0x80, 0);
+    long whole = used(first);
     root.call("VDI.data_destroy", first);
     assertThat(root.text("VDI.get_type", first)).isEqualTo("cbt_metadata");
+    assertThat(used(first)).isLessThanOrEqualTo(whole - (64 << 10));
     assertThat(root.text("VDI.list_changed_blocks", first, second)).startsWith("gA");
     assertThat(at(second)).isEqualTo(2);
     root.call("VDI.disable_cbt", vdi);

@@ -8,8 +8,11 @@ import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.List;
 import java.util.Map;
+import java.util.Random;
+import java.util.UUID;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -232,5 +235,45 @@ class StorageTest {
     root.call("VDI.destroy", vdi);
     assertThat(Files.exists(image)).isFalse();
     assertThat(TestServer.texts(root.call("VM.get_VBDs", vm))).isEqualTo(List.of());
+  }
+
+  private static long used(String vdi) throws Exception {
+    return Long.parseLong(root.text("VDI.get_physical_utilisation", vdi));
+  }
+
+  private static long virtual(String sr) throws Exception {
+    return Long.parseLong(root.text("SR.get_virtual_allocation", sr));
+  }
+
+  private static void write(Path image, int bytes) throws Exception {
+    byte[] some = new byte[bytes];
+    new Random(1).nextBytes(some);
+    Files.write(image, some, StandardOpenOption.WRITE);
+  }
+
+  @Test
+  void whatDisksTakeUpIsKnownWithoutAScan() throws Exception {
+    Path directory = directory("used");
+    String sr = root.sr(directory);
+    String other = root.sr(directory("used too"));
+    String vdi = root.vdi(sr, "a", 8 << 20);
+    assertThat(used(vdi)).isZero();
+    String vm = root.vm("writer", Map.of("xenferry:workload-rate", "0"));
+    root.vbd(vm, vdi, 0);
+    root.call("VM.start", vm, false, false);
+    write(image(directory, root.text("VDI.get_uuid", vdi)), 4 << 20);
+    server.server.storage().noteUse(List.of(UUID.fromString(root.text("VM.get_uuid", vm))));
+    assertThat(used(vdi)).as("while its guest runs").isGreaterThanOrEqualTo(4 << 20);
+    write(image(directory, root.text("VDI.get_uuid", vdi)), 6 << 20);
+    root.call("VM.hard_shutdown", vm);
+    assertThat(used(vdi)).as("when its guest has ended").isGreaterThanOrEqualTo(6 << 20);
+
+    String copy = root.text("VDI.copy", vdi, other, "OpaqueRef:NULL", "OpaqueRef:NULL");
+    assertThat(used(copy)).as("of a copy").isGreaterThanOrEqualTo(6 << 20);
+    assertThat(virtual(other)).isEqualTo(8 << 20);
+    root.call("VDI.resize", copy, 16 << 20);
+    assertThat(virtual(other)).isEqualTo(16 << 20);
+    root.call("VDI.destroy", copy);
+    assertThat(virtual(other)).isZero();
   }
 }

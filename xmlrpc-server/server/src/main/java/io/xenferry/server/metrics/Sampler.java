@@ -50,24 +50,28 @@ final class Sampler implements AutoCloseable {
   private final ObjectDatabase database;
   private final Figures figures;
   private final LiveRecords records;
+  private final Metrics.DiskUse disks;
   private final Clock clock;
   private final HostProbe host;
   private final Owner hostOwner;
   private final Map<UUID, GuestProbe> probes = new HashMap<>();
   private long looks;
   private volatile @Nullable Thread thread;
+  private volatile @Nullable Thread noting;
 
   Sampler(
       Hypervisor hypervisor,
       ObjectDatabase database,
       Figures figures,
       LiveRecords records,
+      Metrics.DiskUse disks,
       Clock clock,
       String hostUuid) {
     this.hypervisor = hypervisor;
     this.database = database;
     this.figures = figures;
     this.records = records;
+    this.disks = disks;
     this.clock = clock;
     this.hostOwner = new Owner(Owner.Kind.HOST, hostUuid);
     this.host = new HostProbe(Path.of("/proc"), hostOwner, figures);
@@ -119,11 +123,30 @@ final class Sampler implements AutoCloseable {
       looks++;
       if (looks % LOOKS_PER_RECORD == 2) {
         records.update(probes.values().stream().map(GuestProbe::owner).toList());
+        noteDisks();
       }
       keep();
     } catch (HypervisorException | XenApiException | RuntimeException e) {
       // Whatever it is, the next look may do better; without figures everything else goes on.
       log.warn("figures of one look are missing", e);
+    }
+  }
+
+  /** Beside the looking: storage may hang. */
+  private void noteDisks() {
+    Thread before = noting;
+    if (before == null || !before.isAlive()) {
+      List<UUID> vms = List.copyOf(probes.keySet());
+      noting =
+          Thread.ofVirtual()
+              .name("use of disks")
+              .start(() -> {
+                try {
+                  disks.note(vms);
+                } catch (XenApiException | RuntimeException e) {
+                  log.warn("what the disks of guests take up is not recorded", e);
+                }
+              });
     }
   }
 
@@ -218,6 +241,10 @@ final class Sampler implements AutoCloseable {
       running.interrupt();
       try {
         running.join(QUESTION.multipliedBy(2));
+        Thread last = noting;
+        if (last != null) {
+          last.join(QUESTION);
+        }
       } catch (InterruptedException e) {
         Thread.currentThread().interrupt();
       }

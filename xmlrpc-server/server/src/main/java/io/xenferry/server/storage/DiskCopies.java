@@ -48,7 +48,9 @@ public final class DiskCopies implements DiskMaker {
           mux.repository(sr).stat(location).withoutSmConfig(VdiInfo.SM_CONFIG_MIGRATION);
       if (from.equals(to)) {
         VdiInfo made = mux.copyOf(sr, source, new TaskProgress(task, COPYING));
-        return storage.recordMade(to, made);
+        Ref<VDI> copied = storage.recordMade(to, made);
+        storage.use().of(disk); // what both have is the copy's now, where they share it
+        return copied;
       }
       Ref<VDI> made =
           storage.createVdi(
@@ -79,10 +81,8 @@ public final class DiskCopies implements DiskMaker {
 
   private void fill(Ref<VDI> made, String sr, String location, Task task)
       throws XenApiException, SmapiException {
-    Snapshot db = database.snapshot();
-    String there = db.get(db.get(made, VDI.SR), SR.UUID);
     boolean done = false;
-    try (BlockBackend to = mux.repository(there).open(db.get(made, VDI.LOCATION), true)) {
+    try (BlockBackend to = open(made, true)) {
       mux.copy(sr, location, to, new TaskProgress(task, COPYING));
       done = true;
     } finally {
@@ -104,7 +104,8 @@ public final class DiskCopies implements DiskMaker {
     storage.requireAttached(sr);
     String uuid = db.get(sr, SR.UUID);
     String location = db.get(disk, VDI.LOCATION);
-    return HostStorage.driver(() -> mux.repository(uuid).open(location, writable));
+    BlockBackend opened = HostStorage.driver(() -> mux.repository(uuid).open(location, writable));
+    return writable ? storage.use().noting(disk, opened) : opened;
   }
 
   @Override

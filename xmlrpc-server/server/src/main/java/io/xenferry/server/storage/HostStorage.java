@@ -31,6 +31,7 @@ import java.io.IOException;
 import java.net.InetAddress;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -54,6 +55,7 @@ public final class HostStorage implements VmDisks, AutoCloseable {
   private final NbdsExporter nbds;
   private final Ref<Host> host;
   private final Gate gate;
+  private final StorageUse use;
 
   /**
    * Where and as whom disks are offered over NBD with TLS.
@@ -89,7 +91,8 @@ public final class HostStorage implements VmDisks, AutoCloseable {
         new Exporters(
             Map.of(Transport.ISCSI, new IscsiExporter(targets), Transport.NBDS, this.nbds));
     this.mux = new StorageMux(SrDrivers.installed(), exporters, Optional.of(stateFile));
-    mux.onMerged(this::refreshUse);
+    this.use = new StorageUse(database, mux);
+    mux.onMerged(use::ofAllIn);
     this.host = host;
   }
 
@@ -107,6 +110,16 @@ public final class HostStorage implements VmDisks, AutoCloseable {
 
   public StorageMux mux() {
     return mux;
+  }
+
+  /** What the records say that disks take up. */
+  StorageUse use() {
+    return use;
+  }
+
+  /** Brings what the records say that the disks of guests take up, and their SRs, up to date. */
+  public void noteUse(Collection<UUID> vms) throws XenApiException {
+    use.ofGuests(vms);
   }
 
   /** Something a driver does. */
@@ -296,58 +309,13 @@ public final class HostStorage implements VmDisks, AutoCloseable {
           tx.delete("VDI", known.opaque());
         }
       }
-      recordSpace(tx, sr, info);
+      StorageUse.record(tx, sr, info);
     });
   }
 
   /** Makes the record of a volume that has none yet. */
   Ref<VDI> introduce(Ref<SR> sr, VdiInfo found) throws XenApiException {
     return database.write(tx -> record(tx, sr, found));
-  }
-
-  /** Notes what the VDIs of an SR take up by now, and what they rest on. */
-  void refreshUse(Ref<SR> sr) throws XenApiException {
-    String uuid = database.snapshot().get(sr, SR.UUID);
-    List<VdiInfo> found = driver(() -> mux.repository(uuid).scan());
-    database.change(tx -> {
-      for (VdiInfo info : found) {
-        Optional<Row> known = tx.byUuid("VDI", info.uuid().orElse(info.vdi()));
-        if (known.isPresent()) {
-          Ref<VDI> vdi = new Ref<>(known.get().ref());
-          tx.set(vdi, VDI.PHYSICAL_UTILISATION, info.physicalUtilisation());
-          tx.set(vdi, VDI.SM_CONFIG, info.smConfig());
-        }
-      }
-    });
-    refreshSpace(sr);
-  }
-
-  /** After a merge of images; an SR that is being attached is scanned afterwards. */
-  private void refreshUse(String uuid) {
-    try {
-      Optional<Row> sr = database.snapshot().byUuid("SR", uuid);
-      if (sr.isPresent() && mux.list().contains(uuid)) {
-        refreshUse(new Ref<SR>(sr.get().ref()));
-      }
-    } catch (XenApiException e) {
-      log.warn("what disks of SR {} take up now is not recorded", uuid, e);
-    }
-  }
-
-  private void refreshSpace(Ref<SR> sr) throws XenApiException {
-    String uuid = database.snapshot().get(sr, SR.UUID);
-    SrInfo info = driver(() -> mux.repository(uuid).stat());
-    database.change(tx -> recordSpace(tx, sr, info));
-  }
-
-  private static void recordSpace(Transaction tx, Ref<SR> sr, SrInfo info) throws XenApiException {
-    long virtual = 0;
-    for (Ref<VDI> vdi : tx.get(sr, SR.VDIS)) {
-      virtual += tx.get(vdi, VDI.VIRTUAL_SIZE);
-    }
-    tx.set(sr, SR.VIRTUAL_ALLOCATION, virtual);
-    tx.set(sr, SR.PHYSICAL_SIZE, info.totalSpace());
-    tx.set(sr, SR.PHYSICAL_UTILISATION, info.totalSpace() - info.freeSpace());
   }
 
   private static Ref<VDI> record(Transaction tx, Ref<SR> sr, VdiInfo info) throws XenApiException {
@@ -413,7 +381,7 @@ public final class HostStorage implements VmDisks, AutoCloseable {
   /** Writes the record of a VDI that the driver has just made. */
   Ref<VDI> recordMade(Ref<SR> sr, VdiInfo made) throws XenApiException {
     Ref<VDI> vdi = database.write(tx -> record(tx, sr, made));
-    refreshSpace(sr);
+    use.ofSr(sr);
     return vdi;
   }
 
@@ -426,7 +394,7 @@ public final class HostStorage implements VmDisks, AutoCloseable {
         tx.delete("VDI", vdi.opaque());
       }
     });
-    refreshSpace(sr);
+    use.ofSr(sr);
   }
 
   /** The VMs that have a disk, or whose memory it holds. */
@@ -514,7 +482,7 @@ public final class HostStorage implements VmDisks, AutoCloseable {
     Place place = place(vdi);
     long now = driver(vdi, () -> mux.resize(place.sr(), place.location(), size));
     database.change(tx -> tx.set(vdi, VDI.VIRTUAL_SIZE, now));
-    refreshSpace(database.snapshot().get(vdi, VDI.SR));
+    use.of(vdi);
   }
 
   /** Begins or ends the tracking of a disk's changed blocks. */
@@ -569,7 +537,7 @@ public final class HostStorage implements VmDisks, AutoCloseable {
       permits.forEach(Gate.Permit::close);
     }
     database.change(tx -> tx.set(vdi, VDI.TYPE, io.xenferry.model.VdiType.CBT_METADATA));
-    refreshSpace(database.snapshot().get(vdi, VDI.SR));
+    use.of(vdi);
   }
 
   /** Tells the driver of a new name, and then the record. */
@@ -652,6 +620,7 @@ public final class HostStorage implements VmDisks, AutoCloseable {
     Place place = place(vdi);
     String dp = datapath(vm, place);
     drive(vdi, () -> mux.destroyDatapath(dp, place.sr(), place.location(), false));
+    use.of(vdi);
   }
 
   /** Where the image of a disk is; UUID_INVALID, SR_NOT_ATTACHED. */

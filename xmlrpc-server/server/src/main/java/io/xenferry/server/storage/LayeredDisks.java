@@ -60,6 +60,7 @@ public final class LayeredDisks implements DiskSnapshots {
       tx.set(snapshot, VDI.XENSTORE_DATA, tx.get(disk, VDI.XENSTORE_DATA));
       tx.set(snapshot, VDI.TAGS, tx.get(disk, VDI.TAGS));
     });
+    storage.use().of(disk); // goes on with an empty image
     return snapshot;
   }
 
@@ -107,5 +108,6 @@ public final class LayeredDisks implements DiskSnapshots {
     String location = db.get(disk, VDI.LOCATION);
     VdiInfo now = HostStorage.driver(() -> storage.mux().repository(sr).stat(location));
     database.change(tx -> tx.set(disk, VDI.VIRTUAL_SIZE, now.virtualSize()));
+    storage.use().of(disk);
   }
 }

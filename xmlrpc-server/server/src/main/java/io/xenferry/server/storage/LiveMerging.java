@@ -345,7 +345,7 @@ public final class LiveMerging implements StillDisks, AutoCloseable {
 
   private void refresh(Ref<SR> sr) {
     try {
-      storage.refreshUse(sr);
+      storage.use().ofAllIn(sr);
     } catch (XenApiException e) {
       log.warn("what disks of {} take up now is not recorded", sr, e);
     }

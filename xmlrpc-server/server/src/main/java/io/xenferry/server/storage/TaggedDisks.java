@@ -147,6 +147,7 @@ final class TaggedDisks implements MigrationDisks {
                 .update(
                     place.location(), info -> info.withoutSmConfig(VdiInfo.SM_CONFIG_MIGRATION)));
     database.change(tx -> tx.set(place.ref(), VDI.SM_CONFIG, now.smConfig()));
+    storage.use().of(place.ref());
   }
 
   @Override
