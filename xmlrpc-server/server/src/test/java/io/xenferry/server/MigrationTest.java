@@ -11,6 +11,7 @@ import io.xenferry.model.XenApiException;
 import io.xenferry.server.TwoHosts.Traveller;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.AfterAll;
@@ -85,6 +86,27 @@ class MigrationTest {
     assertCode("OPERATION_BLOCKED", () -> source.call("VM.start", t.vm(), false, false));
     destination.call("VM.hard_shutdown", moved);
     assertThat(Verifier.verify(t.ledger(), t.arrived()).good()).isTrue();
+  }
+
+  @Test
+  void disksKeepTheirNamesWhateverIsDoneWithThemAfterwards() throws Exception {
+    Traveller t = hosts.traveller("named", 1);
+    source.call("VDI.set_name_description", t.vdis().getFirst(), "what it is for");
+    String moved = source.text("VM.migrate_send", t.arguments(hosts.token(), to, Map.of()));
+    String clone = destination.text("VM.clone", moved, "clone");
+    List<String> disks = new ArrayList<>();
+    for (String vm : List.of(moved, clone)) {
+      String vbd = TestServer.texts(destination.call("VM.get_VBDs", vm)).getFirst();
+      disks.add(destination.text("VBD.get_VDI", vbd));
+    }
+    String uuid = destination.text("VDI.get_uuid", disks.getFirst());
+    destination.call("VDI.forget", disks.removeFirst());
+    destination.call("SR.scan", to);
+    disks.add(destination.text("VDI.get_by_uuid", uuid));
+    for (String disk : disks) {
+      assertThat(destination.text("VDI.get_name_label", disk)).isEqualTo("named0");
+      assertThat(destination.text("VDI.get_name_description", disk)).isEqualTo("what it is for");
+    }
   }
 
   @Test

@@ -45,7 +45,13 @@ public final class DiskCopies implements DiskMaker {
     String location = db.get(disk, VDI.LOCATION);
     try {
       VdiInfo source =
-          mux.repository(sr).stat(location).withoutSmConfig(VdiInfo.SM_CONFIG_MIGRATION);
+          mux.repository(sr)
+              .stat(location)
+              .withoutSmConfig(VdiInfo.SM_CONFIG_MIGRATION)
+              .edit()
+              .nameLabel(db.get(disk, VDI.NAME_LABEL))
+              .nameDescription(db.get(disk, VDI.NAME_DESCRIPTION))
+              .done();
       if (from.equals(to)) {
         VdiInfo made = mux.copyOf(sr, source, new TaskProgress(task, COPYING));
         Ref<VDI> copied = storage.recordMade(to, made);

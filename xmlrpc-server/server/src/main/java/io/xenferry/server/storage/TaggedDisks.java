@@ -9,6 +9,7 @@ import io.xenferry.model.SR;
 import io.xenferry.model.VDI;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
+import io.xenferry.model.db.Snapshot;
 import io.xenferry.sr.SrInfo;
 import io.xenferry.sr.VdiInfo;
 import java.io.IOException;
@@ -139,13 +140,25 @@ final class TaggedDisks implements MigrationDisks {
   @Override
   public void adopt(UUID vdi) throws XenApiException {
     HostStorage.Place place = storage.get(vdi);
+    Snapshot db = database.snapshot();
+    String label = db.get(place.ref(), VDI.NAME_LABEL);
+    String description = db.get(place.ref(), VDI.NAME_DESCRIPTION);
+    String type = db.get(place.ref(), VDI.TYPE).wire();
+    // The SR's own record knows it by these, should that of the database be lost.
     VdiInfo now =
         HostStorage.driver(() ->
             storage
                 .mux()
                 .repository(place.sr())
                 .update(
-                    place.location(), info -> info.withoutSmConfig(VdiInfo.SM_CONFIG_MIGRATION)));
+                    place.location(),
+                    info ->
+                        info.withoutSmConfig(VdiInfo.SM_CONFIG_MIGRATION)
+                            .edit()
+                            .nameLabel(label)
+                            .nameDescription(description)
+                            .type(type)
+                            .done()));
     database.change(tx -> tx.set(place.ref(), VDI.SM_CONFIG, now.smConfig()));
     storage.use().of(place.ref());
   }
