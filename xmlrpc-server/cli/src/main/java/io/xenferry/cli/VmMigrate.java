@@ -265,71 +265,55 @@ final class VmMigrate {
   private static SequencedMap<String, Value> completed(
       Run run, Calls remote, String host, Selection.Chosen vm, SequencedMap<String, Value> users)
       throws XenApiException, IOException {
-    Optional<String> named = run.arguments().get("destination-sr-uuid");
-    Optional<String> sr =
-        named.isPresent()
-            ? Optional.of(remote.byUuid("SR", named.get()))
-            : preferredSr(run, remote, host);
-    if (sr.isEmpty()) {
-      return users;
-    }
-    SequencedMap<String, Value> all = new LinkedHashMap<>();
+    List<String> disks = new ArrayList<>();
     for (String vbd : Calls.texts(run.calls().call("VM.get_VBDs", Value.of(vm.ref())))) {
       if (!Calls.truth(run.calls().call("VBD.get_empty", Value.of(vbd)))) {
-        String vdi = run.calls().of(vbd, "VBD.get_VDI");
-        all.put(vdi, users.getOrDefault(vdi, Value.of(sr.get())));
+        disks.add(run.calls().of(vbd, "VBD.get_VDI"));
+      }
+    }
+    List<String> open = disks.stream().filter(vdi -> !users.containsKey(vdi)).toList();
+    SequencedMap<String, Value> places = new LinkedHashMap<>();
+    Optional<String> named = run.arguments().get("destination-sr-uuid");
+    if (named.isPresent()) {
+      Value sr = Value.of(remote.byUuid("SR", named.get()));
+      open.forEach(vdi -> places.put(vdi, sr));
+    } else if (!open.isEmpty()) {
+      places.putAll(best(run, remote, host, open));
+    }
+    places.putAll(users);
+    SequencedMap<String, Value> all = new LinkedHashMap<>();
+    for (String vdi : disks) {
+      if (places.containsKey(vdi)) {
+        all.put(vdi, places.get(vdi));
       }
     }
     users.forEach(all::putIfAbsent);
     return all;
   }
 
-  /** Of the SRs that the host sees, shared ones before local ones, the one with the most room. */
-  private static Optional<String> preferredSr(Run run, Calls remote, String host)
-      throws IOException {
+  /** The best SR for each of the disks. */
+  private static SequencedMap<String, Value> best(
+      Run run, Calls remote, String host, List<String> disks) throws XenApiException, IOException {
+    SequencedMap<String, Map<String, Value>> vdis = new LinkedHashMap<>();
+    long bytes = 0;
+    for (String disk : disks) {
+      Map<String, Value> vdi = run.calls().record("VDI", disk);
+      vdis.put(disk, vdi);
+      bytes += DestinationSrs.number(vdi, "virtual_size");
+    }
+    Map<String, String> formats = run.arguments().map("image-format");
+    SequencedMap<String, Value> places = new LinkedHashMap<>();
     try {
-      Set<String> seen = new HashSet<>();
-      for (Map<String, Value> pbd :
-          remote
-              .records(
-                  "PBD",
-                  "((field \"host\" = \"%s\") and (field \"currently_attached\" = \"true\"))"
-                      .formatted(host))
-              .values()) {
-        seen.add(Calls.field(pbd, "SR"));
-      }
-      for (String shared : List.of("true", "false")) {
-        Optional<String> best = roomiest(remote, seen, shared);
-        if (best.isPresent()) {
-          return best;
-        }
+      DestinationSrs srs = DestinationSrs.of(remote, host);
+      for (Map.Entry<String, Map<String, Value>> vdi : vdis.entrySet()) {
+        String asked = formats.get(Calls.field(vdi.getValue(), "uuid"));
+        srs.choose(asked == null ? DestinationSrs.formatOf(vdi.getValue()) : asked, bytes)
+            .ifPresent(sr -> places.put(vdi.getKey(), Value.of(sr)));
       }
     } catch (XenApiException | IllegalArgumentException e) {
       run.printer().say("The destination's SRs cannot be compared; only the given map is used.");
     }
-    return Optional.empty();
-  }
-
-  private static Optional<String> roomiest(Calls remote, Set<String> seen, String shared)
-      throws XenApiException {
-    Optional<String> best = Optional.empty();
-    long most = Long.MIN_VALUE;
-    for (Map.Entry<String, Map<String, Value>> sr :
-        remote.records("SR", "(field \"shared\" = \"%s\")".formatted(shared)).entrySet()) {
-      Map<String, Value> record = sr.getValue();
-      if (seen.contains(sr.getKey()) && !Calls.field(record, "content_type").equals("iso")) {
-        long room = number(record, "physical_size") - number(record, "physical_utilisation");
-        if (room > most) {
-          most = room;
-          best = Optional.of(sr.getKey());
-        }
-      }
-    }
-    return best;
-  }
-
-  private static long number(Map<String, Value> record, String field) {
-    return Calls.number(record.getOrDefault(field, Value.of(0)));
+    return places;
   }
 
   private static void announce(

@@ -75,7 +75,7 @@ class VmMigrateTest {
   }
 
   @Test
-  void disksWithoutAPlaceGoToTheRoomiestSr() throws IOException {
+  void disksWithoutAPlaceGoToTheLargestSr() throws IOException {
     there.fingerprint = Optional.of("abcd");
     Terminal.Result result =
         terminal.xe(
@@ -100,6 +100,66 @@ class VmMigrateTest {
                 + "force: false; live: true; copy: false; strategy: mirror; max-downtime: 300, , )");
     assertThat(there.calls).contains("session.logout()");
     assertThat(there.closed).isTrue();
+  }
+
+  /** Another SR, seen by the host, as large as the large one. */
+  private String sr(String name, int used, String format, boolean shared) {
+    String sr =
+        there.add(
+            "SR",
+            name,
+            "name_label",
+            name,
+            "shared",
+            shared,
+            "content_type",
+            "user",
+            "physical_size",
+            100,
+            "physical_utilisation",
+            used);
+    there.add(
+        "PBD",
+        name,
+        "host",
+        "OpaqueRef:host-h2",
+        "SR",
+        sr,
+        "currently_attached",
+        true,
+        "device_config",
+        format.isEmpty() ? Map.of() : Map.of("image-format", format));
+    return sr;
+  }
+
+  private String places() throws IOException {
+    String out = terminal.xe(with("dry-run=true")).out();
+    return out.replaceAll("(?s).*?VDI d1 -> SR (\\w+)\nVDI d2 -> SR (\\w+)\n.*", "$1 $2");
+  }
+
+  @Test
+  void whatIsFreeJustNowDoesNotDecide() throws IOException {
+    here.add("VDI", "d2", "sm_config", Map.of("image-format", "qcow2"), "virtual_size", 20);
+    sr("alike", 4, "", false);
+    sr("layers", 30, "qcow2", false);
+    // "large" has no name here, which comes before any.
+    assertThat(places()).as("the disk's format, then the name").isEqualTo("large layers");
+    sr("layers", 81, "qcow2", false);
+    assertThat(places()).as("where it fits").isEqualTo("large large");
+    sr("alike", 4, "", true);
+    assertThat(places()).as("shared before local").isEqualTo("alike alike");
+    there.add("pool", "q", "default_SR", "OpaqueRef:SR-small");
+    assertThat(places()).as("the default SR only if it fits").isEqualTo("alike alike");
+    there.add("pool", "q", "default_SR", "OpaqueRef:SR-layers");
+    sr("layers", 80, "qcow2", false);
+    assertThat(places()).as("the default SR before all others").isEqualTo("layers layers");
+  }
+
+  @Test
+  void anImageFormatThatIsAskedForChoosesToo() throws IOException {
+    sr("layers", 30, "qcow2", false);
+    assertThat(terminal.xe(with("image-format:d1=qcow2")).out())
+        .contains("VDI d1 -> SR layers\nVDI d2 -> SR large\n");
   }
 
   @Test
