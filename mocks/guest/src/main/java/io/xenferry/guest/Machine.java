@@ -21,6 +21,7 @@ final class Machine {
   final List<GuestDisk> disks;
   final GuestMemory memory;
   final Throttle diskThrottle;
+  final Throttle writeThrottle;
   private final RunGate gate;
   private final Optional<Workload> workload;
   private volatile RunState state;
@@ -37,6 +38,7 @@ final class Machine {
       RunGate gate,
       Optional<Workload> workload,
       Throttle diskThrottle,
+      Throttle writeThrottle,
       RunState state)
       throws IOException {
     this.settings = settings;
@@ -45,6 +47,7 @@ final class Machine {
     this.gate = gate;
     this.workload = workload;
     this.diskThrottle = diskThrottle;
+    this.writeThrottle = writeThrottle;
     this.state = state;
     this.memory = new GuestMemory(settings.number("memory-size", 16 << 20));
     long dirtyRate = settings.number("memory-dirty-rate", 4 << 20);

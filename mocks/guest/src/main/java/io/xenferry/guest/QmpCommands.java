@@ -105,6 +105,7 @@ final class QmpCommands implements QmpServer.Commands {
       case "human-monitor-command" -> humanCommand(arguments.path("command-line").asText());
       case "block_set_io_throttle" -> {
         machine.diskThrottle.limit(arguments.path("bps_wr").asLong());
+        machine.writeThrottle.limit(arguments.path("iops_wr").asLong());
         yield done();
       }
       case "transaction" -> bitmaps.transaction(arguments.path("actions"));

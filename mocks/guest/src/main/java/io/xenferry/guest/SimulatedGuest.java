@@ -78,11 +78,13 @@ public final class SimulatedGuest {
     }
     RunGate gate = new RunGate();
     Throttle throttle = new Throttle(0);
+    Throttle writes = new Throttle(0);
     Optional<Workload> workload = Optional.empty();
     if (settings.ledger().isPresent()) {
       Path ledger = settings.ledger().get();
       long last = !incoming && Files.exists(ledger) ? lastSequence(ledger) : 0;
-      Workload work = new Workload(settings, disks, new LedgerWriter(ledger), gate, throttle);
+      Workload work =
+          new Workload(settings, disks, new LedgerWriter(ledger), gate, throttle, writes);
       work.continueAfter(last);
       workload = Optional.of(work);
     }
@@ -93,6 +95,7 @@ public final class SimulatedGuest {
             gate,
             workload,
             throttle,
+            writes,
             incoming ? RunState.INMIGRATE : RunState.PRELAUNCH);
     if (!incoming) {
       machine.memory.fillAll(settings.vm().getMostSignificantBits());

@@ -3,7 +3,10 @@ package io.xenferry.guest;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 
-/** A limit on bytes per second; a burst of a tenth of a second is allowed. Thread-safe. */
+/**
+ * A limit on bytes, or on whatever else, per second; a burst of a tenth of a second is allowed.
+ * Thread-safe.
+ */
 final class Throttle {
   private final ReentrantLock lock = new ReentrantLock();
   private final Condition changed = lock.newCondition();

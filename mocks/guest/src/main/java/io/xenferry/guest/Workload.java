@@ -44,6 +44,7 @@ final class Workload {
   private final LedgerWriter ledger;
   private final RunGate gate;
   private final Throttle throttle;
+  private final Throttle writes;
   private final long span;
   private final long runner = ThreadLocalRandom.current().nextLong(1, Long.MAX_VALUE);
   private final Throttle rate;
@@ -56,14 +57,16 @@ final class Workload {
   private final TreeSet<Long> inFlight = new TreeSet<>();
 
   /**
-   * @param throttle what the hypervisor was told to slow the guest to
+   * @param throttle to how many bytes a second the hypervisor was told to slow the guest
+   * @param writes to how many writes
    */
   Workload(
       GuestSettings settings,
       List<GuestDisk> disks,
       LedgerWriter ledger,
       RunGate gate,
-      Throttle throttle)
+      Throttle throttle,
+      Throttle writes)
       throws IOException {
     this.vm = settings.vm();
     this.disks =
@@ -72,6 +75,7 @@ final class Workload {
     this.ledger = ledger;
     this.gate = gate;
     this.throttle = throttle;
+    this.writes = writes;
     this.span = settings.number("workload-span", Long.MAX_VALUE);
     this.random = settings.number("workload-seed", vm.getLeastSignificantBits());
     long bytesPerSecond = settings.number("workload-rate", 4 << 20);
@@ -157,6 +161,7 @@ final class Workload {
         }
         rate.pass(bytes);
         throttle.pass(bytes);
+        writes.pass(1);
       }
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();

@@ -101,6 +101,27 @@ class QemuHypervisorTest extends HypervisorContract {
     }
   }
 
+  /** A small write makes as much dirty as one of 64 KiB. */
+  @Test
+  void aSlowedGuestWritesNoMoreOftenThanItsBlocksCanBeCopied() throws Exception {
+    Guest guest = guests.host("s").start(spec("a"), true);
+    Path socket = guests.directory.resolve("s").resolve(vm.toString()).resolve("test.sock");
+    try (QmpClient test = QmpClient.connect(socket, Duration.ofSeconds(30), e -> {}, () -> {})) {
+      guest.throttle(10 << 20);
+      assertThat(limits(test)).containsExactly(10L << 20, 160L);
+      guest.throttle(1 << 20);
+      assertThat(limits(test)).containsExactly(1L << 20, 64L);
+      guest.throttle(0);
+      assertThat(limits(test)).containsExactly(0L, 0L);
+    }
+  }
+
+  private static List<Long> limits(QmpClient monitor) throws Exception {
+    JsonNode disk =
+        monitor.execute("query-block", Map.of(), Duration.ofSeconds(30)).path(0).path("inserted");
+    return List.of(disk.path("bps_wr").asLong(-1), disk.path("iops_wr").asLong(-1));
+  }
+
   @Test
   void aGuestThatDoesNotAnswerKeepsItsDisk() throws Exception {
     acpi = "on";

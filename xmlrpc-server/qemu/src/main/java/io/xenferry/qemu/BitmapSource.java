@@ -39,7 +39,7 @@ final class BitmapSource implements SourceDisk {
   private static final Logger log = LoggerFactory.getLogger(BitmapSource.class);
 
   /** As the disk's clusters in QEMU; finer ones cost memory, coarser ones copy more. */
-  private static final int GRANULARITY = 64 << 10;
+  static final int GRANULARITY = 64 << 10;
 
   private static final SecureRandom RANDOM = new SecureRandom();
 

@@ -33,6 +33,9 @@ import org.slf4j.LoggerFactory;
 final class QmpGuest implements Guest {
   private static final Logger log = LoggerFactory.getLogger(QmpGuest.class);
 
+  /** So often a second a guest may write, however much it is slowed: 4 MiB of dirty blocks. */
+  private static final long FEWEST_WRITES = 64;
+
   private static final Duration END_DEADLINE = Duration.ofSeconds(10);
 
   private static final Duration CLOSING = Duration.ofSeconds(2);
@@ -375,15 +378,23 @@ final class QmpGuest implements Guest {
       if (hardware.spec().disks().stream().anyMatch(d -> isNodeOf(d.device(), node))) {
         Map<String, Object> limits = new LinkedHashMap<>();
         limits.put("id", block.path("qdev").asText());
-        for (String limit : List.of("bps", "bps_rd", "iops", "iops_rd", "iops_wr")) {
+        for (String limit : List.of("bps", "bps_rd", "iops", "iops_rd")) {
           limits.put(limit, 0);
         }
         limits.put("bps_wr", Math.max(0, bytesPerSecond));
+        limits.put("iops_wr", writesPerSecond(bytesPerSecond));
         // One group, one allowance for all disks.
         limits.put("group", "xenferry");
         monitor.execute("block_set_io_throttle", limits);
       }
     }
+  }
+
+  /** A write makes a block of the dirty bitmap dirty, however small it is. */
+  private static long writesPerSecond(long bytesPerSecond) {
+    return bytesPerSecond <= 0
+        ? 0
+        : Math.max(FEWEST_WRITES, bytesPerSecond / BitmapSource.GRANULARITY);
   }
 
   /** With a mirror a filter sits between the device and its disk. */

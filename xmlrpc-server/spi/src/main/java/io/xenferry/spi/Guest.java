@@ -189,7 +189,8 @@ public interface Guest {
   /**
    * Slows the guest's writes, so that a copy converges.
    *
-   * @param bytesPerSecond for all disks together; 0 lifts the limit
+   * @param bytesPerSecond what the writes to all disks together may make dirty, in the blocks in
+   *     which the hypervisor notes that, or nearly nothing where this is less; 0 lifts the limit
    */
   void throttle(long bytesPerSecond) throws HypervisorException, InterruptedException;
 

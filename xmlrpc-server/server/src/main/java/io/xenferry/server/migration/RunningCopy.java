@@ -134,7 +134,9 @@ final class RunningCopy implements CopyJob {
   private static final class Throttle implements CopyListener {
     private final Plan plan;
     private final Optional<Guest> guest;
-    private volatile boolean set;
+
+    /** Bytes per second; 0 for none. The disk that needs the lowest decides. */
+    private long limit;
 
     Throttle(Plan plan, Optional<Guest> guest) {
       this.plan = plan;
@@ -150,8 +152,14 @@ final class RunningCopy implements CopyJob {
           plan.name(),
           dirtyBytesPerSecond,
           suggestedBytesPerSecond);
-      set = true;
-      run(g -> g.throttle(suggestedBytesPerSecond));
+      lower(suggestedBytesPerSecond);
+    }
+
+    private synchronized void lower(long bytesPerSecond) {
+      if (limit == 0 || bytesPerSecond < limit) {
+        limit = bytesPerSecond;
+        run(g -> g.throttle(bytesPerSecond));
+      }
     }
 
     @Override
@@ -160,9 +168,9 @@ final class RunningCopy implements CopyJob {
           "{} of {} is mirrored no longer, and copied in passes: {}", disk, plan.name(), reason);
     }
 
-    void lift() {
-      if (set) {
-        set = false;
+    synchronized void lift() {
+      if (limit != 0) {
+        limit = 0;
         run(Throttle::free);
       }
     }
