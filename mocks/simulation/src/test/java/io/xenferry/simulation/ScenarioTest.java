@@ -508,6 +508,8 @@ class ScenarioTest {
     run(Duration.ofSeconds(1));
     assertThat(source.allEnded()).isTrue();
     assertThat(destination.allEnded()).isTrue();
+    assertThat(server(source).status(id(source), Role.SOURCE).orElseThrow().phase())
+        .isEqualTo("ended");
   }
 
   @Test

@@ -78,7 +78,8 @@ final class Asking {
           }
         },
         failure -> {
-          lastAnswer = Optional.of(MigrationStatus.Waiting.NO_ANSWER + ": " + failure.getMessage());
+          lastAnswer =
+              Optional.of(MigrationStatus.Waiting.NO_ANSWER + ": " + Migration.words(failure));
           again();
         });
   }

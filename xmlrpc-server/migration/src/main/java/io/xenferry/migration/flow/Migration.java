@@ -17,12 +17,14 @@ import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
 import io.xenferry.migration.state.Steering;
 import io.xenferry.time.Scheduler;
+import java.net.ConnectException;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
+import java.util.concurrent.TimeoutException;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
 import java.util.function.UnaryOperator;
@@ -169,6 +171,7 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
     row = host.ledger().update(row, row.withCleaned().withSettled(), audit);
     stage = null;
     times.end(host.scheduler().nanoTime());
+    phase = "ended";
     publish();
   }
 
@@ -474,9 +477,23 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
     if (cause instanceof MigrationException named) {
       return named;
     }
-    String sentence = what + ": " + cause.getMessage();
+    String sentence = what + ": " + words(cause);
     return new MigrationException(
         "VM_MIGRATE_FAILED", List.of(row.vm().toString(), sentence), sentence, cause);
+  }
+
+  /** What has happened, for people; many exceptions of the JDK say it by their class only. */
+  static String words(Throwable failure) {
+    String message = failure.getMessage();
+    if (message != null && !message.isEmpty()) {
+      return message;
+    }
+    if (failure instanceof ConnectException) {
+      return "connection refused, or no way there";
+    }
+    return failure instanceof TimeoutException
+        ? "it came too late"
+        : failure.getClass().getSimpleName();
   }
 
   static Throwable unwrap(Throwable failure) {

@@ -140,7 +140,7 @@ final class Receiving extends DestinationStage {
   }
 
   private void failed(String what, Throwable cause) {
-    String sentence = what + ": " + cause.getMessage();
+    String sentence = what + ": " + Migration.words(cause);
     if (cause instanceof MigrationException named) {
       failure = Optional.of(named);
     }

@@ -38,7 +38,8 @@ public enum ObstacleKind {
       Seen.BOTH,
       "OTHER_OPERATION_IN_PROGRESS",
       "Something else is going on with the VM: {2}",
-      "Wait until that has ended, or cancel it (xe task-list, xe migration-list)."),
+      "Wait until that has ended, or cancel it (xe task-list, xe migration-list); a move whose other"
+          + " host is lost for good ends by xe migration-release."),
   VM_SNAPSHOT(
       Seen.SOURCE,
       "VM_IS_SNAPSHOT",

@@ -157,14 +157,14 @@ final class MemoryRelay implements AutoCloseable {
     Thread.ofVirtual()
         .start(() -> {
           try {
-            pump(remote.in(), Channels.newOutputStream(local));
+            pump(remote.in(), Channels.newOutputStream(local), "to the guest");
             local.shutdownOutput();
             back.complete(null);
           } catch (IOException e) {
             back.completeExceptionally(e);
           }
         });
-    pump(Channels.newInputStream(local), remote.out());
+    pump(Channels.newInputStream(local), remote.out(), "to the other host");
     remote.shutdownOutput();
     try {
       back.get(30, TimeUnit.SECONDS);
@@ -177,12 +177,19 @@ final class MemoryRelay implements AutoCloseable {
     }
   }
 
-  private static void pump(InputStream in, OutputStream out) throws IOException {
+  /**
+   * @param where the output leads, for the error
+   */
+  private static void pump(InputStream in, OutputStream out, String where) throws IOException {
     byte[] chunk = new byte[CHUNK];
     int n;
     while ((n = in.read(chunk)) >= 0) {
-      out.write(chunk, 0, n);
-      out.flush();
+      try {
+        out.write(chunk, 0, n);
+        out.flush();
+      } catch (IOException e) {
+        throw new IOException("the connection " + where + " is broken: " + e.getMessage(), e);
+      }
     }
   }
 
