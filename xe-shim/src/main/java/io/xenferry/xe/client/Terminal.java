@@ -14,8 +14,13 @@ final class Terminal implements AutoCloseable {
     this.before = before;
   }
 
-  static boolean isInteractive() {
-    return System.console() != null && System.console().isTerminal();
+  /**
+   * @throws ClientException where the user has none
+   */
+  static void require() throws ClientException {
+    if (System.console() == null || !System.console().isTerminal()) {
+      throw ClientException.failed("A console needs a terminal.");
+    }
   }
 
   static Terminal raw() throws IOException {

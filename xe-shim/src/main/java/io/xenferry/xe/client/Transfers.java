@@ -101,9 +101,11 @@ final class Transfers {
   }
 
   void connect(Message.HttpConnect order) throws IOException, ClientException {
-    if (!Terminal.isInteractive()) {
+    try {
+      Terminal.require();
+    } catch (ClientException e) {
       replies.send(new Message.Failed());
-      throw ClientException.failed("A console needs a terminal.");
+      throw e;
     }
     int[] status = new int[1];
     Optional<HttpExchange.Accepted> accepted =

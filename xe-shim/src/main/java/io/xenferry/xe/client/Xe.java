@@ -80,6 +80,10 @@ public final class Xe {
     if (options.arguments().isEmpty()) {
       throw ClientException.usage("A command is missing.");
     }
+    if (options.arguments().getFirst().equals("console")) {
+      // Before the server says that it connects.
+      Terminal.require();
+    }
     Trace trace = new Trace(options, streams);
     int status = 1;
     try {

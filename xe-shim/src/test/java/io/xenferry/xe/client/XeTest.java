@@ -120,6 +120,19 @@ class XeTest {
   }
 
   @Test
+  void aConsoleWithoutATerminalIsRefusedBeforeTheServerIsAsked() throws IOException {
+    serve((in, out) -> {
+      greet(in, out);
+      MessageCodec.write(out, new Message.Print("Connecting"));
+      MessageCodec.write(out, new Message.Exit(0));
+    });
+    assertThat(xe("console", "vm=web")).isEqualTo(1);
+    assertThat(stderr.toString(StandardCharsets.UTF_8)).isEqualTo("A console needs a terminal.\n");
+    assertThat(stdout.size()).isZero();
+    assertThat(request).isNotDone();
+  }
+
+  @Test
   void theRequestIsTheCapturedOne() throws Exception {
     serve((in, out) -> {
       greet(in, out);
