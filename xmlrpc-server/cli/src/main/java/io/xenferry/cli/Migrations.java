@@ -17,6 +17,14 @@ public interface Migrations {
   List<SequencedMap<String, String>> list(String session) throws XenApiException;
 
   /**
+   * Looks at the options of a move before anybody is asked for anything.
+   *
+   * @throws XenApiException INVALID_VALUE for one that no move can have, which names the option,
+   *     its value and what is allowed
+   */
+  void checkOptions(Map<String, String> options) throws XenApiException;
+
+  /**
    * What stands against a move, which is not begun.
    *
    * @param session a session that the server checks the role of

@@ -12,7 +12,8 @@ import java.util.Set;
 
 /** Objects that a command is about, chosen by what their fields show. */
 final class Selection {
-  private static final Set<String> STANDARD =
+  /** What every command takes; a client may have some of them from several places. */
+  static final Set<String> STANDARD =
       Set.of(
           "server",
           "password",

@@ -65,16 +65,10 @@ final class VmCommands {
    */
   static void each(Run run, List<Selection.Chosen> chosen, String what, Action action)
       throws XenApiException, CliException, IOException {
-    if (chosen.isEmpty()) {
-      throw CliException.failed("No matching " + what + " found");
-    }
+    checkNumber(run, chosen, what);
     if (chosen.size() == 1) {
       action.on(chosen.getFirst());
       return;
-    }
-    if (!run.arguments().flag("multiple")) {
-      throw CliException.failed(
-          "%d %s match; --multiple does it with all of them".formatted(chosen.size(), what));
     }
     Map<Selection.Chosen, String> failures = new LinkedHashMap<>();
     for (Selection.Chosen one : chosen) {
@@ -94,6 +88,17 @@ final class VmCommands {
     }
     if (!failures.isEmpty()) {
       throw new CliException(CliException.Kind.SHOWN, "");
+    }
+  }
+
+  /** One object, or several where the user said so. */
+  static void checkNumber(Run run, List<Selection.Chosen> chosen, String what) throws CliException {
+    if (chosen.isEmpty()) {
+      throw CliException.failed("No matching " + what + " found");
+    }
+    if (chosen.size() > 1 && !run.arguments().flag("multiple")) {
+      throw CliException.failed(
+          "%d %s match; --multiple does it with all of them".formatted(chosen.size(), what));
     }
   }
 

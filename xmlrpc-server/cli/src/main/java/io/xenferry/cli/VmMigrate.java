@@ -5,6 +5,7 @@ import io.xenferry.model.XenApiException;
 import java.io.IOException;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -35,6 +36,8 @@ final class VmMigrate {
       List.of(
           "strategy", "max-downtime", "bandwidth", "cutover", "transport", "keep-source", "verify");
 
+  private static final List<String> MAPS = List.of("vif", "vdi", "vgpu", "image-format");
+
   /** Asks what stands against the move, and does not begin it. */
   private static final String DRY_RUN = "dry-run";
 
@@ -50,6 +53,10 @@ final class VmMigrate {
   static void run(Run run) throws XenApiException, CliException, IOException {
     Run renamed =
         run.with(run.arguments().renamed(Map.of("host-uuid", "host", "host-name", "host")));
+    checkOnce(renamed);
+    checkMaps(renamed.arguments());
+    renamed.arguments().flag(DRY_RUN);
+    run.environment().migrations().checkOptions(options(renamed.arguments()));
     boolean storage =
         renamed.arguments().all().stream()
             .anyMatch(e -> STORAGE_PREFIXES.stream().anyMatch(e.getKey()::startsWith));
@@ -57,6 +64,34 @@ final class VmMigrate {
       withStorage(renamed);
     } else {
       insidePool(renamed);
+    }
+  }
+
+  /** Of two values one would be obeyed, and nobody would know which. */
+  private static void checkOnce(Run run) throws CliException {
+    Set<String> own = own(run);
+    Map<String, String> values = new HashMap<>();
+    for (Map.Entry<String, String> e : run.arguments().all()) {
+      String before = values.putIfAbsent(e.getKey(), e.getValue());
+      boolean ours = own.contains(e.getKey()) || !Selection.STANDARD.contains(e.getKey());
+      if (ours && before != null && !before.equals(e.getValue())) {
+        throw CliException.failed(
+            "Parameter '%s' is given twice, with different values".formatted(e.getKey()));
+      }
+    }
+  }
+
+  /** What is not of the form that a map has would be left unread. */
+  private static void checkMaps(Arguments a) throws CliException {
+    for (String map : MAPS) {
+      if (a.has(map)) {
+        throw CliException.failed("Parameter '%s' takes pairs: %s:UUID=VALUE".formatted(map, map));
+      }
+      for (Map.Entry<String, String> e : a.map(map).entrySet()) {
+        if (e.getValue().isEmpty()) {
+          throw CliException.failed("Parameter '%s:%s' has no value".formatted(map, e.getKey()));
+        }
+      }
     }
   }
 
@@ -100,12 +135,13 @@ final class VmMigrate {
 
   private static void withStorage(Run run) throws XenApiException, CliException, IOException {
     Arguments a = run.arguments();
-    run.printer().say("Performing a storage live migration: the VM's disks move with it.");
     for (String name : List.of("remote-master", "remote-username", "remote-password")) {
       if (!a.has(name)) {
         throw CliException.required(name);
       }
     }
+    Here here = Here.of(run);
+    run.printer().say("Performing a storage live migration: the VM's disks move with it.");
     String master = a.need("remote-master");
     try (RemoteServers.Remote remote =
         run.environment().remoteServers().connect(master, a.get("remote-fingerprint"))) {
@@ -125,7 +161,7 @@ final class VmMigrate {
                   Value.of(LOGIN_VERSION),
                   Value.of("xenferry xe")));
       try {
-        send(run, new Calls(remote, session));
+        send(run, here, new Calls(remote, session));
       } finally {
         logout(remote, session);
       }
@@ -153,30 +189,58 @@ final class VmMigrate {
     }
   }
 
-  private static void send(Run run, Calls remote)
+  /**
+   * What the command line names at this side, looked up before anybody else is asked: the VMs, and
+   * disks, cards and so on by reference, with what belongs to each there.
+   */
+  private record Here(
+      List<Selection.Chosen> vms,
+      SequencedMap<String, String> vifs,
+      SequencedMap<String, String> vdis,
+      SequencedMap<String, String> vgpus,
+      SequencedMap<String, String> formats) {
+
+    static Here of(Run run) throws XenApiException, CliException {
+      List<Selection.Chosen> vms =
+          run.selection().vms(Selection.filters(run.arguments(), own(run)), false, true);
+      VmCommands.checkNumber(run, vms, "VMs");
+      return new Here(
+          vms,
+          byReference(run, "vif", "VIF"),
+          byReference(run, "vdi", "VDI"),
+          byReference(run, "vgpu", "VGPU"),
+          byReference(run, "image-format", "VDI"));
+    }
+
+    private static SequencedMap<String, String> byReference(
+        Run run, String parameter, String className) throws XenApiException {
+      SequencedMap<String, String> map = new LinkedHashMap<>();
+      for (Map.Entry<String, String> e : run.arguments().map(parameter).entrySet()) {
+        map.put(run.calls().byUuid(className, e.getKey()), e.getValue());
+      }
+      return map;
+    }
+  }
+
+  private static void send(Run run, Here here, Calls remote)
       throws XenApiException, CliException, IOException {
     Arguments a = run.arguments();
     String host = host(a, remote);
     String network = network(a, remote, host);
-    SequencedMap<String, Value> vifs = map(run, remote, "vif", "VIF", "network");
-    SequencedMap<String, Value> vdis = map(run, remote, "vdi", "VDI", "SR");
-    SequencedMap<String, Value> vgpus = map(run, remote, "vgpu", "VGPU", "GPU_group");
-    List<Selection.Chosen> vms = run.selection().vms(Selection.filters(a, own(run)), false, true);
-    if (vms.isEmpty()) {
-      throw CliException.failed("No matching VMs found");
-    }
-    vdis = completed(run, remote, host, vms.getFirst(), vdis);
+    SequencedMap<String, Value> vifs = there(remote, here.vifs(), "network");
+    SequencedMap<String, Value> vgpus = there(remote, here.vgpus(), "GPU_group");
+    List<MovingDrive> drives = MovingDrive.of(run, here.vms());
+    SequencedMap<String, Value> vdis =
+        completed(run, remote, host, drives, there(remote, here.vdis(), "SR"));
     announce(run, remote, host, network, vdis);
+    MovingDrive.announceCds(run, drives, remote.uuid("host", host));
     Value options = Value.ofTexts(options(a));
     Value token = remote.call("host.migrate_receive", Value.of(host), Value.of(network), options);
-    SequencedMap<String, Value> formats = new LinkedHashMap<>();
-    for (Map.Entry<String, String> e : a.map("image-format").entrySet()) {
-      formats.put(run.calls().byUuid("VDI", e.getKey()), Value.of(e.getValue()));
-    }
+    Value formats = Value.ofTexts(here.formats());
     Value vdiMap = new Value.Struct(vdis);
     VmCommands.each(
         run,
-        vms,
+        here.vms(),
         "VMs",
         vm -> {
           if (a.flag(DRY_RUN)) {
@@ -192,7 +256,7 @@ final class VmMigrate {
                             Calls.textMap(vdiMap),
                             Calls.textMap(new Value.Struct(vifs)),
                             options(a),
-                            Calls.textMap(new Value.Struct(formats)))));
+                            Calls.textMap(formats))));
             return;
           }
           String moved =
@@ -206,7 +270,7 @@ final class VmMigrate {
                       new Value.Struct(vifs),
                       options,
                       new Value.Struct(vgpus),
-                      new Value.Struct(formats));
+                      formats);
           if (a.flag("copy")) {
             run.printer().line(remote.uuid("VM", moved));
           }
@@ -248,29 +312,29 @@ final class VmMigrate {
     return Calls.field(pifs.firstEntry().getValue(), "network");
   }
 
-  /** A map of objects here to objects there, both by uuid on the command line. */
-  private static SequencedMap<String, Value> map(
-      Run run, Calls remote, String parameter, String hereClass, String thereClass)
-      throws XenApiException {
+  /** With the objects there, which are named by uuid, by reference. */
+  private static SequencedMap<String, Value> there(
+      Calls remote, Map<String, String> uuids, String className) throws XenApiException {
     SequencedMap<String, Value> map = new LinkedHashMap<>();
-    for (Map.Entry<String, String> e : run.arguments().map(parameter).entrySet()) {
-      map.put(
-          run.calls().byUuid(hereClass, e.getKey()),
-          Value.of(remote.byUuid(thereClass, e.getValue())));
+    for (Map.Entry<String, String> e : uuids.entrySet()) {
+      map.put(e.getKey(), Value.of(remote.byUuid(className, e.getValue())));
     }
     return map;
   }
 
-  /** The user's map, and for the VM's other disks the SR the user named or the best there is. */
+  /**
+   * The user's map, and for the VMs' other disks the SR the user named or the best there is. What
+   * lies in a CD drive goes nowhere.
+   */
   private static SequencedMap<String, Value> completed(
-      Run run, Calls remote, String host, Selection.Chosen vm, SequencedMap<String, Value> users)
+      Run run,
+      Calls remote,
+      String host,
+      List<MovingDrive> drives,
+      SequencedMap<String, Value> users)
       throws XenApiException, IOException {
-    List<String> disks = new ArrayList<>();
-    for (String vbd : Calls.texts(run.calls().call("VM.get_VBDs", Value.of(vm.ref())))) {
-      if (!Calls.truth(run.calls().call("VBD.get_empty", Value.of(vbd)))) {
-        disks.add(run.calls().of(vbd, "VBD.get_VDI"));
-      }
-    }
+    List<String> disks =
+        drives.stream().filter(drive -> !drive.isCd()).map(MovingDrive::vdi).toList();
     List<String> open = disks.stream().filter(vdi -> !users.containsKey(vdi)).toList();
     SequencedMap<String, Value> places = new LinkedHashMap<>();
     Optional<String> named = run.arguments().get("destination-sr-uuid");
@@ -288,6 +352,7 @@ final class VmMigrate {
       }
     }
     users.forEach(all::putIfAbsent);
+    drives.stream().filter(MovingDrive::isCd).map(MovingDrive::vdi).forEach(all::remove);
     return all;
   }
 

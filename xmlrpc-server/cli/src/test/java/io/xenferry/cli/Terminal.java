@@ -132,6 +132,13 @@ final class Terminal implements CliEnvironment {
       }
 
       @Override
+      public void checkOptions(Map<String, String> options) throws XenApiException {
+        if ("sometimes".equals(options.get("strategy"))) {
+          throw new XenApiException("INVALID_VALUE", "strategy", "sometimes (allowed: always)");
+        }
+      }
+
+      @Override
       public List<Obstacle> dryRun(String session, Move move) {
         asked.add(move.toString());
         return obstacles;

@@ -8,8 +8,11 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CountDownLatch;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** The calls that vm-migrate makes on either side. */
 class VmMigrateTest {
@@ -162,6 +165,73 @@ class VmMigrateTest {
         .contains("VDI d1 -> SR layers\nVDI d2 -> SR large\n");
   }
 
+  /** Not as if it moved: it does not. */
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "Running | live=true        | the guest is asked to give it back; it stays here, and the"
+            + " drive is empty there.",
+        "Halted  | live=true        | it stays here, and the drive is empty there.",
+        "Halted  | copy=true        | stays in it; that of the copy is empty.",
+        "Running | keep-source=7d   | the guest is asked to give it back; it stays here, and the"
+            + " drive is empty there; the VM that is kept has it in its drive.",
+        "Running | vdi:c=large      | the guest is asked to give it back; it stays here, and the"
+            + " drive is empty there."
+      })
+  void whatBecomesOfACdIsTold(String state, String option, String fate) throws IOException {
+    here.add(
+        "VM",
+        "v",
+        "name_label",
+        "web",
+        "power_state",
+        state,
+        "is_a_template",
+        false,
+        "is_control_domain",
+        false,
+        "VBDs",
+        List.of("OpaqueRef:VBD-b1", "OpaqueRef:VBD-full"));
+    here.add(
+        "VBD", "full", "empty", false, "type", "CD", "userdevice", "3", "VDI", "OpaqueRef:VDI-c");
+    here.add("VDI", "c", "name_label", "tools.iso");
+    Terminal.Result result = terminal.xe(with(option));
+    assertThat(result.err()).isEmpty();
+    assertThat(result.out())
+        .contains("VDI d1 -> SR large\nCD c (tools.iso) in drive 3: " + fate + "\n")
+        .doesNotContain("VDI c ->");
+    assertThat(here.changes().getFirst()).doesNotContain("VDI-c");
+  }
+
+  @Test
+  void withinOneServerACdStaysInItsDrive() throws IOException {
+    here.add("host", "h2");
+    here.add(
+        "VBD", "b2", "empty", false, "type", "CD", "userdevice", "3", "VDI", "OpaqueRef:VDI-c");
+    here.add("VDI", "c", "name_label", "tools.iso");
+    assertThat(terminal.xe(REMOTE).out()).contains("CD c (tools.iso) in drive 3: stays in it.\n");
+  }
+
+  @Test
+  void allVmsThatAreToMoveHaveAPlaceForTheirDisks() throws IOException {
+    here.add(
+        "VM",
+        "v2",
+        "name_label",
+        "web",
+        "is_a_template",
+        false,
+        "is_control_domain",
+        false,
+        "VBDs",
+        List.of("OpaqueRef:VBD-b3"));
+    here.add("VBD", "b3", "empty", false, "VDI", "OpaqueRef:VDI-d3");
+    here.add("VDI", "d3");
+    assertThat(terminal.xe(with("--multiple")).out())
+        .contains("VDI d1 -> SR large\n", "VDI d3 -> SR large\n");
+  }
+
   @Test
   void aDestinationSrIsForWhatTheMapLeavesOpen() throws IOException {
     assertThat(terminal.xe(with("vdi:d1=large", "destination-sr-uuid=small")).out())
@@ -219,6 +289,61 @@ class VmMigrateTest {
     assertThat(terminal.xe(with("colour=red")).err()).contains("'colour'");
     assertThat(here.changes()).isEmpty();
     assertThat(there.changes()).isEmpty();
+  }
+
+  /** The first login would tell the other server already, and leave a session there. */
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "strategy=sometimes              | strategy",
+        "strategy=auto strategy=mirror   | 'strategy' is given twice, with different values",
+        "host-uuid=h2 host-name=two      | 'host' is given twice, with different values",
+        "vdi:d1=small vdi:d1=large       | 'vdi:d1' is given twice",
+        "strateg=mirror                  | Unknown field 'strateg'",
+        "dry-run=maybe                   | 'dry-run' takes true or false, not 'maybe'",
+        "copy=                           | 'copy' takes true or false, not ''",
+        "live=perhaps                    | 'live' takes true or false, not 'perhaps'",
+        "vdi=d1                          | 'vdi' takes pairs: vdi:UUID=VALUE",
+        "vif:i=                          | 'vif:i' has no value",
+        "vdi:none=small                  | none",
+        "image-format:none=raw           | none",
+      })
+  void whatMakesNoSenseIsRefusedBeforeTheDestinationIsTouched(String words, String complaint)
+      throws IOException {
+    Terminal.Result result = terminal.xe(with(words.split(" ")));
+    assertThat(result.err()).contains(complaint);
+    assertThat(result.status()).isEqualTo(1);
+    assertThat(result.out()).isEmpty();
+    assertThat(terminal.connected).isEmpty();
+  }
+
+  @Test
+  void aValueThatNoMoveCanHaveIsNamedWithWhatIsAllowed() throws IOException {
+    for (String[] words :
+        List.of(with("strategy=sometimes"), words("host=one", "strategy=sometimes"))) {
+      assertThat(terminal.xe(words).err())
+          .endsWith("\nfield: strategy\nvalue: sometimes (allowed: always)\n");
+    }
+    assertThat(here.changes()).isEmpty();
+  }
+
+  private static String[] words(String... more) {
+    return Stream.concat(Stream.of("vm-migrate", "vm=web"), Stream.of(more)).toArray(String[]::new);
+  }
+
+  /** As it may be where a client has defaults of its own. */
+  @Test
+  void whatIsSaidTwiceAlikeIsNoContradiction() throws IOException {
+    assertThat(terminal.xe(with("live=true", "live=true", "username=root")).status()).isZero();
+  }
+
+  @Test
+  void severalVmsAreFoundBeforeTheDestinationIsTouched() throws IOException {
+    here.add("VM", "v2", "name_label", "web", "is_a_template", false, "is_control_domain", false);
+    assertThat(terminal.xe(REMOTE).err()).contains("2 VMs match");
+    assertThat(terminal.xe(with("name-label=other")).err()).contains("No matching VMs found");
+    assertThat(terminal.connected).isEmpty();
   }
 
   @Test

@@ -181,7 +181,10 @@ class KeptVmsTest {
   void isToldForHowLong() {
     for (String nonsense : List.of("soon", "0d", "-1h", "1.5d", "100000d", "7", "")) {
       assertThat(assertCode("INVALID_VALUE", () -> keep(nonsense)).params())
-          .containsExactly("keep-source", nonsense);
+          .containsExactly(
+              "keep-source",
+              (nonsense.isEmpty() ? "''" : nonsense)
+                  + " (allowed: true, false, or hours or days to keep it, as 12h or 7d)");
     }
   }
 }

@@ -68,7 +68,7 @@ class NbdsMoveTest {
     destination.call("pool.add_to_other_config", pool, "xenferry:transport", "pigeons");
     assertThat(
             assertCode("INVALID_VALUE", () -> destination.call("VM.migrate_send", back)).params())
-        .containsExactly("xenferry:transport", "pigeons");
+        .containsExactly("xenferry:transport", "pigeons (allowed: iscsi, nbds)");
     destination.call("pool.remove_from_other_config", pool, "xenferry:transport");
     destination.call("pool.add_to_other_config", pool, "xenferry:transport", "nbds");
     String returned = destination.text("VM.migrate_send", back);
@@ -99,7 +99,7 @@ class NbdsMoveTest {
                               message,
                               t.arguments(hosts.token(), hosts.to, Map.of("transport", "pigeons"))))
                   .params())
-          .containsExactly("transport", "pigeons");
+          .containsExactly("transport", "pigeons (allowed: iscsi, nbds)");
     }
     assertThat(hosts.movesOf(t)).isEmpty();
   }

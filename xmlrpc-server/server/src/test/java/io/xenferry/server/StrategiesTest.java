@@ -90,7 +90,7 @@ class StrategiesTest {
                       "INVALID_VALUE",
                       () -> source.call("VM.assert_can_migrate", t.arguments(token, to, Map.of())))
                   .params())
-          .containsExactly(downtime, "short");
+          .containsExactly(downtime, "short (allowed: milliseconds, 1 or more)");
       String moved =
           source.text(
               "VM.migrate_send",
@@ -114,7 +114,8 @@ class StrategiesTest {
             assertCode(
                     "INVALID_VALUE", () -> source.call(assertion, t.arguments(token, to, Map.of())))
                 .params())
-        .containsExactly("xenferry:strategy", "sometimes");
+        .containsExactly(
+            "xenferry:strategy", "sometimes (allowed: log-dirty, mirror, auto, snapshot)");
     source.text("pool.remove_from_other_config", pool, "xenferry:strategy");
     assertCode(
         "INVALID_VALUE",

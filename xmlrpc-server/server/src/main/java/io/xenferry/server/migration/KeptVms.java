@@ -14,6 +14,7 @@ import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
+import io.xenferry.server.call.OptionValues;
 import io.xenferry.server.storage.MigrationDisks;
 import io.xenferry.server.vm.VmLifecycle;
 import io.xenferry.server.vm.VmRecords;
@@ -44,6 +45,12 @@ final class KeptVms {
 
   static final String OPTION = "keep-source";
 
+  /** A flag, or for how long in hours or days. */
+  static final OptionValues VALUES =
+      new OptionValues(
+          value -> value.matches("(?i)true|false|[1-9][0-9]{0,4}[hd]"),
+          "true, false, or hours or days to keep it, as 12h or 7d");
+
   /** In other_config of a kept VM: the instant after which it goes, with its disks. */
   static final String UNTIL_KEY = "xenferry:keep-until";
 
@@ -60,11 +67,6 @@ final class KeptVms {
     this.disks = disks;
     this.lifecycle = lifecycle;
     this.gate = gate;
-  }
-
-  /** Whether a value of the option makes sense: a flag, or for how long in hours or days. */
-  static boolean isValid(String value) {
-    return value.matches("(?i)true|false|[1-9][0-9]{0,4}[hd]");
   }
 
   static boolean asked(Map<String, String> options) {

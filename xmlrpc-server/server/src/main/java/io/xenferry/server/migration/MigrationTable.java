@@ -144,6 +144,11 @@ final class MigrationTable implements Migrations {
   }
 
   @Override
+  public void checkOptions(Map<String, String> options) throws XenApiException {
+    MoveOptions.check(options);
+  }
+
+  @Override
   public List<Obstacle> dryRun(String session, Move move) throws XenApiException {
     DryRuns.authorize(sessions.check(session));
     try {

@@ -11,11 +11,15 @@ import io.xenferry.model.VM;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
+import io.xenferry.server.call.OptionValues;
 import io.xenferry.server.storage.Transport;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
+import java.util.TreeSet;
 import java.util.function.Predicate;
 
 /**
@@ -28,42 +32,52 @@ final class MoveOptions {
   /** Before an option's name in an other_config. */
   private static final String PREFIX = "xenferry:";
 
-  static final Predicate<String> LIMIT = value -> value.matches("0|[1-9][0-9]{0,14}");
-  static final Predicate<String> NUMBER = value -> value.matches("[1-9][0-9]{0,14}");
-  private static final Predicate<String> FLAG = value -> value.matches("(?i)true|false");
+  private static final String COPY = "copy";
+
+  // 0 lifts what is the default elsewhere.
+  static final OptionValues LIMIT =
+      new OptionValues(
+          value -> value.matches("0|[1-9][0-9]{0,14}"), "bytes a second, 0 for no limit");
+  static final OptionValues MILLISECONDS =
+      new OptionValues(value -> value.matches("[1-9][0-9]{0,14}"), "milliseconds, 1 or more");
+  static final OptionValues FLAG =
+      new OptionValues(value -> value.matches("(?i)true|false"), "true, false");
+  static final OptionValues CUT_OVER =
+      new OptionValues(
+          value -> CutOver.of(value).isPresent(),
+          "auto, hold, now, a time as 2026-01-31T22:00:00Z");
 
   /** Those that may have a default. */
-  private static final Map<String, Predicate<String>> LASTING =
+  private static final Map<String, OptionValues> LASTING =
       Map.of(
           STRATEGY,
-          value -> Strategy.of(value).isPresent(),
+          OptionValues.words(Arrays.stream(Strategy.values()).map(Strategy::word).toList()),
           MoveLimits.DOWNTIME,
-          NUMBER,
-          // 0 lifts what is the default elsewhere.
+          MILLISECONDS,
           MoveLimits.BANDWIDTH,
           LIMIT,
           "verify",
           FLAG,
           Transport.OPTION,
-          value -> Transport.of(value).isPresent());
+          OptionValues.words(Arrays.stream(Transport.values()).map(Transport::word).toList()));
 
   /** Those that are of one move only. */
-  private static final Map<String, Predicate<String>> OF_ONE_MOVE =
+  private static final Map<String, OptionValues> OF_ONE_MOVE =
       Map.of(
           "force",
-          value -> true,
-          "copy",
+          FLAG,
+          COPY,
           FLAG,
           "live",
           FLAG,
           "compress",
-          value -> true,
+          OptionValues.words(List.of("true", "on", "1", "false", "off", "0")),
           "network",
-          value -> true,
+          new OptionValues(value -> true, "the reference of a network"),
           KeptVms.OPTION,
-          KeptVms::isValid,
+          KeptVms.VALUES,
           CutOver.OPTION,
-          value -> CutOver.of(value).isPresent());
+          CUT_OVER);
 
   /**
    * An option that is for moves between servers.
@@ -122,6 +136,37 @@ final class MoveOptions {
     return all;
   }
 
+  /**
+   * What no move can be told, whichever VM it moves and wherever to.
+   *
+   * @throws XenApiException INVALID_VALUE [option, value and what is allowed]
+   */
+  static void check(Map<String, String> given) throws XenApiException {
+    for (Map.Entry<String, String> option : given.entrySet()) {
+      values(option.getKey()).check(option.getKey(), option.getValue());
+    }
+    checkTogether(given);
+  }
+
+  private static OptionValues values(String name) throws XenApiException {
+    OptionValues values = LASTING.getOrDefault(name, OF_ONE_MOVE.get(name));
+    if (values == null) {
+      Set<String> names = new TreeSet<>(LASTING.keySet());
+      names.addAll(OF_ONE_MOVE.keySet());
+      throw OptionValues.words(names).refusal("options", name);
+    }
+    return values;
+  }
+
+  private static void checkTogether(Map<String, String> options) throws XenApiException {
+    if ("true".equalsIgnoreCase(options.get(COPY)) && KeptVms.asked(options)) {
+      throw new XenApiException(
+          "INVALID_VALUE",
+          KeptVms.OPTION,
+          options.get(KeptVms.OPTION) + " is for moves; a copy leaves the VM here as it is");
+    }
+  }
+
   private static void raise(Survey survey, String field, String value) {
     survey.raise(new XenApiException("INVALID_VALUE", field, value), ObstacleKind.BAD_OPTION);
   }
@@ -135,38 +180,30 @@ final class MoveOptions {
       defaults.putAll(db.get(new Ref<Pool>(row.ref()), Pool.OTHER_CONFIG));
     }
     defaults.putAll(db.get(vm, VM.OTHER_CONFIG));
-    for (Map.Entry<String, Predicate<String>> option : LASTING.entrySet()) {
+    for (Map.Entry<String, OptionValues> option : LASTING.entrySet()) {
       String name = PREFIX + option.getKey();
       String value = defaults.get(name);
       if (value != null
           && defaulted.contains(option.getKey())
           && !given.containsKey(option.getKey())) {
-        put(survey, all, option.getKey(), value, option.getValue(), name);
+        survey.look(
+            () -> put(all, option.getKey(), value, option.getValue(), name),
+            ObstacleKind.BAD_OPTION);
       }
     }
     for (Map.Entry<String, String> option : given.entrySet()) {
       String name = option.getKey();
-      Predicate<String> valid = LASTING.getOrDefault(name, OF_ONE_MOVE.get(name));
-      if (valid == null) {
-        raise(survey, "options", name);
-      } else {
-        put(survey, all, name, option.getValue(), valid, name);
-      }
+      survey.look(
+          () -> put(all, name, option.getValue(), values(name), name), ObstacleKind.BAD_OPTION);
     }
+    survey.look(() -> checkTogether(all), ObstacleKind.BAD_OPTION);
     return all;
   }
 
   private static void put(
-      Survey survey,
-      Map<String, String> all,
-      String name,
-      String value,
-      Predicate<String> valid,
-      String shown) {
-    if (valid.test(value)) {
-      all.put(name, FLAG.test(value) ? value.toLowerCase(Locale.ROOT) : value);
-    } else {
-      raise(survey, shown, value);
-    }
+      Map<String, String> all, String name, String value, OptionValues values, String shown)
+      throws XenApiException {
+    values.check(shown, value);
+    all.put(name, FLAG.has(value) ? value.toLowerCase(Locale.ROOT) : value);
   }
 }

@@ -6,63 +6,58 @@ import io.xenferry.migration.state.CutOver;
 import io.xenferry.migration.state.MoveLimits;
 import io.xenferry.migration.state.Steering;
 import io.xenferry.model.XenApiException;
+import io.xenferry.server.call.OptionValues;
 import java.time.Duration;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.SequencedMap;
 
 /** What an operator may change of a move under way, as clients write it. */
 final class SteeringWords {
   static final String PAUSED = "paused";
+
+  private static final SequencedMap<String, OptionValues> VALUES = new LinkedHashMap<>();
+
+  static {
+    VALUES.put(MoveLimits.BANDWIDTH, MoveOptions.LIMIT);
+    VALUES.put(MoveLimits.DOWNTIME, MoveOptions.MILLISECONDS);
+    VALUES.put(CutOver.OPTION, MoveOptions.CUT_OVER);
+    VALUES.put(PAUSED, OptionValues.words(List.of("true", "false")));
+    VALUES.put(
+        MoveOptions.STRATEGY,
+        OptionValues.words(
+            Arrays.stream(Strategy.values())
+                .filter(strategy -> strategy != Strategy.SNAPSHOT)
+                .map(Strategy::word)
+                .toList()));
+  }
 
   private SteeringWords() {}
 
   /**
    * Reads names with their values.
    *
-   * @throws XenApiException INVALID_VALUE [name, value] for a name that is none, or a value that
-   *     makes no sense
+   * @throws XenApiException INVALID_VALUE [name, value and what is allowed] for a value that makes
+   *     no sense, the same of "options" for a name that is none
    */
   static Steering.Change read(Map<String, String> wanted) throws XenApiException {
-    Optional<Boolean> paused = Optional.empty();
-    Optional<CutOver> cutOver = Optional.empty();
-    Optional<Long> bandwidth = Optional.empty();
-    Optional<Duration> downtime = Optional.empty();
-    Optional<String> strategy = Optional.empty();
     for (Map.Entry<String, String> one : wanted.entrySet()) {
-      String value = one.getValue();
-      boolean understood =
-          switch (one.getKey()) {
-            case PAUSED -> {
-              paused = Optional.of(value.equals("true"));
-              yield value.equals("true") || value.equals("false");
-            }
-            case CutOver.OPTION -> {
-              cutOver = CutOver.of(value);
-              yield cutOver.isPresent();
-            }
-            case MoveLimits.BANDWIDTH -> {
-              bandwidth = Optional.of(value).filter(MoveOptions.LIMIT).map(Long::valueOf);
-              yield bandwidth.isPresent();
-            }
-            case MoveLimits.DOWNTIME -> {
-              downtime =
-                  Optional.of(value)
-                      .filter(MoveOptions.NUMBER)
-                      .map(millis -> Duration.ofMillis(Long.parseLong(millis)));
-              yield downtime.isPresent();
-            }
-            case MoveOptions.STRATEGY -> {
-              strategy = Optional.of(value);
-              yield Strategy.of(value).filter(s -> s != Strategy.SNAPSHOT).isPresent();
-            }
-            default -> false;
-          };
-      if (!understood) {
-        throw new XenApiException("INVALID_VALUE", one.getKey(), value);
+      OptionValues values = VALUES.get(one.getKey());
+      if (values == null) {
+        throw OptionValues.words(VALUES.sequencedKeySet()).refusal("options", one.getKey());
       }
+      values.check(one.getKey(), one.getValue());
     }
-    return new Steering.Change(paused, cutOver, bandwidth, downtime, strategy);
+    return new Steering.Change(
+        Optional.ofNullable(wanted.get(PAUSED)).map(Boolean::valueOf),
+        Optional.ofNullable(wanted.get(CutOver.OPTION)).flatMap(CutOver::of),
+        Optional.ofNullable(wanted.get(MoveLimits.BANDWIDTH)).map(Long::valueOf),
+        Optional.ofNullable(wanted.get(MoveLimits.DOWNTIME))
+            .map(millis -> Duration.ofMillis(Long.parseLong(millis))),
+        Optional.ofNullable(wanted.get(MoveOptions.STRATEGY)));
   }
 
   /**

@@ -10,6 +10,7 @@ import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.server.call.Call;
+import io.xenferry.server.call.OptionValues;
 import io.xenferry.server.call.Registry;
 import io.xenferry.sr.SmapiException;
 import io.xenferry.sr.SrDriver;
@@ -29,6 +30,9 @@ public final class StorageMessages {
 
   /** Of the same: bytes per second. */
   private static final String BANDWIDTH = "bandwidth";
+
+  private static final OptionValues PACE =
+      new OptionValues(value -> value.matches("[1-9][0-9]{0,14}"), "bytes a second, 1 or more");
 
   private final HostStorage storage;
   private final DiskCopies copies;
@@ -312,14 +316,12 @@ public final class StorageMessages {
   private Value moveVdi(Call c) throws XenApiException, InterruptedException {
     Map<String, String> options = c.textMap(2);
     for (Map.Entry<String, String> option : options.entrySet()) {
-      boolean valid =
-          switch (option.getKey()) {
-            case IMAGE_FORMAT -> true;
-            case BANDWIDTH -> option.getValue().matches("[1-9][0-9]{0,14}");
-            default -> throw new XenApiException("INVALID_VALUE", "options", option.getKey());
-          };
-      if (!valid) {
-        throw new XenApiException("INVALID_VALUE", option.getKey(), option.getValue());
+      switch (option.getKey()) {
+        case IMAGE_FORMAT -> {}
+        case BANDWIDTH -> PACE.check(BANDWIDTH, option.getValue());
+        default ->
+            throw OptionValues.words(List.of(BANDWIDTH, IMAGE_FORMAT))
+                .refusal("options", option.getKey());
       }
     }
     DiskMoves.How how =
