@@ -14,6 +14,8 @@ import java.util.Map;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Devices of running VMs, with simulated guests. */
 class PlugTest {
@@ -192,28 +194,76 @@ class PlugTest {
     root.call("VM.hard_shutdown", vm);
   }
 
+  private static String drive(String vm, String userdevice) throws XenApiException {
+    return root.text(
+        "VBD.create",
+        RecordsTest.required(
+            "VBD",
+            Map.of(
+                "VM",
+                vm,
+                "userdevice",
+                userdevice,
+                "mode",
+                "RO",
+                "type",
+                "CD",
+                "empty",
+                true,
+                "bootable",
+                false)));
+  }
+
+  private static String process(String vm) throws Exception {
+    return Files.readString(spec(vm).resolveSibling("pid"));
+  }
+
+  /** No machine gets a drive while it is there: so it has to become another one. */
+  @ParameterizedTest
+  @ValueSource(strings = {"VM.hard_reboot", "VM.clean_reboot"})
+  void aDriveThatIsMadeWhileTheGuestRunsIsThereAfterAReboot(String reboot) throws Exception {
+    String vm = vm("late drive by " + reboot, Map.of());
+    root.call("VM.start", vm, false, false);
+    String drive = drive(vm, "3");
+    assertThat(
+            assertCode("OPERATION_NOT_ALLOWED", () -> root.call("VBD.plug", drive))
+                .params()
+                .getFirst())
+        .contains("rebooted");
+    String machine = process(vm);
+
+    root.call(reboot, vm);
+    assertThat(root.text("VM.get_power_state", vm)).isEqualTo("Running");
+    assertThat(attached("VBD", drive)).isTrue();
+    assertThat(process(vm)).isNotEqualTo(machine);
+    String cd = root.vdi(sr, "a cd for " + reboot, 1 << 20);
+    root.call("VBD.insert", drive, cd);
+    assertThat(Files.readString(spec(vm))).contains(root.text("VDI.get_uuid", cd));
+
+    // With all of its drives it stays the machine that it is.
+    String again = process(vm);
+    root.call(reboot, vm);
+    assertThat(process(vm)).isEqualTo(again);
+    assertThat(root.text("VBD.get_VDI", drive)).isEqualTo(cd);
+    root.call("VM.hard_shutdown", vm);
+  }
+
+  @Test
+  void aPausedGuestThatIsRebootedForADriveRuns() throws Exception {
+    String vm = vm("paused, late drive", Map.of());
+    root.call("VM.start", vm, true, false);
+    String drive = drive(vm, "3");
+    root.call("VM.hard_reboot", vm);
+    assertThat(root.text("VM.get_power_state", vm)).isEqualTo("Running");
+    assertThat(attached("VBD", drive)).isTrue();
+    root.call("VM.hard_shutdown", vm);
+  }
+
   @Test
   void aCdIsInsertedAndEjected() throws Exception {
     String vm = vm("cd", Map.of());
     String cd = root.vdi(sr, "a cd", 1 << 20);
-    String drive =
-        root.text(
-            "VBD.create",
-            RecordsTest.required(
-                "VBD",
-                Map.of(
-                    "VM",
-                    vm,
-                    "userdevice",
-                    "3",
-                    "mode",
-                    "RO",
-                    "type",
-                    "CD",
-                    "empty",
-                    true,
-                    "bootable",
-                    false)));
+    String drive = drive(vm, "3");
     String disk = TestServer.texts(root.call("VM.get_VBDs", vm)).getFirst();
     assertCode("VBD_NOT_REMOVABLE_MEDIA", () -> root.call("VBD.eject", disk));
     assertCode("VBD_IS_EMPTY", () -> root.call("VBD.eject", drive));

@@ -72,7 +72,8 @@ public final class VmDevices {
     if (db.get(vbd, VBD.TYPE) == VbdType.CD) {
       throw new XenApiException(
           "OPERATION_NOT_ALLOWED",
-          "A CD drive is part of the machine: it appears when the VM starts the next time");
+          "A CD drive is part of the machine: it appears when the VM is started or rebooted the"
+              + " next time (xe vm-reboot)");
     }
     try (var operation = operations.begin(vbd, VbdOperations.PLUG, task, THERE)) {
       if (database.snapshot().get(vbd, VBD.CURRENTLY_ATTACHED)) {

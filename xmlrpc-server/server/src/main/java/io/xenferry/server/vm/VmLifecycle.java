@@ -6,6 +6,7 @@ import io.xenferry.model.Host;
 import io.xenferry.model.Ref;
 import io.xenferry.model.VBD;
 import io.xenferry.model.VM;
+import io.xenferry.model.VbdType;
 import io.xenferry.model.VmOperations;
 import io.xenferry.model.VmPowerState;
 import io.xenferry.model.XenApiException;
@@ -23,8 +24,10 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.UUID;
 import java.util.function.Predicate;
+import java.util.stream.Collectors;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -109,29 +112,34 @@ public final class VmLifecycle {
     try (var operation = admission.begin(vm, VmOperations.START, task);
         Gate.Permit permit = gate.enter(uuid(vm), Operation.START);
         HostMemory.Promise promise = memory.promise(vm)) {
-      List<VmDisk> attached = new ArrayList<>();
-      try {
-        chooseMachine(vm);
-        Snapshot db = database.snapshot();
-        for (VmDisk disk : GuestSpecs.disks(db, vm)) {
-          DiskSharing.check(db, disk.vbd());
-          attached.add(disk);
-          disks.attach(disk.vdi(), uuid(vm), disk.writable());
-          disks.activate(disk.vdi(), uuid(vm));
-        }
-        Guest guest =
-            hypervisor.start(
-                GuestSpecs.of(
-                    db, vm, (vdi, writable) -> disks.attach(vdi, uuid(vm), writable), bootFiles),
-                paused);
-        records.booted(vm);
-        records.running(vm, paused ? VmPowerState.PAUSED : VmPowerState.RUNNING, guest);
-        watch.follow(guest);
-      } catch (XenApiException | HypervisorException | InterruptedException e) {
-        records.giveBack(vm, attached);
-        keepFirmware(vm, e);
-        throw translated(e, task);
+      build(vm, paused, task);
+    }
+  }
+
+  /** Makes the guest, as the records say; for who may, and has the memory. */
+  private void build(Ref<VM> vm, boolean paused, String task) throws XenApiException {
+    List<VmDisk> attached = new ArrayList<>();
+    try {
+      chooseMachine(vm);
+      Snapshot db = database.snapshot();
+      for (VmDisk disk : GuestSpecs.disks(db, vm)) {
+        DiskSharing.check(db, disk.vbd());
+        attached.add(disk);
+        disks.attach(disk.vdi(), uuid(vm), disk.writable());
+        disks.activate(disk.vdi(), uuid(vm));
       }
+      Guest guest =
+          hypervisor.start(
+              GuestSpecs.of(
+                  db, vm, (vdi, writable) -> disks.attach(vdi, uuid(vm), writable), bootFiles),
+              paused);
+      records.booted(vm);
+      records.running(vm, paused ? VmPowerState.PAUSED : VmPowerState.RUNNING, guest);
+      watch.follow(guest);
+    } catch (XenApiException | HypervisorException | InterruptedException e) {
+      records.giveBack(vm, attached);
+      keepFirmware(vm, e);
+      throw translated(e, task);
     }
   }
 
@@ -207,7 +215,7 @@ public final class VmLifecycle {
 
   /**
    * Lets the guest shut down and run again, without its process's end or a moment in which others
-   * could have its disks.
+   * could have its disks; but for a machine that {@link #lacksDrives}.
    *
    * @param task ends the waiting when it is cancelled, as a hard shutdown or reboot does; the guest
    *     may still heed what it was asked, and is then dealt with as one that shuts down by itself
@@ -218,8 +226,7 @@ public final class VmLifecycle {
       Guest guest = guest(vm);
       guest.shutdown();
       cleanly.await(vm, guest, task);
-      guest.restart();
-      records.booted(vm);
+      beginAnew(vm, guest, task.ref());
     } catch (HypervisorException | InterruptedException e) {
       throw translated(e, task.ref());
     }
@@ -248,21 +255,63 @@ public final class VmLifecycle {
     }
   }
 
-  /** Resets the guest at once, and ends the waiting of whoever waits for it to shut down. */
+  /**
+   * Resets the guest at once, and ends the waiting of whoever waits for it to shut down. A machine
+   * that {@link #lacksDrives} is made anew instead.
+   */
   public void hardReboot(Ref<VM> vm, String task) throws XenApiException {
     try (var operation = admission.begin(vm, VmOperations.HARD_REBOOT, task);
         Gate.Permit permit = gate.enter(uuid(vm), Operation.RESET)) {
       if (cleanly.overrule(vm) == VmPowerState.HALTED) {
         throw new XenApiException("VM_BAD_POWER_STATE", vm.opaque(), "running, paused", "halted");
       }
-      guest(vm).restart();
-      records.booted(vm);
-      records.state(vm, VmPowerState.RUNNING);
+      beginAnew(vm, guest(vm), task);
     } catch (HypervisorException e) {
       throw whileItMoves(vm, e).orElseGet(() -> translated(e, task));
     } catch (InterruptedException e) {
       throw translated(e, task);
     }
+  }
+
+  private void beginAnew(Ref<VM> vm, Guest guest, String task)
+      throws XenApiException, HypervisorException, InterruptedException {
+    if (moves(vm) || !lacksDrives(vm, guest)) {
+      guest.restart();
+      records.booted(vm);
+      records.state(vm, VmPowerState.RUNNING);
+      return;
+    }
+    log.info("VM {} has got CD drives since it started: its machine is made anew", guest.vm());
+    guest.destroy();
+    records.gone(vm, VmPowerState.HALTED);
+    try (HostMemory.Promise promise = memory.promise(vm)) {
+      build(vm, false, task);
+    }
+  }
+
+  /** Whoever moves it or its disks depends on its process. */
+  private boolean moves(Ref<VM> vm) throws XenApiException {
+    Snapshot db = database.snapshot();
+    return migrating.test(uuid(vm))
+        || db.get(vm, VM.CURRENT_OPERATIONS).containsValue(VmOperations.MIGRATE_SEND)
+        || db.get(vm, VM.CURRENT_OPERATIONS).containsValue(VmOperations.POOL_MIGRATE);
+  }
+
+  /** Whether the VM has CD drives that its machine has not: none can be added to one that is. */
+  private boolean lacksDrives(Ref<VM> vm, Guest guest) throws XenApiException {
+    Snapshot db = database.snapshot();
+    Set<String> there =
+        guest.hardware().spec().drives().stream()
+            .map(GuestSpec.CdDrive::device)
+            .collect(Collectors.toSet());
+    for (Ref<VBD> vbd : db.get(vm, VM.VBDS)) {
+      if (db.get(vbd, VBD.TYPE) == VbdType.CD
+          && !there.contains(
+              GuestSpecs.device(db.get(vbd, VBD.DEVICE), db.get(vbd, VBD.USERDEVICE)))) {
+        return true;
+      }
+    }
+    return false;
   }
 
   /** A guest that a move has paused for its switch refuses what it allows before. */
