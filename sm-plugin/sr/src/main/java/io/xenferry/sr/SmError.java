@@ -25,6 +25,8 @@ public enum SmError {
   METADATA(181),
   EIO(200),
   GENERAL(202),
+  ISO_LOCATION_MISSING(220),
+  ISO_LOCAL_PATH(226),
   CBT_CHANGED_BLOCKS(460);
 
   private final int number;

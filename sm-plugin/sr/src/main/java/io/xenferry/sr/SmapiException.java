@@ -118,6 +118,11 @@ public final class SmapiException extends Exception {
         && args.getFirst() instanceof Value.Text(String sr)) {
       return new XenApiException("SR_NOT_ATTACHED", sr).withCause(this);
     }
+    if (error.equals("Unimplemented")
+        && !args.isEmpty()
+        && args.getFirst() instanceof Value.Text(String call)) {
+      return new XenApiException("UNIMPLEMENTED_IN_SM_BACKEND", call).withCause(this);
+    }
     return new XenApiException("INTERNAL_ERROR", String.valueOf(getMessage())).withCause(this);
   }
 

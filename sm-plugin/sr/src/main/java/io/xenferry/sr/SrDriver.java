@@ -2,6 +2,7 @@ package io.xenferry.sr;
 
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 
 /**
  * A type of SR. Found with {@link java.util.ServiceLoader}; stateless and thread-safe. All methods
@@ -13,6 +14,11 @@ public interface SrDriver {
   String type();
 
   QueryResult query();
+
+  /** What every SR of this type holds, as in SR.content_type; empty where its maker says. */
+  default Optional<String> contentType() {
+    return Optional.empty();
+  }
 
   /**
    * Makes an SR, which is not attached thereby.

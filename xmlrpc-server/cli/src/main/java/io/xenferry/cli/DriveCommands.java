@@ -4,17 +4,20 @@ import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import java.io.IOException;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.Set;
+import java.util.stream.Collectors;
 
 /** Disks, CDs and network cards of selected VMs. */
 final class DriveCommands {
   private static final String DISK_PARAMS = "uuid,vm-name-label,userdevice";
   private static final String VDI_PARAMS = "uuid,name-label,sr-name-label,virtual-size";
+  private static final String CD_PARAMS = "uuid,name-label";
   private static final Set<String> VIF_PARAMS =
       Set.of("uuid", "device", "MAC", "network-uuid", "network-name-label", "vm-name-label");
 
@@ -23,6 +26,7 @@ final class DriveCommands {
   static void register(Map<String, Command.Handler> commands) {
     commands.put("vm-disk-list", run -> list(run, false));
     commands.put("vm-cd-list", run -> list(run, true));
+    commands.put("cd-list", DriveCommands::listCds);
     commands.put("vm-vif-list", DriveCommands::listVifs);
     commands.put("vm-cd-add", run -> VmCommands.each(run, false, false, vm -> addCd(run, vm)));
     commands.put(
@@ -82,10 +86,30 @@ final class DriveCommands {
   private static void show(
       Run run, String type, String ref, Map<String, Value> record, String params)
       throws IOException {
+    run.printer().tables(List.of(table(run, type, ref, record, params)));
+  }
+
+  private static List<Map.Entry<String, String>> table(
+      Run run, String type, String ref, Map<String, Value> record, String params) {
     Optional<Set<String>> fields =
-        params.equals("all") ? Optional.empty() : Optional.of(Set.of(params.split(",")));
-    run.printer()
-        .tables(List.of(run.display().table(ref, record, RecordClass.of(type), fields, false)));
+        params.equals("all")
+            ? Optional.empty()
+            : Optional.of(Arrays.stream(params.split(",")).collect(Collectors.toSet()));
+    return run.display().table(ref, record, RecordClass.of(type), fields, false);
+  }
+
+  /** What can be inserted, whether it is in a drive or not. */
+  private static void listCds(Run run) throws XenApiException, IOException {
+    String params = run.arguments().get("params", CD_PARAMS);
+    List<List<Map.Entry<String, String>>> tables = new ArrayList<>();
+    for (Map<String, Value> sr : run.calls().records("SR", "true").values()) {
+      if (Calls.field(sr, "content_type").equals("iso")) {
+        for (String ref : Calls.texts(sr.getOrDefault("VDIs", Value.VOID))) {
+          tables.add(table(run, "vdi", ref, run.calls().record("VDI", ref), params));
+        }
+      }
+    }
+    run.printer().tables(tables);
   }
 
   private static void listVifs(Run run) throws XenApiException, CliException, IOException {

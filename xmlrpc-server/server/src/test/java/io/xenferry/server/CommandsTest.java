@@ -8,6 +8,7 @@ import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -162,6 +163,71 @@ class CommandsTest {
     xe("vdi-destroy", "uuid=" + iso);
     xe("network-destroy", "uuid=" + network);
     xe("sr-destroy", "uuid=" + sr);
+  }
+
+  private static String isos(String name, String... files) throws IOException {
+    Path directory = Files.createDirectory(server.directory.resolve(name));
+    for (String file : files) {
+      Files.write(directory.resolve(file), new byte[4096]);
+    }
+    return xe(
+        "sr-create",
+        "name-label=" + name,
+        "type=iso",
+        "device-config:location=" + directory,
+        "device-config:legacy_mode=true");
+  }
+
+  @Test
+  void cdsAreListedAddedInsertedEjectedAndRemoved() throws Exception {
+    String isos = isos("isos", "one disc.iso", "two.ISO", "notes.txt");
+    assertThat(xe("sr-param-get", "uuid=" + isos, "param-name=content-type")).isEqualTo("iso");
+    String one = xe("vdi-list", "name-label=one disc.iso", "--minimal");
+    String two = xe("vdi-list", "name-label=two.ISO", "--minimal");
+    assertThat(xe("cd-list", "--minimal").split(",")).containsExactlyInAnyOrder(one, two);
+    assertThat(xe("cd-list")).contains("( RO)", one, "name-label ( RW): two.ISO");
+    assertThat(xe("cd-list", "params=location", "--minimal")).contains("one disc.iso");
+    assertThat(refused("vdi-create", "sr-uuid=" + isos, "name-label=x", "virtual-size=1MiB"))
+        .contains("VDI.create");
+    assertThat(refused("vdi-destroy", "uuid=" + one)).contains("VDI.destroy");
+
+    String vm = xe("vm-create", "name-label=with cds");
+    String it = "uuid=" + vm;
+    assertThat(refused("vm-cd-eject", it)).contains("0 CD drives that are not empty");
+    assertThat(refused("vm-cd-add", it, "cd-name=notes.txt", "device=3")).contains("notes.txt");
+    xe("vm-cd-add", it, "cd-name=one disc.iso", "device=3");
+    assertThat(xe("vm-cd-list", it)).contains("CD 0 VBD:", "CD 0 VDI:", one);
+    xe("vm-start", it);
+    assertThat(xe("vbd-list", "vm-uuid=" + vm, "params=currently-attached", "--minimal"))
+        .isEqualTo("true");
+    assertThat(refused("vm-cd-insert", it, "cd-name=two.ISO")).contains("0 CD drives");
+    xe("vm-cd-eject", it);
+    assertThat(xe("vm-cd-list", it)).contains("empty").doesNotContain("CD 0 VDI:");
+    xe("vm-cd-insert", it, "cd-name=two.ISO");
+    assertThat(xe("vbd-list", "vm-uuid=" + vm, "params=vdi-uuid", "--minimal")).isEqualTo(two);
+    String pbd = xe("pbd-list", "sr-uuid=" + isos, "--minimal");
+    assertThat(refused("pbd-unplug", "uuid=" + pbd)).isNotEmpty();
+
+    // A second drive of a running VM is there after its next reboot.
+    xe("vm-cd-add", it, "cd-name=one disc.iso", "device=2");
+    String second = xe("vbd-list", "vm-uuid=" + vm, "vdi-uuid=" + one, "--minimal");
+    xe("vm-reboot", it, "--force");
+    assertThat(xe("vbd-param-get", "uuid=" + second, "param-name=currently-attached"))
+        .isEqualTo("true");
+    assertThat(refused("vm-cd-remove", it, "cd-name=none.iso")).contains("none.iso");
+    xe("vm-shutdown", it, "--force");
+    xe("vm-cd-remove", it, "cd-name=one disc.iso");
+    xe("vm-cd-remove", it, "cd-name=two.ISO");
+    assertThat(xe("vbd-list", "vm-uuid=" + vm, "--minimal")).isEmpty();
+
+    Files.delete(server.directory.resolve("isos").resolve("two.ISO"));
+    xe("sr-scan", "uuid=" + isos);
+    assertThat(xe("cd-list", "--minimal")).isEqualTo(one);
+    xe("pbd-unplug", "uuid=" + pbd);
+    xe("sr-forget", "uuid=" + isos);
+    assertThat(xe("cd-list", "--minimal")).isEmpty();
+    assertThat(server.directory.resolve("isos").resolve("one disc.iso")).exists();
+    xe("vm-destroy", it);
   }
 
   @Test

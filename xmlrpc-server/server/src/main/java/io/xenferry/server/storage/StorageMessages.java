@@ -112,10 +112,9 @@ public final class StorageMessages {
     sr.put("name_label", c.arg(3));
     sr.put("name_description", c.arg(4));
     sr.put("type", c.arg(5));
-    sr.put("content_type", c.arg(6));
+    sr.put("content_type", Value.of(driver(c.text(5)).contentType().orElse(c.text(6))));
     sr.put("shared", c.arg(7));
     sr.put("sm_config", c.arg(8));
-    driver(c.text(5));
     if (c.bool(7)) {
       throw new XenApiException("OPERATION_NOT_ALLOWED", "SRs of this type cannot be shared");
     }
@@ -134,13 +133,13 @@ public final class StorageMessages {
   }
 
   private Value introduceSr(Call c) throws XenApiException {
-    driver(c.text(3));
+    SrDriver driver = driver(c.text(3));
     Map<String, Value> sr = new LinkedHashMap<>();
     sr.put("uuid", c.arg(0));
     sr.put("name_label", c.arg(1));
     sr.put("name_description", c.arg(2));
     sr.put("type", c.arg(3));
-    sr.put("content_type", c.arg(4));
+    sr.put("content_type", Value.of(driver.contentType().orElse(c.text(4))));
     sr.put("shared", c.arg(5));
     sr.put("sm_config", c.arg(6));
     String ref = c.server().db().write(tx -> tx.create("SR", sr));
