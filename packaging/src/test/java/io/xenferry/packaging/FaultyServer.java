@@ -1,6 +1,7 @@
 package io.xenferry.packaging;
 
 import io.xenferry.server.ServerMain;
+import io.xenferry.server.migration.Decorators;
 import java.nio.file.Path;
 import java.util.List;
 
@@ -11,6 +12,14 @@ final class FaultyServer {
   public static void main(String[] arguments) {
     List<String> words = List.of(arguments);
     Path state = Path.of(words.get(words.indexOf("--state-dir") + 1));
-    System.exit(ServerMain.run(new ServerMain(real -> new FatalLedger(real, state)), arguments));
+    Decorators none = Decorators.none();
+    Decorators faults =
+        new Decorators(
+            real -> new FatalLedger(real, state),
+            none.source(),
+            none.destination(),
+            none.peers(),
+            none.deadlines());
+    System.exit(ServerMain.run(new ServerMain(faults), arguments));
   }
 }

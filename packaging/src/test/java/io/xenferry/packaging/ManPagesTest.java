@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.xenferry.bench.BenchCommand;
 import io.xenferry.server.ServerMain;
+import io.xenferry.server.migration.Decorators;
 import io.xenferry.simulation.SimulateCommand;
 import io.xenferry.xe.client.Xe;
 import java.io.ByteArrayOutputStream;
@@ -19,7 +20,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
-import java.util.function.UnaryOperator;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
@@ -41,8 +41,7 @@ class ManPagesTest {
   static Stream<Arguments> commands() {
     return Stream.of(
         Arguments.of("xenferry-demo.1", new CommandLine(new DemoCommand())),
-        Arguments.of(
-            "xenferry-server.8", new CommandLine(new ServerMain(UnaryOperator.identity()))),
+        Arguments.of("xenferry-server.8", new CommandLine(new ServerMain(Decorators.none()))),
         Arguments.of("xenferry-bench.1", new CommandLine(new BenchCommand())),
         Arguments.of("xenferry-simulate.1", new CommandLine(new SimulateCommand())));
   }

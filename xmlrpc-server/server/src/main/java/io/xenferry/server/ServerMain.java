@@ -1,6 +1,5 @@
 package io.xenferry.server;
 
-import io.xenferry.migration.ledger.Ledger;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.SqliteDatabase;
@@ -8,6 +7,7 @@ import io.xenferry.server.config.ListenConfig;
 import io.xenferry.server.config.RemoteServersConfig;
 import io.xenferry.server.config.ServerConfig;
 import io.xenferry.server.config.ToolstackConfig;
+import io.xenferry.server.migration.Decorators;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.net.Inet4Address;
@@ -29,7 +29,6 @@ import java.util.SortedSet;
 import java.util.TreeSet;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
-import java.util.function.UnaryOperator;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.LoggerFactory;
@@ -119,17 +118,24 @@ public final class ServerMain implements Callable<Integer> {
               + " it; otherwise it is trusted at first contact.")
   private boolean strictTrust;
 
-  private final UnaryOperator<Ledger> ledger;
+  @Option(
+      names = "--check-db",
+      description =
+          "Look through database and ledger of the state directory, say what is wrong with them, and"
+              + " end; no server may use it meanwhile, and nothing is changed.")
+  private boolean checkDb;
+
+  private final Decorators decorators;
 
   /**
-   * @param ledger decorates the server's ledger, for those who watch what is written into it
+   * @param decorators for those who watch what migrations do
    */
-  public ServerMain(UnaryOperator<Ledger> ledger) {
-    this.ledger = ledger;
+  public ServerMain(Decorators decorators) {
+    this.decorators = decorators;
   }
 
   public static void main(String[] args) {
-    System.exit(run(new ServerMain(UnaryOperator.identity()), args));
+    System.exit(run(new ServerMain(Decorators.none()), args));
   }
 
   /** Runs a server until it is told to end; the exit status. */
@@ -178,6 +184,9 @@ public final class ServerMain implements Callable<Integer> {
   @Override
   public Integer call() throws IOException, XenApiException, InterruptedException {
     PrintWriter out = new PrintWriter(System.out, true, java.nio.charset.StandardCharsets.UTF_8);
+    if (checkDb) {
+      return check(out);
+    }
     ServerConfig config =
         ServerConfig.defaults(stateDirectory)
             .with(
@@ -249,6 +258,25 @@ public final class ServerMain implements Callable<Integer> {
     return 0;
   }
 
+  /** The exit status: 0 when nothing is wrong. */
+  private int check(PrintWriter out) throws IOException {
+    Path lockFile = stateDirectory.resolve("lock");
+    // Not to be made here: it is there wherever a server has run.
+    try (FileChannel channel = FileChannel.open(lockFile, StandardOpenOption.WRITE);
+        FileLock lock = channel.tryLock()) {
+      if (lock == null) {
+        System.err.println("A server runs on " + stateDirectory);
+        return 1;
+      }
+      List<String> faults = StateChecker.check(stateDirectory);
+      faults.forEach(out::println);
+      if (faults.isEmpty()) {
+        out.println("nothing is wrong");
+      }
+      return faults.isEmpty() ? 0 : 1;
+    }
+  }
+
   /**
    * SQLite's driver unpacks its library at each start, and a killed server leaves it behind: here
    * its successor removes it.
@@ -285,7 +313,7 @@ public final class ServerMain implements Callable<Integer> {
   private XenFerryServer open(ServerConfig config, ObjectDatabase db)
       throws IOException, XenApiException, InterruptedException {
     try {
-      return new XenFerryServer(config, db, Clock.systemUTC(), ledger);
+      return new XenFerryServer(config, db, Clock.systemUTC(), decorators);
     } catch (IOException | XenApiException | InterruptedException | RuntimeException e) {
       db.close();
       throw e;

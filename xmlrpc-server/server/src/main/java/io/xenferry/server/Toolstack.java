@@ -27,6 +27,7 @@ import io.xenferry.server.http.Certificate;
 import io.xenferry.server.http.Router;
 import io.xenferry.server.messages.AllowedOperations;
 import io.xenferry.server.metrics.Metrics;
+import io.xenferry.server.migration.Decorators;
 import io.xenferry.server.migration.MigrationService;
 import io.xenferry.server.plugin.HostPlugins;
 import io.xenferry.server.plugin.PluginMessages;
@@ -74,7 +75,6 @@ import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.UUID;
 import java.util.function.Predicate;
-import java.util.function.UnaryOperator;
 
 /**
  * What makes this server more than a database: the ledger with its gate, storage, VMs, migrations;
@@ -118,7 +118,7 @@ final class Toolstack implements AutoCloseable {
 
   /**
    * @param port of this server's TLS listener
-   * @param decorator of the ledger that everything here uses
+   * @param decorators of what migrations use, the ledger that everything here uses among it
    */
   Toolstack(
       ServerConfig config,
@@ -127,7 +127,7 @@ final class Toolstack implements AutoCloseable {
       AllowedOperations allowed,
       Certificate certificate,
       int port,
-      UnaryOperator<Ledger> decorator)
+      Decorators decorators)
       throws IOException, XenApiException {
     ObjectDatabase database = context.db();
     Path state = config.stateDirectory();
@@ -139,13 +139,15 @@ final class Toolstack implements AutoCloseable {
     Deque<AutoCloseable> begun = new ArrayDeque<>();
     try {
       ledger =
-          decorator.apply(
-              SqliteLedger.open(
-                  state.resolve("ledger.db"),
-                  state.resolve("ledger.marker"),
-                  hostUuid,
-                  new SecureRandomness(),
-                  Instant::now));
+          decorators
+              .ledger()
+              .apply(
+                  SqliteLedger.open(
+                      state.resolve("ledger.db"),
+                      state.resolve("ledger.marker"),
+                      hostUuid,
+                      new SecureRandomness(),
+                      Instant::now));
       begun.push(ledger);
       String boot = Files.readString(BOOT_ID).strip();
       Gate gate = new Gate(ledger, boot);
@@ -226,7 +228,8 @@ final class Toolstack implements AutoCloseable {
               hostUuid,
               config.listen().address(),
               port,
-              certificate);
+              certificate,
+              decorators);
       begun.push(migrations);
       migrations
           .coordinator()

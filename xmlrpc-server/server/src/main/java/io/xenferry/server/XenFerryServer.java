@@ -1,7 +1,6 @@
 package io.xenferry.server;
 
 import io.xenferry.migration.Coordinator;
-import io.xenferry.migration.ledger.Ledger;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.server.boot.FirstStart;
@@ -21,6 +20,7 @@ import io.xenferry.server.http.TlsWarmUp;
 import io.xenferry.server.messages.AllowedOperations;
 import io.xenferry.server.messages.Messages;
 import io.xenferry.server.messages.ResourceOperations;
+import io.xenferry.server.migration.Decorators;
 import io.xenferry.server.schema.Schema;
 import io.xenferry.server.session.Sessions;
 import io.xenferry.server.session.Users;
@@ -31,7 +31,6 @@ import java.io.IOException;
 import java.time.Clock;
 import java.util.OptionalInt;
 import java.util.concurrent.atomic.AtomicReference;
-import java.util.function.UnaryOperator;
 
 /**
  * A server, put together in one place. It runs when the constructor returns, and owns the database
@@ -53,14 +52,14 @@ public final class XenFerryServer implements AutoCloseable {
 
   public XenFerryServer(ServerConfig config, ObjectDatabase db, Clock clock)
       throws IOException, XenApiException, InterruptedException {
-    this(config, db, clock, UnaryOperator.identity());
+    this(config, db, clock, Decorators.none());
   }
 
   /**
-   * @param ledger decorates the ledger, for those who watch what is written into it
+   * @param decorators for those who watch what migrations do
    */
   public XenFerryServer(
-      ServerConfig config, ObjectDatabase database, Clock clock, UnaryOperator<Ledger> ledger)
+      ServerConfig config, ObjectDatabase database, Clock clock, Decorators decorators)
       throws IOException, XenApiException, InterruptedException {
     StateDirectory.prepare(config.stateDirectory());
     certificate = Certificate.in(config.stateDirectory());
@@ -91,7 +90,7 @@ public final class XenFerryServer implements AutoCloseable {
     http.bind();
     try {
       toolstack =
-          new Toolstack(config, context, registry, allowed, certificate, http.port(), ledger);
+          new Toolstack(config, context, registry, allowed, certificate, http.port(), decorators);
     } catch (IOException | XenApiException | RuntimeException e) {
       http.close();
       dispatcher.close();

@@ -5,6 +5,7 @@ import static org.awaitility.Awaitility.await;
 
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
+import io.xenferry.server.migration.Decorators;
 import io.xenferry.wire.Fingerprint;
 import io.xenferry.wire.Trust;
 import io.xenferry.wire.XmlRpcXenApi;
@@ -19,13 +20,15 @@ import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.sql.Connection;
+import java.sql.DriverManager;
+import java.sql.Statement;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.TimeUnit;
-import java.util.function.UnaryOperator;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
@@ -74,6 +77,49 @@ class ServerMainTest {
   }
 
   @Test
+  void whatAKilledServerHasLeftPassesTheCheckUntilSomethingIsWrong(@TempDir Path directory)
+      throws Exception {
+    Process server = start(directory);
+    String network;
+    try (XmlRpcXenApi api = connect(directory, server)) {
+      network =
+          new TestServer.Calls(api, login(api, directory))
+              .text("network.create", RecordsTest.network("x"));
+      assertThat(check(directory)).isEqualTo("1 A server runs on " + directory + "\n");
+    } finally {
+      server.destroyForcibly().waitFor();
+    }
+    byte[] before = Files.readAllBytes(directory.resolve("pool.db-wal"));
+    assertThat(check(directory)).isEqualTo("0 nothing is wrong\n");
+    assertThat(directory.resolve("pool.db-wal")).as("left as it was").hasBinaryContent(before);
+    try (Connection sql =
+            DriverManager.getConnection("jdbc:sqlite:" + directory.resolve("pool.db"));
+        Statement statement = sql.createStatement()) {
+      statement.execute(
+          "UPDATE object SET fields = json_set(fields, '$.uuid', 'same') WHERE class = 'network'");
+    }
+    assertThat(check(directory))
+        .startsWith("1 pool.db: DUPLICATE_UUID network ")
+        .contains("uuid: same has OpaqueRef:");
+    assertThat(network).isNotEmpty();
+  }
+
+  private static String check(Path directory) throws Exception {
+    Path said = Files.createTempFile("xenferry", ".check");
+    try {
+      Process check =
+          builder(directory, "--check-db")
+              .redirectErrorStream(true)
+              .redirectOutput(said.toFile())
+              .start();
+      assertThat(check.waitFor(90, TimeUnit.SECONDS)).isTrue();
+      return check.exitValue() + " " + Files.readString(said);
+    } finally {
+      Files.delete(said);
+    }
+  }
+
+  @Test
   void removesNeitherAFileNorALiveSocketAtItsUnixSocketsPlace(@TempDir Path directory)
       throws Exception {
     Path place = Files.createTempDirectory("xf").resolve("socket");
@@ -104,7 +150,7 @@ class ServerMainTest {
   @Test
   void itsVersionIsTold() {
     StringWriter out = new StringWriter();
-    CommandLine server = new CommandLine(new ServerMain(UnaryOperator.identity()));
+    CommandLine server = new CommandLine(new ServerMain(Decorators.none()));
     server.setOut(new PrintWriter(out, true));
     assertThat(server.execute("--version")).isZero();
     assertThat(out.toString().strip())

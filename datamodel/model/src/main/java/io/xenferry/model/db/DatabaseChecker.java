@@ -12,15 +12,19 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
+import java.util.TreeSet;
 
 /**
- * Looks for what should not be: references to nothing, uuids used twice, values of a wrong type.
+ * Looks for what should not be: references to nothing, lists that do not follow from the references
+ * at the other end, uuids used twice, values of a wrong type.
  */
 public final class DatabaseChecker {
 
   /** What kind of fault. */
   public enum Kind {
     BROKEN_REFERENCE,
+    BROKEN_VIEW,
     DUPLICATE_UUID,
     WRONG_TYPE,
     UNREADABLE
@@ -49,7 +53,8 @@ public final class DatabaseChecker {
   }
 
   /**
-   * The same of a database that no server has open, and what could not even be read.
+   * The same of a database that no server has open, and what could not even be read. The file is
+   * opened as a server does, which writes to it.
    *
    * @throws DatabaseException when the file as a whole cannot be used
    */
@@ -70,6 +75,11 @@ public final class DatabaseChecker {
   private static void check(Snapshot snapshot, ClassDef c, List<Finding> out) {
     Map<String, String> uuids = new HashMap<>();
     Optional<FieldDef> uuid = c.field("uuid");
+    for (FieldDef f : c.fields()) {
+      if (f.view().isPresent()) {
+        checkView(snapshot, c, f, f.view().get(), out);
+      }
+    }
     for (Row row : snapshot.rows(c.name())) {
       uuid.ifPresent(f -> {
         String text = Types.databaseText(row.get(f));
@@ -112,6 +122,38 @@ public final class DatabaseChecker {
                 row.ref(),
                 f.name(),
                 "there is no " + target + " " + ref));
+      }
+    }
+  }
+
+  /** Views are kept beside the references that they follow from; here they are made anew. */
+  private static void checkView(
+      Snapshot snapshot, ClassDef c, FieldDef view, FieldDef.StoredEnd end, List<Finding> out) {
+    Optional<FieldDef> stored =
+        DataModel.findClass(end.className()).flatMap(other -> other.field(end.fieldName()));
+    if (stored.isEmpty()) {
+      return;
+    }
+    Map<String, Set<String>> referring = new HashMap<>();
+    for (Row row : snapshot.rows(end.className())) {
+      for (String target : Types.refs(stored.get().type(), row.get(stored.get()))) {
+        referring.computeIfAbsent(target, any -> new TreeSet<>()).add(row.ref());
+      }
+    }
+    for (Row row : snapshot.rows(c.name())) {
+      Set<String> wanted = referring.getOrDefault(row.ref(), Set.of());
+      Set<String> shown = new TreeSet<>(Types.refs(view.type(), row.get(view)));
+      boolean one = !(view.type() instanceof Type.SetOf);
+      if (one
+          ? shown.isEmpty() != wanted.isEmpty() || !wanted.containsAll(shown)
+          : !shown.equals(wanted)) {
+        out.add(
+            new Finding(
+                Kind.BROKEN_VIEW,
+                c.name(),
+                row.ref(),
+                view.name(),
+                "shows " + shown + ", and referring to it are " + wanted));
       }
     }
   }

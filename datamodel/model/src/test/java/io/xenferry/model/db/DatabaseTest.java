@@ -375,4 +375,33 @@ class DatabaseTest {
           assertThat(f.field()).isEqualTo("VDI");
         });
   }
+
+  /** Which no transaction can make: the row says that it has no disks. */
+  @Test
+  void theCheckerFindsAListThatDoesNotFollowFromItsReferences() throws XenApiException {
+    Ref<VM> vm = vm("a");
+    Ref<VBD> disk = vbd(vm);
+    assertThat(DatabaseChecker.check(db.snapshot())).isEmpty();
+    assertThat(DatabaseChecker.check(without(disk, db.snapshot())))
+        .singleElement()
+        .satisfies(f -> {
+          assertThat(f.kind()).isEqualTo(DatabaseChecker.Kind.BROKEN_VIEW);
+          assertThat(f.ref()).isEqualTo(vm.opaque());
+          assertThat(f.field()).isEqualTo("VBDs");
+        });
+  }
+
+  /** The snapshot, but for one object, of which only the lists of others tell. */
+  private static Snapshot without(Ref<VBD> hidden, Snapshot whole) {
+    return (Snapshot)
+        java.lang.reflect.Proxy.newProxyInstance(
+            Snapshot.class.getClassLoader(),
+            new Class<?>[] {Snapshot.class},
+            (proxy, method, arguments) ->
+                method.getName().equals("rows") && "VBD".equals(arguments[0])
+                    ? whole.rows("VBD").stream()
+                        .filter(row -> !row.ref().equals(hidden.opaque()))
+                        .toList()
+                    : method.invoke(whole, arguments));
+  }
 }

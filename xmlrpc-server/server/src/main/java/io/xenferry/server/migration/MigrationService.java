@@ -97,6 +97,7 @@ public final class MigrationService implements AutoCloseable {
    * @param boot names this boot of the host
    * @param address and port: how peers reach this server unless a token says otherwise
    * @param certificate of this server, for peers and for the destination's disks
+   * @param decorators of ports, transport and deadlines; that of the ledger has been applied
    */
   public MigrationService(
       Parts parts,
@@ -107,7 +108,8 @@ public final class MigrationService implements AutoCloseable {
       String hostUuid,
       String address,
       int port,
-      Certificate certificate) {
+      Certificate certificate,
+      Decorators decorators) {
     this.ledger = parts.ledger();
     MigrationDisks disks = parts.storage().migrationDisks();
     orphans = new Orphans(ledger, parts.database(), disks, parts.hypervisor());
@@ -148,10 +150,12 @@ public final class MigrationService implements AutoCloseable {
             ledger,
             parts.gate(),
             new SecureRandomness(),
-            Deadlines.DEFAULT,
-            new Source(guests, copies, objects),
-            new Destination(storage, metadata, arriving, parts.database()),
-            peers,
+            decorators.deadlines().apply(Deadlines.DEFAULT),
+            decorators.source().apply(new Source(guests, copies, objects)),
+            decorators
+                .destination()
+                .apply(new Destination(storage, metadata, arriving, parts.database())),
+            decorators.peers().apply(peers),
             hostUuid,
             new PeerAddress("https://" + authority(address, port), certificate.fingerprint().hex()),
             boot);
