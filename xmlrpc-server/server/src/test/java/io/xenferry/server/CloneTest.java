@@ -11,10 +11,15 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
@@ -95,6 +100,35 @@ class CloneTest {
     root.call("VM.hard_shutdown", copy);
     root.call("VDI.destroy", disk(vm));
     assertMarked(image(directory, disk(copy)));
+  }
+
+  @Test
+  void manyMayCloneOneVmAtOnce() throws Exception {
+    String vm = marked("mother");
+    Set<String> clones = ConcurrentHashMap.newKeySet();
+    try (ExecutorService clients = Executors.newFixedThreadPool(8)) {
+      List<Future<?>> all = new ArrayList<>();
+      for (int i = 0; i < 8; i++) {
+        String name = "daughter " + i;
+        String method = i % 2 == 0 ? "VM.clone" : "VM.copy";
+        all.add(
+            clients.submit(() -> {
+              clones.add(
+                  method.equals("VM.clone")
+                      ? root.text(method, vm, name)
+                      : root.text(method, vm, name, "OpaqueRef:NULL"));
+              return null;
+            }));
+      }
+      for (Future<?> one : all) {
+        one.get();
+      }
+    }
+    assertThat(clones).hasSize(8);
+    for (String clone : clones) {
+      assertMarked(image(directory, disk(clone)));
+    }
+    assertThat(TestServer.texts(root.call("VM.get_allowed_operations", vm))).contains("start");
   }
 
   @Test

@@ -34,6 +34,9 @@ public final class VmAdmission {
           VmOperations.HARD_SHUTDOWN,
           VmOperations.HARD_REBOOT);
 
+  /** They only read the VM and its disks, so that several may go on at once. */
+  private static final Set<VmOperations> COPIES = EnumSet.of(VmOperations.CLONE, VmOperations.COPY);
+
   /** They wait for the guest's good will, for a long time. */
   private static final Set<VmOperations> CLEAN =
       EnumSet.of(VmOperations.CLEAN_SHUTDOWN, VmOperations.CLEAN_REBOOT);
@@ -309,6 +312,9 @@ public final class VmAdmission {
   }
 
   private static boolean mayBegin(VmOperations operation, VmOperations during) {
+    if (COPIES.contains(during)) {
+      return COPIES.contains(operation);
+    }
     return CLEAN.contains(during)
         ? OVERRULING.contains(operation)
         : during == VmOperations.MIGRATE_SEND && DURING_MIGRATION.contains(operation);
