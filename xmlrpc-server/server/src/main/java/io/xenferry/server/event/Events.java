@@ -33,8 +33,14 @@ import java.util.stream.Stream;
  */
 public final class Events implements AutoCloseable {
 
-  /** A burst of changes within this time is one answer, as with the published server. */
+  /**
+   * A burst of changes is an answer at most this often, as with the published server: no call is
+   * answered sooner after it came, but one that has waited longer is told at once.
+   */
   private static final Duration BATCH = Duration.ofMillis(50);
+
+  /** What belongs to one change is often more than one commit. */
+  private static final Duration GATHER = Duration.ofMillis(2);
 
   private static final Duration LONGEST = Duration.ofHours(24);
 
@@ -121,7 +127,8 @@ public final class Events implements AutoCloseable {
         timeoutSeconds >= 0 && timeoutSeconds < LONGEST.toSeconds()
             ? Duration.ofNanos((long) (timeoutSeconds * 1e9))
             : LONGEST;
-    long deadline = System.nanoTime() + timeout.toNanos();
+    long begun = System.nanoTime();
+    long deadline = begun + timeout.toNanos();
     if (token.isEmpty()) {
       Alerts.Told said = alerts.told(0);
       Snapshot snapshot = db.snapshot();
@@ -140,9 +147,11 @@ public final class Events implements AutoCloseable {
       Snapshot snapshot = db.snapshot();
       if (!changes(snapshot, subscriptions, seen).isEmpty()
           || !contents(alerts.told(since.alerts()), subscriptions, NO_TIME).isEmpty()) {
-        long left = deadline - System.nanoTime();
+        long now = System.nanoTime();
+        long gather = Math.max(GATHER.toNanos(), begun + BATCH.toNanos() - now);
+        long left = deadline - now;
         if (left > 0) {
-          Thread.sleep(Duration.ofNanos(Math.min(left, BATCH.toNanos())));
+          Thread.sleep(Duration.ofNanos(Math.min(left, gather)));
         }
         requireLive(session);
         Alerts.Told said = alerts.told(since.alerts());
