@@ -52,6 +52,8 @@ class ArchitectureTest {
           .definedBy("io.xenferry.simulation..")
           .layer("bench")
           .definedBy("io.xenferry.bench..")
+          .layer("fuzz")
+          .definedBy("io.xenferry.fuzz..")
           .layer("packaging")
           .definedBy("io.xenferry.packaging..")
           .whereLayer("model")
@@ -82,6 +84,9 @@ class ArchitectureTest {
           .mayOnlyAccessLayers("block", "copy", "migration", "model", "spi")
           .whereLayer("bench")
           .mayOnlyAccessLayers("block", "copy", "iscsi", "nbd")
+          .whereLayer("fuzz")
+          .mayOnlyAccessLayers(
+              "block", "iscsi", "migration", "model", "nbd", "qemu", "spi", "wire", "xe")
           .whereLayer("guest")
           .mayOnlyAccessLayers("block", "nbd")
           .whereLayer("server")

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.xenferry.bench.BenchCommand;
+import io.xenferry.fuzz.FuzzCommand;
 import io.xenferry.server.ServerMain;
 import io.xenferry.server.migration.Decorators;
 import io.xenferry.simulation.SimulateCommand;
@@ -43,6 +44,7 @@ class ManPagesTest {
         Arguments.of("xenferry-demo.1", new CommandLine(new DemoCommand())),
         Arguments.of("xenferry-server.8", new CommandLine(new ServerMain(Decorators.none()))),
         Arguments.of("xenferry-bench.1", new CommandLine(new BenchCommand())),
+        Arguments.of("xenferry-fuzz.1", new CommandLine(new FuzzCommand())),
         Arguments.of("xenferry-simulate.1", new CommandLine(new SimulateCommand())));
   }
 

@@ -185,7 +185,7 @@ public final class EmbeddedTargetService implements TargetService {
   }
 
   /** Bytes of command data that are in use; from any thread. */
-  long buffersInUse() throws TargetException {
+  public long buffersInUse() throws TargetException {
     return onLoop(pool::used);
   }
 
