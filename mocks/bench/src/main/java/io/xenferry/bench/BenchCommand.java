@@ -1,5 +1,6 @@
 package io.xenferry.bench;
 
+import io.xenferry.bench.api.ApiBench;
 import io.xenferry.bench.migrate.MigrateBench;
 import io.xenferry.bench.target.TargetBench;
 import java.util.concurrent.Callable;
@@ -14,7 +15,14 @@ import picocli.CommandLine.Spec;
     description = "Measures XenFerry against a peer in the same run.",
     version = "XenFerry ${sys:xenferry.version:-of an unknown version}",
     mixinStandardHelpOptions = true,
-    subcommands = {CopyBench.class, MigrateBench.class, ProbeBench.class, TargetBench.class})
+    subcommands = {
+      ApiBench.class,
+      CopyBench.class,
+      EngineBench.class,
+      MigrateBench.class,
+      ProbeBench.class,
+      TargetBench.class
+    })
 public final class BenchCommand implements Callable<Integer> {
   @Spec
   @SuppressWarnings("NullAway.Init")

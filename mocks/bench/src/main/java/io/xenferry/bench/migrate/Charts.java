@@ -1,5 +1,6 @@
 package io.xenferry.bench.migrate;
 
+import io.xenferry.bench.chart.Chart;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;

@@ -1,4 +1,4 @@
-package io.xenferry.bench.migrate;
+package io.xenferry.bench.chart;
 
 import java.util.ArrayList;
 import java.util.List;
@@ -14,7 +14,7 @@ import java.util.OptionalDouble;
  * @param places along the horizontal axis
  * @param logarithmic whether equal steps upwards are equal factors; values must then be above 0
  */
-record Chart(String title, List<String> places, List<Line> lines, boolean logarithmic) {
+public record Chart(String title, List<String> places, List<Line> lines, boolean logarithmic) {
   private static final int WIDTH = 640;
   private static final int HEIGHT = 340;
   private static final int LEFT = 56;
@@ -44,9 +44,9 @@ record Chart(String title, List<String> places, List<Line> lines, boolean logari
   /**
    * @param values one for each place
    */
-  record Line(String name, List<OptionalDouble> values) {}
+  public record Line(String name, List<OptionalDouble> values) {}
 
-  String svg() {
+  public String svg() {
     List<Double> ticks = ticks();
     StringBuilder svg = new StringBuilder();
     svg.append(

@@ -1,4 +1,4 @@
-package io.xenferry.bench.migrate;
+package io.xenferry.bench.chart;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
