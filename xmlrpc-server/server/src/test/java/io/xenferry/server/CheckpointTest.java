@@ -108,6 +108,16 @@ class CheckpointTest {
     assertThat(root.text("VM.get_power_state", clone)).isEqualTo("Halted");
     assertThat(root.text("VM.get_suspend_VDI", clone)).isEqualTo("OpaqueRef:NULL");
     root.call("VM.destroy", clone);
+    // Clients shut down what they destroy, and does not run, by force.
+    String other = root.text("VM.checkpoint", vm, "given up");
+    assertThat(TestServer.texts(root.call("VM.get_allowed_operations", other)))
+        .contains("hard_shutdown");
+    root.call("VM.hard_shutdown", other);
+    assertThat(root.text("VM.get_power_state", other)).isEqualTo("Halted");
+    assertThat(root.text("VM.get_suspend_VDI", other)).isEqualTo("OpaqueRef:NULL");
+    assertThat(TestServer.texts(root.call("VM.get_allowed_operations", other)))
+        .doesNotContain("hard_shutdown");
+    root.call("VM.destroy", other);
     // One that is suspended goes back as well.
     root.call("VM.suspend", vm);
     root.call("VM.revert", checkpoint);

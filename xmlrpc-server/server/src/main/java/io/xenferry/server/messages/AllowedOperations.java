@@ -91,7 +91,12 @@ public final class AllowedOperations {
       return CLEAN.containsAll(current.values()) ? known(OVERRULING, vm) : List.of();
     }
     if (schema.bool(vm, "is_a_snapshot")) {
-      return known(List.of("clone", "copy", "export", "destroy", "revert"), vm);
+      List<String> ofSnapshots =
+          new ArrayList<>(List.of("clone", "copy", "export", "destroy", "revert"));
+      if (schema.text(vm, "power_state").equals("Suspended")) {
+        ofSnapshots.add("hard_shutdown");
+      }
+      return known(ofSnapshots, vm);
     }
     if (schema.bool(vm, "is_a_template")) {
       return known(List.of("clone", "copy", "provision", "export", "destroy"), vm);

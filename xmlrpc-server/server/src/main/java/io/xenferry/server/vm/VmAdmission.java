@@ -274,7 +274,9 @@ public final class VmAdmission {
     }
     if (db.get(vm, VM.IS_A_SNAPSHOT)
         && !OF_TEMPLATES.contains(operation)
-        && operation != VmOperations.REVERT) {
+        && operation != VmOperations.REVERT
+        // Gives the memory of a checkpoint up, as clients do before they destroy it.
+        && operation != VmOperations.HARD_SHUTDOWN) {
       all.raise(new XenApiException("VM_IS_SNAPSHOT", vm.opaque(), operation.wire()));
     }
     if (db.get(vm, VM.IS_A_TEMPLATE)
