@@ -118,6 +118,12 @@ public final class SmapiException extends Exception {
         && args.getFirst() instanceof Value.Text(String sr)) {
       return new XenApiException("SR_NOT_ATTACHED", sr).withCause(this);
     }
+    if (error.equals("Vdi_does_not_exist")
+        && args.size() == 2
+        && args.get(0) instanceof Value.Text(String sr)
+        && args.get(1) instanceof Value.Text(String location)) {
+      return new XenApiException("VDI_MISSING", sr, vdi.isEmpty() ? location : vdi).withCause(this);
+    }
     if (error.equals("Unimplemented")
         && !args.isEmpty()
         && args.getFirst() instanceof Value.Text(String call)) {

@@ -154,10 +154,13 @@ final class DriveCommands {
     return run.calls().of(Calls.field(vdi, "SR"), "SR.get_content_type").equals("iso");
   }
 
-  private static void addCd(Run run, Selection.Chosen vm) throws XenApiException, CliException {
+  private static void addCd(Run run, Selection.Chosen vm)
+      throws XenApiException, CliException, IOException {
     String vdi = cd(run);
     String vbd = create(run, vm, vdi, run.arguments().need("device"), "CD", Map.of());
-    plugIfItCanBe(run, vm, vbd);
+    if (!plugIfItCanBe(run, vm, vbd)) {
+      run.printer().say("The drive is there when the VM is next started, or rebooted: vm-reboot.");
+    }
   }
 
   private static String create(
@@ -183,8 +186,12 @@ final class DriveCommands {
     return run.calls().text("VBD.create", new Value.Struct(vbd));
   }
 
-  /** The device is there from the VM's next start on in any case. */
-  private static void plugIfItCanBe(Run run, Selection.Chosen vm, String vbd)
+  /**
+   * The device is there from the VM's next start on in any case.
+   *
+   * @return false where that is to be waited for
+   */
+  private static boolean plugIfItCanBe(Run run, Selection.Chosen vm, String vbd)
       throws XenApiException {
     if (Calls.field(vm.record(), "power_state").equals("Running")) {
       try {
@@ -193,8 +200,10 @@ final class DriveCommands {
         if (!e.code().equals("OPERATION_NOT_ALLOWED")) {
           throw e;
         }
+        return false;
       }
     }
+    return true;
   }
 
   private static Drive soleDrive(Run run, Selection.Chosen vm, boolean empty)

@@ -39,7 +39,6 @@ public final class MachineLayout {
 
   private static final int FIRST_PORT_SLOT = 2;
   private static final int FUNCTIONS = 8;
-  private static final int SATA_PORTS = 6;
 
   private MachineLayout() {}
 
@@ -75,9 +74,10 @@ public final class MachineLayout {
 
   static String sataBus(String device) throws HypervisorException {
     int slot = slot(device);
-    if (slot >= SATA_PORTS) {
+    if (!GuestSpec.CdDrive.isSlot(slot)) {
       throw new HypervisorException(
-          Kind.REFUSED, "CD drive " + device + ": its device number must be below " + SATA_PORTS);
+          Kind.REFUSED,
+          "CD drive " + device + ": its device number must be below " + GuestSpec.CD_SLOTS);
     }
     return "ide." + slot;
   }

@@ -195,7 +195,7 @@ class CommandsTest {
     String it = "uuid=" + vm;
     assertThat(refused("vm-cd-eject", it)).contains("0 CD drives that are not empty");
     assertThat(refused("vm-cd-add", it, "cd-name=notes.txt", "device=3")).contains("notes.txt");
-    xe("vm-cd-add", it, "cd-name=one disc.iso", "device=3");
+    assertThat(xe("vm-cd-add", it, "cd-name=one disc.iso", "device=3")).isEmpty();
     assertThat(xe("vm-cd-list", it)).contains("CD 0 VBD:", "CD 0 VDI:", one);
     xe("vm-start", it);
     assertThat(xe("vbd-list", "vm-uuid=" + vm, "params=currently-attached", "--minimal"))
@@ -209,7 +209,7 @@ class CommandsTest {
     assertThat(refused("pbd-unplug", "uuid=" + pbd)).isNotEmpty();
 
     // A second drive of a running VM is there after its next reboot.
-    xe("vm-cd-add", it, "cd-name=one disc.iso", "device=2");
+    assertThat(xe("vm-cd-add", it, "cd-name=one disc.iso", "device=2")).contains("vm-reboot");
     String second = xe("vbd-list", "vm-uuid=" + vm, "vdi-uuid=" + one, "--minimal");
     xe("vm-reboot", it, "--force");
     assertThat(xe("vbd-param-get", "uuid=" + second, "param-name=currently-attached"))

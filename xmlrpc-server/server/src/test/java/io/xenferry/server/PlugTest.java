@@ -248,6 +248,57 @@ class PlugTest {
     root.call("VM.hard_shutdown", vm);
   }
 
+  /** Whatever stands against the new machine must not end the one that there is. */
+  @Test
+  void aMachineThatCannotBeMadeDoesNotEndTheOneThatRuns() throws Exception {
+    String vm = vm("late drive, lost cd", Map.of());
+    root.call("VM.start", vm, false, false);
+    assertCode("INVALID_DEVICE", () -> drive(vm, "6"));
+    String drive = drive(vm, "5");
+    Path isos = Files.createDirectory(server.directory.resolve("lost isos"));
+    Files.write(isos.resolve("lost.iso"), new byte[4096]);
+    String iso =
+        root.text(
+            "SR.create",
+            root.only("host"),
+            Map.of("location", isos.toString()),
+            0,
+            "isos",
+            "",
+            "iso",
+            "",
+            false,
+            Map.of());
+    String cd = TestServer.texts(root.call("SR.get_VDIs", iso)).getFirst();
+    root.call("VBD.destroy", drive);
+    String full =
+        root.text(
+            "VBD.create",
+            RecordsTest.required(
+                "VBD",
+                Map.of(
+                    "VM",
+                    vm,
+                    "VDI",
+                    cd,
+                    "userdevice",
+                    "5",
+                    "mode",
+                    "RO",
+                    "type",
+                    "CD",
+                    "bootable",
+                    false)));
+    Files.delete(isos.resolve("lost.iso"));
+    String machine = process(vm);
+    assertCode("VDI_MISSING", () -> root.call("VM.hard_reboot", vm));
+    assertThat(process(vm)).isEqualTo(machine);
+    assertThat(root.text("VM.get_power_state", vm)).isEqualTo("Running");
+    root.call("VBD.destroy", full);
+    root.call("VM.hard_reboot", vm);
+    root.call("VM.hard_shutdown", vm);
+  }
+
   @Test
   void aPausedGuestThatIsRebootedForADriveRuns() throws Exception {
     String vm = vm("paused, late drive", Map.of());

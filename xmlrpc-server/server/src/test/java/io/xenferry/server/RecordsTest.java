@@ -260,6 +260,7 @@ class RecordsTest {
     assertCode("VBD_NOT_REMOVABLE_MEDIA", () -> root.call("VBD.eject", first));
     String drive =
         root.text("VBD.create", with(with(with(vbd, "type", "CD"), "mode", "RO"), "empty", true));
+    assertCode("INVALID_DEVICE", () -> root.call("VBD.set_userdevice", drive, "6"));
     assertCode("VBD_IS_EMPTY", () -> root.call("VBD.eject", drive));
     root.call("VBD.insert", drive, vdi[0]);
     assertThat(root.text("VBD.get_VDI", drive)).isEqualTo(vdi[0]);

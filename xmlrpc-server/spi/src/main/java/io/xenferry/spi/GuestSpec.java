@@ -37,6 +37,9 @@ public record GuestSpec(
   /** VIFs of a guest, numbered from 0. */
   public static final int NIC_SLOTS = 8;
 
+  /** CD drives that a machine can have, and the first device numbers. */
+  public static final int CD_SLOTS = 6;
+
   /** The same guest with other devices. */
   public GuestSpec with(List<Disk> disks, List<CdDrive> drives, List<Nic> nics) {
     return new GuestSpec(
@@ -234,7 +237,13 @@ public record GuestSpec(
   /**
    * @param device the VBD's device; unique among disks and drives
    */
-  public record CdDrive(String device, Optional<Medium> medium) {}
+  public record CdDrive(String device, Optional<Medium> medium) {
+
+    /** Whether a machine has a place for a CD drive there: from 0 to below {@link #CD_SLOTS}. */
+    public static boolean isSlot(int slot) {
+      return slot >= 0 && slot < CD_SLOTS;
+    }
+  }
 
   /** What lies in a CD drive; read only. */
   public record Medium(UUID vdi, Path file, String format) {}

@@ -10,6 +10,7 @@ import io.xenferry.server.call.Accessors;
 import io.xenferry.server.call.Call;
 import io.xenferry.server.call.Registry;
 import io.xenferry.server.schema.Schema;
+import io.xenferry.spi.GuestSpec;
 import java.util.HashSet;
 import java.util.Locale;
 import java.util.Map;
@@ -63,7 +64,7 @@ final class VbdMessages {
               throw new XenApiException("VDI_READONLY", vdi.ref());
             }
           }
-          int position = position(tx, vm, text(f, "userdevice"));
+          int position = position(tx, vm, text(f, "userdevice"), slots(text(f, "type")));
           f.put("userdevice", Value.of(Integer.toString(position)));
           f.put("device", Value.of(deviceName(position)));
           String ref = tx.create("VBD", f);
@@ -72,11 +73,14 @@ final class VbdMessages {
         });
   }
 
-  /** Positions may be given as {@code 0}, {@code xvda}, or {@code autodetect}. */
-  private int position(Transaction tx, Row vm, String userdevice) throws XenApiException {
+  /**
+   * Below a number of slots; they may be given as {@code 0}, {@code xvda}, or {@code autodetect}.
+   */
+  private int position(Transaction tx, Row vm, String userdevice, int slots)
+      throws XenApiException {
     Set<Integer> taken = taken(tx, vm);
     if (userdevice.equals("autodetect") || userdevice.isEmpty()) {
-      for (int i = 0; i < DEVICES; i++) {
+      for (int i = 0; i < slots; i++) {
         if (!taken.contains(i)) {
           return i;
         }
@@ -84,13 +88,17 @@ final class VbdMessages {
       throw new XenApiException("INVALID_DEVICE", userdevice);
     }
     int position = parse(userdevice);
-    if (position < 0 || position >= DEVICES) {
+    if (position < 0 || position >= slots) {
       throw new XenApiException("INVALID_DEVICE", userdevice);
     }
     if (taken.contains(position)) {
       throw new XenApiException("DEVICE_ALREADY_EXISTS", userdevice);
     }
     return position;
+  }
+
+  private static int slots(String type) {
+    return type.equals("CD") ? GuestSpec.CD_SLOTS : DEVICES;
   }
 
   private Set<Integer> taken(Transaction tx, Row vm) throws XenApiException {
@@ -156,7 +164,7 @@ final class VbdMessages {
           int wanted = parse(c.text(1));
           if (wanted != parse(schema.text(vbd, "userdevice"))) {
             Row vm = Schema.row(tx, "VM", schema.text(vbd, "VM"));
-            int position = position(tx, vm, c.text(1));
+            int position = position(tx, vm, c.text(1), slots(schema.text(vbd, "type")));
             schema.set(tx, "VBD", vbd.ref(), "userdevice", Value.of(Integer.toString(position)));
             schema.set(tx, "VBD", vbd.ref(), "device", Value.of(deviceName(position)));
           }

@@ -112,7 +112,8 @@ public final class GuestSpecs {
       if (disk.cd()) {
         drives.add(
             new GuestSpec.CdDrive(
-                disk.device(), Optional.of(new GuestSpec.Medium(vdi, image, format(image)))));
+                drive(db, disk.vbd()),
+                Optional.of(new GuestSpec.Medium(vdi, image, format(image)))));
       } else {
         disks.add(
             new GuestSpec.Disk(
@@ -128,7 +129,7 @@ public final class GuestSpecs {
       if (db.get(vbd, VBD.TYPE) == VbdType.CD
           && db.get(vbd, VBD.EMPTY)
           && (!asItRuns || db.get(vbd, VBD.CURRENTLY_ATTACHED))) {
-        drives.add(new GuestSpec.CdDrive(device(db, vbd), Optional.empty()));
+        drives.add(new GuestSpec.CdDrive(drive(db, vbd), Optional.empty()));
       }
     }
     drives.sort(Comparator.comparing(GuestSpec.CdDrive::device));
@@ -292,6 +293,23 @@ public final class GuestSpecs {
         bridge.matches("[A-Za-z0-9_.-]{1,15}")
             && Files.isDirectory(INTERFACES.resolve(bridge).resolve("bridge"));
     return there ? new Backend.Bridge(bridge) : new Backend.Isolated();
+  }
+
+  /**
+   * Where a CD drive is.
+   *
+   * @throws XenApiException INVALID_DEVICE where no machine has a place for one
+   */
+  static String drive(Snapshot db, Ref<VBD> vbd) throws XenApiException {
+    String device = device(db, vbd);
+    try {
+      if (GuestSpec.CdDrive.isSlot(GuestSpec.slot(device))) {
+        return device;
+      }
+    } catch (IllegalArgumentException e) {
+      throw new XenApiException("INVALID_DEVICE", device).withCause(e);
+    }
+    throw new XenApiException("INVALID_DEVICE", device);
   }
 
   private static String device(Snapshot db, Ref<VBD> vbd) throws XenApiException {

@@ -282,10 +282,29 @@ public final class VmLifecycle {
       return;
     }
     log.info("VM {} has got CD drives since it started: its machine is made anew", guest.vm());
+    requireNewDisks(vm);
     guest.destroy();
     records.gone(vm, VmPowerState.HALTED);
     try (HostMemory.Promise promise = memory.promise(vm)) {
       build(vm, false, task);
+    }
+  }
+
+  /** Attaches what the guest has not yet: a machine that cannot be made must not end this one. */
+  private void requireNewDisks(Ref<VM> vm) throws XenApiException {
+    Snapshot db = database.snapshot();
+    List<VmDisk> attached = new ArrayList<>();
+    try {
+      for (VmDisk disk : GuestSpecs.disks(db, vm)) {
+        if (!db.get(disk.vbd(), VBD.CURRENTLY_ATTACHED)) {
+          DiskSharing.check(db, disk.vbd());
+          attached.add(disk);
+          disks.attach(disk.vdi(), uuid(vm), disk.writable());
+        }
+      }
+    } catch (XenApiException e) {
+      records.giveBack(vm, attached);
+      throw e;
     }
   }
 
@@ -297,21 +316,24 @@ public final class VmLifecycle {
         || db.get(vm, VM.CURRENT_OPERATIONS).containsValue(VmOperations.POOL_MIGRATE);
   }
 
-  /** Whether the VM has CD drives that its machine has not: none can be added to one that is. */
+  /**
+   * Whether the VM has CD drives that its machine has not: none can be added to one that is.
+   *
+   * @throws XenApiException INVALID_DEVICE for one that no machine has a place for
+   */
   private boolean lacksDrives(Ref<VM> vm, Guest guest) throws XenApiException {
     Snapshot db = database.snapshot();
     Set<String> there =
         guest.hardware().spec().drives().stream()
             .map(GuestSpec.CdDrive::device)
             .collect(Collectors.toSet());
+    boolean lacks = false;
     for (Ref<VBD> vbd : db.get(vm, VM.VBDS)) {
-      if (db.get(vbd, VBD.TYPE) == VbdType.CD
-          && !there.contains(
-              GuestSpecs.device(db.get(vbd, VBD.DEVICE), db.get(vbd, VBD.USERDEVICE)))) {
-        return true;
+      if (db.get(vbd, VBD.TYPE) == VbdType.CD) {
+        lacks |= !there.contains(GuestSpecs.drive(db, vbd));
       }
     }
-    return false;
+    return lacks;
   }
 
   /** A guest that a move has paused for its switch refuses what it allows before. */
