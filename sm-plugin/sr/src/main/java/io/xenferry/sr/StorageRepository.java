@@ -39,7 +39,10 @@ public interface StorageRepository {
   /** Detaches and deletes the SR, which must hold no VDI (39). */
   void destroy() throws SmapiException;
 
-  /** Of which formats VDIs can be made: what their {@link VdiInfo#SM_CONFIG_FORMAT} may say. */
+  /**
+   * Of which formats VDIs can be made, what their {@link VdiInfo#SM_CONFIG_FORMAT} may say; empty
+   * where none can.
+   */
   default List<String> formats() throws SmapiException {
     return List.of("raw");
   }

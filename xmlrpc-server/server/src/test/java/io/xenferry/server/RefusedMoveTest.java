@@ -122,6 +122,24 @@ class RefusedMoveTest {
     assertThat(refusedBothWays("HANDLE_INVALID", t, hosts.token(), to, stray).params())
         .containsExactly("network", nowhere);
 
+    String isos =
+        destination.text(
+            "SR.create",
+            destination.only("host"),
+            Map.of("location", hosts.there.directory.toString()),
+            0,
+            "isos",
+            "",
+            "iso",
+            "",
+            false,
+            Map.of());
+    assertThat(
+            refusedBothWays("SR_DOES_NOT_SUPPORT_MIGRATION", t, hosts.token(), isos, t.vifMap())
+                .params()
+                .getFirst())
+        .isEqualTo(isos);
+
     String tight = tightSr(TwoHosts.SIZE + TwoHosts.SIZE / 2);
     XenApiException full = refusedBothWays("SR_FULL", t, hosts.token(), tight, t.vifMap());
     assertThat(full.params().getFirst()).isEqualTo(Long.toString(2 * TwoHosts.SIZE));

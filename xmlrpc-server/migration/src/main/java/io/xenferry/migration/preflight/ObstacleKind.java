@@ -237,6 +237,11 @@ public enum ObstacleKind {
       "SR_NOT_ATTACHED",
       "The SR that was chosen for a disk is not attached to the destination host.",
       "Attach it there (xe pbd-plug), or choose another one."),
+  TARGET_SR_UNABLE(
+      Seen.BOTH,
+      "SR_DOES_NOT_SUPPORT_MIGRATION",
+      "No disk can be made in the SR that was chosen for one, as in one of CDs.",
+      "Choose another SR, by vdi: or destination-sr-uuid=."),
   TARGET_SR_FULL(
       Seen.BOTH,
       "SR_FULL",

@@ -23,7 +23,7 @@ public interface MigrationDisks {
 
   /**
    * Checks without doing anything that new disks would fit: HANDLE_INVALID, SR_NOT_ATTACHED,
-   * SR_FULL [requested, maximum] of each SR.
+   * SR_DOES_NOT_SUPPORT_MIGRATION where none can be made, SR_FULL [requested, maximum] of each SR.
    *
    * @param bytesBySr bytes to be created in each SR; keys are references or uuids
    */

@@ -60,12 +60,16 @@ final class TaggedDisks implements MigrationDisks {
             () -> requireSpace(sr, needed),
             ObstacleKind.TARGET_SR_UNKNOWN,
             ObstacleKind.TARGET_SR_DETACHED,
+            ObstacleKind.TARGET_SR_UNABLE,
             ObstacleKind.TARGET_SR_FULL));
   }
 
   private void requireSpace(Ref<SR> sr, long bytes) throws XenApiException {
     storage.requireAttached(sr);
     String uuid = database.snapshot().get(sr, SR.UUID);
+    if (HostStorage.driver(() -> storage.mux().repository(uuid).formats()).isEmpty()) {
+      throw new XenApiException("SR_DOES_NOT_SUPPORT_MIGRATION", sr.opaque(), "VDI_MIRROR_IN");
+    }
     SrInfo info = HostStorage.driver(() -> storage.mux().repository(uuid).stat());
     if (bytes > info.freeSpace()) {
       throw new XenApiException("SR_FULL", Long.toString(bytes), Long.toString(info.freeSpace()));
