@@ -312,12 +312,25 @@ final class VmMigrate {
     return Calls.field(pifs.firstEntry().getValue(), "network");
   }
 
+  private static String there(Calls remote, String className, String uuid)
+      throws XenApiException, CliException {
+    try {
+      return remote.byUuid(className, uuid);
+    } catch (XenApiException e) {
+      if (!e.code().equals("UUID_INVALID")) {
+        throw e;
+      }
+      throw CliException.failed("No %s '%s' at the destination".formatted(className, uuid));
+    }
+  }
+
   /** With the objects there, which are named by uuid, by reference. */
   private static SequencedMap<String, Value> there(
-      Calls remote, Map<String, String> uuids, String className) throws XenApiException {
+      Calls remote, Map<String, String> uuids, String className)
+      throws XenApiException, CliException {
     SequencedMap<String, Value> map = new LinkedHashMap<>();
     for (Map.Entry<String, String> e : uuids.entrySet()) {
-      map.put(e.getKey(), Value.of(remote.byUuid(className, e.getValue())));
+      map.put(e.getKey(), Value.of(there(remote, className, e.getValue())));
     }
     return map;
   }
@@ -332,14 +345,14 @@ final class VmMigrate {
       String host,
       List<MovingDrive> drives,
       SequencedMap<String, Value> users)
-      throws XenApiException, IOException {
+      throws XenApiException, CliException, IOException {
     List<String> disks =
         drives.stream().filter(drive -> !drive.isCd()).map(MovingDrive::vdi).toList();
     List<String> open = disks.stream().filter(vdi -> !users.containsKey(vdi)).toList();
     SequencedMap<String, Value> places = new LinkedHashMap<>();
     Optional<String> named = run.arguments().get("destination-sr-uuid");
     if (named.isPresent()) {
-      Value sr = Value.of(remote.byUuid("SR", named.get()));
+      Value sr = Value.of(there(remote, "SR", named.get()));
       open.forEach(vdi -> places.put(vdi, sr));
     } else if (!open.isEmpty()) {
       places.putAll(best(run, remote, host, open));

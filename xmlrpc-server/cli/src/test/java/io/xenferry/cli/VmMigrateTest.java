@@ -285,7 +285,11 @@ class VmMigrateTest {
     assertThat(terminal.xe(with("host-uuid=none")).err()).contains("'none'");
     assertThat(terminal.xe(with("remote-network=none")).err()).contains("'none'");
     assertThat(terminal.xe(with("vdi:none=small")).status()).isEqualTo(1);
-    assertThat(terminal.xe(with("vdi:d1=none")).status()).isEqualTo(1);
+    assertThat(terminal.xe(with("vdi:d1=none")).err()).contains("No SR 'none' at the destination");
+    assertThat(terminal.xe(with("destination-sr-uuid=none")).err())
+        .contains("No SR 'none' at the destination");
+    assertThat(terminal.xe(with("vif:i=none")).err())
+        .contains("No network 'none' at the destination");
     assertThat(terminal.xe(with("colour=red")).err()).contains("'colour'");
     assertThat(here.changes()).isEmpty();
     assertThat(there.changes()).isEmpty();

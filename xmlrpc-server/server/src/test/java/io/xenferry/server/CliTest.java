@@ -129,7 +129,11 @@ class CliTest {
       assertThat(anew.acceptedAtFirstContact()).isPresent();
     }
     assertThatThrownBy(() -> again.connect("a/b", Optional.empty()))
-        .hasMessageContaining("INVALID_VALUE");
+        .hasMessageContaining("INVALID_VALUE")
+        .hasMessageContaining("a/b (allowed: HOST or HOST:PORT");
+    assertThatThrownBy(() -> again.connect(name, Optional.of("AB:CD")))
+        .hasMessageContaining("INVALID_VALUE")
+        .hasMessageContaining("AB:CD (allowed: SHA-256");
   }
 
   @Test

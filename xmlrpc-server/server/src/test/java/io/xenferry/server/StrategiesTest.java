@@ -90,7 +90,7 @@ class StrategiesTest {
                       "INVALID_VALUE",
                       () -> source.call("VM.assert_can_migrate", t.arguments(token, to, Map.of())))
                   .params())
-          .containsExactly(downtime, "short (allowed: milliseconds, 1 or more)");
+          .containsExactly(downtime, "short (allowed: a number of milliseconds, 1 or more)");
       String moved =
           source.text(
               "VM.migrate_send",

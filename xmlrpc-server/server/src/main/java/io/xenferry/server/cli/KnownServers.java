@@ -3,6 +3,7 @@ package io.xenferry.server.cli;
 import io.xenferry.cli.RemoteServers;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
+import io.xenferry.server.call.OptionValues;
 import io.xenferry.server.config.RemoteServersConfig;
 import io.xenferry.wire.Fingerprint;
 import io.xenferry.wire.Trust;
@@ -40,6 +41,16 @@ public final class KnownServers implements RemoteServers {
   private static final Pattern ADDRESS =
       Pattern.compile("(\\[[0-9A-Fa-f:.%]+]|[0-9A-Za-z._-]+)(?::([0-9]{1,5}))?");
   private static final int HTTPS = 443;
+
+  private static final OptionValues ADDRESSES =
+      new OptionValues(
+          server -> ADDRESS.matcher(server).matches(),
+          "HOST or HOST:PORT, an IPv6 address in brackets, a port from 1 to 65535");
+
+  private static final OptionValues FINGERPRINT =
+      new OptionValues(
+          value -> value.replace(":", "").strip().matches("(?i)[0-9a-f]{64}"),
+          "SHA-256 of the certificate, 64 hexadecimal digits with or without colons");
 
   private final RemoteServersConfig config;
   private final Path file;
@@ -83,12 +94,12 @@ public final class KnownServers implements RemoteServers {
   public Remote connect(String server, Optional<String> fingerprint) throws XenApiException {
     Matcher m = ADDRESS.matcher(server);
     if (!m.matches()) {
-      throw new XenApiException("INVALID_VALUE", "remote-master", server);
+      throw ADDRESSES.refusal("remote-master", server);
     }
     String host = m.group(1);
     int port = m.group(2) == null ? HTTPS : Integer.parseInt(m.group(2));
     if (port < 1 || port > 65_535) {
-      throw new XenApiException("INVALID_VALUE", "remote-master", server);
+      throw ADDRESSES.refusal("remote-master", server);
     }
     String name = canonical(host) + ":" + port;
     Fingerprint expected = expected(name, fingerprint);
@@ -137,11 +148,8 @@ public final class KnownServers implements RemoteServers {
   private @Nullable Fingerprint expected(String name, Optional<String> given)
       throws XenApiException {
     if (given.isPresent()) {
-      try {
-        return new Fingerprint(given.get());
-      } catch (IllegalArgumentException e) {
-        throw new XenApiException("INVALID_VALUE", "remote-fingerprint", given.get()).withCause(e);
-      }
+      FINGERPRINT.check("remote-fingerprint", given.get());
+      return new Fingerprint(given.get());
     }
     synchronized (lock) {
       return known().get(name);

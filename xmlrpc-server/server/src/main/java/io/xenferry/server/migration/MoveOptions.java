@@ -37,9 +37,11 @@ final class MoveOptions {
   // 0 lifts what is the default elsewhere.
   static final OptionValues LIMIT =
       new OptionValues(
-          value -> value.matches("0|[1-9][0-9]{0,14}"), "bytes a second, 0 for no limit");
+          value -> value.matches("0|[1-9][0-9]{0,14}"),
+          "a number of bytes a second, 0 for no limit");
   static final OptionValues MILLISECONDS =
-      new OptionValues(value -> value.matches("[1-9][0-9]{0,14}"), "milliseconds, 1 or more");
+      new OptionValues(
+          value -> value.matches("[1-9][0-9]{0,14}"), "a number of milliseconds, 1 or more");
   static final OptionValues FLAG =
       new OptionValues(value -> value.matches("(?i)true|false"), "true, false");
   static final OptionValues CUT_OVER =

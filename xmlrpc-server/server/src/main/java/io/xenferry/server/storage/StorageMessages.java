@@ -32,7 +32,8 @@ public final class StorageMessages {
   private static final String BANDWIDTH = "bandwidth";
 
   private static final OptionValues PACE =
-      new OptionValues(value -> value.matches("[1-9][0-9]{0,14}"), "bytes a second, 1 or more");
+      new OptionValues(
+          value -> value.matches("[1-9][0-9]{0,14}"), "a number of bytes a second, 1 or more");
 
   private final HostStorage storage;
   private final DiskCopies copies;

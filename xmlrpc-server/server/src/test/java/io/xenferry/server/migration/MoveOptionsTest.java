@@ -30,10 +30,10 @@ class MoveOptionsTest {
       value = {
         "strategy     | foo      | log-dirty, mirror, auto, snapshot",
         "strategy     | AUTO     | log-dirty, mirror, auto, snapshot",
-        "max-downtime | 300ms    | milliseconds, 1 or more",
-        "max-downtime | 0        | milliseconds, 1 or more",
-        "bandwidth    | 10MiB    | bytes a second, 0 for no limit",
-        "bandwidth    | -1       | bytes a second, 0 for no limit",
+        "max-downtime | 300ms    | a number of milliseconds, 1 or more",
+        "max-downtime | 0        | a number of milliseconds, 1 or more",
+        "bandwidth    | 10MiB    | a number of bytes a second, 0 for no limit",
+        "bandwidth    | -1       | a number of bytes a second, 0 for no limit",
         "verify       | yes      | true, false",
         "transport    | pigeons  | iscsi, nbds",
         "keep-source  | 10m      | " + KEPT,
@@ -101,8 +101,8 @@ class MoveOptionsTest {
       delimiter = '|',
       value = {
         "paused       | maybe    | true, false",
-        "bandwidth    | 1.5      | bytes a second, 0 for no limit",
-        "max-downtime | 0        | milliseconds, 1 or more",
+        "bandwidth    | 1.5      | a number of bytes a second, 0 for no limit",
+        "max-downtime | 0        | a number of milliseconds, 1 or more",
         "cutover      | soon     | " + INSTANT,
         "strategy     | snapshot | log-dirty, mirror, auto"
       })
