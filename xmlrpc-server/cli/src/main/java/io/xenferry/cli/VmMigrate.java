@@ -235,7 +235,6 @@ final class VmMigrate {
     announce(run, remote, host, network, vdis);
     MovingDrive.announceCds(run, drives, remote.uuid("host", host));
     Value options = Value.ofTexts(options(a));
-    Value token = remote.call("host.migrate_receive", Value.of(host), Value.of(network), options);
     Value formats = Value.ofTexts(here.formats());
     Value vdiMap = new Value.Struct(vdis);
     VmCommands.each(
@@ -243,6 +242,9 @@ final class VmMigrate {
         here.vms(),
         "VMs",
         vm -> {
+          // Each is good for one move.
+          Value token =
+              remote.call("host.migrate_receive", Value.of(host), Value.of(network), options);
           if (a.flag(DRY_RUN)) {
             DryRun.show(
                 run,

@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -213,8 +214,13 @@ class VmMigrateTest {
     assertThat(terminal.xe(REMOTE).out()).contains("CD c (tools.iso) in drive 3: stays in it.\n");
   }
 
+  /** A token is good for one move. */
   @Test
-  void allVmsThatAreToMoveHaveAPlaceForTheirDisks() throws IOException {
+  void ofSeveralVmsEachHasATokenAndAPlaceForItsDisks() throws IOException {
+    AtomicInteger tokens = new AtomicInteger();
+    there.answer(
+        "host.migrate_receive",
+        p -> Value.ofTexts(Map.of("session_id", "token" + tokens.incrementAndGet())));
     here.add(
         "VM",
         "v2",
@@ -230,6 +236,11 @@ class VmMigrateTest {
     here.add("VDI", "d3");
     assertThat(terminal.xe(with("--multiple")).out())
         .contains("VDI d1 -> SR large\n", "VDI d3 -> SR large\n");
+    assertThat(here.changes()).hasSize(2);
+    assertThat(here.changes().getFirst())
+        .startsWith("VM.migrate_send(OpaqueRef:VM-v, session_id: token1,");
+    assertThat(here.changes().getLast())
+        .startsWith("VM.migrate_send(OpaqueRef:VM-v2, session_id: token2,");
   }
 
   @Test
