@@ -55,6 +55,40 @@ class SessionTest {
   }
 
   @Test
+  void theOldestSessionOfAnOriginatorGoesWhenThereAreTooMany() throws Exception {
+    String oldest = loginAs("crowd");
+    String used = loginAs("crowd");
+    String other = loginAs("somebody else");
+    for (int i = 2; i < 20; i++) {
+      loginAs("crowd");
+    }
+    server.api.call("pool.get_all", Value.of(used));
+    server.api.call("pool.get_all", Value.of(oldest));
+    server.api.call("pool.get_all", Value.of(used));
+    String last = loginAs("crowd");
+    loginAs("crowd");
+    // Those that were used a moment ago are not the oldest.
+    for (String kept : new String[] {used, oldest, other, last}) {
+      server.api.call("pool.get_all", Value.of(kept));
+    }
+    assertThat(
+            server.server.context().sessions().all().stream()
+                .filter(session -> session.origin().equals("crowd")))
+        .hasSize(20);
+  }
+
+  private static String loginAs(String originator) throws Exception {
+    return ((Value.Text)
+            server.api.call(
+                "session.login_with_password",
+                Value.of("root"),
+                Value.of(server.password),
+                Value.of("2.0"),
+                Value.of(originator)))
+        .text();
+  }
+
+  @Test
   void aWrongPasswordIsRefusedAndTheRightOneIsInAFileOfItsOwnersOnly() throws Exception {
     for (String user : new String[] {"root", "nobody", ""}) {
       XenApiException e =

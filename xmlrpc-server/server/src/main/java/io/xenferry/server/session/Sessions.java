@@ -8,7 +8,6 @@ import io.xenferry.server.config.SessionConfig;
 import io.xenferry.server.schema.Schema;
 import java.time.Clock;
 import java.time.Instant;
-import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -117,15 +116,21 @@ public final class Sessions {
     return session;
   }
 
-  /** Ends the oldest beyond the limit. */
+  /** Ends the oldest beyond the limit. Not by sorting: calls change when a session was active. */
   private void evict(Predicate<Session> of, int limit) throws XenApiException {
-    List<Live> all =
-        live.values().stream()
-            .filter(l -> of.test(l.session))
-            .sorted(Comparator.comparing(l -> l.active))
-            .toList();
-    for (int i = 0; i < all.size() - limit; i++) {
-      close(all.get(i).session.ref());
+    while (true) {
+      int count = 0;
+      Live oldest = null;
+      for (Live l : live.values()) {
+        if (of.test(l.session)) {
+          count++;
+          oldest = oldest == null || l.active.isBefore(oldest.active) ? l : oldest;
+        }
+      }
+      if (oldest == null || count <= limit) {
+        return;
+      }
+      close(oldest.session.ref());
     }
   }
 
