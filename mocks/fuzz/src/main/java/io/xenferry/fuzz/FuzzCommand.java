@@ -179,7 +179,8 @@ public final class FuzzCommand implements Callable<Integer> {
 
   private void merge(String surface, Path work, List<Path> from, Path to) throws Exception {
     Path least = Files.createDirectory(work.resolve("least"));
-    List<String> arguments = new ArrayList<>(List.of("-merge=1", least.toString()));
+    List<String> arguments =
+        new ArrayList<>(List.of("-merge=1", "-artifact_prefix=" + work + "/", least.toString()));
     from.forEach(path -> arguments.add(path.toString()));
     Path log = work.resolve("merge-log");
     int status = jazzer(surface, log, GRACE * 5, arguments.toArray(String[]::new));

@@ -27,7 +27,7 @@ final class NbdServerSurface implements Surface {
   @Override
   public List<byte[]> seeds() throws Exception {
     try (Relay relay = new Relay(server.port())) {
-      try (NbdClient client = NbdServer.connect(relay.port())) {
+      try (NbdClient client = NbdServer.connect(relay.port(), NbdClient.Options.DEFAULT)) {
         Requests.everyKind(client);
       }
       return List.of(relay.said());
@@ -40,7 +40,7 @@ final class NbdServerSurface implements Surface {
       Visit.say(socket, input);
     }
     if (++runs % RUNS_BETWEEN_CHECKS == 0) {
-      try (NbdClient client = NbdServer.connect(server.port())) {
+      try (NbdClient client = NbdServer.connect(server.port(), NbdClient.Options.DEFAULT)) {
         client.read(0, ByteBuffer.allocate(4096)).get(20, TimeUnit.SECONDS);
       }
     }
@@ -67,12 +67,8 @@ final class NbdServerSurface implements Surface {
       server.add(EXPORT, new MemoryBackend(EXPORT, 1 << 20));
     }
 
-    static NbdClient connect(int port) throws BlockException {
-      return NbdClient.connect(
-          NbdUri.tcp("127.0.0.1", port, EXPORT),
-          NbdClient.Options.DEFAULT
-              .withConnectTimeout(Duration.ofMillis(500))
-              .withRequestTimeout(Duration.ofMillis(500)));
+    static NbdClient connect(int port, NbdClient.Options options) throws BlockException {
+      return NbdClient.connect(NbdUri.tcp("127.0.0.1", port, EXPORT), options);
     }
 
     int port() {
