@@ -48,6 +48,7 @@ final class Commands {
     VmInstall.register(built);
     SnapshotCommands.register(built);
     built.put("vm-migrate", VmMigrate::run);
+    built.put("host-evacuate", HostEvacuate::run);
     built.put("event-wait", EventWait::run);
     MigrationCommands.register(built);
     built.forEach((name, handler) -> build(all, name, handler));

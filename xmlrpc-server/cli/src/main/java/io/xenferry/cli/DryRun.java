@@ -29,7 +29,8 @@ final class DryRun {
     throw new CliException(CliException.Kind.SHOWN, "");
   }
 
-  private static String text(Run run, Migrations.Obstacle obstacle) {
+  /** An obstacle with what to do about it, over several lines. */
+  static String text(Run run, Migrations.Obstacle obstacle) {
     StringBuilder text = new StringBuilder();
     text.append(obstacle.blocks() ? "" : "warning: ");
     text.append(obstacle.code()).append(" (").append(obstacle.side()).append("): ");

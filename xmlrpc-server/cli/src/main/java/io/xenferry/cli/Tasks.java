@@ -12,7 +12,7 @@ import java.util.Map;
  */
 final class Tasks {
   /** How long one event.from waits, in seconds. */
-  private static final double WAIT_SECONDS = 30.0;
+  static final double WAIT_SECONDS = 30.0;
 
   private static final int BAR = 70;
 
@@ -61,7 +61,8 @@ final class Tasks {
     }
   }
 
-  private static XenApiException failure(Map<String, Value> record) {
+  /** What a task that has failed has failed with. */
+  static XenApiException failure(Map<String, Value> record) {
     List<String> error = Calls.texts(record.getOrDefault("error_info", Value.VOID));
     return error.isEmpty()
         ? new XenApiException("INTERNAL_ERROR", "the task failed without saying why")

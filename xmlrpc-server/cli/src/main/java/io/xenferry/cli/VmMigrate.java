@@ -3,14 +3,11 @@ package io.xenferry.cli;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import java.io.IOException;
-import java.time.Duration;
-import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.Set;
 
@@ -39,14 +36,7 @@ final class VmMigrate {
   private static final List<String> MAPS = List.of("vif", "vdi", "vgpu", "image-format");
 
   /** Asks what stands against the move, and does not begin it. */
-  private static final String DRY_RUN = "dry-run";
-
-  /**
-   * API version and originator of the login at the destination, as the published command has them.
-   */
-  private static final String LOGIN_VERSION = "1.3";
-
-  private static final Duration LOGOUT_PATIENCE = Duration.ofSeconds(2);
+  static final String DRY_RUN = "dry-run";
 
   private VmMigrate() {}
 
@@ -95,7 +85,8 @@ final class VmMigrate {
     }
   }
 
-  private static SequencedMap<String, String> options(Arguments a) throws CliException {
+  /** What goes into the call's options. */
+  static SequencedMap<String, String> options(Arguments a) throws CliException {
     SequencedMap<String, String> options = new LinkedHashMap<>();
     a.get("compress").ifPresent(c -> options.put("compress", c));
     for (String name : List.of("force", "live", "copy")) {
@@ -134,59 +125,10 @@ final class VmMigrate {
   }
 
   private static void withStorage(Run run) throws XenApiException, CliException, IOException {
-    Arguments a = run.arguments();
-    for (String name : List.of("remote-master", "remote-username", "remote-password")) {
-      if (!a.has(name)) {
-        throw CliException.required(name);
-      }
-    }
+    Destination.requireNamed(run.arguments());
     Here here = Here.of(run);
     run.printer().say("Performing a storage live migration: the VM's disks move with it.");
-    String master = a.need("remote-master");
-    try (RemoteServers.Remote remote =
-        run.environment().remoteServers().connect(master, a.get("remote-fingerprint"))) {
-      Optional<String> accepted = remote.acceptedAtFirstContact();
-      if (accepted.isPresent()) {
-        run.client()
-            .stderr(
-                "First contact with %s: its certificate is trusted from now on, SHA-256 %s\n"
-                    .formatted(master, accepted.get()));
-      }
-      String session =
-          Calls.text(
-              remote.call(
-                  "session.login_with_password",
-                  Value.of(a.need("remote-username")),
-                  Value.of(a.need("remote-password")),
-                  Value.of(LOGIN_VERSION),
-                  Value.of("xenferry xe")));
-      try {
-        send(run, here, new Calls(remote, session));
-      } finally {
-        logout(remote, session);
-      }
-    } catch (UnexpectedAnswerException e) {
-      throw new XenApiException("CANNOT_CONTACT_HOST", master)
-          .withCause(new IOException("its answers make no sense: " + e.getMessage()));
-    }
-  }
-
-  /** Waited for a moment only: what was asked is over, and the other server may not answer. */
-  private static void logout(RemoteServers.Remote remote, String session) {
-    Thread asking =
-        Thread.ofVirtual()
-            .start(() -> {
-              try {
-                remote.call("session.logout", Value.of(session));
-              } catch (XenApiException e) {
-                // What became of the migration matters, not of a session that ends by itself.
-              }
-            });
-    try {
-      asking.join(LOGOUT_PATIENCE);
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-    }
+    Destination.visit(run, "host", there -> send(run, here, there));
   }
 
   /**
@@ -222,18 +164,15 @@ final class VmMigrate {
     }
   }
 
-  private static void send(Run run, Here here, Calls remote)
+  private static void send(Run run, Here here, Destination there)
       throws XenApiException, CliException, IOException {
     Arguments a = run.arguments();
-    String host = host(a, remote);
-    String network = network(a, remote, host);
-    SequencedMap<String, Value> vifs = there(remote, here.vifs(), "network");
-    SequencedMap<String, Value> vgpus = there(remote, here.vgpus(), "GPU_group");
+    SequencedMap<String, Value> vifs = there.named(here.vifs(), "network");
+    SequencedMap<String, Value> vgpus = there.named(here.vgpus(), "GPU_group");
     List<MovingDrive> drives = MovingDrive.of(run, here.vms());
-    SequencedMap<String, Value> vdis =
-        completed(run, remote, host, drives, there(remote, here.vdis(), "SR"));
-    announce(run, remote, host, network, vdis);
-    MovingDrive.announceCds(run, drives, remote.uuid("host", host));
+    SequencedMap<String, Value> vdis = there.places(run, drives, there.named(here.vdis(), "SR"));
+    there.announce(run, vdis);
+    MovingDrive.announceCds(run, drives, there.uuid());
     Value options = Value.ofTexts(options(a));
     Value formats = Value.ofTexts(here.formats());
     Value vdiMap = new Value.Struct(vdis);
@@ -243,8 +182,7 @@ final class VmMigrate {
         "VMs",
         vm -> {
           // Each is good for one move.
-          Value token =
-              remote.call("host.migrate_receive", Value.of(host), Value.of(network), options);
+          Value token = there.token(options);
           if (a.flag(DRY_RUN)) {
             DryRun.show(
                 run,
@@ -274,7 +212,7 @@ final class VmMigrate {
                       new Value.Struct(vgpus),
                       formats);
           if (a.flag("copy")) {
-            run.printer().line(remote.uuid("VM", moved));
+            run.printer().line(there.calls().uuid("VM", moved));
           }
         });
   }
@@ -283,137 +221,5 @@ final class VmMigrate {
     Set<String> own = run.command().own();
     own.addAll(List.of("host", "vgpu"));
     return own;
-  }
-
-  private static String host(Arguments a, Calls remote) throws XenApiException, CliException {
-    Optional<String> name = a.get("host");
-    String query =
-        name.isEmpty() ? "true" : Calls.anyEquals(name.get(), "hostname", "name__label", "uuid");
-    SequencedMap<String, Map<String, Value>> hosts = remote.records("host", query);
-    if (hosts.isEmpty()) {
-      throw CliException.failed("No host '%s' at the destination".formatted(name.orElse("")));
-    }
-    return hosts.firstEntry().getKey();
-  }
-
-  private static String network(Arguments a, Calls remote, String host)
-      throws XenApiException, CliException {
-    Optional<String> name = a.get("remote-network");
-    if (name.isPresent()) {
-      return remote
-          .first("network", name.get(), "bridge", "name__label", "uuid")
-          .orElseThrow(() ->
-              CliException.failed("No network '%s' at the destination".formatted(name.get())));
-    }
-    String query =
-        "((field \"host\" = \"%s\") and (field \"management\" = \"true\"))".formatted(host);
-    SequencedMap<String, Map<String, Value>> pifs = remote.records("PIF", query);
-    if (pifs.isEmpty()) {
-      throw CliException.failed("The destination host has no management interface");
-    }
-    return Calls.field(pifs.firstEntry().getValue(), "network");
-  }
-
-  private static String there(Calls remote, String className, String uuid)
-      throws XenApiException, CliException {
-    try {
-      return remote.byUuid(className, uuid);
-    } catch (XenApiException e) {
-      if (!e.code().equals("UUID_INVALID")) {
-        throw e;
-      }
-      throw CliException.failed("No %s '%s' at the destination".formatted(className, uuid));
-    }
-  }
-
-  /** With the objects there, which are named by uuid, by reference. */
-  private static SequencedMap<String, Value> there(
-      Calls remote, Map<String, String> uuids, String className)
-      throws XenApiException, CliException {
-    SequencedMap<String, Value> map = new LinkedHashMap<>();
-    for (Map.Entry<String, String> e : uuids.entrySet()) {
-      map.put(e.getKey(), Value.of(there(remote, className, e.getValue())));
-    }
-    return map;
-  }
-
-  /**
-   * The user's map, and for the VMs' other disks the SR the user named or the best there is. What
-   * lies in a CD drive goes nowhere.
-   */
-  private static SequencedMap<String, Value> completed(
-      Run run,
-      Calls remote,
-      String host,
-      List<MovingDrive> drives,
-      SequencedMap<String, Value> users)
-      throws XenApiException, CliException, IOException {
-    List<String> disks =
-        drives.stream().filter(drive -> !drive.isCd()).map(MovingDrive::vdi).toList();
-    List<String> open = disks.stream().filter(vdi -> !users.containsKey(vdi)).toList();
-    SequencedMap<String, Value> places = new LinkedHashMap<>();
-    Optional<String> named = run.arguments().get("destination-sr-uuid");
-    if (named.isPresent()) {
-      Value sr = Value.of(there(remote, "SR", named.get()));
-      open.forEach(vdi -> places.put(vdi, sr));
-    } else if (!open.isEmpty()) {
-      places.putAll(best(run, remote, host, open));
-    }
-    places.putAll(users);
-    SequencedMap<String, Value> all = new LinkedHashMap<>();
-    for (String vdi : disks) {
-      if (places.containsKey(vdi)) {
-        all.put(vdi, places.get(vdi));
-      }
-    }
-    users.forEach(all::putIfAbsent);
-    drives.stream().filter(MovingDrive::isCd).map(MovingDrive::vdi).forEach(all::remove);
-    return all;
-  }
-
-  /** The best SR for each of the disks. */
-  private static SequencedMap<String, Value> best(
-      Run run, Calls remote, String host, List<String> disks) throws XenApiException, IOException {
-    SequencedMap<String, Map<String, Value>> vdis = new LinkedHashMap<>();
-    long bytes = 0;
-    for (String disk : disks) {
-      Map<String, Value> vdi = run.calls().record("VDI", disk);
-      vdis.put(disk, vdi);
-      bytes += DestinationSrs.number(vdi, "virtual_size");
-    }
-    Map<String, String> formats = run.arguments().map("image-format");
-    SequencedMap<String, Value> places = new LinkedHashMap<>();
-    try {
-      DestinationSrs srs = DestinationSrs.of(remote, host);
-      for (Map.Entry<String, Map<String, Value>> vdi : vdis.entrySet()) {
-        String asked = formats.get(Calls.field(vdi.getValue(), "uuid"));
-        srs.choose(asked == null ? DestinationSrs.formatOf(vdi.getValue()) : asked, bytes)
-            .ifPresent(sr -> places.put(vdi.getKey(), Value.of(sr)));
-      }
-    } catch (XenApiException | IllegalArgumentException e) {
-      run.printer().say("The destination's SRs cannot be compared; only the given map is used.");
-    }
-    return places;
-  }
-
-  private static void announce(
-      Run run, Calls remote, String host, String network, Map<String, Value> vdis)
-      throws XenApiException, IOException {
-    List<String> lines = new ArrayList<>();
-    lines.add(
-        "To host %s, over network %s. Disks go to these SRs:"
-            .formatted(
-                remote.of(host, "host.get_name_label"),
-                remote.of(network, "network.get_name_label")));
-    for (Map.Entry<String, Value> e : vdis.entrySet()) {
-      lines.add(
-          "VDI %s -> SR %s"
-              .formatted(
-                  run.calls().uuid("VDI", e.getKey()),
-                  remote.uuid("SR", Calls.text(e.getValue()))));
-    }
-    for (String line : lines) {
-      run.printer().say(line);
-    }
   }
 }

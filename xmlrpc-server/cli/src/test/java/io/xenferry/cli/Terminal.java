@@ -25,6 +25,10 @@ final class Terminal implements CliEnvironment {
   final List<String> forced = new ArrayList<>();
   final List<String> asked = new ArrayList<>();
   final List<Migrations.Obstacle> obstacles = new ArrayList<>();
+
+  /** The VM that they are in the way of; all of them if it is empty. */
+  String obstructed = "";
+
   boolean preAuthenticated;
   Optional<String> coordinator = Optional.empty();
   private final ByteArrayOutputStream answers = new ByteArrayOutputStream();
@@ -141,7 +145,7 @@ final class Terminal implements CliEnvironment {
       @Override
       public List<Obstacle> dryRun(String session, Move move) {
         asked.add(move.toString());
-        return obstacles;
+        return obstructed.isEmpty() || move.vm().equals(obstructed) ? obstacles : List.of();
       }
 
       @Override
