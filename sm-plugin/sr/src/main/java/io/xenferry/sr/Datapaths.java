@@ -76,10 +76,30 @@ final class Datapaths {
           }
           List<Implementation> answer = repository.attachVdi(vdi, writable);
           if (!now.isAttached()) {
-            store(use, repository.sr(), vdi, dp, domain, wanted);
+            try {
+              store(use, repository.sr(), vdi, dp, domain, wanted);
+            } catch (SmapiException e) {
+              if (!use.superstate().isAttached()) {
+                undo(e, () -> repository.detachVdi(vdi));
+              }
+              throw e;
+            }
           }
           return answer;
         });
+  }
+
+  private interface Step {
+    void take() throws SmapiException;
+  }
+
+  /** What is not stored has not happened: nobody would ever end it. */
+  private static void undo(SmapiException cause, Step step) {
+    try {
+      step.take();
+    } catch (SmapiException e) {
+      cause.addSuppressed(e);
+    }
   }
 
   void activate(
@@ -103,10 +123,22 @@ final class Datapaths {
           if (wanted.isWritable() && use.isCopied()) {
             throw SmapiException.failure(SmError.VDI_IN_USE, "the VDI is being copied");
           }
-          if (!use.superstate().isActivated() || wanted.isWritable() && !use.isWritten()) {
+          boolean others = use.superstate().isActivated();
+          boolean told = !others || wanted.isWritable() && !use.isWritten();
+          if (told) {
             repository.activate(vdi, wanted.isWritable());
           }
-          store(use, repository.sr(), vdi, dp, domain, wanted);
+          try {
+            store(use, repository.sr(), vdi, dp, domain, wanted);
+          } catch (SmapiException e) {
+            if (told) {
+              undo(e, () -> repository.deactivate(vdi));
+            }
+            if (told && others) {
+              undo(e, () -> repository.activate(vdi, false));
+            }
+            throw e;
+          }
           return wanted;
         });
   }

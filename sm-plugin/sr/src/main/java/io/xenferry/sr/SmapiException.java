@@ -9,6 +9,9 @@ import java.util.List;
 public final class SmapiException extends Exception {
   private static final long serialVersionUID = 1L;
 
+  /** The {@link #error} that a VDI is not in its SR. */
+  public static final String VDI_DOES_NOT_EXIST = "Vdi_does_not_exist";
+
   private final String error;
   private final transient List<Value> args;
 
@@ -41,7 +44,7 @@ public final class SmapiException extends Exception {
   }
 
   public static SmapiException vdiDoesNotExist(String sr, String vdi) {
-    return new SmapiException("Vdi_does_not_exist", Value.of(sr), Value.of(vdi));
+    return new SmapiException(VDI_DOES_NOT_EXIST, Value.of(sr), Value.of(vdi));
   }
 
   public static SmapiException illegalTransition(DatapathState from, DatapathState to) {

@@ -16,7 +16,7 @@ final class StorageState {
   private static final String SEPARATOR = "\t";
 
   private final Optional<Path> file;
-  private final Map<String, String> entries = new TreeMap<>();
+  private Map<String, String> entries = new TreeMap<>();
 
   /** One datapath as it was stored. */
   record Stored(String sr, String vdi, String dp, String domain, DatapathState state) {}
@@ -40,20 +40,19 @@ final class StorageState {
     return stored;
   }
 
+  /** Changes nothing when it fails. */
   synchronized void putDatapath(
       String sr, String vdi, String dp, String domain, DatapathState state) throws IOException {
     String key = String.join(SEPARATOR, "dp", sr, vdi, dp);
+    Map<String, String> next = new TreeMap<>(entries);
     if (state == DatapathState.DETACHED) {
-      entries.remove(key);
+      next.remove(key);
     } else {
-      entries.put(key, state.name() + SEPARATOR + domain);
+      next.put(key, state.name() + SEPARATOR + domain);
     }
-    save();
-  }
-
-  private void save() throws IOException {
     if (file.isPresent()) {
-      AtomicFile.write(file.get(), entries);
+      AtomicFile.write(file.get(), next);
     }
+    entries = next;
   }
 }

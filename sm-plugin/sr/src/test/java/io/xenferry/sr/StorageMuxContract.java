@@ -8,6 +8,7 @@ import io.xenferry.block.ForwardingBackend;
 import io.xenferry.block.MemoryBackend;
 import io.xenferry.model.Value;
 import java.nio.ByteBuffer;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
@@ -73,6 +74,25 @@ abstract class StorageMuxContract {
 
   protected static void assertInUse(ThrowingCallable call) {
     SrDriverContract.assertFails(call, SmError.VDI_IN_USE);
+  }
+
+  /** On a full disk, for one. A directory stands where the next state would be written. */
+  @Test
+  void whatCannotBeStoredHasNotHappened() throws Exception {
+    Path next = dir.resolve("storage.state.new");
+    Files.createDirectories(next.resolve("in-the-way"));
+    String first = mux.repository(sr).create(VdiInfo.request("first", 8L * MIB)).vdi();
+    SrDriverContract.assertFails(() -> mux.attachVdi("dp", sr, first, "1", true), SmError.METADATA);
+    mux.destroyVdi(sr, first);
+    Files.delete(next.resolve("in-the-way"));
+    Files.delete(next);
+    mux.attachVdi("other", sr, vdi, "2", true);
+    Files.createDirectories(next.resolve("in-the-way"));
+    SrDriverContract.assertFails(() -> mux.activate("other", sr, vdi, "2"), SmError.METADATA);
+    Files.delete(next.resolve("in-the-way"));
+    Files.delete(next);
+    mux.detachVdi("other", sr, vdi);
+    mux.destroyVdi(sr, vdi);
   }
 
   @Test

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.catchThrowableOfType;
 
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
+import io.xenferry.model.db.DatabaseChecker;
 import io.xenferry.server.session.Session;
 import io.xenferry.server.session.Users;
 import java.nio.file.Files;
@@ -135,6 +136,16 @@ class SessionTest {
     assertThat(TestServer.texts(root.call("session.get_all_subject_identifiers"))).contains("dave");
     root.call("session.logout_subject_identifier", "dave");
     assertCode("SESSION_INVALID", () -> dave.call("pool.get_all"));
+  }
+
+  @Test
+  void whatItHasBegunDoesNotNameItOnceItHasEnded() throws Exception {
+    TestServer.Calls brief = server.calls();
+    String task = brief.text("task.create", "longer", "");
+    assertThat(DatabaseChecker.check(server.server.context().db().snapshot())).isEmpty();
+    brief.call("session.logout");
+    assertThat(server.calls().text("task.get_name_label", task)).isEqualTo("longer");
+    assertThat(DatabaseChecker.check(server.server.context().db().snapshot())).isEmpty();
   }
 
   @Test

@@ -1,8 +1,11 @@
 package io.xenferry.server;
 
+import static org.assertj.core.api.Assertions.assertThat;
+
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
+import io.xenferry.model.db.DatabaseChecker;
 import io.xenferry.model.db.MemoryDatabase;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.qemu.QemuHypervisor;
@@ -296,6 +299,7 @@ final class TestServer implements AutoCloseable {
   @Override
   public void close() throws IOException {
     api.close();
+    List<DatabaseChecker.Finding> faults = DatabaseChecker.check(server.context().db().snapshot());
     server.close();
     destroyGuests();
     try (Stream<Path> files = Files.walk(directory)) {
@@ -303,6 +307,7 @@ final class TestServer implements AutoCloseable {
         Files.deleteIfExists(p);
       }
     }
+    assertThat(faults).as("what is wrong with the database").isEmpty();
   }
 
   /** By what the guest of a VM knows its disks again, as its process was told. */

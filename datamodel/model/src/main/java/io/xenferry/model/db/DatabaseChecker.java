@@ -63,13 +63,36 @@ public final class DatabaseChecker {
       State state = store.load();
       List<Finding> out = new ArrayList<>();
       store.faults().forEach(f -> out.add(new Finding(Kind.UNREADABLE, "", "", "", f)));
-      out.addAll(check(new StateSnapshot(state)));
+      check(new StateSnapshot(state)).stream().filter(f -> !leftOut(f)).forEach(out::add);
       return List.copyOf(out);
     } catch (DatabaseException e) {
       throw e;
     } catch (java.io.IOException e) {
       throw new DatabaseException(String.valueOf(e.getMessage()), e);
     }
+  }
+
+  /**
+   * Whether it is about a reference to what is never in a file: sessions, which end with the
+   * server.
+   */
+  private static boolean leftOut(Finding f) {
+    return f.kind() == Kind.BROKEN_REFERENCE
+        && DataModel.field(f.className(), f.field())
+            .map(field -> target(field.type()))
+            .flatMap(DataModel::findClass)
+            .filter(c -> !SqliteStore.durable(c))
+            .isPresent();
+  }
+
+  /** The class to which references of the type point; empty for none. */
+  private static String target(Type type) {
+    return switch (type) {
+      case Type.RefTo r -> r.className();
+      case Type.SetOf(Type.RefTo r) -> r.className();
+      case Type.MapOf(Type _, Type.RefTo r) -> r.className();
+      default -> "";
+    };
   }
 
   private static void check(Snapshot snapshot, ClassDef c, List<Finding> out) {
@@ -103,13 +126,7 @@ public final class DatabaseChecker {
     Types.fault(f.type(), v)
         .ifPresent(
             w -> out.add(new Finding(Kind.WRONG_TYPE, row.className(), row.ref(), f.name(), w)));
-    String target =
-        switch (f.type()) {
-          case Type.RefTo r -> r.className();
-          case Type.SetOf(Type.RefTo r) -> r.className();
-          case Type.MapOf(Type _, Type.RefTo r) -> r.className();
-          default -> "";
-        };
+    String target = target(f.type());
     if (target.isEmpty() || f.dangling() || !DataModel.classDef(target).inDatabase()) {
       return;
     }

@@ -1,6 +1,7 @@
 package io.xenferry.model.db;
 
 import io.xenferry.model.XenApiException;
+import java.util.concurrent.CompletableFuture;
 
 /**
  * The database of a pool. One writer at a time, any number of readers; a commit is first made
@@ -23,6 +24,22 @@ public interface ObjectDatabase extends AutoCloseable {
       change.apply(tx);
       return tx;
     });
+  }
+
+  /**
+   * Makes a change that must not be lost, such as the end of something: where the disk is full it
+   * is tried again, about once a second, until there is room or the database is closed. Other
+   * changes may come in between.
+   *
+   * @return completes once it is durable and visible, before this returns if it can be; fails with
+   *     what the work throws, and when the database is closed
+   */
+  default CompletableFuture<Void> insist(Change change) {
+    CompletableFuture<Void> made = new CompletableFuture<>();
+    if (!Insistence.attempt(this, change, made)) {
+      Thread.ofVirtual().name("insist").start(() -> Insistence.until(this, change, made));
+    }
+    return made;
   }
 
   /**

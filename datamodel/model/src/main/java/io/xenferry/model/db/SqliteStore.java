@@ -335,7 +335,12 @@ final class SqliteStore implements Store {
   }
 
   private static boolean durable(StoredRow row) {
-    return row.classDef().persistent() || row.classDef().events();
+    return durable(row.classDef());
+  }
+
+  /** Whether objects of the class are in the file. */
+  static boolean durable(ClassDef c) {
+    return c.persistent() || c.events();
   }
 
   /** The rows of one commit; each statement is prepared once for all of them. */

@@ -269,6 +269,41 @@ class DatabaseTest {
     }
   }
 
+  @Test
+  void whatIsInsistedOnIsMadeOnceThereIsRoom() throws Exception {
+    AtomicBoolean full = new AtomicBoolean(true);
+    Store narrow =
+        new Store() {
+          @Override
+          public State load() {
+            return State.EMPTY;
+          }
+
+          @Override
+          public void commit(List<Commit> commits, long generation) throws IOException {
+            if (full.get()) {
+              throw new IOException("no space left");
+            }
+          }
+
+          @Override
+          public void close() {}
+        };
+    CompletableFuture<Void> never;
+    try (ObjectDatabase database = new Engine(narrow)) {
+      CompletableFuture<Void> made = database.insist(tx -> tx.create("host", Map.of()));
+      assertThat(made).isNotDone();
+      full.set(false);
+      assertThat(made).succeedsWithin(Duration.ofSeconds(30));
+      assertThat(database.snapshot().rows("host")).hasSize(1);
+      assertThat(database.insist(tx -> tx.create("host", Map.of()))).isCompleted();
+      assertThat(database.insist(tx -> tx.delete("host", "gone"))).isCompletedExceptionally();
+      full.set(true);
+      never = database.insist(tx -> tx.create("host", Map.of()));
+    }
+    assertThat(never).as("a closed database is not waited for").failsWithin(Duration.ofSeconds(30));
+  }
+
   /** Holds the first commit until it is let go, and notes how many changes each one had. */
   private static final class Gated implements Store {
     final CountDownLatch storing = new CountDownLatch(1);

@@ -25,6 +25,7 @@ import java.util.stream.Stream;
  */
 public final class FileExportJournal implements ExportJournal {
   private static final String SUFFIX = ".export";
+  private static final String ASIDE = ".new";
 
   private final Path directory;
 
@@ -33,6 +34,12 @@ public final class FileExportJournal implements ExportJournal {
     Files.createDirectories(
         directory,
         PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
+    // Of a server that was killed while it wrote them; there are secrets in them.
+    try (Stream<Path> files = Files.list(directory)) {
+      for (Path aside : files.filter(p -> p.toString().endsWith(SUFFIX + ASIDE)).toList()) {
+        Files.delete(aside);
+      }
+    }
   }
 
   private Path file(String iqn) {
@@ -49,19 +56,28 @@ public final class FileExportJournal implements ExportJournal {
     StringWriter text = new StringWriter();
     properties(export).store(text, null);
     Path target = file(export.iqn());
-    Path aside = directory.resolve(target.getFileName() + ".new");
+    Path aside = directory.resolve(target.getFileName() + ASIDE);
     Files.deleteIfExists(aside);
     Files.createFile(
         aside, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")));
-    try (FileChannel channel = FileChannel.open(aside, StandardOpenOption.WRITE)) {
-      ByteBuffer bytes = ByteBuffer.wrap(text.toString().getBytes(StandardCharsets.UTF_8));
+    try {
+      write(aside, text.toString());
+      Files.move(aside, target, StandardCopyOption.ATOMIC_MOVE);
+    } catch (IOException e) {
+      Files.deleteIfExists(aside); // nobody would ever look for it
+      throw e;
+    }
+    sync();
+  }
+
+  private static void write(Path file, String text) throws IOException {
+    try (FileChannel channel = FileChannel.open(file, StandardOpenOption.WRITE)) {
+      ByteBuffer bytes = ByteBuffer.wrap(text.getBytes(StandardCharsets.UTF_8));
       while (bytes.hasRemaining()) {
         channel.write(bytes);
       }
       channel.force(true);
     }
-    Files.move(aside, target, StandardCopyOption.ATOMIC_MOVE);
-    sync();
   }
 
   @Override

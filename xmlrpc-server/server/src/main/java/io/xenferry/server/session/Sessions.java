@@ -1,5 +1,9 @@
 package io.xenferry.server.session;
 
+import io.xenferry.model.DataModel;
+import io.xenferry.model.FieldDef;
+import io.xenferry.model.Ref;
+import io.xenferry.model.Types;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
@@ -16,6 +20,8 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.Consumer;
 import java.util.function.Predicate;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Sessions: rows that clients see, and who stands behind them. They end with logout, by disuse,
@@ -23,6 +29,12 @@ import java.util.function.Predicate;
  * Thread-safe.
  */
 public final class Sessions {
+  private static final Logger log = LoggerFactory.getLogger(Sessions.class);
+
+  private static final FieldDef TASKS = DataModel.field("session", "tasks").orElseThrow();
+  private static final FieldDef TASKS_SESSION = DataModel.field("task", "session").orElseThrow();
+  private static final Value NOBODY = Value.of(Ref.nullRef());
+
   private final ObjectDatabase db;
   private final Schema schema;
   private final Users users;
@@ -53,6 +65,12 @@ public final class Sessions {
     db.change(tx -> {
       for (Row r : List.copyOf(tx.rows("session"))) {
         tx.delete("session", r.ref());
+      }
+      // Those of a server before this one are in no file; its tasks are.
+      for (Row task : List.copyOf(tx.rows("task"))) {
+        if (!Types.refs(TASKS_SESSION.type(), task.get(TASKS_SESSION)).isEmpty()) {
+          tx.set("task", task.ref(), TASKS_SESSION, NOBODY);
+        }
       }
     });
   }
@@ -183,11 +201,30 @@ public final class Sessions {
     if (live.remove(ref) == null) {
       return;
     }
+    List<String> tasks =
+        db.snapshot()
+            .row("session", ref)
+            .map(row -> Types.refs(TASKS.type(), row.get(TASKS)))
+            .orElse(List.of());
     db.change(tx -> {
       if (tx.row("session", ref).isPresent()) {
         tx.delete("session", ref);
       }
     });
+    // Not in one: sessions end on a full disk, too, where no task can be changed.
+    if (!tasks.isEmpty()) {
+      try {
+        db.change(tx -> {
+          for (String task : tasks) {
+            if (tx.row("task", task).isPresent()) {
+              tx.set("task", task, TASKS_SESSION, NOBODY);
+            }
+          }
+        });
+      } catch (XenApiException e) {
+        log.info("tasks of a session that has ended name it until the next start", e);
+      }
+    }
     endListeners.forEach(l -> l.accept(ref));
   }
 

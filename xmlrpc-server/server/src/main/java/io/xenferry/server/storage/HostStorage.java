@@ -265,8 +265,8 @@ public final class HostStorage implements VmDisks, AutoCloseable {
 
   void forgetSr(Ref<SR> sr) throws XenApiException {
     database.change(tx -> {
-      for (Ref<VDI> vdi : tx.get(sr, SR.VDIS)) {
-        tx.delete("VDI", vdi.opaque());
+      for (Ref<VDI> vdi : List.copyOf(tx.get(sr, SR.VDIS))) {
+        VdiRecords.delete(tx, vdi);
       }
       for (Ref<PBD> pbd : tx.get(sr, SR.PBDS)) {
         tx.delete("PBD", pbd.opaque());
@@ -306,7 +306,7 @@ public final class HostStorage implements VmDisks, AutoCloseable {
       }
       for (Ref<VDI> known : before.get(sr, SR.VDIS)) {
         if (now.contains(known) && !locations.contains(tx.get(known, VDI.LOCATION))) {
-          tx.delete("VDI", known.opaque());
+          VdiRecords.delete(tx, known);
         }
       }
       StorageUse.record(tx, sr, info);
@@ -388,13 +388,27 @@ public final class HostStorage implements VmDisks, AutoCloseable {
   void destroyVdi(Ref<VDI> vdi) throws XenApiException {
     Place place = place(vdi);
     Ref<SR> sr = database.snapshot().get(vdi, VDI.SR);
-    drive(vdi, () -> mux.destroyVdi(place.sr(), place.location()));
+    drive(vdi, () -> destroyOrGone(place));
     database.change(tx -> {
       if (tx.row("VDI", vdi.opaque()).isPresent()) {
-        tx.delete("VDI", vdi.opaque());
+        VdiRecords.delete(tx, vdi);
       }
     });
     use.ofSr(sr);
+  }
+
+  /**
+   * One that is gone already has only its record left, as where the database could not be written
+   * when it was destroyed.
+   */
+  private void destroyOrGone(Place place) throws SmapiException {
+    try {
+      mux.destroyVdi(place.sr(), place.location());
+    } catch (SmapiException e) {
+      if (!e.error().equals(SmapiException.VDI_DOES_NOT_EXIST)) {
+        throw e;
+      }
+    }
   }
 
   /** The VMs that have a disk, or whose memory it holds. */

@@ -371,7 +371,7 @@ public final class StorageMessages {
   private void forgetVdi(Call c) throws XenApiException {
     Ref<VDI> vdi = c.ref(0);
     requireUnused(c, vdi, "forget");
-    c.server().db().change(tx -> tx.delete("VDI", vdi.opaque()));
+    c.server().db().change(tx -> VdiRecords.delete(tx, vdi));
     removeVbds(c, vdi);
   }
 

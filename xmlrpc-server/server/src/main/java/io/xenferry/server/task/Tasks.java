@@ -16,6 +16,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -113,7 +114,7 @@ public final class Tasks {
       if (!user.isEmpty()) {
         f.put(NOTES, Value.ofTexts(Map.of(OWNER, user)));
       }
-      if (!session.isNull()) {
+      if (!session.isNull() && tx.row("session", session.opaque()).isPresent()) {
         f.put("session", Value.of(session));
       }
       tx.rows("host").stream().findFirst().ifPresent(h -> f.put("resident_on", Value.of(h.ref())));
@@ -196,17 +197,20 @@ public final class Tasks {
 
   private void complete(String ref, String status, String result, List<String> error)
       throws XenApiException {
-    try {
-      finish(
-          ref,
-          status,
-          tx -> {
-            schema.set(tx, "task", ref, "result", Value.of(result));
-            schema.set(tx, "task", ref, "error_info", Value.ofTexts(error));
-          });
-    } finally {
-      // Not before: a row without work is cancelled by whoever asks.
-      live.remove(ref);
+    CompletableFuture<Void> recorded =
+        db.insist(
+            finish(
+                ref,
+                status,
+                tx -> {
+                  schema.set(tx, "task", ref, "result", Value.of(result));
+                  schema.set(tx, "task", ref, "error_info", Value.ofTexts(error));
+                }));
+    // Not before: a row without work is cancelled by whoever asks.
+    recorded = recorded.whenComplete((made, failure) -> live.remove(ref));
+    if (recorded.isCompletedExceptionally()
+        && recorded.exceptionNow() instanceof XenApiException e) {
+      throw e;
     }
   }
 
@@ -235,7 +239,7 @@ public final class Tasks {
       return;
     }
     Schema.row(db.snapshot(), "task", ref);
-    finish(ref, status, tx -> {});
+    db.change(finish(ref, status, tx -> {}));
   }
 
   private static boolean isOpen(String status) {
@@ -246,10 +250,9 @@ public final class Tasks {
     return isOpen(schema.text(row, "status"));
   }
 
-  private void finish(String ref, String status, ObjectDatabase.Change more)
-      throws XenApiException {
+  private ObjectDatabase.Change finish(String ref, String status, ObjectDatabase.Change more) {
     Instant now = clock.instant();
-    db.change(tx -> {
+    return tx -> {
       Row row = tx.row("task", ref).orElse(null);
       if (row == null || !isPending(row)) {
         return;
@@ -262,7 +265,7 @@ public final class Tasks {
       if (schema.textMap(row, "current_operations").containsValue("destroy")) {
         tx.delete("task", ref);
       }
-    });
+    };
   }
 
   /** Removes the row of a call that answered by itself. */

@@ -15,6 +15,7 @@ import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.CompletableFuture;
 import java.util.stream.Collectors;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -54,19 +55,33 @@ final class DeviceOperations {
   }
 
   private void endVbd(Ref<VBD> vbd, String task) {
-    try {
-      database.change(tx -> {
-        if (tx.row("VBD", vbd.opaque()).isPresent()) {
-          Map<String, VbdOperations> current =
-              new LinkedHashMap<>(tx.get(vbd, VBD.CURRENT_OPERATIONS));
-          current.remove(task);
-          tx.set(vbd, VBD.CURRENT_OPERATIONS, current);
-          allowed.refresh(tx, tx.get(vbd, VBD.VM).opaque());
-        }
-      });
-    } catch (XenApiException e) {
-      log.warn("the end of an operation on {} is not recorded", vbd, e);
-    }
+    record(
+        database,
+        vbd,
+        tx -> {
+          if (tx.row("VBD", vbd.opaque()).isPresent()) {
+            Map<String, VbdOperations> current =
+                new LinkedHashMap<>(tx.get(vbd, VBD.CURRENT_OPERATIONS));
+            current.remove(task);
+            tx.set(vbd, VBD.CURRENT_OPERATIONS, current);
+            allowed.refresh(tx, tx.get(vbd, VBD.VM).opaque());
+          }
+        });
+  }
+
+  /**
+   * The end of an operation; on a full disk it is recorded later. Until then nothing else may be
+   * done with the object, which is why it is not simply forgotten.
+   */
+  static void record(ObjectDatabase database, Ref<?> object, ObjectDatabase.Change end) {
+    CompletableFuture<Void> unused =
+        database
+            .insist(end)
+            .whenComplete((made, failure) -> {
+              if (failure != null) {
+                log.warn("the end of an operation on {} is not recorded", object, failure);
+              }
+            });
   }
 
   /** The same for a VIF. */
@@ -87,19 +102,18 @@ final class DeviceOperations {
   }
 
   private void endVif(Ref<VIF> vif, String task) {
-    try {
-      database.change(tx -> {
-        if (tx.row("VIF", vif.opaque()).isPresent()) {
-          Map<String, VifOperations> current =
-              new LinkedHashMap<>(tx.get(vif, VIF.CURRENT_OPERATIONS));
-          current.remove(task);
-          tx.set(vif, VIF.CURRENT_OPERATIONS, current);
-          allowed.refresh(tx, tx.get(vif, VIF.VM).opaque());
-        }
-      });
-    } catch (XenApiException e) {
-      log.warn("the end of an operation on {} is not recorded", vif, e);
-    }
+    record(
+        database,
+        vif,
+        tx -> {
+          if (tx.row("VIF", vif.opaque()).isPresent()) {
+            Map<String, VifOperations> current =
+                new LinkedHashMap<>(tx.get(vif, VIF.CURRENT_OPERATIONS));
+            current.remove(task);
+            tx.set(vif, VIF.CURRENT_OPERATIONS, current);
+            allowed.refresh(tx, tx.get(vif, VIF.VM).opaque());
+          }
+        });
   }
 
   void refresh(Ref<VM> vm) throws XenApiException {

@@ -15,16 +15,12 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
 
 /**
  * What may be done with a VM now: {@code allowed_operations} and {@code current_operations}, and
  * the checks before an operation, first failure wins.
  */
 public final class VmAdmission {
-  private static final Logger log = LoggerFactory.getLogger(VmAdmission.class);
-
   /** Legal while a VM is being migrated: a guest may stop or reboot meanwhile. */
   private static final Set<VmOperations> DURING_MIGRATION =
       EnumSet.of(
@@ -196,19 +192,18 @@ public final class VmAdmission {
 
   private void end(Ref<VM> vm, String task) {
     goingOn.remove(task);
-    try {
-      database.change(tx -> {
-        if (tx.row("VM", vm.opaque()).isPresent()) {
-          Map<String, VmOperations> current =
-              new LinkedHashMap<>(tx.get(vm, VM.CURRENT_OPERATIONS));
-          current.remove(task);
-          tx.set(vm, VM.CURRENT_OPERATIONS, current);
-          refresh(tx, vm);
-        }
-      });
-    } catch (XenApiException e) {
-      log.warn("the end of an operation on {} is not recorded", vm, e);
-    }
+    DeviceOperations.record(
+        database,
+        vm,
+        tx -> {
+          if (tx.row("VM", vm.opaque()).isPresent()) {
+            Map<String, VmOperations> current =
+                new LinkedHashMap<>(tx.get(vm, VM.CURRENT_OPERATIONS));
+            current.remove(task);
+            tx.set(vm, VM.CURRENT_OPERATIONS, current);
+            refresh(tx, vm);
+          }
+        });
   }
 
   /** Hears of what stands against an operation. */

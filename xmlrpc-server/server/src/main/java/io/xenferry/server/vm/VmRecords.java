@@ -8,6 +8,7 @@ import io.xenferry.model.VMMetrics;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.Transaction;
+import io.xenferry.server.console.ConsoleRecords;
 import java.util.Map;
 
 /** The records that make up a VM, made and removed together. */
@@ -33,13 +34,17 @@ public final class VmRecords {
   }
 
   /**
-   * Removes the VM with its VBDs, VIFs and metrics; its disks stay. What was made of a snapshot
-   * that goes is a child of the snapshot before.
+   * Removes the VM with its VBDs, VIFs, consoles and metrics; its disks stay. What was made of a
+   * snapshot that goes is a child of the snapshot before; its own snapshots are nobody's.
    */
   public static void delete(Transaction tx, Ref<VM> vm) throws XenApiException {
     for (Ref<VM> child : java.util.List.copyOf(tx.get(vm, VM.CHILDREN))) {
       tx.set(child, VM.PARENT, tx.get(vm, VM.PARENT));
     }
+    for (Ref<VM> snapshot : java.util.List.copyOf(tx.get(vm, VM.SNAPSHOTS))) {
+      tx.set(snapshot, VM.SNAPSHOT_OF, Ref.nullRef());
+    }
+    ConsoleRecords.disappear(tx, vm);
     for (Ref<VBD> vbd : tx.get(vm, VM.VBDS)) {
       tx.delete("VBD", vbd.opaque());
     }
