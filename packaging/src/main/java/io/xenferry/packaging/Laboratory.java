@@ -45,12 +45,43 @@ final class Laboratory implements AutoCloseable {
    * @param program the main class of both servers
    */
   Laboratory(Path directory, String program, List<String> serverOptions, PrintStream out) {
+    this(directory, program, serverOptions, out, loopback(0), loopback(1));
+  }
+
+  /**
+   * @param alphas and betas: where their servers run
+   */
+  Laboratory(
+      Path directory,
+      String program,
+      List<String> serverOptions,
+      PrintStream out,
+      Place alphas,
+      Place betas) {
     this.directory = directory;
     this.out = out;
-    // Another laboratory on this machine has another last byte; ports are chosen anyway.
+    alpha = site("alpha", directory, alphas, program, serverOptions);
+    beta = site("beta", directory, betas, program, serverOptions);
+  }
+
+  /**
+   * Where a server runs.
+   *
+   * @param address which it listens to
+   * @param through a command that runs the server's own there; empty for here
+   */
+  record Place(String address, List<String> through) {}
+
+  /** Another laboratory on this machine has another last byte; ports are chosen anyway. */
+  private static Place loopback(int number) {
     int last = 2 + (int) (ProcessHandle.current().pid() % 120) * 2;
-    alpha = new Site("alpha", directory, NETWORK_A + last, JVM_OPTIONS, program, serverOptions);
-    beta = new Site("beta", directory, NETWORK_A + (last + 1), JVM_OPTIONS, program, serverOptions);
+    return new Place(NETWORK_A + (last + number), List.of());
+  }
+
+  private static Site site(
+      String name, Path directory, Place place, String program, List<String> options) {
+    return new Site(
+        name, directory, place.address(), JVM_OPTIONS, program, options, place.through());
   }
 
   Site alpha() {
@@ -105,8 +136,8 @@ final class Laboratory implements AutoCloseable {
 
   private static List<Site> sites(Path directory) {
     return List.of(
-        new Site("alpha", directory, "", List.of(), SERVER, List.of()),
-        new Site("beta", directory, "", List.of(), SERVER, List.of()));
+        site("alpha", directory, new Place("", List.of()), SERVER, List.of()),
+        site("beta", directory, new Place("", List.of()), SERVER, List.of()));
   }
 
   /** Ends what another process of this program left running in a directory. */

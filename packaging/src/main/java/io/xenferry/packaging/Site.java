@@ -30,6 +30,7 @@ final class Site implements AutoCloseable {
   private final List<String> options;
   private final List<String> jvmOptions;
   private final String program;
+  private final List<String> through;
   private @org.jspecify.annotations.Nullable Process process;
   private Map<String, String> ready = Map.of();
 
@@ -38,6 +39,7 @@ final class Site implements AutoCloseable {
    * @param address a loopback address that no other site uses
    * @param program the main class of the server
    * @param options more options of the server
+   * @param through a command that runs the server's own where it is to run; empty for here
    */
   Site(
       String name,
@@ -45,13 +47,15 @@ final class Site implements AutoCloseable {
       String address,
       List<String> jvmOptions,
       String program,
-      List<String> options) {
+      List<String> options,
+      List<String> through) {
     this.name = name;
     this.directory = parent.resolve(name);
     this.address = address;
     this.jvmOptions = List.copyOf(jvmOptions);
     this.program = program;
     this.options = List.copyOf(options);
+    this.through = List.copyOf(through);
   }
 
   String name() {
@@ -116,7 +120,8 @@ final class Site implements AutoCloseable {
     Files.deleteIfExists(stateDirectory().resolve("ready"));
     List<String> jvm = new ArrayList<>(jvmOptions);
     jvm.addAll(Jvm.serverCache(name));
-    List<String> command = new ArrayList<>(Jvm.command(jvm, program));
+    List<String> command = new ArrayList<>(through);
+    command.addAll(Jvm.command(jvm, program));
     command.addAll(
         List.of(
             "--state-dir",

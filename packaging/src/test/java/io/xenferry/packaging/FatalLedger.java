@@ -6,13 +6,8 @@ import io.xenferry.migration.ledger.JournalEntry;
 import io.xenferry.migration.ledger.Ledger;
 import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.state.MigrationId;
-import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Optional;
-import java.util.concurrent.locks.LockSupport;
 import java.util.function.Supplier;
 
 /**
@@ -25,8 +20,6 @@ import java.util.function.Supplier;
  * server has begun to stop.
  */
 final class FatalLedger extends ForwardingLedger {
-  private static final long PATIENCE_NANOS = 10_000_000_000L;
-
   private final Path state;
 
   FatalLedger(Ledger ledger, Path state) {
@@ -35,9 +28,9 @@ final class FatalLedger extends ForwardingLedger {
   }
 
   private <T> T write(String record, Supplier<T> write) {
-    meet(Fault.Moment.BEFORE, record);
+    FaultPoint.meet(state, Fault.Moment.BEFORE, record);
     T written = write.get();
-    meet(Fault.Moment.AFTER, record);
+    FaultPoint.meet(state, Fault.Moment.AFTER, record);
     return written;
   }
 
@@ -48,45 +41,6 @@ final class FatalLedger extends ForwardingLedger {
           write.run();
           return true;
         });
-  }
-
-  private void meet(Fault.Moment moment, String record) {
-    try {
-      Optional<Fault> fault = Fault.armed(state);
-      if (fault.isPresent()
-          && fault.get().moment() == moment
-          && fault.get().record().equals(record)) {
-        Fault.disarm(state);
-        end(fault.get().signal());
-      }
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    }
-  }
-
-  private static void signal(Fault.Signal signal) throws IOException {
-    new ProcessBuilder("kill", "-" + signal.name(), Long.toString(ProcessHandle.current().pid()))
-        .inheritIO()
-        .start();
-  }
-
-  private void end(Fault.Signal signal) throws IOException {
-    switch (signal) {
-      case KILL -> {
-        signal(signal);
-        while (true) {
-          LockSupport.park();
-        }
-      }
-      case KILL_GUEST -> GuestProcesses.kill(state);
-      case TERM -> {
-        signal(signal);
-        long end = System.nanoTime() + PATIENCE_NANOS;
-        while (Files.exists(state.resolve("ready")) && System.nanoTime() < end) {
-          LockSupport.parkNanos(1_000_000);
-        }
-      }
-    }
   }
 
   private static String name(LedgerRow seen, LedgerRow next) {

@@ -6,14 +6,17 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.concurrent.locks.LockSupport;
 
 /**
  * When a server, or its guest, is to end: before or after it writes a record, by a signal. It is
  * written into the server's state directory; the server takes it away as it obeys.
  *
- * @param record as {@link FatalLedger} names what is written
+ * @param record as {@link FatalLedger} names what is written, or {@link FatalPorts} what is done
  */
 record Fault(Moment moment, String record, Signal signal) {
+  private static final String HELD = "held";
+
   enum Moment {
     BEFORE,
     AFTER
@@ -23,7 +26,9 @@ record Fault(Moment moment, String record, Signal signal) {
     KILL,
     TERM,
     /** SIGKILL to the processes of the server's guests; the server itself goes on. */
-    KILL_GUEST
+    KILL_GUEST,
+    /** None: it stands there until it is told to go on, so that others can do something to it. */
+    HOLD
   }
 
   private static Path file(Path state) {
@@ -47,6 +52,24 @@ record Fault(Moment moment, String record, Signal signal) {
 
   static void disarm(Path state) throws IOException {
     Files.deleteIfExists(file(state));
+  }
+
+  /** Whether the server stands at a fault that holds it. */
+  static boolean holds(Path state) {
+    return Files.exists(state.resolve(HELD));
+  }
+
+  /** Lets a server go on that stands there. */
+  static void release(Path state) throws IOException {
+    Files.deleteIfExists(state.resolve(HELD));
+  }
+
+  /** Stands until it is told to go on. */
+  static void hold(Path state) throws IOException {
+    Files.createFile(state.resolve(HELD));
+    while (holds(state)) {
+      LockSupport.parkNanos(1_000_000);
+    }
   }
 
   @Override

@@ -56,6 +56,20 @@ final class Moves implements AutoCloseable {
     this(Optional.empty(), program, with(Laboratory.SIMULATED, serverOptions));
   }
 
+  /** The same in networks of their own. */
+  Moves(Cable cable, String program, String... serverOptions) throws IOException {
+    this.linux = Optional.empty();
+    directory = Files.createTempDirectory(Path.of("/tmp"), "xf");
+    lab =
+        new Laboratory(
+            directory,
+            program,
+            with(Laboratory.SIMULATED, serverOptions),
+            QUIET,
+            cable.alpha(),
+            cable.beta());
+  }
+
   private Moves(Optional<LinuxWorkload> linux, String program, List<String> serverOptions)
       throws IOException {
     this.linux = linux;
@@ -381,6 +395,13 @@ final class Moves implements AutoCloseable {
   void assertNothingLost(Site owner) throws Exception {
     try (Api api = new Api(owner)) {
       String ref = api.text("VM.get_by_uuid", vm);
+      // The move's own ends a moment after its row in the ledger.
+      await()
+          .atMost(PATIENCE)
+          .untilAsserted(() ->
+              assertThat(api.call("VM.get_current_operations", Value.of(ref)))
+                  .as("operations on the VM")
+                  .isEqualTo(Value.EMPTY_STRUCT));
       boolean running = api.text("VM.get_power_state", ref).equals("Running");
       if (running) {
         api.text("VM.pause", ref);

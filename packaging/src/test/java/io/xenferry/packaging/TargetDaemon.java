@@ -43,6 +43,15 @@ final class TargetDaemon {
         .until(() -> !noted(note, "pid").equals(Long.toString(pid)));
   }
 
+  /** Of the one that runs. */
+  static long pid(Site site) throws Exception {
+    Path note = note(site);
+    if (!"true".equals(System.getenv("XENFERRY_REQUIRE_TOOLS"))) {
+      Assumptions.assumeTrue(Files.exists(note), "tgtd is not installed");
+    }
+    return Long.parseLong(noted(note, "pid"));
+  }
+
   /** It serves no target and knows no account. */
   static void assertIdle(Site site) throws Exception {
     Path note = note(site);
