@@ -19,7 +19,7 @@ final class Destination {
   /**
    * In the {@code other_config} of the pool that VMs go to: the uuid of the network they come by.
    */
-  private static final String NETWORK = "xenferry:migration-network";
+  private static final String NETWORK = "xenferry:network";
 
   /**
    * API version and originator of the login at the destination, as the published command has them.

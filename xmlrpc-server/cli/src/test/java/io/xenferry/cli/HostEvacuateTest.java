@@ -168,7 +168,7 @@ class HostEvacuateTest {
 
   @Test
   void theDestinationsPoolChoosesTheNetworkUnlessItIsNamed() throws IOException {
-    there.add("pool", "q", "other_config", Map.of("xenferry:migration-network", "fast"));
+    there.add("pool", "q", "other_config", Map.of("xenferry:network", "fast"));
     ends(List.of());
     evacuate();
     assertThat(there.changes())
@@ -176,7 +176,7 @@ class HostEvacuateTest {
             call.startsWith("host.migrate_receive(OpaqueRef:host-h2, OpaqueRef:network-fast, "));
     evacuate("remote-network=management");
     assertThat(there.changes().getLast()).contains("OpaqueRef:network-n");
-    there.add("pool", "q", "other_config", Map.of("xenferry:migration-network", "gone"));
+    there.add("pool", "q", "other_config", Map.of("xenferry:network", "gone"));
     Terminal.Result result = evacuate();
     assertThat(result.status()).isEqualTo(1);
     assertThat(result.err()).contains("The destination's pool has no network 'gone'");

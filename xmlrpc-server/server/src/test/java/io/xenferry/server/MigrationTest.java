@@ -161,6 +161,15 @@ class MigrationTest {
   @Test
   void movesByReceiveAndMigrate() throws Exception {
     Traveller t = hosts.traveller("halted", 1);
+    String pool = destination.only("pool");
+    String key = "xenferry:network";
+    destination.call("pool.add_to_other_config", pool, key, "gone");
+    SessionTest.assertCode(
+        "INVALID_VALUE",
+        () -> destination.call("VM.receive", destination.only("host"), to, Map.of()));
+    destination.call("pool.remove_from_other_config", pool, key);
+    String network = destination.text("network.get_uuid", destination.only("network"));
+    destination.call("pool.add_to_other_config", pool, key, network);
     Value token = destination.call("VM.receive", destination.only("host"), to, Map.of());
     String moved = source.text("VM.migrate", t.vm(), token, true, Map.of());
     assertThat(destination.text("VM.get_uuid", moved)).isEqualTo(t.uuid());

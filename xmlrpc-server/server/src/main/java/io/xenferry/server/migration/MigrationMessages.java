@@ -7,6 +7,7 @@ import io.xenferry.migration.state.Plan;
 import io.xenferry.model.Host;
 import io.xenferry.model.Network;
 import io.xenferry.model.PIF;
+import io.xenferry.model.Pool;
 import io.xenferry.model.Ref;
 import io.xenferry.model.SR;
 import io.xenferry.model.VBD;
@@ -39,6 +40,9 @@ import java.util.UUID;
 public final class MigrationMessages {
   /** The key of the token that XenFerry's servers understand; foreign ones pass it on unread. */
   static final String TOKEN = "xenferry";
+
+  /** In the pool's {@code other_config}: the uuid of the network by which VMs come. */
+  static final String NETWORK_KEY = "xenferry:network";
 
   /** In the token of VM.receive: the SR that all disks go to. */
   static final String SR_KEY = "sr";
@@ -114,16 +118,7 @@ public final class MigrationMessages {
     Ref<Host> host = call.ref(0);
     Ref<SR> sr = call.ref(1);
     db.get(sr, SR.UUID);
-    Ref<Network> network = null;
-    for (Row row : db.rows("PIF")) {
-      Ref<PIF> pif = new Ref<>(row.ref());
-      if (db.get(pif, PIF.MANAGEMENT) && db.get(pif, PIF.HOST).equals(host)) {
-        network = db.get(pif, PIF.NETWORK);
-      }
-    }
-    if (network == null) {
-      throw new XenApiException("HOST_HAS_NO_MANAGEMENT_IP");
-    }
+    Ref<Network> network = arrivalNetwork(db, host);
     Map<String, String> token = token(db, host, network);
     token.put(SR_KEY, sr.opaque());
     for (Map.Entry<String, String> option : call.textMap(2).entrySet()) {
@@ -134,6 +129,28 @@ public final class MigrationMessages {
     }
     token.put(VIF_PREFIX + "*", network.opaque());
     return Value.ofTexts(token);
+  }
+
+  /** The pool's, else that of the host's management interface. */
+  private static Ref<Network> arrivalNetwork(Snapshot db, Ref<Host> host) throws XenApiException {
+    for (Row row : db.rows("pool")) {
+      String uuid =
+          db.get(Ref.<Pool>of(row.ref()), Pool.OTHER_CONFIG).getOrDefault(NETWORK_KEY, "");
+      if (!uuid.isEmpty()) {
+        Optional<Row> network = db.byUuid("network", uuid);
+        return new Ref<>(
+            network
+                .orElseThrow(() -> new XenApiException("INVALID_VALUE", NETWORK_KEY, uuid))
+                .ref());
+      }
+    }
+    for (Row row : db.rows("PIF")) {
+      Ref<PIF> pif = new Ref<>(row.ref());
+      if (db.get(pif, PIF.MANAGEMENT) && db.get(pif, PIF.HOST).equals(host)) {
+        return db.get(pif, PIF.NETWORK);
+      }
+    }
+    throw new XenApiException("HOST_HAS_NO_MANAGEMENT_IP");
   }
 
   private Value assertCanMigrate(Call call) throws XenApiException, InterruptedException {
