@@ -28,6 +28,7 @@ final class HostEvacuate {
 
   static void run(Run run) throws XenApiException, CliException, IOException {
     Arguments a = run.arguments();
+    VmMigrate.checkOnce(run, run.command().own());
     List<Selection.Chosen> hosts = run.selection().hosts(Selection.filters(a, run.command().own()));
     if (Destination.NEEDED.stream().noneMatch(a::has)) {
       VmCommands.each(run, hosts, "hosts", host -> insidePool(run, host));
@@ -112,6 +113,7 @@ final class HostEvacuate {
                     Map.of()));
     Move move = new Move(vm, title, vdis, obstacles);
     run.printer().say(title + (move.possible() ? ": can move" : ": cannot move"));
+    MovingDrive.announceCds(run, drives, there.uuid());
     for (Migrations.Obstacle obstacle : obstacles) {
       run.printer().say("  " + DryRun.text(run, obstacle).replace("\n", "\n  "));
     }

@@ -43,7 +43,7 @@ final class VmMigrate {
   static void run(Run run) throws XenApiException, CliException, IOException {
     Run renamed =
         run.with(run.arguments().renamed(Map.of("host-uuid", "host", "host-name", "host")));
-    checkOnce(renamed);
+    checkOnce(renamed, own(renamed));
     checkMaps(renamed.arguments());
     renamed.arguments().flag(DRY_RUN);
     run.environment().migrations().checkOptions(options(renamed.arguments()));
@@ -58,8 +58,7 @@ final class VmMigrate {
   }
 
   /** Of two values one would be obeyed, and nobody would know which. */
-  private static void checkOnce(Run run) throws CliException {
-    Set<String> own = own(run);
+  static void checkOnce(Run run, Set<String> own) throws CliException {
     Map<String, String> values = new HashMap<>();
     for (Map.Entry<String, String> e : run.arguments().all()) {
       String before = values.putIfAbsent(e.getKey(), e.getValue());
