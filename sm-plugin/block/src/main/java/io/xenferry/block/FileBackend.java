@@ -15,6 +15,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
@@ -147,7 +148,7 @@ public final class FileBackend implements BlockBackend {
     return open(path, Mode.READ_WRITE);
   }
 
-  /** Bytes of data in an image, without its holes; its size where holes are not seen. */
+  /** Bytes that an image takes up, without its holes; its size where holes are not seen. */
   public static long allocated(Path path) throws IOException {
     long size = Files.size(path);
     Optional<LinuxFile> linux = LinuxFile.open(path, false);
@@ -155,6 +156,10 @@ public final class FileBackend implements BlockBackend {
       return size;
     }
     try (LinuxFile file = linux.get()) {
+      OptionalLong occupied = file.occupied();
+      if (occupied.isPresent()) {
+        return occupied.getAsLong();
+      }
       long bytes = 0;
       long at = file.nextData(0);
       while (at >= 0 && at < size) {

@@ -12,6 +12,7 @@ import java.lang.invoke.MethodHandle;
 import java.lang.invoke.VarHandle;
 import java.nio.file.Path;
 import java.util.Optional;
+import java.util.OptionalLong;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -39,6 +40,15 @@ final class LinuxFile implements AutoCloseable {
   static final short WRITE_LOCK = 1;
   private static final short UNLOCKED = 2;
 
+  /** statx(2) of a descriptor: struct statx is 256 bytes, the same on all machines. */
+  private static final int AT_EMPTY_PATH = 0x1000;
+
+  private static final int STATX_BLOCKS = 0x400;
+  private static final int STATX_SIZE = 256;
+  private static final int STX_MASK = 0;
+  private static final int STX_BLOCKS = 48;
+  private static final int STX_UNIT = 512;
+
   private static final int EINTR = 4;
   private static final int ENXIO = 6;
   private static final int ENOSPC = 28;
@@ -55,6 +65,7 @@ final class LinuxFile implements AutoCloseable {
       MethodHandle lseek,
       MethodHandle fallocate,
       MethodHandle fcntl,
+      Optional<MethodHandle> statx,
       MemoryLayout errnoLayout,
       VarHandle errno) {}
 
@@ -92,6 +103,29 @@ final class LinuxFile implements AutoCloseable {
   /** The first byte at or after {@code from} that is in a hole; the end of the file is one. */
   long nextHole(long from) throws IOException {
     return seek(from, SEEK_HOLE);
+  }
+
+  /**
+   * What the file takes up, preallocated space included; empty where that cannot be asked. One
+   * call, however many holes there are.
+   */
+  OptionalLong occupied() throws IOException {
+    if (calls.statx.isEmpty()) {
+      return OptionalLong.empty();
+    }
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment state = arena.allocate(calls.errnoLayout);
+      MemorySegment told = arena.allocate(STATX_SIZE, Long.BYTES);
+      MemorySegment path = arena.allocateFrom("");
+      int result =
+          (int) calls.statx.get().invokeExact(state, fd, path, AT_EMPTY_PATH, STATX_BLOCKS, told);
+      if (result != 0 || (told.get(ValueLayout.JAVA_INT, STX_MASK) & STATX_BLOCKS) == 0) {
+        return OptionalLong.empty();
+      }
+      return OptionalLong.of(told.get(ValueLayout.JAVA_LONG, STX_BLOCKS) * STX_UNIT);
+    } catch (Throwable e) {
+      throw new IOException(e);
+    }
   }
 
   /** Deallocates the range; false where the file system cannot. */
@@ -230,6 +264,9 @@ final class LinuxFile implements AutoCloseable {
               FunctionDescriptor.of(i, i, i, p),
               errno,
               Linker.Option.firstVariadicArg(2)),
+          libc.find("statx")
+              .map(statx ->
+                  linker.downcallHandle(statx, FunctionDescriptor.of(i, i, p, i, i, p), errno)),
           layout,
           layout.varHandle(MemoryLayout.PathElement.groupElement("errno")));
     } catch (RuntimeException e) {

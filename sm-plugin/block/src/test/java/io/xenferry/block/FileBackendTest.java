@@ -52,6 +52,17 @@ class FileBackendTest extends BlockBackendContract {
   }
 
   @Test
+  void whatIsPreallocatedIsTakenUp() throws Exception {
+    Path path = dir.resolve("image");
+    FileBackend.create(path, 8L * MIB).close();
+    assertThat(FileBackend.allocated(path)).isEqualTo(allocated(path)).isZero();
+    ExternalTools.run("fallocate", "-l", "2M", path.toString());
+    assertThat(FileBackend.allocated(path))
+        .isEqualTo(allocated(path))
+        .isGreaterThanOrEqualTo(2 * MIB);
+  }
+
+  @Test
   void twoWritersCannotOpenOneImage() throws Exception {
     Path path = dir.resolve("image");
     try (FileBackend first = FileBackend.create(path, MIB)) {
