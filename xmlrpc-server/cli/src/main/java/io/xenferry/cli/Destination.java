@@ -128,18 +128,14 @@ final class Destination {
           .orElseThrow(() ->
               CliException.failed("No network '%s' at the destination".formatted(named.get())));
     }
-    for (Map<String, Value> pool : calls.records("pool", "true").values()) {
-      String uuid =
-          Calls.textMap(pool.getOrDefault("other_config", Value.Struct.of(Map.of())))
-              .getOrDefault(NETWORK, "");
-      if (!uuid.isEmpty()) {
-        return calls
-            .first("network", uuid, "uuid")
-            .orElseThrow(() ->
-                CliException.failed(
-                    "The destination's pool has no network '%s', which its other-config:%s names"
-                        .formatted(uuid, NETWORK)));
-      }
+    String uuid = chosenByPool(calls);
+    if (!uuid.isEmpty()) {
+      return calls
+          .first("network", uuid, "uuid")
+          .orElseThrow(() ->
+              CliException.failed(
+                  "The destination's pool has no network '%s', which its other-config:%s names"
+                      .formatted(uuid, NETWORK)));
     }
     String query =
         "((field \"host\" = \"%s\") and (field \"management\" = \"true\"))".formatted(host);
@@ -148,6 +144,19 @@ final class Destination {
       throw CliException.failed("The destination host has no management interface");
     }
     return Calls.field(pifs.firstEntry().getValue(), "network");
+  }
+
+  /** The uuid of a network, or nothing; a server that cannot tell has chosen none. */
+  private static String chosenByPool(Calls calls) {
+    try {
+      for (Map<String, Value> pool : calls.records("pool", "true").values()) {
+        Value config = pool.getOrDefault("other_config", Value.Struct.of(Map.of()));
+        return Calls.textMap(config).getOrDefault(NETWORK, "");
+      }
+    } catch (XenApiException e) {
+      // As published servers, which do not know the key: by the management interface.
+    }
+    return "";
   }
 
   Calls calls() {

@@ -113,7 +113,7 @@ final class HostEvacuate {
                     Map.of()));
     Move move = new Move(vm, title, vdis, obstacles);
     run.printer().say(title + (move.possible() ? ": can move" : ": cannot move"));
-    MovingDrive.announceCds(run, drives, there.uuid());
+    MovingDrive.announceCds(run, drives, there);
     for (Migrations.Obstacle obstacle : obstacles) {
       run.printer().say("  " + DryRun.text(run, obstacle).replace("\n", "\n  "));
     }

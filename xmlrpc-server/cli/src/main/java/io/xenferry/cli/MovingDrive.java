@@ -38,9 +38,9 @@ record MovingDrive(Selection.Chosen vm, Map<String, Value> vbd) {
   /**
    * Tells what becomes of CDs, which do not move.
    *
-   * @param host uuid of the destination
+   * @param there is asked for its uuid only where there are any
    */
-  static void announceCds(Run run, List<MovingDrive> drives, String host)
+  static void announceCds(Run run, List<MovingDrive> drives, Destination there)
       throws XenApiException, CliException, IOException {
     for (MovingDrive drive : drives) {
       if (drive.isCd()) {
@@ -51,7 +51,7 @@ record MovingDrive(Selection.Chosen vm, Map<String, Value> vbd) {
                         run.calls().uuid("VDI", drive.vdi()),
                         run.calls().of(drive.vdi(), "VDI.get_name_label"),
                         Calls.field(drive.vbd(), "userdevice"),
-                        drive.fate(run.arguments(), isOurs(run, host))));
+                        drive.fate(run.arguments(), isOurs(run, there.uuid()))));
       }
     }
   }

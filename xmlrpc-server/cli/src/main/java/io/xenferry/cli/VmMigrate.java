@@ -171,7 +171,7 @@ final class VmMigrate {
     List<MovingDrive> drives = MovingDrive.of(run, here.vms());
     SequencedMap<String, Value> vdis = there.places(run, drives, there.named(here.vdis(), "SR"));
     there.announce(run, vdis);
-    MovingDrive.announceCds(run, drives, there.uuid());
+    MovingDrive.announceCds(run, drives, there);
     Value options = Value.ofTexts(options(a));
     Value formats = Value.ofTexts(here.formats());
     Value vdiMap = new Value.Struct(vdis);

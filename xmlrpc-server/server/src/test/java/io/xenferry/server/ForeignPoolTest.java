@@ -158,6 +158,7 @@ class ForeignPoolTest {
     answer("session.logout", "");
     answer("host.get_all_records_where", record("OpaqueRef:host", "name_label", "foreign"));
     answer("host.get_name_label", "foreign");
+    answer("pool.get_all_records_where", record("OpaqueRef:pool", "default_SR", "OpaqueRef:NULL"));
     answer("PIF.get_all_records_where", record("OpaqueRef:pif", "network", "OpaqueRef:net"));
     answer("network.get_name_label", "foreign network");
     answer("PBD.get_all_records_where", record("OpaqueRef:pbd", "SR", "OpaqueRef:sr"));
