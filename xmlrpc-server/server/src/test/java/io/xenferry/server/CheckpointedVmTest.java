@@ -109,11 +109,10 @@ class CheckpointedVmTest {
     String checkpoint = source.text("VM.checkpoint", vm, "then");
     assertThat(TestServer.texts(source.call("VM.get_allowed_operations", checkpoint)))
         .contains("revert", "clone", "destroy")
-        .doesNotContain("resume", "start", "migrate_send", "hard_shutdown", "checkpoint");
+        .doesNotContain("resume", "start", "migrate_send", "checkpoint");
     for (String message : List.of("VM.start", "VM.resume")) {
       assertCode("VM_IS_SNAPSHOT", () -> source.call(message, checkpoint, false, false));
     }
-    assertCode("VM_IS_SNAPSHOT", () -> source.call("VM.hard_shutdown", checkpoint));
     assertCode("VM_IS_SNAPSHOT", () -> source.call("VM.checkpoint", checkpoint, "again"));
     assertCode(
         "VM_IS_SNAPSHOT",
