@@ -76,6 +76,10 @@ bit destination_equals_source_at_the_commit, everything_ends_and_nothing_is_left
 #ifdef GOAL_MOVED_TWICE
 #define GOAL (s[MOVES - 1] == GIVEN && sEnded[MOVES - 1] && dEnded[MOVES - 1] && guest[DST(MOVES - 1)] == RUNS)
 #endif
+#ifdef GOAL_MOVED_BY_THE_NEXT_SERVERS
+bit sWentOn, dWentOn;
+#define GOAL (s[0] == GIVEN && sEnded[0] && dEnded[0] && guest[1] == RUNS && sWentOn && dWentOn)
+#endif
 #ifdef GOAL_FORCED_BACK
 #define GOAL (sForced[0] && dForced[0] && d[0] == RETURNED && guest[0] == RUNS)
 #endif
@@ -341,7 +345,16 @@ inline s_begin(m) {
 
 inline s_opened(m) {
   printf("S%d: opened, copies\n", m);
-  opened[m] = 1; copying[m] = 1; aOpened[m] = 0
+  opened[m] = 1; copying[m] = 1; aOpened[m] = 0; sHeard[m] = 1
+}
+
+/* A server that was started anew asks to open once more, and goes on; the fence is in the other model. */
+inline s_go_on(m) {
+  printf("S%d: goes on\n", m);
+#ifdef GOAL_MOVED_BY_THE_NEXT_SERVERS
+  sWentOn = 1;
+#endif
+  sAlive[m] = 1
 }
 
 inline s_switch(m) {
@@ -437,6 +450,32 @@ inline d_create(m) {
   disk[PLACE(m)] = PARTIAL;
   export[m] = 1;
   if :: !HALTS -> guest[DST(m)] = INCOMING; uses[DST(m)] = PLACE(m); newest[DST(m)] = 0 :: else fi
+}
+
+/*
+ * A server that was started anew goes on with what is OPEN; a process that was receiving memory has lost its
+ * stream, and is ended.
+ */
+inline d_go_on(m) {
+  printf("D%d: goes on receiving\n", m);
+  dAlive[m] = 1;
+#ifdef GOAL_MOVED_BY_THE_NEXT_SERVERS
+  dWentOn = 1;
+#endif
+#ifdef GOES_ON_THOUGH_CLOSED
+  open[m] = 1; export[m] = 1
+#else
+  if :: guest[DST(m)] != GONE -> destroy(DST(m)) :: else fi
+#endif
+}
+
+/*
+ * Asked for once more, by a source or a message that comes late. It may be given the rest of a memory whose
+ * beginning another process had, which the product's cannot: more than is so, and all promises hold.
+ */
+inline d_start_guest(m) {
+  printf("D%d: starts the process that receives\n", m);
+  guest[DST(m)] = INCOMING; uses[DST(m)] = PLACE(m); newest[DST(m)] = 0
 }
 
 inline d_say_opened(m) {
@@ -850,9 +889,16 @@ inline s_resume_early(m) {
   let_run(SRC(m))
 }
 
+#ifdef GOES_ON_THOUGH_CLOSED
+#define MAY_GO_ON(m) 1
+#else
+#define MAY_GO_ON(m) (open[m])
+#endif
+
 #define MIGRATION(m) \
   :: d_step { MAY_BEGIN(m) -> s_begin(m) } \
   :: d_step { WORKS(SRC(m)) && s[m] == SENDING && sAlive[m] && aOpened[m] && !opened[m] -> s_opened(m) } \
+  :: d_step { WORKS(SRC(m)) && s[m] == SENDING && !sAlive[m] && (HALTS -> guest[SRC(m)] == GONE : guest[SRC(m)] == RUNS) -> s_go_on(m) } \
   :: d_step { s[m] == SENDING && opened[m] && guest[SRC(m)] == RUNS && guest[DST(m)] == INCOMING -> h_pause(m) } \
   :: d_step { WORKS(SRC(m)) && s[m] == SENDING && opened[m] && READY_TO_SWITCH(m) -> s_switch(m) } \
   :: d_step { WORKS(SRC(m)) && s[m] == SWITCHING && opened[m] && !drained[m] && export[m] && copying[m] && READY_TO_SWITCH(m) -> s_drain(m) } \
@@ -872,6 +918,8 @@ inline s_resume_early(m) {
   :: d_step { WORKS(SRC(m)) && (s[m] == OWNED || s[m] == GIVEN) && !sEnded[m] && !sSettled[m] && aGone[m] -> s_settled(m) } \
   :: d_step { WORKS(DST(m)) && mOpen[m] && d[m] == UNKNOWN && FREE(DST(m)) && COUNTS(m) -> d_open(m) } \
   :: d_step { WORKS(DST(m)) && d[m] == RECEIVING && dAlive[m] && !made[m] && record[DST(m)] == 0 && guest[DST(m)] == GONE -> d_create(m) } \
+  :: d_step { WORKS(DST(m)) && d[m] == RECEIVING && !dAlive[m] && !doubt[m] && made[m] && MAY_GO_ON(m) -> d_go_on(m) } \
+  :: d_step { WORKS(DST(m)) && d[m] == RECEIVING && dAlive[m] && made[m] && !HALTS && guest[DST(m)] == GONE && record[DST(m)] == 0 -> d_start_guest(m) } \
   :: d_step { WORKS(DST(m)) && d[m] == RECEIVING && dAlive[m] && made[m] && s[m] == SENDING && sAlive[m] && !opened[m] && !aOpened[m] -> d_say_opened(m) } \
   :: d_step { WORKS(DST(m)) && d[m] == RECEIVING && dAlive[m] && made[m] && mClose[m] && !sealing[m] -> d_close(m) } \
   :: d_step { WORKS(DST(m)) && d[m] == RECEIVING && dAlive[m] && sealing[m] && !sealed[m] -> d_closed(m) } \

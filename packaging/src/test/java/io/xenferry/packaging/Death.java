@@ -58,6 +58,16 @@ record Death(Side side, Fault fault) {
       // A destination that knows nothing of it is asked to open again.
       return Optional.empty();
     }
+    if (fault.signal() == Signal.KILL && fault.record().equals("guest intended")) {
+      return Optional.of(true); // the server that is started next goes on
+    }
+    boolean sending =
+        side == Side.SOURCE
+            && (at == 2 * records.indexOf("SENDING") + 1 || at == 2 * records.indexOf("SWITCHING"));
+    if (sending) {
+      // The next server goes on, unless the guest was about to be stopped, or by snapshots.
+      return Optional.empty();
+    }
     String lastHope = side == Side.SOURCE ? "COMMITTING" : "READY";
     return fault.signal() == Signal.KILL && at <= 2 * records.indexOf(lastHope)
         ? Optional.of(false)

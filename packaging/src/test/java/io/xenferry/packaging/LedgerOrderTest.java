@@ -130,6 +130,8 @@ class LedgerOrderTest {
     Durable given = state(trace, "source", vm, "GIVEN");
     Durable objects =
         trace.durable("the disks' intent", "destination", LEDGER, "VDI[0-9a-f-]{36}[^\"]*OPEN");
+    Durable exports =
+        trace.durable("the exports' intent", "destination", LEDGER, "EXPORTxf-[0-9a-f-]+OPEN");
     Durable guest =
         trace.durable("the guest's intent", "destination", LEDGER, "GUEST" + vm + "OPEN");
     Durable closed = trace.durable("CLOSED", "destination", LEDGER, "EXPORTxf-[0-9a-f-]+CLOSED");
@@ -148,7 +150,7 @@ class LedgerOrderTest {
     guest.precedes("the guest's process", at(trace, "destination", runs("SimulatedGuest")));
     Predicate<Call> closing = runs("tgtadm", "\"delete\"", "target");
     if (at(trace, "destination", runs("tgtadm")).isPresent()) {
-      objects.precedes("the target", at(trace, "destination", runs("tgtadm", "\"new\"", "target")));
+      exports.precedes("the target", at(trace, "destination", runs("tgtadm", "\"new\"", "target")));
       closed.precedes("the end of the target", at(trace, "destination", closing));
     }
     switching.precedes("READY", Optional.of(ready.write()));

@@ -136,6 +136,6 @@ class StoppedServerTest {
     assertThat(gap).isLessThan(dead);
     alpha().start();
     assertThat(xe.await().exit()).isNotZero();
-    assertThat(moves.assertWell()).isSameAs(alpha());
+    assertThat(moves.assertWell()).as("where it goes on to").isSameAs(moves.lab().beta());
   }
 }

@@ -323,6 +323,25 @@ abstract class HypervisorContract {
     found.throttle(0);
   }
 
+  @Test
+  void goesOnWithWhatAnEarlierServerHadNoted() throws Exception {
+    QemuHypervisor host = guests.host("s");
+    SourceDisk source = host.start(spec("a"), true).source("xvda", 0, "one-copy");
+    source.beginPass().get(10, SECONDS).end(true).get(10, SECONDS);
+    assertThat(source.beginPass().get(10, SECONDS).ranges()).as("a pass under way").isEmpty();
+    host.close();
+
+    Guest found = guests.host("s").find(vm).orElseThrow();
+    assertThat(found.sourceAgain("xvda", 0, "another-copy")).isEmpty();
+    try (SourceDisk again = found.sourceAgain("xvda", 0, "one-copy").orElseThrow()) {
+      SourceDisk.Pass next = again.beginPass().get(10, SECONDS);
+      assertThat(next.ranges()).as("not all that is allocated").isEmpty();
+      next.end(true).get(10, SECONDS);
+      again.beginPass().get(10, SECONDS).end(true).get(10, SECONDS);
+    }
+    assertThat(found.sourceAgain("xvda", 0, "one-copy")).as("given up").isEmpty();
+  }
+
   GuestSpec.Disk extra(String device, String file) throws Exception {
     return new GuestSpec.Disk(device, UUID.randomUUID(), guests.disk(file, SIZE), "raw", false);
   }

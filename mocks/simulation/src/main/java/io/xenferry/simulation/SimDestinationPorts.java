@@ -98,6 +98,25 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
           "disk " + disk.device() + " is exported",
           () -> {
             host.accounts.add(export.account());
+            if (!host.exports.containsKey(export.name())) {
+              require(host.vdis.containsKey(export.vdi()), "no such disk");
+              host.openExport(export.name(), export.vdi());
+            }
+            return new DiskTarget(
+                disk.vdi(), export.vdi(), "sim://" + host.name + "/" + export.name(), disk.size());
+          });
+    }
+
+    /** Whoever is logged in to the one before cannot write any more. */
+    @Override
+    public CompletableFuture<DiskTarget> exportAnew(
+        MigrationId migration, Plan.Disk disk, ExportSpec export) {
+      journaled(JournalEntry.Kind.EXPORT, export.name());
+      return effect(
+          "disk " + disk.device() + " is exported anew",
+          () -> {
+            require(host.vdis.containsKey(export.vdi()), "no such disk");
+            host.accounts.add(export.account());
             host.openExport(export.name(), export.vdi());
             return new DiskTarget(
                 disk.vdi(), export.vdi(), "sim://" + host.name + "/" + export.name(), disk.size());

@@ -1,10 +1,12 @@
 package io.xenferry.simulation;
 
 import io.xenferry.block.BlockException;
+import io.xenferry.migration.state.MigrationId;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.BitSet;
 import java.util.List;
+import java.util.Optional;
 import java.util.Random;
 import org.jspecify.annotations.Nullable;
 
@@ -45,6 +47,22 @@ final class SimDisk {
 
   long size() {
     return (long) blocks.length * BLOCK;
+  }
+
+  /**
+   * What a server before this one has noted for the copy of a migration, by the process in which
+   * the guest still runs; noted no longer for that one.
+   */
+  Optional<SimSource> noted(MigrationId migration) {
+    Optional<SimSource> found = Optional.empty();
+    for (SimSource copy : List.copyOf(copies)) {
+      if (copy.isOf(migration)) {
+        found = Optional.of(copy);
+        copy.close();
+      }
+    }
+    List.copyOf(mirrors).forEach(Mirrored::breaks);
+    return found;
   }
 
   /** A guest's write: durable when answered. */

@@ -1,12 +1,16 @@
 package io.xenferry.simulation;
 
 import io.xenferry.migration.ports.GuestState;
+import org.jspecify.annotations.Nullable;
 
 /** A guest's process: what it is doing, and the last record its memory knows of. */
 final class SimGuest {
   GuestState state;
   long memory;
   boolean sending;
+
+  /** The process that its memory goes to; null when there is no stream, or it has broken. */
+  @Nullable SimGuest receiver;
 
   /** A broken hypervisor driver takes it for SENT. */
   boolean claimsSent;

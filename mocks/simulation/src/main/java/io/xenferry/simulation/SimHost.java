@@ -1,5 +1,6 @@
 package io.xenferry.simulation;
 
+import io.xenferry.copy.MemoryDirtyLog;
 import io.xenferry.migration.Coordinator;
 import io.xenferry.migration.gate.Gate;
 import io.xenferry.migration.json.StrictJson;
@@ -55,6 +56,9 @@ final class SimHost {
   /** Counted when its first record is durable. */
   static final String BEGUN = "migrations";
 
+  /** Counted, with the role, when a server goes on with a copy that one before it had begun. */
+  static final String GONE_ON = "copies taken up by the ";
+
   /** How soon the product notices that a ledger works again, at the latest. */
   private static final Duration LEDGER_NOTICED = DEADLINES.retryMost().multipliedBy(2);
 
@@ -78,6 +82,10 @@ final class SimHost {
   final TreeSet<String> accounts = new TreeSet<>();
   final Map<UUID, VmRecord> vms = new TreeMap<>();
   final Map<UUID, SimGuest> guests = new TreeMap<>();
+
+  /** The files of the durable dirty logs, by migration and disk. */
+  final Map<String, MemoryDirtyLog> dirtyLogs = new TreeMap<>();
+
   int boot;
 
   /** Does not come back by itself. */
@@ -121,6 +129,9 @@ final class SimHost {
   @Nullable Gate gate;
   @Nullable Ledger ledger;
   private Map<String, Double> progress = new HashMap<>();
+
+  /** Moves in the middle of which a server of this host was started, until that goes on with it. */
+  private Set<String> interrupted = new HashSet<>();
 
   /** A disk; the tag names the migration that created it, until it is the VM's own. */
   static final class Vdi {
@@ -206,6 +217,8 @@ final class SimHost {
     process = fresh;
     Scheduler clock = new HostClock(fresh);
     progress = new HashMap<>();
+    interrupted = new HashSet<>();
+    ledgerDisk.unended().forEach(row -> interrupted.add(row.migration() + " " + row.state()));
     Ledger opened =
         new MemoryLedger(
             ledgerDisk, clock::now, (what, durable) -> probe(fresh, what, durable), lazy());
@@ -330,12 +343,25 @@ final class SimHost {
         each.memoryLost = true;
       }
     }
+    breakStreams();
     if (power) {
       losePower();
+    } else if (world.random.nextBoolean()) {
+      exports.clear(); // the target is the server's own
     }
     long millis = 100 + world.random.nextInt(world.random.nextInt(4) == 0 ? 20_000 : 2_000);
     if (!heldDown) {
       world.scheduler.schedule(Duration.ofMillis(millis), this::startServer);
+    }
+  }
+
+  /** The guests' memory goes through the servers of both sides. */
+  private void breakStreams() {
+    for (SimGuest guest : guests.values()) {
+      guest.receiver = null;
+    }
+    for (SimGuest guest : world.other(this).guests.values()) {
+      guest.receiver = null;
     }
   }
 
@@ -521,6 +547,15 @@ final class SimHost {
     double before = progress.getOrDefault(key, 0.0);
     world.check(status.progress() >= before, Invariant.PROGRESS, key);
     progress.put(key, status.progress());
+    boolean goesOn =
+        switch (status.state()) {
+          case RECEIVING -> status.phase().equals("receiving");
+          case SENDING -> status.phase().equals("copying the disks");
+          default -> false;
+        };
+    if (goesOn && interrupted.remove(status.migration() + " " + status.state())) {
+      world.count(GONE_ON + status.role());
+    }
   }
 
   /** What a clean host does not have. */
@@ -544,6 +579,7 @@ final class SimHost {
         left.add("mirror of " + uuid);
       }
     });
+    dirtyLogs.keySet().forEach(log -> left.add("dirty log " + log));
     guests.forEach((vm, guest) -> {
       if (!shows(vm)) {
         left.add("guest process");

@@ -14,6 +14,7 @@ import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.Deque;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
@@ -31,6 +32,9 @@ final class SimSource implements SourceDisk {
 
   /** What a pass has taken from the tracker, and the log does not have yet. */
   private final BitSet passing = new BitSet();
+
+  /** What the pass had that is under way. */
+  private final BitSet frozen = new BitSet();
 
   private @Nullable SimDisk destination;
 
@@ -68,6 +72,27 @@ final class SimSource implements SourceDisk {
     disk.trackers.add(tracker);
     disk.trackers.add(owed);
     disk.copies.add(this);
+  }
+
+  boolean isOf(MigrationId moving) {
+    return migration.equals(moving) && offered.getAsBoolean();
+  }
+
+  /**
+   * Goes on with what a server before this one has noted, if its log is worth anything; that has
+   * the rest.
+   */
+  void takeUp(Optional<SimSource> before) {
+    if (!log.begun()) {
+      return;
+    }
+    tracker.clear();
+    owed.clear();
+    if (before.isPresent() && world.variant != Variant.BITMAP_FORGOTTEN_AT_A_RESTART) {
+      tracker.or(before.get().tracker);
+      tracker.or(before.get().frozen);
+      owed.or(tracker);
+    }
   }
 
   /** Where it is copied to. */
@@ -115,6 +140,7 @@ final class SimSource implements SourceDisk {
     tracker.clear();
     owed.clear();
     passing.or(dirty);
+    frozen.or(dirty);
     List<Range> ranges = new ArrayList<>();
     for (int i = dirty.nextSetBit(0); i >= 0; i = dirty.nextSetBit(i)) {
       int end = dirty.nextClearBit(i);
@@ -135,6 +161,7 @@ final class SimSource implements SourceDisk {
 
           @Override
           public CompletableFuture<Void> end(boolean done) {
+            frozen.clear();
             if (!done) {
               tracker.or(dirty);
               owed.or(dirty);

@@ -6,7 +6,6 @@ import io.xenferry.copy.CopyEngine;
 import io.xenferry.copy.CopyListener;
 import io.xenferry.copy.CopyOptions;
 import io.xenferry.copy.Destination;
-import io.xenferry.copy.DirtyLog;
 import io.xenferry.copy.DiskPlan;
 import io.xenferry.copy.MemoryDirtyLog;
 import io.xenferry.copy.Strategy;
@@ -25,6 +24,7 @@ import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.BooleanSupplier;
@@ -106,9 +106,12 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
                 incoming != null
                     && incoming.state == GuestState.INCOMING
                     && !world.cut()
+                    && world.host(target.url()).serverUp()
                     && !world.host(target.url()).showsAnotherCertificate(),
                 "send: nobody listens");
-            java.util.Objects.requireNonNull(guest).sending = true;
+            SimGuest sender = java.util.Objects.requireNonNull(guest);
+            sender.sending = true;
+            sender.receiver = incoming;
           });
     }
 
@@ -128,6 +131,10 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
             require(
                 guest != null && guest.sending && guest.state == GuestState.RUNNING,
                 "pause: not sending");
+            SimGuest receiver = java.util.Objects.requireNonNull(guest).receiver;
+            require(
+                receiver != null && receiver == world.other(host).guests.get(vm),
+                "pause: the stream broke");
             if (host.failingPauses > 0) {
               host.failingPauses--;
               java.util.Objects.requireNonNull(guest).sending = false;
@@ -150,7 +157,10 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
                 guest != null && guest.sending && guest.state == GuestState.PRE_SWITCHOVER,
                 "finish: not paused for the switch");
             require(
-                incoming != null && incoming.state == GuestState.INCOMING && !world.cut(),
+                incoming != null
+                    && incoming == java.util.Objects.requireNonNull(guest).receiver
+                    && incoming.state == GuestState.INCOMING
+                    && !world.cut(),
                 "finish: the stream broke");
             SimGuest sender = java.util.Objects.requireNonNull(guest);
             SimGuest receiver = java.util.Objects.requireNonNull(incoming);
@@ -184,6 +194,7 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
             SimGuest guest = host.guests.get(vm);
             if (guest != null) {
               guest.sending = false;
+              guest.receiver = null;
               if (guest.state == GuestState.PRE_SWITCHOVER || guest.state == GuestState.SENT) {
                 guest.state = GuestState.PAUSED;
               }
@@ -228,9 +239,20 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
     @Override
     public CompletableFuture<CopyJob> start(
         MigrationId migration, Plan plan, List<DiskTarget> targets) {
+      return copy(migration, plan, targets, false);
+    }
+
+    @Override
+    public CompletableFuture<CopyJob> goOn(
+        MigrationId migration, Plan plan, List<DiskTarget> targets) {
+      return copy(migration, plan, targets, true);
+    }
+
+    private CompletableFuture<CopyJob> copy(
+        MigrationId migration, Plan plan, List<DiskTarget> targets, boolean again) {
       decided(plan.vm(), State.SENDING);
       return effect(
-          "the copy starts",
+          again ? "the copy goes on" : "the copy starts",
           () -> {
             if (!process.alive()) {
               throw new SimulatedCrash(host.name);
@@ -242,13 +264,21 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
               SimHost.Vdi source = host.vdis.get(disk.vdi());
               require(source != null, "no such disk");
               SimDisk content = java.util.Objects.requireNonNull(source).disk;
-              DirtyLog log =
-                  MemoryDirtyLog.immediate(new BlockMap(content.size(), SimDisk.BLOCK), process);
+              String name = migration + "-" + disk.vdi();
+              MemoryDirtyLog before = again ? host.dirtyLogs.get(name) : null;
+              Optional<SimSource> noted = again ? content.noted(migration) : Optional.empty();
+              MemoryDirtyLog log =
+                  before != null && before.begun() && (noted.isPresent() || !plan.running())
+                      ? before.afterCrash()
+                      : MemoryDirtyLog.immediate(
+                          new BlockMap(content.size(), SimDisk.BLOCK), process);
+              host.dirtyLogs.put(name, log);
               SimSource watched =
                   new SimSource(
                       disk.device(), content, log, world, migration, process(plan), process);
+              watched.takeUp(noted);
               plans.add(
-                  new DiskPlan(watched, () -> open(migration, watched, target), true, log)
+                  new DiskPlan(watched, () -> open(migration, watched, target), before == null, log)
                       .withStrategy(Strategy.of(disk.strategy()).orElseThrow()));
             }
             return new EngineCopyJob(
@@ -299,6 +329,7 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
           "dirty bitmaps are removed",
           () -> {
             for (Plan.Disk disk : plan.disks()) {
+              host.dirtyLogs.remove(migration + "-" + disk.vdi());
               SimHost.Vdi vdi = host.vdis.get(disk.vdi());
               if (vdi != null) {
                 vdi.disk.trackers.clear();

@@ -2,7 +2,7 @@ package io.xenferry.simulation;
 
 /**
  * The product, and ways to break it that the simulation must notice. The model has each of them by
- * the same name, and more: {@code docs/model.md}.
+ * the same name, those about the hypervisor's bitmaps apart, and more: {@code docs/model.md}.
  */
 public enum Variant {
   SOUND,
@@ -20,6 +20,8 @@ public enum Variant {
   EXPORT_CLOSED_BEFORE_RECORDED,
   /** The destination forgets how it came out as soon as nothing is left of it. */
   OUTCOME_FORGOTTEN_BEFORE_ACKNOWLEDGED,
+  /** A copy is taken up without what the hypervisor noted while nobody asked for it. */
+  BITMAP_FORGOTTEN_AT_A_RESTART,
   /** Once it is accepted, a ledger that was put back is taken at its word. */
   ACCEPTED_BLINDLY
 }

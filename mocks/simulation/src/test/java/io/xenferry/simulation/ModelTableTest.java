@@ -90,7 +90,11 @@ class ModelTableTest {
       String who = simulated ? "both" : "the model";
       assertThat(page).containsPattern("`" + variant + "` \\|[^\n]*\\| " + who + " \\|\n");
     }
-    assertThat(Stream.of(Variant.values()).filter(variant -> variant != Variant.SOUND))
+    assertThat(
+            Stream.of(Variant.values())
+                .filter(variant -> variant != Variant.SOUND)
+                // The hypervisor's bitmaps are in no model.
+                .filter(variant -> variant != Variant.BITMAP_FORGOTTEN_AT_A_RESTART))
         .extracting(Variant::name)
         .as("the model has each of the simulation's")
         .isSubsetOf(Stream.of(ModelTest.Broken.values()).map(Enum::name).toList());

@@ -2,6 +2,7 @@ package io.xenferry.simulation;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.xenferry.migration.state.Role;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.time.Duration;
@@ -44,7 +45,9 @@ class SimulationTest {
             "effects with no answer",
             "starts refused by the gate",
             "guest processes died",
-            "guests shut down");
+            "guests shut down",
+            SimHost.GONE_ON + Role.SOURCE,
+            SimHost.GONE_ON + Role.DESTINATION);
   }
 
   @Test

@@ -256,15 +256,17 @@ class SteeringTest {
         .contains("only at its source");
   }
 
-  /** By docs: a server that is restarted before the commit keeps its VM. */
   @Test
-  void aRestartOfTheSourceEndsAHeldMove() {
+  void aMoveStaysHeldWhenTheSourceIsRestarted() {
     move(Map.of(CutOver.OPTION, "hold"));
     run(Duration.ofSeconds(30));
     source.crash("while a move is held", false);
     run(Duration.ofMinutes(2));
-    assertThat(status().state()).isEqualTo(State.OWNED);
+    assertThat(status().state()).isEqualTo(State.SENDING);
     assertThat(guest(source)).isEqualTo(GuestState.RUNNING);
-    assertThat(destination.leftovers()).isEmpty();
+    var unused = steer(Steering.Change.of(CutOver.AUTO));
+    run(Duration.ofMinutes(1));
+    assertThat(guest(destination)).isEqualTo(GuestState.RUNNING);
+    assertThat(source.leftovers()).isEmpty();
   }
 }

@@ -65,7 +65,7 @@ public record CopyOptions(
           Duration.ofSeconds(10),
           Duration.ofSeconds(30),
           Duration.ofMillis(500),
-          Duration.ofSeconds(10),
+          Duration.ofSeconds(3),
           0,
           true,
           Verify.NOTHING,

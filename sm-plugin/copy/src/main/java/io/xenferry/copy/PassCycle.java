@@ -261,7 +261,8 @@ final class PassCycle implements RunningPass.Owner {
   private void flushNowAndThen() {
     if (state != State.STOPPED) {
       if (state == State.COPYING && point.attached()) {
-        point.flushBoth().exceptionally(failure -> false);
+        // What has arrived for certain is not sent again by a server that takes the copy up.
+        point.flushBoth().thenCompose(flushed -> plan.log().sync()).exceptionally(failure -> null);
       }
       scheduler.schedule(options.flushInterval(), this::flushNowAndThen);
     }

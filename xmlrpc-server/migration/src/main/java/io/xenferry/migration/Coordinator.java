@@ -301,8 +301,8 @@ public final class Coordinator {
   }
 
   /**
-   * Carries the move on otherwise: until the guest is being stopped, and at the source only. Not
-   * durable, since a source that is restarted before the commit keeps its VM.
+   * Carries the move on otherwise: until the guest is being stopped, and at the source only.
+   * Durable when the result completes.
    *
    * @return fails with OPERATION_NOT_ALLOWED when it is too late
    */

@@ -50,19 +50,19 @@ final class Roster {
     host.ledger().purge(host.scheduler().now().minus(TOMBSTONE_MARGIN));
     for (LedgerRow row : host.ledger().rows()) {
       if (!row.ended()) {
-        takeUp(row);
+        add(row).takeUp();
       }
     }
     takenUp = true;
   }
 
-  private void takeUp(LedgerRow row) {
+  private Migration add(LedgerRow row) {
     Migration migration =
         row.role() == Role.SOURCE
             ? new SourceMigration(host, row)
             : new DestinationMigration(host, row);
     add(migration);
-    migration.takeUp();
+    return migration;
   }
 
   Optional<Migration> find(MigrationId migration, Role role) {
@@ -128,7 +128,7 @@ final class Roster {
                     .find(row.migration(), row.role())
                     .filter(found -> !found.ended())
                     .filter(found -> find(row.migration(), row.role()).isEmpty())
-                    .ifPresent(this::takeUp);
+                    .ifPresent(found -> add(found).takeUpInDoubt());
               } catch (LedgerException e) {
                 takeUpInDoubt(row);
               }

@@ -9,6 +9,7 @@ import io.xenferry.spi.HypervisorException;
 import io.xenferry.spi.HypervisorException.Kind;
 import java.security.SecureRandom;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
@@ -34,6 +35,10 @@ import org.slf4j.LoggerFactory;
  * <p>Everything happens on one thread; futures complete there. The names of its bitmaps and exports
  * are its own: one that is given up late, because the guest answered slowly, leaves those of the
  * next copy alone.
+ *
+ * <p>The bitmaps live as long as the guest's process. A copy that has a name has it in theirs, so
+ * that a later server knows them again: exactly one of them notes writes at any instant from before
+ * the first pass on, and those that are disabled are of a pass that was under way.
  */
 final class BitmapSource implements SourceDisk {
   private static final Logger log = LoggerFactory.getLogger(BitmapSource.class);
@@ -75,14 +80,20 @@ final class BitmapSource implements SourceDisk {
   }
 
   private BitmapSource(
-      Monitor monitor, NbdExports exports, String name, String node, long size, Mirrors mirrors) {
+      Monitor monitor,
+      NbdExports exports,
+      String name,
+      String node,
+      long size,
+      Mirrors mirrors,
+      String prefix) {
     this.monitor = monitor;
     this.exports = exports;
     this.name = name;
     this.node = node;
     this.size = size;
     this.mirrors = mirrors;
-    this.prefix = NbdExports.PREFIX + HexFormat.of().toHexDigits(RANDOM.nextInt());
+    this.prefix = prefix;
     this.thread =
         Executors.newSingleThreadExecutor(Thread.ofVirtual().name("source " + name).factory());
   }
@@ -91,12 +102,66 @@ final class BitmapSource implements SourceDisk {
   static BitmapSource open(
       Monitor monitor, NbdExports exports, String guest, String node, Mirrors mirrors)
       throws HypervisorException, InterruptedException {
+    String copy = HexFormat.of().toHexDigits(RANDOM.nextInt());
+    return open(monitor, exports, guest, node, mirrors, copy);
+  }
+
+  /** The same for a copy that a later server may {@link #takeUp}. */
+  static BitmapSource open(
+      Monitor monitor, NbdExports exports, String guest, String node, Mirrors mirrors, String copy)
+      throws HypervisorException, InterruptedException {
     mirrors.clear();
     clear(monitor, exports, node, NbdExports.PREFIX);
     BitmapSource source =
-        new BitmapSource(monitor, exports, guest + "/" + node, node, size(monitor, node), mirrors);
+        new BitmapSource(
+            monitor,
+            exports,
+            guest + "/" + node,
+            node,
+            size(monitor, node),
+            mirrors,
+            NbdExports.PREFIX + copy);
     monitor.execute("block-dirty-bitmap-add", source.addArguments(0));
     return source;
+  }
+
+  /**
+   * Goes on with the bitmaps of a copy that an earlier server has begun: what the pass had that was
+   * under way is noted as well again.
+   *
+   * @return empty unless writes have been noted throughout
+   */
+  static Optional<BitmapSource> takeUp(
+      Monitor monitor, NbdExports exports, String guest, String node, Mirrors mirrors, String copy)
+      throws HypervisorException, InterruptedException {
+    mirrors.clear();
+    exports.removeAll(node, NbdExports.PREFIX);
+    String prefix = NbdExports.PREFIX + copy;
+    List<Integer> noting = new ArrayList<>();
+    List<Integer> fixed = new ArrayList<>();
+    for (JsonNode bitmap : find(monitor, node).path("dirty-bitmaps")) {
+      String found = bitmap.path("name").asText();
+      if (!found.startsWith(prefix + "-b")) {
+        continue;
+      }
+      if (bitmap.path("inconsistent").asBoolean()) {
+        return Optional.empty();
+      }
+      int number = Integer.parseInt(found.substring(prefix.length() + 2));
+      (bitmap.path("recording").asBoolean() ? noting : fixed).add(number);
+    }
+    if (noting.size() != 1) {
+      return Optional.empty();
+    }
+    BitmapSource source =
+        new BitmapSource(
+            monitor, exports, guest + "/" + node, node, size(monitor, node), mirrors, prefix);
+    source.first = false;
+    source.number = noting.getFirst();
+    for (int disabled : fixed) {
+      source.giveBack(disabled);
+    }
+    return Optional.of(source);
   }
 
   /** Bytes of a node. */

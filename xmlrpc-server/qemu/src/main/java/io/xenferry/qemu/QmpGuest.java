@@ -299,30 +299,42 @@ final class QmpGuest implements Guest {
       throws HypervisorException, InterruptedException {
     requireDisk(device);
     return BitmapSource.open(
-            monitor,
-            exports,
-            name,
-            GuestLauncher.nodeName(device),
-            new BitmapSource.Mirrors() {
-              @Override
-              public BlockMirror start(BlockBackend sink, Duration patience)
-                  throws HypervisorException, InterruptedException {
-                return BlockMirror.start(
-                    monitor,
-                    watchdog,
-                    files,
-                    directory.mirrorSocket(device),
-                    device,
-                    sink,
-                    patience);
-              }
-
-              @Override
-              public void clear() throws HypervisorException, InterruptedException {
-                BlockMirror.clear(monitor, device);
-              }
-            })
+            monitor, exports, name, GuestLauncher.nodeName(device), mirrorsOf(device))
         .withLayers(layers);
+  }
+
+  @Override
+  public SourceDisk source(String device, int layers, String copy)
+      throws HypervisorException, InterruptedException {
+    requireDisk(device);
+    return BitmapSource.open(
+            monitor, exports, name, GuestLauncher.nodeName(device), mirrorsOf(device), copy)
+        .withLayers(layers);
+  }
+
+  @Override
+  public Optional<SourceDisk> sourceAgain(String device, int layers, String copy)
+      throws HypervisorException, InterruptedException {
+    requireDisk(device);
+    return BitmapSource.takeUp(
+            monitor, exports, name, GuestLauncher.nodeName(device), mirrorsOf(device), copy)
+        .map(source -> source.withLayers(layers));
+  }
+
+  private BitmapSource.Mirrors mirrorsOf(String device) {
+    return new BitmapSource.Mirrors() {
+      @Override
+      public BlockMirror start(BlockBackend sink, Duration patience)
+          throws HypervisorException, InterruptedException {
+        return BlockMirror.start(
+            monitor, watchdog, files, directory.mirrorSocket(device), device, sink, patience);
+      }
+
+      @Override
+      public void clear() throws HypervisorException, InterruptedException {
+        BlockMirror.clear(monitor, device);
+      }
+    };
   }
 
   @Override

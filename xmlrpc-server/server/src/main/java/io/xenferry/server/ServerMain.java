@@ -21,6 +21,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.time.Clock;
+import java.time.Duration;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
@@ -112,6 +113,14 @@ public final class ServerMain implements Callable<Integer> {
   private int nbdsPort;
 
   @Option(
+      names = "--resume-window",
+      paramLabel = "SECONDS",
+      description =
+          "How long the other server may be away, restarted for one, before a move that is not"
+              + " decided yet is given up, 10 to 604800 (default: ${DEFAULT-VALUE}).")
+  private long resumeWindow = ToolstackConfig.defaults().resumeWindow().toSeconds();
+
+  @Option(
       names = "--strict-trust",
       description =
           "Refuse other servers whose certificate is not known, unless remote-fingerprint= names"
@@ -124,6 +133,12 @@ public final class ServerMain implements Callable<Integer> {
           "Look through database and ledger of the state directory, say what is wrong with them, and"
               + " end; no server may use it meanwhile, and nothing is changed.")
   private boolean checkDb;
+
+  /** Seconds: longer than the other server counts as present without an answer. */
+  private static final long SHORTEST_WINDOW = 10;
+
+  /** Seconds: a week. */
+  private static final long LONGEST_WINDOW = 604_800;
 
   private final Decorators decorators;
 
@@ -181,6 +196,19 @@ public final class ServerMain implements Callable<Integer> {
     return address instanceof Inet4Address ? address.getHostAddress() : plain;
   }
 
+  private Duration resumeWindow() throws IOException {
+    if (resumeWindow < SHORTEST_WINDOW || resumeWindow > LONGEST_WINDOW) {
+      throw new IOException(
+          "--resume-window: not between "
+              + SHORTEST_WINDOW
+              + " and "
+              + LONGEST_WINDOW
+              + ": "
+              + resumeWindow);
+    }
+    return Duration.ofSeconds(resumeWindow);
+  }
+
   @Override
   public Integer call() throws IOException, XenApiException, InterruptedException {
     PrintWriter out = new PrintWriter(System.out, true, java.nio.charset.StandardCharsets.UTF_8);
@@ -201,7 +229,8 @@ public final class ServerMain implements Callable<Integer> {
                     .withTargets(targets())
                     .withBootDirectories(bootDirectories)
                     .withGuestUser(guestUser)
-                    .withNbdsPort(nbdsPort))
+                    .withNbdsPort(nbdsPort)
+                    .withResumeWindow(resumeWindow()))
             .with(RemoteServersConfig.defaults().withStrictTrust(strictTrust));
     Umask.ownerOnly();
     StateDirectory.prepare(stateDirectory);

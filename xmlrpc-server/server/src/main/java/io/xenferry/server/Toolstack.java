@@ -222,6 +222,7 @@ final class Toolstack implements AutoCloseable {
                   moves,
                   snapshots),
               toolstack.downtime(),
+              toolstack.resumeWindow(),
               state.resolve("dirty"),
               boot,
               host,

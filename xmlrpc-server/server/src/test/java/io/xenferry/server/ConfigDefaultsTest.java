@@ -52,6 +52,7 @@ class ConfigDefaultsTest {
                 ToolstackConfig.Targets.AUTO,
                 0,
                 Duration.ofMillis(300),
+                Duration.ofMinutes(5),
                 List.of(java.nio.file.Path.of("/boot")),
                 "server",
                 67_108_864));

@@ -113,6 +113,30 @@ public interface Guest {
   }
 
   /**
+   * The same, for a copy that a server after this one may go on with.
+   *
+   * @param copy names it among all copies of the disk; at most 64 letters, digits and hyphens
+   */
+  default SourceDisk source(String device, int layers, String copy)
+      throws HypervisorException, InterruptedException {
+    return source(device, layers);
+  }
+
+  /**
+   * Offers a disk for a copy that a server before this one has begun. Its first pass has whatever
+   * was written since the last one that had ended began, and perhaps more; what the copy still had
+   * to send besides is for its own log to know.
+   *
+   * @param layers and {@code copy} as then
+   * @return empty when the writes have not all been noted since then: the guest runs in another
+   *     process, or the hypervisor cannot say so. Nothing is changed then
+   */
+  default Optional<SourceDisk> sourceAgain(String device, int layers, String copy)
+      throws HypervisorException, InterruptedException {
+    return Optional.empty();
+  }
+
+  /**
    * Whether the hypervisor notes what the guest writes to a disk, so that {@link #source} can offer
    * it. One without that is copied by snapshots of its storage, with {@link #changeImages} and
    * {@link #still}.

@@ -1,5 +1,6 @@
 package io.xenferry.migration.flow;
 
+import io.xenferry.migration.ledger.JournalEntry;
 import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.state.State;
 import java.time.Duration;
@@ -11,6 +12,7 @@ import java.util.function.UnaryOperator;
 public final class DestinationMigration extends Migration {
   private long heardAt;
   private Optional<String> neverRan = Optional.empty();
+  private boolean doubted;
 
   public DestinationMigration(Host host, LedgerRow row) {
     super(host, row);
@@ -24,10 +26,17 @@ public final class DestinationMigration extends Migration {
   @Override
   void recover() {
     if (row().doubtful() && !row().state().outcome()) {
+      doubted = true;
       begin(new InDoubt(this, row().state()), true);
     } else {
       believe();
     }
+  }
+
+  /** Not with a ledger that was put back: the source goes on with the one that is lost only. */
+  @Override
+  boolean mayGoOn() {
+    return super.mayGoOn() && !doubted;
   }
 
   /** Goes on as the row says. */
@@ -50,6 +59,11 @@ public final class DestinationMigration extends Migration {
   @Override
   void heard() {
     heardAt = host().scheduler().nanoTime();
+  }
+
+  /** Something that is about to be made. */
+  JournalEntry intent(JournalEntry.Kind kind, String name, String detail) {
+    return new JournalEntry(id(), kind, name, detail, JournalEntry.Standing.OPEN);
   }
 
   Duration silence() {

@@ -50,6 +50,7 @@ abstract class DestinationStage extends Stage {
       case PeerMessage.StartGuest start -> now(notNow());
       case PeerMessage.CloseExports close -> now(notNow());
       case PeerMessage.Room room -> now(notNow());
+      case PeerMessage.Reopen reopen -> now(notNow());
       case PeerMessage.Prepare prepare -> now(notNow());
       case PeerMessage.Acknowledge acknowledge ->
           now(migration.refusal("there is nothing to acknowledge while " + state()));

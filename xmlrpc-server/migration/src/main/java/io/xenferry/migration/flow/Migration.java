@@ -53,7 +53,10 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
   private @Nullable Stage interrupted;
 
   /** Of this server, why a row is taken up. */
-  private String interruption = "was restarted";
+  private String interruption = "could not write its ledger";
+
+  /** The row is as a server before this one left it, none of whose work is under way any more. */
+  private boolean ofAnotherServer;
 
   private String phase = "";
   private final PhaseTimes times = new PhaseTimes();
@@ -94,11 +97,23 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
 
   /** Takes the row up where a server before this one left it. */
   public final void takeUp() {
+    interruption = "was restarted";
+    ofAnotherServer = true;
+    takeUpInDoubt();
+  }
+
+  /** Takes up a row of which this server did not know whether it was written. */
+  public final void takeUpInDoubt() {
     try {
       recover();
     } catch (LedgerException e) {
       stall(e);
     }
+  }
+
+  /** Whether what a server before this one had begun may simply go on. */
+  boolean mayGoOn() {
+    return ofAnotherServer;
   }
 
   /** Begins in the row's state, not knowing what came of what was under way. */
@@ -554,6 +569,7 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
               .orElseThrow(() -> new LedgerException("the row of " + id() + " is gone"));
       stalled = false;
       interruption = "could not write its ledger";
+      ofAnotherServer = false;
       Stage before = interrupted;
       interrupted = null;
       if (before != null) {

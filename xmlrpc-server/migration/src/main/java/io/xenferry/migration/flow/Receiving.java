@@ -6,13 +6,11 @@ import io.xenferry.migration.peer.PeerMessage;
 import io.xenferry.migration.ports.DestinationPorts.ExportSpec;
 import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.preflight.Survey;
-import io.xenferry.migration.state.DiskTarget;
 import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.Plan;
 import io.xenferry.migration.state.State;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.Base64;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -23,14 +21,18 @@ import java.util.concurrent.CompletableFuture;
 /**
  * RECEIVING: creates and exports everything, each thing journaled before it exists; receives blocks
  * and memory; then closes the exports for good and does whatever else can fail, up to READY. Any
- * failure, a restart, or silence beyond the resume window ends in ABORTED.
+ * failure, or silence beyond the resume window, ends in ABORTED.
+ *
+ * <p>A server that is started anew goes on while the exports are OPEN: that they are journaled says
+ * that all they need was made. They are there again under the same names and accounts; a process
+ * that was receiving memory has lost its stream with the server before, and is ended. What was
+ * still being made, or is CLOSED already, ends in ABORTED.
  */
 final class Receiving extends DestinationStage {
   /** A look costs a question to the guest's process, about a millisecond. */
   private static final Duration LOOK = Duration.ofMillis(5);
 
-  private final List<ExportSpec> exports = new ArrayList<>();
-  private final List<DiskTarget> targets = new ArrayList<>();
+  private final ArrivingDisks disks;
   private final List<CompletableFuture<PeerAnswer>> guestWaiters = new ArrayList<>();
   private boolean exported;
   private boolean guestStarting;
@@ -40,18 +42,21 @@ final class Receiving extends DestinationStage {
   private boolean preparing;
   private Optional<MigrationException> failure = Optional.empty();
 
+  /** The source's server that the exports were opened anew for; empty for the first. */
+  private Optional<UUID> server = Optional.empty();
+
   Receiving(DestinationMigration migration) {
     super(migration, State.RECEIVING);
+    disks = new ArrivingDisks(migration);
   }
 
   @Override
   void enter(boolean recovered) {
+    watchSilence();
     if (recovered) {
-      migration.abort(
-          "the destination's server " + migration.interruption() + " before it was ready");
+      goOn();
       return;
     }
-    watchSilence();
     Plan plan = migration.plan();
     String metadata = migration.row().metadata();
     migration.sequence(
@@ -70,73 +75,98 @@ final class Receiving extends DestinationStage {
     Plan plan = migration.plan();
     List<JournalEntry> intents = new ArrayList<>();
     List<Effect> effects = new ArrayList<>();
-    List<UUID> vdis = new ArrayList<>();
-    int index = 0;
     for (Plan.Disk disk : plan.disks()) {
       UUID vdi = host().random().uuid();
-      vdis.add(vdi);
-      String name = "xf-" + migration.id() + "-" + index;
-      String account = "xf" + migration.id().toString().replace("-", "") + index;
-      String secret =
-          Base64.getUrlEncoder().withoutPadding().encodeToString(host().random().bytes(12));
-      ExportSpec export = new ExportSpec(name, vdi, account, secret);
-      exports.add(export);
-      intents.add(entry(JournalEntry.Kind.VDI, vdi.toString(), disk.sr()));
-      intents.add(entry(JournalEntry.Kind.EXPORT, name, vdi.toString()));
-      intents.add(entry(JournalEntry.Kind.ACCOUNT, account, name));
+      disks.add(vdi);
+      intents.add(migration.intent(JournalEntry.Kind.VDI, vdi.toString(), disk.sr()));
       effects.add(
           new Effect(
               "creating disk " + disk.device(),
               () -> ports().storage().createVdi(migration.id(), disk, vdi)));
-      index++;
     }
-    intents.add(entry(JournalEntry.Kind.VM, vm().toString(), ""));
+    intents.add(migration.intent(JournalEntry.Kind.VM, vm().toString(), ""));
     effects.add(
         new Effect(
             "importing the VM's metadata",
             () ->
                 ports()
                     .metadata()
-                    .importHidden(migration.id(), plan, migration.row().metadata(), vdis)));
-    for (int i = 0; i < exports.size(); i++) {
-      Plan.Disk disk = plan.disks().get(i);
-      ExportSpec export = exports.get(i);
-      effects.add(
-          new Effect(
-              "exporting disk " + disk.device(),
-              () ->
-                  ports()
-                      .storage()
-                      .export(migration.id(), disk, export)
-                      .thenApply(target -> {
-                        targets.add(target);
-                        return target;
-                      })));
-    }
+                    .importHidden(migration.id(), plan, migration.row().metadata(), disks.vdis())));
     host().ledger().intend(intents);
     migration.sequence(
         this,
         effects,
-        () -> {
-          exported = true;
-          migration.phase("receiving");
-          answerAll(migration.answer().withTargets(ordered()));
-        },
+        this::export,
         failure -> failed("could not create what the VM needs", failure));
   }
 
-  /** Futures may complete on any thread, and one after another: the order is the plan's. */
-  private List<DiskTarget> ordered() {
-    Map<UUID, DiskTarget> bySource = new HashMap<>();
-    targets.forEach(target -> bySource.put(target.source(), target));
-    return migration.plan().disks().stream()
-        .map(disk -> bySource.get(disk.vdi()))
-        .filter(target -> target != null)
-        .toList();
+  /**
+   * Journaled only now: an export that is OPEN says to a server after this one that all is made.
+   */
+  private void export() {
+    host().ledger().intend(disks.intents());
+    migration.sequence(
+        this,
+        disks.exporting(ports().storage()::export),
+        this::exported,
+        failure -> failed("could not export the disks", failure));
   }
 
-  private JournalEntry entry(JournalEntry.Kind kind, String name, String detail) {
-    return new JournalEntry(migration.id(), kind, name, detail, JournalEntry.Standing.OPEN);
+  private void exported() {
+    exported = true;
+    migration.phase("receiving");
+    answerAll(migration.answer().withTargets(disks.targets()));
+  }
+
+  /** After a restart: everything is there, or comes back as it was. */
+  private void goOn() {
+    List<JournalEntry> journal = host().ledger().journal(migration.id());
+    if (!migration.mayGoOn() || !disks.addOpen(journal)) {
+      migration.abort(
+          "the destination's server " + migration.interruption() + " before it was ready");
+      return;
+    }
+    guestJournaled = journal.stream().anyMatch(entry -> entry.kind() == JournalEntry.Kind.GUEST);
+    exportAgain(ports().storage()::export);
+  }
+
+  /** Until it is done the source is asked to wait. */
+  private void exportAgain(ArrivingDisks.Exporting how) {
+    exported = false;
+    migration.persist(
+        this,
+        () -> {
+          List<Effect> effects = new ArrayList<>();
+          if (guestJournaled) {
+            effects.add(
+                new Effect(
+                    "ending the process whose memory stream has broken",
+                    () -> ports().guests().giveUp(vm())));
+          }
+          effects.addAll(disks.exporting(how));
+          return effects;
+        },
+        this::exported);
+  }
+
+  /** Once for each server of the source, however often it asks. */
+  private CompletableFuture<PeerAnswer> reopen(PeerMessage.Reopen reopen) {
+    if (sealing) {
+      return now(migration.refusal("the exports are closed"));
+    }
+    Optional<UUID> asking = Optional.of(reopen.server());
+    if (exported && server.equals(asking)) {
+      return now(migration.answer().withTargets(disks.targets()));
+    }
+    if (!exported && !server.equals(asking)) {
+      return now(notYet());
+    }
+    CompletableFuture<PeerAnswer> waiter = later();
+    if (exported) {
+      server = asking;
+      exportAgain(ports().storage()::exportAnew);
+    }
+    return waiter;
   }
 
   private void failed(String what, Throwable cause) {
@@ -168,6 +198,7 @@ final class Receiving extends DestinationStage {
       case PeerMessage.StartGuest start -> startGuest();
       case PeerMessage.CloseExports close -> closeExports(close);
       case PeerMessage.Room room -> room();
+      case PeerMessage.Reopen reopen -> reopen(reopen);
       case PeerMessage.Prepare prepare -> prepare();
       case PeerMessage.Abort abort -> abort(abort);
       default -> super.on(message);
@@ -179,13 +210,16 @@ final class Receiving extends DestinationStage {
     if (!open.key().equals(migration.row().key())) {
       return now(migration.refusal("this token has been used"));
     }
-    return exported ? now(migration.answer().withTargets(ordered())) : later();
+    return exported ? now(migration.answer().withTargets(disks.targets())) : later();
   }
 
   /** Asked a second time when the memory comes: the process may have died while it waited. */
   private CompletableFuture<PeerAnswer> startGuest() {
-    if (!exported || !migration.plan().running()) {
+    if (!migration.plan().running()) {
       return now(migration.refusal("no guest to be started"));
+    }
+    if (!exported) {
+      return now(notYet());
     }
     CompletableFuture<PeerAnswer> waiter = new CompletableFuture<>();
     guestWaiters.add(waiter);
@@ -193,19 +227,13 @@ final class Receiving extends DestinationStage {
       guestStarting = true;
       if (!guestJournaled) {
         guestJournaled = true;
-        host().ledger().intend(entry(JournalEntry.Kind.GUEST, vm().toString(), ""));
+        host().ledger().intend(migration.intent(JournalEntry.Kind.GUEST, vm().toString(), ""));
       }
       migration.step(
           this,
           "starting the process that receives the memory",
           host().deadlines().step(),
-          () ->
-              ports()
-                  .guests()
-                  .startIncoming(
-                      migration.id(),
-                      migration.plan(),
-                      exports.stream().map(ExportSpec::vdi).toList()),
+          () -> ports().guests().startIncoming(migration.id(), migration.plan(), disks.vdis()),
           done -> {
             guestStarting = false;
             answerGuestWaiters();
@@ -213,6 +241,12 @@ final class Receiving extends DestinationStage {
           failure -> failed("the receiving process did not start", failure));
     }
     return waiter;
+  }
+
+  /** As of a server that is still booting: asked again. */
+  private PeerAnswer notYet() {
+    String sentence = "the disks are not exported yet";
+    return migration.answer().refusing(Asking.STILL_BOOTING, List.of(sentence), sentence);
   }
 
   private void answerGuestWaiters() {
@@ -228,7 +262,7 @@ final class Receiving extends DestinationStage {
         this,
         "is there room?",
         host().deadlines().step(),
-        () -> ports().storage().checkRoom(exports.stream().map(ExportSpec::vdi).toList()),
+        () -> ports().storage().checkRoom(disks.vdis()),
         done -> waiter.complete(migration.answer()),
         failure ->
             waiter.complete(
@@ -242,7 +276,7 @@ final class Receiving extends DestinationStage {
 
   private CompletableFuture<PeerAnswer> closeExports(PeerMessage.CloseExports close) {
     if (!exported) {
-      return now(migration.refusal("nothing is exported yet"));
+      return now(notYet());
     }
     if (sealed) {
       return now(migration.answer());
@@ -270,18 +304,19 @@ final class Receiving extends DestinationStage {
         "closing the exports and flushing the disks",
         host().deadlines().step(),
         () -> {
-          List<CompletableFuture<Void>> disks = new ArrayList<>();
+          List<CompletableFuture<Void>> closing = new ArrayList<>();
+          List<ExportSpec> exports = disks.exports();
           for (int i = 0; i < exports.size(); i++) {
             ExportSpec export = exports.get(i);
             Plan.Disk disk = migration.plan().disks().get(i);
             String digest = digests.getOrDefault(disk.vdi(), "");
-            disks.add(
+            closing.add(
                 ports()
                     .storage()
                     .closeExport(migration.id(), export)
                     .thenCompose(closed -> ports().storage().seal(export.vdi(), disk, digest)));
           }
-          return CompletableFuture.allOf(disks.toArray(CompletableFuture[]::new));
+          return CompletableFuture.allOf(closing.toArray(CompletableFuture[]::new));
         },
         done -> {
           sealed = true;

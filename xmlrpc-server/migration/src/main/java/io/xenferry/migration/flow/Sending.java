@@ -1,11 +1,12 @@
 package io.xenferry.migration.flow;
 
-import io.xenferry.migration.peer.PeerAnswer;
 import io.xenferry.migration.peer.PeerMessage;
 import io.xenferry.migration.ports.CopyJob;
 import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.ports.MemoryTarget;
+import io.xenferry.migration.ports.SourcePorts.Copies;
 import io.xenferry.migration.state.CutOver;
+import io.xenferry.migration.state.DiskTarget;
 import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.State;
 import io.xenferry.migration.state.Steering;
@@ -23,6 +24,10 @@ import org.slf4j.LoggerFactory;
  * there that receives the memory, and sends the memory beside the end of that, until the hypervisor
  * may pause the guest. The guest runs; any failure just leaves it running.
  *
+ * <p>A server that is started anew goes on: it ends the memory's stream, if there was one, has the
+ * destination fence whatever the server before has sent, and takes up the copy from its durable
+ * log. Where something is not as it must be the VM stays.
+ *
  * <p>An operator may hold it up, by a pause or until a time: the disks then follow the guest, and
  * the memory, which would have to be sent again and again, is left where it is.
  */
@@ -35,13 +40,15 @@ final class Sending extends SourceStage {
   /** A destination that stalls whenever the guest is to stop would do so again. */
   private static final int PAUSES_ALLOWED = 3;
 
+  /** The memory's stream ends with the destination's server, and is begun anew with the next. */
+  private static final int BROKEN_STREAMS_ALLOWED = 3;
+
   /** A process whose stream breaks off ends within some tenths of a second, seen with QEMU 7.2. */
   private static final Duration RECEIVER_ENDS = Duration.ofSeconds(2);
 
   /** How late a time may be noticed by the wall clock, which may be set meanwhile. */
   private static final Duration LOOK_AT_THE_CLOCK = Duration.ofSeconds(10);
 
-  private boolean opened;
   private boolean converged;
 
   /** As little is left of the disks as there is memory. */
@@ -53,6 +60,7 @@ final class Sending extends SourceStage {
   private int beginning;
 
   private int pauses;
+  private int brokenStreams;
   private Scheduler.@Nullable Cancellable clock;
   private CompletableFuture<GuestState> guestEnded = new CompletableFuture<>();
 
@@ -82,86 +90,38 @@ final class Sending extends SourceStage {
 
   @Override
   void enter(boolean recovered) {
-    if (recovered) {
-      migration.backToOwned(
-          migration.failure(
-              "the source's server " + migration.interruption() + " during the migration"));
+    if (recovered && !migration.mayGoOn()) {
+      migration.backToOwned(migration.interrupted());
       return;
     }
     if (migration.plan().running()) {
       guestEnded = migration.watchGuest(this);
     }
-    migration.after(
-        this,
-        host().deadlines().open(),
-        () -> {
-          if (!opened) {
-            migration.backToOwned(
-                migration.failure(
-                    "the destination did not open within "
-                        + host().deadlines().open().toSeconds()
-                        + " s"));
-          }
-        });
-    migration.step(
-        this,
-        "looking at the guest",
-        host().deadlines().step(),
-        () -> host().source().guests().observe(migration.plan().vm()),
-        this::open,
-        failure -> migration.failed(this, "the guest cannot be seen", failure));
+    Opening opening = new Opening(migration, this, targets -> connect(targets, recovered));
+    if (recovered) {
+      opening.beginAgain();
+    } else {
+      opening.begin();
+    }
   }
 
-  /** Whoever started or stopped it before the gate was closed to them did so after the plan. */
-  private void open(GuestState seen) {
-    if (migration.plan().running() == (seen == GuestState.GONE)) {
-      migration.backToOwned(
-          migration.failure(
-              "the VM was "
-                  + (migration.plan().running() ? "stopped" : "started")
-                  + " while its move was being prepared"));
-      return;
-    }
-    Asking.ask(
-        migration,
-        this,
-        "create and export the disks",
-        new PeerMessage.Open(
-            List.of(PeerAnswer.VERSION),
-            migration.row().key(),
-            host().ledger().incarnation(),
-            host().self().url(),
-            host().self().fingerprint(),
-            migration.plan(),
-            migration.row().metadata()),
-        this::openAnswered);
-  }
-
-  private boolean openAnswered(PeerAnswer answer) {
-    if (answer.refused()) {
-      migration.backToOwned(refusedBy(answer));
-      return true;
-    }
-    if (!counts(answer) || !answer.in(State.RECEIVING)) {
-      return false;
-    }
-    List<UUID> asked = migration.plan().disks().stream().map(disk -> disk.vdi()).toList();
-    if (!answer.targets().stream().map(target -> target.source()).toList().equals(asked)) {
-      migration.backToOwned(migration.failure("the destination did not export every disk"));
-      return true;
-    }
-    opened = true;
-    migration.heartbeat(this);
+  /**
+   * @param again whether a server before this one has begun the copy
+   */
+  private void connect(List<DiskTarget> targets, boolean again) {
     migration.watchProgress(this);
+    Copies copies = host().source().copies();
     migration.step(
         this,
         "connecting to the destination's disks",
         host().deadlines().step(),
-        () -> host().source().copies().start(migration.id(), migration.steered(), answer.targets()),
+        () ->
+            again
+                ? copies.goOn(migration.id(), migration.steered(), targets)
+                : copies.start(migration.id(), migration.steered(), targets),
         this::copying,
         failure -> migration.failed(this, "cannot write to the destination", failure),
         CopyJob::close);
-    return true;
   }
 
   private void copying(CopyJob job) {
@@ -287,15 +247,18 @@ final class Sending extends SourceStage {
         "taking the memory back, since the switch is to wait",
         host().deadlines().step(),
         () -> host().source().guests().cancelMemory(migration.plan().vm()),
-        done ->
-            migration.after(
-                this,
-                RECEIVER_ENDS,
-                () -> {
-                  memory = Memory.NOT_BEGUN;
-                  goOn();
-                }),
+        done -> memoryTakenBack(),
         failure -> migration.failed(this, "the memory could not be taken back", failure));
+  }
+
+  private void memoryTakenBack() {
+    migration.after(
+        this,
+        RECEIVER_ENDS,
+        () -> {
+          memory = Memory.NOT_BEGUN;
+          goOn();
+        });
   }
 
   /**
@@ -344,9 +307,45 @@ final class Sending extends SourceStage {
         },
         failure -> {
           if (which == beginning) {
-            migration.failed(this, "the memory could not be sent", failure);
+            streamFailed("the memory could not be sent", failure);
           }
         });
+  }
+
+  /**
+   * The destination's server may have been restarted, or the connection cut. The guest runs on, as
+   * a rule, and its memory is sent anew once the destination answers; one that has ended or is
+   * paused ends the move, as does a memory that takes too long.
+   */
+  private void streamFailed(String what, Throwable cause) {
+    if (cause instanceof MigrationException || brokenStreams >= BROKEN_STREAMS_ALLOWED) {
+      migration.failed(this, what, cause);
+      return;
+    }
+    brokenStreams++;
+    LOG.info("{}: {}, and the guest goes on: {}", migration.row(), what, cause.toString());
+    memory = Memory.TAKING_BACK;
+    beginning++;
+    migration.step(
+        this,
+        "ending the memory's stream, which has broken",
+        host().deadlines().step(),
+        () -> host().source().guests().cancelMemory(migration.plan().vm()),
+        done ->
+            migration.hear(
+                this,
+                "looking after the guest",
+                host().deadlines().step(),
+                () -> host().source().guests().observe(migration.plan().vm()),
+                seen -> {
+                  if (seen == GuestState.RUNNING) {
+                    memoryTakenBack();
+                  } else {
+                    migration.failed(this, what, cause);
+                  }
+                },
+                unseen -> migration.failed(this, what, cause)),
+        failure -> migration.failed(this, what, cause));
   }
 
   /** Not before: the guest writes more slowly while its disks are mirrored. */
@@ -383,7 +382,7 @@ final class Sending extends SourceStage {
               "Disks that nobody writes, or that are copied by snapshots, go on as they began."),
           "another strategy");
     }
-    migration.steer(next);
+    migration.change(next);
     if (memory == Memory.BEGUN || memory == Memory.NEARLY_SENT || memory == Memory.PREPARING) {
       migration.hear(
           this,
@@ -415,7 +414,7 @@ final class Sending extends SourceStage {
         host().deadlines().pause(),
         () -> host().source().guests().pause(migration.steered()),
         paused -> observe(vm),
-        failure -> migration.failed(this, "the hypervisor did not pause the guest", failure));
+        failure -> streamFailed("the hypervisor did not pause the guest", failure));
   }
 
   private void observe(UUID vm) {

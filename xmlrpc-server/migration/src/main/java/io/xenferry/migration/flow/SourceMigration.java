@@ -1,6 +1,7 @@
 package io.xenferry.migration.flow;
 
 import io.xenferry.copy.CopyException;
+import io.xenferry.migration.json.StrictJson;
 import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.peer.PeerAnswer;
 import io.xenferry.migration.peer.PeerMessage;
@@ -15,6 +16,7 @@ import io.xenferry.migration.state.State;
 import io.xenferry.migration.state.Steering;
 import java.time.Duration;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import org.jspecify.annotations.Nullable;
@@ -51,8 +53,15 @@ public final class SourceMigration extends Migration {
 
   public SourceMigration(Host host, LedgerRow row) {
     super(host, row);
-    steering = Steering.of(plan());
+    steering = row.steering().isEmpty() ? Steering.of(plan()) : read(row.steering());
   }
+
+  private static Steering read(String json) {
+    return Steering.read(StrictJson.read(json, Words.class).words());
+  }
+
+  /** What of a {@link Steering} is durable. */
+  private record Words(Map<String, String> words) {}
 
   /**
    * Completes once the VM is the destination's and shown there as it is, or with a {@link
@@ -71,9 +80,15 @@ public final class SourceMigration extends Migration {
   @Override
   void recover() {
     switch (row().state()) {
-      case SENDING, SWITCHING -> {
-        failure = failure("the source's server " + interruption() + " during the migration");
-        begin(row().state() == State.SENDING ? new Sending(this) : new Switching(this), true);
+      case SENDING -> {
+        if (!mayGoOn()) {
+          failure = interrupted();
+        }
+        begin(new Sending(this), true);
+      }
+      case SWITCHING -> {
+        failure = interrupted();
+        begin(new Switching(this), true);
       }
       case COMMITTING -> begin(new Committing(this), true);
       case GIVEN -> begin(new Given(this), true);
@@ -81,6 +96,20 @@ public final class SourceMigration extends Migration {
       case RECEIVING, READY, COMMITTED, STARTING, RUNNING, ABORTED, RETURNED ->
           throw new IllegalStateException("not the source's: " + row());
     }
+  }
+
+  /**
+   * A copy by snapshots does not outlive its server, and a ledger that was put back is in doubt.
+   */
+  @Override
+  boolean mayGoOn() {
+    return super.mayGoOn()
+        && !row().doubtful()
+        && plan().disks().stream().noneMatch(disk -> disk.strategy().equals("snapshot"));
+  }
+
+  MigrationException interrupted() {
+    return failure("the source's server " + interruption() + " during the migration");
   }
 
   @Override
@@ -115,8 +144,14 @@ public final class SourceMigration extends Migration {
     return steering.applied(plan(), host().deadlines().switchOver().dividedBy(HURRIED));
   }
 
+  /** What an operator wants otherwise: also after a restart, so durable first. */
+  void change(Steering next) {
+    note(row -> row.withSteering(StrictJson.text(new Words(next.words()))));
+    steer(next);
+  }
+
   /** From now on, also for the copy. */
-  void steer(Steering next) {
+  private void steer(Steering next) {
     steering = next;
     CopyJob running = job;
     if (running != null) {

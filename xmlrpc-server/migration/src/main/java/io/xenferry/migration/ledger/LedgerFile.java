@@ -37,6 +37,7 @@ final class LedgerFile implements AutoCloseable {
             key TEXT NOT NULL, token TEXT NOT NULL, plan TEXT NOT NULL, metadata TEXT NOT NULL,
             outcome TEXT, forced INTEGER NOT NULL, settled INTEGER NOT NULL,
             cleaned INTEGER NOT NULL, ended INTEGER NOT NULL, boot TEXT NOT NULL,
+            steering TEXT NOT NULL DEFAULT '',
             created TEXT NOT NULL, updated TEXT NOT NULL, expiry TEXT NOT NULL,
             version INTEGER NOT NULL, PRIMARY KEY(migration, role)) STRICT\
           """,
@@ -102,6 +103,7 @@ final class LedgerFile implements AutoCloseable {
           for (String sql : SCHEMA) {
             statement.execute(sql);
           }
+          addColumns(statement);
           makeRoom(statement);
         }
         connection.setAutoCommit(false);
@@ -125,6 +127,18 @@ final class LedgerFile implements AutoCloseable {
     statement.execute("PRAGMA journal_mode=WAL");
     statement.execute("PRAGMA synchronous=FULL");
     statement.execute("PRAGMA wal_autocheckpoint=" + LOG_PAGES);
+  }
+
+  /** What files that were made by earlier versions lack. */
+  private static void addColumns(Statement statement) throws SQLException {
+    try (ResultSet found =
+        statement.executeQuery(
+            "SELECT 1 FROM pragma_table_info('migration') WHERE name = 'steering'")) {
+      if (found.next()) {
+        return;
+      }
+    }
+    statement.execute("ALTER TABLE migration ADD COLUMN steering TEXT NOT NULL DEFAULT ''");
   }
 
   /**

@@ -29,6 +29,7 @@ import java.util.UUID;
  * @param boot the boot of this host in which the peer was last heard, or an operator spoke for it;
  *     a VM with an unended row of another boot does not start. Empty since the ledger was put back:
  *     see {@link #doubtful}
+ * @param steering what an operator has changed since the move began, as JSON; empty for nothing
  * @param expiry until when a tombstone is kept: the token's expiry
  * @param version counts the changes of this row
  */
@@ -50,10 +51,59 @@ public record LedgerRow(
     boolean cleaned,
     boolean ended,
     String boot,
+    String steering,
     Instant created,
     Instant updated,
     Instant expiry,
     long version) {
+
+  /** As it begins, which no operator has changed yet. */
+  public LedgerRow(
+      MigrationId migration,
+      Role role,
+      UUID vm,
+      State state,
+      String peerUrl,
+      String peerFingerprint,
+      UUID peerIncarnation,
+      String key,
+      String token,
+      String plan,
+      String metadata,
+      Optional<String> outcome,
+      boolean forced,
+      boolean settled,
+      boolean cleaned,
+      boolean ended,
+      String boot,
+      Instant created,
+      Instant updated,
+      Instant expiry,
+      long version) {
+    this(
+        migration,
+        role,
+        vm,
+        state,
+        peerUrl,
+        peerFingerprint,
+        peerIncarnation,
+        key,
+        token,
+        plan,
+        metadata,
+        outcome,
+        forced,
+        settled,
+        cleaned,
+        ended,
+        boot,
+        "",
+        created,
+        updated,
+        expiry,
+        version);
+  }
 
   public LedgerRow {
     if (state.role() != role) {
@@ -65,25 +115,29 @@ public record LedgerRow(
   }
 
   public LedgerRow withState(State next) {
-    return with(next, outcome, forced, settled, cleaned, boot);
+    return with(next, outcome, forced, settled, cleaned, boot, steering);
   }
 
   public LedgerRow withOutcome(String sentence) {
-    return with(state, Optional.of(sentence), forced, settled, cleaned, boot);
+    return with(state, Optional.of(sentence), forced, settled, cleaned, boot, steering);
   }
 
   public LedgerRow withForced() {
-    return with(state, outcome, true, settled, cleaned, boot);
+    return with(state, outcome, true, settled, cleaned, boot, steering);
+  }
+
+  public LedgerRow withSteering(String changed) {
+    return with(state, outcome, forced, settled, cleaned, boot, changed);
   }
 
   /** The row ends by itself once it is an outcome, settled and cleaned. */
   public LedgerRow withSettled() {
-    return with(state, outcome, forced, true, cleaned, boot).endingWhenDone();
+    return with(state, outcome, forced, true, cleaned, boot, steering).endingWhenDone();
   }
 
   /** The row ends by itself once it is an outcome, settled and cleaned. */
   public LedgerRow withCleaned() {
-    return with(state, outcome, forced, settled, true, boot).endingWhenDone();
+    return with(state, outcome, forced, settled, true, boot, steering).endingWhenDone();
   }
 
   /**
@@ -95,11 +149,17 @@ public record LedgerRow(
   }
 
   public LedgerRow withBoot(String current) {
-    return with(state, outcome, forced, settled, cleaned, current);
+    return with(state, outcome, forced, settled, cleaned, current, steering);
   }
 
   private LedgerRow with(
-      State next, Optional<String> why, boolean force, boolean settle, boolean clean, String now) {
+      State next,
+      Optional<String> why,
+      boolean force,
+      boolean settle,
+      boolean clean,
+      String now,
+      String steered) {
     return new LedgerRow(
         migration,
         role,
@@ -118,6 +178,7 @@ public record LedgerRow(
         clean,
         ended,
         now,
+        steered,
         created,
         updated,
         expiry,
@@ -151,6 +212,7 @@ public record LedgerRow(
         cleaned,
         end,
         boot,
+        steering,
         created,
         now,
         expiry,

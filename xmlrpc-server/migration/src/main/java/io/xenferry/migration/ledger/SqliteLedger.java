@@ -22,7 +22,7 @@ import java.util.function.Supplier;
 public final class SqliteLedger implements Ledger {
   private static final String COLUMNS =
       "migration,role,vm,state,peer_url,peer_fingerprint,peer_incarnation,key,token,plan,metadata,"
-          + "outcome,forced,settled,cleaned,ended,boot,created,updated,expiry,version";
+          + "outcome,forced,settled,cleaned,ended,boot,steering,created,updated,expiry,version";
 
   private final LedgerFile file;
   private final Supplier<Instant> clock;
@@ -129,7 +129,7 @@ public final class SqliteLedger implements Ledger {
 
   private void store(String verb, LedgerRow row) throws SQLException {
     file.statement(
-        verb + " migration(" + COLUMNS + ") VALUES(" + "?,".repeat(20) + "?)",
+        verb + " migration(" + COLUMNS + ") VALUES(" + "?,".repeat(21) + "?)",
         row.migration().toString(),
         row.role().name(),
         row.vm().toString(),
@@ -147,6 +147,7 @@ public final class SqliteLedger implements Ledger {
         row.cleaned(),
         row.ended(),
         row.boot(),
+        row.steering(),
         row.created().toString(),
         row.updated().toString(),
         row.expiry().toString(),
@@ -175,6 +176,7 @@ public final class SqliteLedger implements Ledger {
                 found.getBoolean("cleaned"),
                 found.getBoolean("ended"),
                 found.getString("boot"),
+                found.getString("steering"),
                 Instant.parse(found.getString("created")),
                 Instant.parse(found.getString("updated")),
                 Instant.parse(found.getString("expiry")),

@@ -3,13 +3,30 @@ package io.xenferry.migration.peer;
 import java.nio.charset.StandardCharsets;
 import java.security.GeneralSecurityException;
 import java.security.MessageDigest;
+import java.util.Arrays;
+import java.util.Base64;
 import java.util.HexFormat;
 import javax.crypto.Mac;
 import javax.crypto.spec.SecretKeySpec;
 
-/** Message authentication with a migration's key: HMAC-SHA256 in lower-case hex. */
-final class Keys {
+/** What follows from a migration's key: message authentication, HMAC-SHA256 in lower-case hex. */
+public final class Keys {
+  /** RFC 7143 section 9.2.1 asks for at least 96 bits. */
+  private static final int SECRET_BYTES = 12;
+
   private Keys() {}
+
+  /**
+   * The secret of an account: the same each time, so that it needs to be kept nowhere and a server
+   * that is started anew has it again.
+   *
+   * @param key of the migration, in hex
+   * @return 16 letters, digits, hyphens and underscores
+   */
+  public static String secret(String key, String account) {
+    byte[] all = hmac(HexFormat.of().parseHex(key), utf8("account"), utf8(account));
+    return Base64.getUrlEncoder().withoutPadding().encodeToString(Arrays.copyOf(all, SECRET_BYTES));
+  }
 
   static byte[] hmac(byte[] key, byte[]... parts) {
     try {

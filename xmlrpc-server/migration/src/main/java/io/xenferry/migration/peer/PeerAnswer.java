@@ -16,7 +16,7 @@ import java.util.UUID;
  * @param state of the migration there; empty for unknown
  * @param forced whether an operator forced that state
  * @param gone nothing but a tombstone of the migration is there
- * @param targets of an {@link PeerMessage.Open}: where to write
+ * @param targets of an {@link PeerMessage.Open} or {@link PeerMessage.Reopen}: where to write
  * @param code XenAPI code of a refusal; empty when not refused
  * @param params of the code
  * @param sentence for people; empty for none

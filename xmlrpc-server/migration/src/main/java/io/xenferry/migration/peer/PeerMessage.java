@@ -25,6 +25,7 @@ public sealed interface PeerMessage {
       case StartGuest start -> "guest";
       case CloseExports close -> "close-exports";
       case Room room -> "room";
+      case Reopen reopen -> "reopen";
       case Prepare prepare -> "prepare";
       case Commit commit -> "commit";
       case Abort abort -> "abort";
@@ -109,6 +110,14 @@ public sealed interface PeerMessage {
    * what is to come?
    */
   record Room() implements PeerMessage {}
+
+  /**
+   * The source's server is another than before, and goes on: nothing that the one before it has
+   * sent may take effect any more. Fences the exports and opens them anew.
+   *
+   * @param server names the source's server; done once for each
+   */
+  record Reopen(UUID server) implements PeerMessage {}
 
   /** Finish everything that can fail, and say READY. */
   record Prepare() implements PeerMessage {}

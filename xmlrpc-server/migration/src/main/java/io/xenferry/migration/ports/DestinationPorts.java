@@ -45,6 +45,13 @@ public interface DestinationPorts {
     CompletableFuture<DiskTarget> export(MigrationId migration, Plan.Disk disk, ExportSpec export);
 
     /**
+     * The fence, and then the same export once more, perhaps elsewhere: when this has completed, no
+     * write that was sent through it before can take effect any more.
+     */
+    CompletableFuture<DiskTarget> exportAnew(
+        MigrationId migration, Plan.Disk disk, ExportSpec export);
+
+    /**
      * The fence: completes when no write through the export can take effect any more. An export
      * that is not there is no error.
      */

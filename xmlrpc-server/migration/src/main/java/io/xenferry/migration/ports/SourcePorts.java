@@ -82,6 +82,13 @@ public interface SourcePorts {
     CompletableFuture<CopyJob> start(MigrationId migration, Plan plan, List<DiskTarget> targets);
 
     /**
+     * The same, where a server before this one has begun it, and nothing that it sent can take
+     * effect any more: what it has brought to stable storage there for certain is not sent again.
+     * Where nothing is certain all of a disk is.
+     */
+    CompletableFuture<CopyJob> goOn(MigrationId migration, Plan plan, List<DiskTarget> targets);
+
+    /**
      * Removes whatever a copy of this migration has left, also one of a server before this one:
      * bitmaps, exports, logs, sessions.
      */

@@ -38,6 +38,24 @@ public record Deadlines(
     Duration tokenLife,
     Duration progress) {
 
+  /** The same with another one of them. */
+  public Deadlines withResumeWindow(Duration window) {
+    return new Deadlines(
+        message,
+        open,
+        memory,
+        pause,
+        switchOver,
+        step,
+        heartbeat,
+        lost,
+        window,
+        retryFirst,
+        retryMost,
+        tokenLife,
+        progress);
+  }
+
   public static final Deadlines DEFAULT =
       new Deadlines(
           Duration.ofSeconds(10),

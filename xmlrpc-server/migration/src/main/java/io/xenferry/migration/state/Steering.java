@@ -20,6 +20,8 @@ public record Steering(
     Optional<Long> bandwidth,
     Optional<Duration> downtime,
     Optional<String> strategy) {
+  private static final String PAUSED = "paused";
+  private static final String STRATEGY = "strategy";
 
   /** As a move begins. */
   public static Steering of(Plan plan) {
@@ -31,6 +33,33 @@ public record Steering(
         Optional.ofNullable(options.get(MoveLimits.DOWNTIME))
             .map(millis -> Duration.ofMillis(Long.parseLong(millis))),
         Optional.empty());
+  }
+
+  /** As {@link #read} takes it; what nobody has said is left out. */
+  public Map<String, String> words() {
+    Map<String, String> words = new LinkedHashMap<>();
+    words.put(PAUSED, Boolean.toString(paused));
+    words.put(CutOver.OPTION, cutOver.word());
+    bandwidth.ifPresent(rate -> words.put(MoveLimits.BANDWIDTH, Long.toString(rate)));
+    downtime.ifPresent(time -> words.put(MoveLimits.DOWNTIME, Long.toString(time.toMillis())));
+    strategy.ifPresent(chosen -> words.put(STRATEGY, chosen));
+    return words;
+  }
+
+  /**
+   * What {@link #words} has made.
+   *
+   * @throws IllegalArgumentException for anything else
+   */
+  public static Steering read(Map<String, String> words) {
+    String cutOver = words.getOrDefault(CutOver.OPTION, "");
+    return new Steering(
+        Boolean.parseBoolean(words.get(PAUSED)),
+        CutOver.of(cutOver).orElseThrow(() -> new IllegalArgumentException("cut over " + cutOver)),
+        Optional.ofNullable(words.get(MoveLimits.BANDWIDTH)).map(Long::valueOf),
+        Optional.ofNullable(words.get(MoveLimits.DOWNTIME))
+            .map(millis -> Duration.ofMillis(Long.parseLong(millis))),
+        Optional.ofNullable(words.get(STRATEGY)));
   }
 
   /**

@@ -62,6 +62,18 @@ abstract class LedgerContract {
   }
 
   @Test
+  void whatAnOperatorHasChangedSurvivesAKill() {
+    Ledger ledger = open();
+    LedgerRow sending = ledger.insert(row(State.SENDING));
+    assertThat(sending.steering()).isEmpty();
+    LedgerRow steered = ledger.update(sending, sending.withSteering("{held}"));
+    Ledger after = reopen(ledger);
+    assertThat(after.find(sending.migration(), Role.SOURCE)).contains(steered);
+    assertThat(after.update(steered, steered.withState(State.OWNED)).steering())
+        .isEqualTo("{held}");
+  }
+
+  @Test
   void aChangeOfAStaleRowIsRefused() {
     Ledger ledger = open();
     LedgerRow sending = ledger.insert(row(State.SENDING));

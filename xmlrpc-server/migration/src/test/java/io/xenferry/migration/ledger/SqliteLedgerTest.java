@@ -8,6 +8,9 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.sql.Connection;
+import java.sql.DriverManager;
+import java.sql.Statement;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -73,6 +76,22 @@ class SqliteLedgerTest extends LedgerContract {
   void aLedgerOfAnotherHostIsFoundOut() {
     open().close();
     assertThat(open("another-host").restored()).isTrue();
+  }
+
+  @Test
+  void aFileOfAnEarlierVersionGetsWhatItLacks() throws Exception {
+    Ledger ledger = open();
+    LedgerRow row = ledger.insert(row(State.SENDING));
+    ledger.close();
+    try (Connection file =
+            DriverManager.getConnection("jdbc:sqlite:" + folder.resolve("ledger.db"));
+        Statement statement = file.createStatement()) {
+      statement.execute("ALTER TABLE migration DROP COLUMN steering");
+    }
+    Ledger upgraded = open();
+    assertThat(upgraded.restored()).isFalse();
+    assertThat(upgraded.rows()).containsExactly(row);
+    assertThat(upgraded.update(row, row.withSteering("{}")).steering()).isEqualTo("{}");
   }
 
   @Test

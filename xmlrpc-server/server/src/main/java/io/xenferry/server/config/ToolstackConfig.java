@@ -11,6 +11,8 @@ import java.util.List;
  * @param targets which iSCSI target service exports the disks of VMs that arrive
  * @param nbdsPort where disks that arrive over NBD with TLS are offered; 0 leaves it to the system
  * @param downtime how long a guest may stand still for a move: TCP connections and users bear it
+ * @param resumeWindow how long the other server may be away before a move that is not decided yet
+ *     is given up: enough for an update or a reboot
  * @param bootDirectories where the kernels of VMs may lie, beside {@code boot} in the state
  *     directory
  * @param guestUser as whom guests' processes run: {@code server}, {@code auto}, {@code FIRST-LAST}
@@ -22,6 +24,7 @@ public record ToolstackConfig(
     Targets targets,
     int nbdsPort,
     Duration downtime,
+    Duration resumeWindow,
     List<Path> bootDirectories,
     String guestUser,
     long copyMemory) {
@@ -40,6 +43,7 @@ public record ToolstackConfig(
         Targets.AUTO,
         0,
         Duration.ofMillis(300),
+        Duration.ofMinutes(5),
         List.of(Path.of("/boot")),
         "server",
         64L << 20);
@@ -47,26 +51,45 @@ public record ToolstackConfig(
 
   public ToolstackConfig withHypervisor(String name) {
     return new ToolstackConfig(
-        name, targets, nbdsPort, downtime, bootDirectories, guestUser, copyMemory);
+        name, targets, nbdsPort, downtime, resumeWindow, bootDirectories, guestUser, copyMemory);
   }
 
   public ToolstackConfig withBootDirectories(List<Path> directories) {
     return new ToolstackConfig(
-        hypervisor, targets, nbdsPort, downtime, List.copyOf(directories), guestUser, copyMemory);
+        hypervisor,
+        targets,
+        nbdsPort,
+        downtime,
+        resumeWindow,
+        List.copyOf(directories),
+        guestUser,
+        copyMemory);
   }
 
   public ToolstackConfig withTargets(Targets chosen) {
     return new ToolstackConfig(
-        hypervisor, chosen, nbdsPort, downtime, bootDirectories, guestUser, copyMemory);
+        hypervisor,
+        chosen,
+        nbdsPort,
+        downtime,
+        resumeWindow,
+        bootDirectories,
+        guestUser,
+        copyMemory);
   }
 
   public ToolstackConfig withNbdsPort(int port) {
     return new ToolstackConfig(
-        hypervisor, targets, port, downtime, bootDirectories, guestUser, copyMemory);
+        hypervisor, targets, port, downtime, resumeWindow, bootDirectories, guestUser, copyMemory);
+  }
+
+  public ToolstackConfig withResumeWindow(Duration window) {
+    return new ToolstackConfig(
+        hypervisor, targets, nbdsPort, downtime, window, bootDirectories, guestUser, copyMemory);
   }
 
   public ToolstackConfig withGuestUser(String user) {
     return new ToolstackConfig(
-        hypervisor, targets, nbdsPort, downtime, bootDirectories, user, copyMemory);
+        hypervisor, targets, nbdsPort, downtime, resumeWindow, bootDirectories, user, copyMemory);
   }
 }

@@ -133,6 +133,12 @@ final class DestinationStorage implements DestinationPorts.Storage {
   }
 
   @Override
+  public CompletableFuture<DiskTarget> exportAnew(
+      MigrationId migration, Plan.Disk disk, DestinationPorts.ExportSpec export) {
+    return closeExport(migration, export).thenCompose(fenced -> export(migration, disk, export));
+  }
+
+  @Override
   public CompletableFuture<Void> closeExport(
       MigrationId migration, DestinationPorts.ExportSpec export) {
     return run("close export " + export.name(), () -> disks.closeExport(export.vdi()));

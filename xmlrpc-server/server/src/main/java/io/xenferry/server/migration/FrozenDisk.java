@@ -31,6 +31,12 @@ final class FrozenDisk implements SourceDisk {
     return new FrozenDisk(name, content, changes);
   }
 
+  /** Nothing of it is to be sent but what the log of an earlier copy has. */
+  FrozenDisk allHandedOut() {
+    handedOut = true;
+    return this;
+  }
+
   /** All that is allocated of a disk. */
   static FrozenDisk of(String name, BlockBackend content) {
     return of(name, content, Optional.empty());

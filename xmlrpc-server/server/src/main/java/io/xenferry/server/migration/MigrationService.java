@@ -93,6 +93,7 @@ public final class MigrationService implements AutoCloseable {
       SnapshotDisks snapshots) {}
 
   /**
+   * @param resumeWindow how long the other server may be away before the commit
    * @param dirtyLogs directory of the durable dirty logs
    * @param boot names this boot of the host
    * @param address and port: how peers reach this server unless a token says otherwise
@@ -102,6 +103,7 @@ public final class MigrationService implements AutoCloseable {
   public MigrationService(
       Parts parts,
       Duration downtime,
+      Duration resumeWindow,
       Path dirtyLogs,
       String boot,
       Ref<Host> host,
@@ -121,7 +123,10 @@ public final class MigrationService implements AutoCloseable {
             disks,
             parts.snapshots()::takeFor,
             dirtyLogs,
-            CopyOptions.DEFAULT.withDowntimeBudget(downtime),
+            // The coordinator has the last word of a destination that is away.
+            CopyOptions.DEFAULT
+                .withDowntimeBudget(downtime)
+                .withResumeWindow(resumeWindow.multipliedBy(2)),
             DiskCarriers.of(IscsiOptions.defaults(), certificate));
     SourceGuests guests = new SourceGuests(parts.hypervisor(), downtime, new MemoryStreams());
     SourceObjects objects =
@@ -150,7 +155,7 @@ public final class MigrationService implements AutoCloseable {
             ledger,
             parts.gate(),
             new SecureRandomness(),
-            decorators.deadlines().apply(Deadlines.DEFAULT),
+            decorators.deadlines().apply(Deadlines.DEFAULT.withResumeWindow(resumeWindow)),
             decorators.source().apply(new Source(guests, copies, objects)),
             decorators
                 .destination()

@@ -253,7 +253,19 @@ final class MoveTasks {
             .orElseGet(Ref::nullRef);
     Optional<VmAdmission.InProgress> operation = Optional.empty();
     try {
-      task.cancellable(false);
+      boolean goesOn =
+          coordinator
+              .status(row.migration(), Role.SOURCE)
+              .filter(status -> status.state() == State.SENDING)
+              .isPresent();
+      task.cancellable(goesOn);
+      if (goesOn) {
+        task.onCancel(() -> coordinator.cancel(row.migration(), Role.SOURCE));
+      }
+      if (goesOn && tasks.cancelAsked(task.ref())) {
+        // The server before was told, and did not come to it.
+        var unused = coordinator.cancel(row.migration(), Role.SOURCE);
+      }
       if (!vm.isNull()) {
         operation = Optional.of(admission.goesOn(vm, VmOperations.MIGRATE_SEND, task.ref()));
       }

@@ -24,11 +24,14 @@ import io.xenferry.server.storage.Transport;
 import io.xenferry.spi.Guest;
 import io.xenferry.spi.Hypervisor;
 import io.xenferry.spi.HypervisorException;
+import io.xenferry.sr.AtomicFile;
 import io.xenferry.time.RealScheduler;
 import java.io.IOException;
+import java.nio.channels.FileChannel;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
@@ -93,25 +96,42 @@ final class SourceCopies implements SourcePorts.Copies {
   @Override
   public CompletableFuture<CopyJob> start(
       MigrationId migration, Plan plan, List<DiskTarget> targets) {
+    return start(migration, plan, targets, false);
+  }
+
+  @Override
+  public CompletableFuture<CopyJob> goOn(
+      MigrationId migration, Plan plan, List<DiskTarget> targets) {
+    return start(migration, plan, targets, true);
+  }
+
+  private CompletableFuture<CopyJob> start(
+      MigrationId migration, Plan plan, List<DiskTarget> targets, boolean again) {
     Transport.chosen(plan.options()).ifPresent(chosen -> transports.put(migration, chosen));
     CompletableFuture<RunningCopy> copy =
-        Effects.call("copy of " + migration, () -> open(migration, plan, targets));
+        Effects.call("copy of " + migration, () -> open(migration, plan, targets, again));
     copies.put(migration, copy);
     return copy.thenApply(started -> started);
   }
 
-  private RunningCopy open(MigrationId migration, Plan plan, List<DiskTarget> targets)
-      throws Exception {
+  /**
+   * @param again whether a server before this one has begun it
+   */
+  private RunningCopy open(
+      MigrationId migration, Plan plan, List<DiskTarget> targets, boolean again) throws Exception {
     Files.createDirectories(logs);
     Optional<Guest> guest = plan.running() ? hypervisor.find(plan.vm()) : Optional.empty();
     if (plan.running() && guest.isEmpty()) {
       throw new HypervisorException(
           HypervisorException.Kind.GONE, "the guest of VM " + plan.vm() + " is gone");
     }
+    if (again && guest.isPresent()) {
+      guest.get().throttle(0); // the server before may have slowed it
+    }
     List<DiskPlan> plans = new ArrayList<>();
     List<MoveSnapshots> taken = new ArrayList<>();
     RealScheduler scheduler = new RealScheduler("copy-" + migration);
-    boolean begun = false;
+    boolean running = false;
     try {
       for (Plan.Disk disk : plan.disks()) {
         DiskTarget target =
@@ -121,29 +141,45 @@ final class SourceCopies implements SourcePorts.Copies {
                 .orElseThrow(() -> new IOException("no target for disk " + disk.vdi()));
         DestinationOpener destination = carriers.opener(plan, target, migration);
         Optional<Guest> writer = guest.filter(g -> StrategyChoice.has(g, disk));
+        Optional<UUID> lower = Layers.of(plan).below(disk.vdi());
+        Begun begun = Begun.NOTHING;
+        // The log was there before anything was sent.
+        boolean sent = again && Files.exists(logFile(migration, disk));
+        if (sent) {
+          begun = begun(migration, plan, disk, lower, writer);
+          log.info(
+              "{} of {}: {}",
+              disk.device(),
+              plan.name(),
+              begun.log().isPresent()
+                  ? "the copy goes on where it was"
+                  : "what was copied before is not certain, and all of it is copied again");
+        }
         SourceDisk source =
-            source(migration, disk, Layers.of(plan).below(disk.vdi()), writer, taken);
+            begun.source().isPresent()
+                ? begun.source().get()
+                : source(migration, disk, lower, writer, taken);
         DirtyLog dirty;
         try {
-          Path file = logFile(migration, disk);
-          Files.deleteIfExists(file);
           dirty =
-              FileDirtyLog.open(
-                  file, BlockMap.of(source.size()), task -> Thread.ofVirtual().start(task));
+              begun.log().isPresent()
+                  ? begun.log().get()
+                  : openLog(logFile(migration, disk), source.size(), sent);
         } catch (IOException | RuntimeException e) {
           source.close();
           throw e;
         }
+        boolean zero = lower.isEmpty() && !sent;
         plans.add(
-            new DiskPlan(source, destination, Layers.of(plan).below(disk.vdi()).isEmpty(), dirty)
+            new DiskPlan(source, destination, zero, dirty)
                 .withStrategy(strategyOf(disk, writer.isPresent())));
       }
       RunningCopy copy =
           new RunningCopy(engine, optionsOf(plan), plan, plans, taken, scheduler, guest);
-      begun = true;
+      running = true;
       return copy;
     } finally {
-      if (!begun) {
+      if (!running) {
         plans.forEach(p -> {
           p.source().close();
           p.log().close();
@@ -151,6 +187,110 @@ final class SourceCopies implements SourcePorts.Copies {
         scheduler.close();
       }
     }
+  }
+
+  /**
+   * What a server before this one has left of the copy of a disk; both or neither.
+   *
+   * @param log what may differ, as far as passes that have begun know of it
+   * @param source has in its first pass whatever was written since the last of them began
+   */
+  private record Begun(Optional<DirtyLog> log, Optional<SourceDisk> source) {
+    static final Begun NOTHING = new Begun(Optional.empty(), Optional.empty());
+  }
+
+  /**
+   * Takes up a copy. Its log counts only if it says that all the first pass had was marked, and if
+   * every write since then has been noted as well: by the process in which the guest has run
+   * throughout. Otherwise the log is made empty, and what the guest's process has noted is removed
+   * after that.
+   */
+  private Begun begun(
+      MigrationId migration,
+      Plan plan,
+      Plan.Disk disk,
+      Optional<UUID> lower,
+      Optional<Guest> writer)
+      throws Exception {
+    Path file = logFile(migration, disk);
+    // Of what was sent before no checksums are left with which it could be compared.
+    boolean verified = optionsOf(plan).verify() != CopyOptions.Verify.NOTHING;
+    Optional<DirtyLog> log = Optional.empty();
+    Optional<SourceDisk> source = Optional.empty();
+    if (verified) {
+      forget(file);
+      return Begun.NOTHING;
+    }
+    try {
+      DirtyLog found =
+          FileDirtyLog.open(file, BlockMap.of(disk.size()), SourceCopies::inBackground);
+      log = Optional.of(found);
+      if (found.begun()) {
+        source = sourceAgain(migration, disk, lower, writer);
+      }
+    } catch (IOException e) {
+      SourceCopies.log.warn("{} cannot be taken up", file, e);
+    } finally {
+      if (source.isEmpty()) {
+        log.ifPresent(DirtyLog::close);
+        forget(file);
+      }
+    }
+    return source.isEmpty() ? Begun.NOTHING : new Begun(log, source);
+  }
+
+  /** An empty log still says that something was sent. */
+  private static void forget(Path file) throws IOException {
+    try (FileChannel log = FileChannel.open(file, StandardOpenOption.WRITE)) {
+      log.truncate(0);
+      log.force(true);
+    }
+  }
+
+  private Optional<SourceDisk> sourceAgain(
+      MigrationId migration, Plan.Disk disk, Optional<UUID> lower, Optional<Guest> writer)
+      throws Exception {
+    if (writtenBy(writer, disk)) {
+      return writer
+          .orElseThrow()
+          .sourceAgain(disk.device(), layersOf(disk, lower), migration.toString());
+    }
+    return Optional.of(frozen(disk, lower).allHandedOut());
+  }
+
+  /**
+   * @param empty whether there is one that was made so
+   */
+  private DirtyLog openLog(Path file, long size, boolean empty) throws IOException {
+    if (!empty) {
+      Files.deleteIfExists(file);
+    }
+    DirtyLog log = FileDirtyLog.open(file, BlockMap.of(size), SourceCopies::inBackground);
+    AtomicFile.syncDirectory(logs);
+    return log;
+  }
+
+  private static void inBackground(Runnable task) {
+    Thread.ofVirtual().start(task);
+  }
+
+  /** Whether a guest has the disk, and notes what it writes there. */
+  private static boolean writtenBy(Optional<Guest> guest, Plan.Disk disk)
+      throws HypervisorException, InterruptedException {
+    return guest.isPresent() && !(disk.readOnly() && !guest.get().hasDirtyLog(disk.device()));
+  }
+
+  /** How many images of the disk are to be sent; 0 for all. */
+  private int layersOf(Plan.Disk disk, Optional<UUID> lower) throws XenApiException {
+    return lower.isPresent() ? images.layersAbove(disk.vdi(), lower.get()) : 0;
+  }
+
+  private FrozenDisk frozen(Plan.Disk disk, Optional<UUID> lower) throws XenApiException {
+    Optional<List<Range>> changes =
+        lower.isPresent()
+            ? Optional.of(images.changesSince(disk.vdi(), lower.get()))
+            : Optional.empty();
+    return FrozenDisk.of(disk.device(), images.open(disk.vdi()), changes);
   }
 
   /**
@@ -171,15 +311,10 @@ final class SourceCopies implements SourcePorts.Copies {
       taken.add(its);
       return new SnapshotSource(its);
     }
-    if (guest.isPresent() && !(disk.readOnly() && !guest.get().hasDirtyLog(disk.device()))) {
-      int layers = lower.isPresent() ? images.layersAbove(disk.vdi(), lower.get()) : 0;
-      return guest.get().source(disk.device(), layers);
+    if (writtenBy(guest, disk)) {
+      return guest.orElseThrow().source(disk.device(), layersOf(disk, lower), migration.toString());
     }
-    Optional<List<Range>> changes =
-        lower.isPresent()
-            ? Optional.of(images.changesSince(disk.vdi(), lower.get()))
-            : Optional.empty();
-    return FrozenDisk.of(disk.device(), images.open(disk.vdi()), changes);
+    return frozen(disk, lower);
   }
 
   /** A disk that nobody writes is copied once, whatever was asked for. */
