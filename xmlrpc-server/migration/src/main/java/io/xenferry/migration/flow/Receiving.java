@@ -36,6 +36,10 @@ final class Receiving extends DestinationStage {
   private final List<CompletableFuture<PeerAnswer>> guestWaiters = new ArrayList<>();
   private boolean exported;
   private boolean guestStarting;
+
+  /** The process is being ended while it starts: the source's server that asked for it is gone. */
+  private boolean overtaken;
+
   private boolean guestJournaled;
   private boolean sealing;
   private boolean sealed;
@@ -133,6 +137,7 @@ final class Receiving extends DestinationStage {
   /** Until it is done the source is asked to wait. */
   private void exportAgain(ArrivingDisks.Exporting how) {
     exported = false;
+    overtaken = guestStarting;
     migration.persist(
         this,
         () -> {
@@ -236,9 +241,18 @@ final class Receiving extends DestinationStage {
           () -> ports().guests().startIncoming(migration.id(), migration.plan(), disks.vdis()),
           done -> {
             guestStarting = false;
-            answerGuestWaiters();
+            overtaken = false;
+            answerGuestWaiters(migration.answer());
           },
-          failure -> failed("the receiving process did not start", failure));
+          failure -> {
+            guestStarting = false;
+            if (overtaken) {
+              overtaken = false;
+              answerGuestWaiters(notYet());
+            } else {
+              failed("the receiving process did not start", failure);
+            }
+          });
     }
     return waiter;
   }
@@ -249,10 +263,10 @@ final class Receiving extends DestinationStage {
     return migration.answer().refusing(Asking.STILL_BOOTING, List.of(sentence), sentence);
   }
 
-  private void answerGuestWaiters() {
+  private void answerGuestWaiters(PeerAnswer answer) {
     List<CompletableFuture<PeerAnswer>> all = List.copyOf(guestWaiters);
     guestWaiters.clear();
-    all.forEach(waiter -> waiter.complete(migration.answer()));
+    all.forEach(waiter -> waiter.complete(answer));
   }
 
   /** Changes nothing; a look that fails says nothing about room. */
@@ -387,7 +401,7 @@ final class Receiving extends DestinationStage {
       guestWaiters.clear();
     } else {
       super.leave();
-      answerGuestWaiters();
+      answerGuestWaiters(migration.answer());
     }
   }
 
