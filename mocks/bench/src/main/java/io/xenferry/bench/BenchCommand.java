@@ -19,6 +19,7 @@ import picocli.CommandLine.Spec;
       ApiBench.class,
       CopyBench.class,
       EngineBench.class,
+      LedgerBench.class,
       MigrateBench.class,
       ProbeBench.class,
       TargetBench.class
