@@ -27,6 +27,8 @@ enum Invariant {
 
   // In the end.
   EVERYTHING_ENDS("when faults stop, everything ends"),
+  /** The one that asks the coordinator: it is clients who wait, and only for what it says. */
+  OUTCOME_TOLD("whoever waits for a move hears how it came out"),
   NOTHING_LEFT("no temporary object, export, account or file is left"),
   ONE_HOME("the VM is at one side, with its disks"),
   NO_WRITE_LOST("no acknowledged write is lost"),

@@ -11,6 +11,7 @@ import io.xenferry.migration.peer.PeerClient;
 import io.xenferry.migration.peer.PeerMessage;
 import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.state.Plan;
+import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -301,6 +302,7 @@ public final class Simulation {
       host.ledgerDisk.rows().stream()
           .filter(row -> !row.ended())
           .forEach(row -> world.check(false, Invariant.EVERYTHING_ENDS, host.name + " has " + row));
+      checkOutcomes(world, host);
     }
     List<String> left = new ArrayList<>();
     world.hosts.forEach(
@@ -328,5 +330,19 @@ public final class Simulation {
     world.check(
         guest == null || guest.state == GuestState.RUNNING, Invariant.RUNS_IN_THE_END, home.name);
     world.count("ends at " + home.name + (guest == null ? ", halted" : ", running"));
+  }
+
+  /** Also of moves that a server before this one began: their tasks are this one's now. */
+  static void checkOutcomes(World world, SimHost host) {
+    Coordinator coordinator = host.coordinator;
+    if (coordinator == null) {
+      return;
+    }
+    for (LedgerRow row : host.ledgerDisk.rows()) {
+      world.check(
+          row.role() != Role.SOURCE || coordinator.outcome(row.migration()).isDone(),
+          Invariant.OUTCOME_TOLD,
+          host.name + " has not told of " + row);
+    }
   }
 }

@@ -2,8 +2,10 @@ package io.xenferry.simulation;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.xenferry.migration.Coordinator;
 import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.state.CutOver;
+import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
 import io.xenferry.migration.state.Steering;
@@ -167,6 +169,31 @@ class GoingOnTest {
     assertThat(state(source)).isEqualTo(State.OWNED);
     assertThat(source.leftovers()).isEmpty();
     assertThat(destination.leftovers()).isEmpty();
+  }
+
+  /** Its task is taken up by the server that comes after, and would wait for ever. */
+  @Test
+  void aCancelledMoveThatIsCleanedUpTellsSoAfterARestart() {
+    begin(true);
+    new Clients(world, 1).move(source);
+    Coordinator before = Objects.requireNonNull(source.coordinator);
+    Simulation.drive(
+        world,
+        Duration.ofMinutes(1),
+        () ->
+            before.statuses().stream()
+                .anyMatch(status -> status.phase().equals("copying the disks")));
+    destination.heldDown = true;
+    destination.crash("away", false);
+    MigrationId move = source.ledgerDisk.rows().getFirst().migration();
+    before.cancel(move, Role.SOURCE);
+    run(Duration.ofSeconds(20));
+    assertThat(source.ledgerDisk.rows().getFirst().cleaned()).isTrue();
+    assertThat(source.allEnded()).isFalse();
+    source.crash("after it was cleaned up", false);
+    run(Duration.ofSeconds(20));
+    assertThat(Objects.requireNonNull(source.coordinator)).isNotSameAs(before);
+    assertThat(source.coordinator.outcome(move)).isCompletedExceptionally();
   }
 
   @Test

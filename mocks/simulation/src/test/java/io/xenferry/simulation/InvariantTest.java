@@ -14,6 +14,7 @@ import io.xenferry.time.SimulatedScheduler;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.Objects;
 import java.util.UUID;
 import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
@@ -108,6 +109,15 @@ class InvariantTest {
     broken(
         Invariant.DURABLE_FIRST,
         () -> ports.storage().createVdi(new MigrationId(new UUID(1, 2)), disk, new UUID(3, 4)));
+  }
+
+  @Test
+  void whoeverWaitsIsNotTold() {
+    world.hosts.forEach(SimHost::startServer);
+    Simulation.drive(world, Duration.ofMillis(200), () -> false);
+    new Clients(world, 1).move(home);
+    Simulation.drive(world, Duration.ofMinutes(1), () -> !home.ledgerDisk.rows().isEmpty());
+    broken(Invariant.OUTCOME_TOLD, () -> Simulation.checkOutcomes(world, home));
   }
 
   @Test

@@ -33,7 +33,9 @@ final class Owned extends SourceStage {
     if (!migration.row().cleaned()) {
       restoreGuest(0);
     } else {
+      // By a server before this one; whoever waited for that one waits for this one now.
       guestHandled = true;
+      reportOutcome();
     }
     if (!migration.row().settled()) {
       tellDestination();
