@@ -33,6 +33,9 @@ final class Clients {
   private final Map<MigrationId, MoveRequest> requests = new HashMap<>();
   private int movesLeft;
 
+  /** Of each move. */
+  private Map<String, String> options = Map.of();
+
   Clients(World world, int moves) {
     this.world = world;
     this.movesLeft = moves;
@@ -45,6 +48,11 @@ final class Clients {
 
   void begin() {
     world.scheduler.schedule(Duration.ofMillis(100), this::nowAndThen);
+  }
+
+  /** From now on moves have these options. */
+  void with(Map<String, String> chosen) {
+    options = chosen;
   }
 
   /** Nobody moves the VM any more. */
@@ -125,7 +133,7 @@ final class Clients {
             disks,
             false,
             false,
-            Map.of());
+            options);
     MoveRequest request =
         new MoveRequest(plan, "{}", to.issueToken(List.of("sr"), destination.url()));
     world.trace("a client moves the VM from " + source.name);

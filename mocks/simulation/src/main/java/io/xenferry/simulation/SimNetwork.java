@@ -155,6 +155,6 @@ final class SimNetwork implements PeerTransport {
       world.count("messages late");
       return Duration.ofMillis(500 + world.random.nextInt(15_000));
     }
-    return world.latency(3);
+    return world.latency(3).plus(world.slowMessages);
   }
 }

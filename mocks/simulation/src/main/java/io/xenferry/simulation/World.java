@@ -72,6 +72,9 @@ final class World {
 
   private long messages;
 
+  /** By how much each message takes longer. */
+  Duration slowMessages = Duration.ZERO;
+
   World(long seed, Faults faults, Variant variant, @Nullable List<String> trace) {
     this(seed, faults, variant, trace, Scale.SMALL);
   }

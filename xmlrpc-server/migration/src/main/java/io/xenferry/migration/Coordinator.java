@@ -377,6 +377,7 @@ public final class Coordinator {
         Optional.empty(),
         Optional.empty(),
         Optional.empty(),
+        Optional.empty(),
         row.outcome(),
         row.forced(),
         row.ended(),

@@ -67,6 +67,7 @@ final class Asking {
                     message,
                     host.deadlines().message()),
         answer -> {
+          migration.answeredBy(answer);
           lastAnswer =
               Optional.of(
                   (answer.state().isEmpty() ? "unknown there" : answer.state())

@@ -2,6 +2,7 @@ package io.xenferry.migration.flow;
 
 import io.xenferry.migration.ledger.JournalEntry;
 import io.xenferry.migration.ledger.LedgerRow;
+import io.xenferry.migration.peer.PeerMessage;
 import io.xenferry.migration.state.State;
 import java.time.Duration;
 import java.util.List;
@@ -10,13 +11,15 @@ import java.util.function.UnaryOperator;
 
 /** The destination's side of one migration. */
 public final class DestinationMigration extends Migration {
-  private long heardAt;
+  private final Pulse pulse;
+  private long beatAt;
   private Optional<String> neverRan = Optional.empty();
   private boolean doubted;
 
   public DestinationMigration(Host host, LedgerRow row) {
     super(host, row);
-    heardAt = host.scheduler().nanoTime();
+    beatAt = host.scheduler().nanoTime();
+    pulse = new Pulse(host.deadlines(), beatAt);
   }
 
   public void start() {
@@ -57,17 +60,26 @@ public final class DestinationMigration extends Migration {
   }
 
   @Override
-  void heard() {
-    heardAt = host().scheduler().nanoTime();
+  void heard(PeerMessage message) {
+    long now = host().scheduler().nanoTime();
+    pulse.heard(now);
+    if (message instanceof PeerMessage.Heartbeat) {
+      pulse.delayed(Duration.ofNanos(now - beatAt).minus(host().deadlines().heartbeat()));
+      beatAt = now;
+    }
+  }
+
+  /** Shows how the source stands, and says for how long it has been silent. */
+  Duration watchSource() {
+    long now = host().scheduler().nanoTime();
+    Duration silence = pulse.silence(now);
+    peerSeen("the source", pulse.standing(now, silence.minus(host().deadlines().heartbeat())));
+    return silence;
   }
 
   /** Something that is about to be made. */
   JournalEntry intent(JournalEntry.Kind kind, String name, String detail) {
     return new JournalEntry(id(), kind, name, detail, JournalEntry.Standing.OPEN);
-  }
-
-  Duration silence() {
-    return Duration.ofNanos(host().scheduler().nanoTime() - heardAt);
   }
 
   /** Nothing has run here, and nothing will. */

@@ -12,6 +12,7 @@ import io.xenferry.migration.state.DiskProgress;
 import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.MigrationStatus;
+import io.xenferry.migration.state.PeerStanding;
 import io.xenferry.migration.state.Plan;
 import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
@@ -64,6 +65,7 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
   private int inFlight;
   private final List<Runnable> whenQuiet = new ArrayList<>();
   private Optional<MigrationStatus.Waiting> waiting = Optional.empty();
+  private Optional<PeerStanding> seen = Optional.empty();
   private volatile MigrationStatus status;
 
   Migration(Host host, LedgerRow row) {
@@ -131,7 +133,7 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
       return CompletableFuture.completedFuture(
           refusal("this host cannot act on its ledger at present"));
     }
-    heard();
+    heard(message);
     try {
       return current.on(message);
     } catch (LedgerException e) {
@@ -207,7 +209,10 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
   }
 
   /** Hears of every authenticated message. */
-  void heard() {}
+  void heard(PeerMessage message) {}
+
+  /** Hears of every answer to a question that is repeated. */
+  void answeredBy(PeerAnswer answer) {}
 
   List<DiskProgress> disks() {
     return List.of();
@@ -257,6 +262,7 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
     stage = next;
     enter(next.state().phase());
     waiting = Optional.empty();
+    seen = Optional.empty();
     if (old != null) {
       old.leave();
     }
@@ -299,6 +305,20 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
 
   final void answered() {
     waiting = Optional.empty();
+  }
+
+  /** How the other server stands; until the stage ends. Logged when it has become another. */
+  final void peerSeen(String who, PeerStanding standing) {
+    PeerStanding.Kind before = seen.map(PeerStanding::kind).orElse(PeerStanding.Kind.ANSWERS);
+    seen = Optional.of(standing);
+    if (standing.kind() != before) {
+      switch (standing.kind()) {
+        case ANSWERS -> LOG.info("{}: {} answers in time again", row, who);
+        case SLOW -> LOG.info("{}: {} is {}", row, who, standing.words());
+        case LOST -> LOG.warn("{}: {} is {}", row, who, standing.words());
+      }
+      publish();
+    }
   }
 
   /** What this side answers, whatever it is asked: its state, and why it came to that. */
@@ -601,6 +621,7 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
         memory.sent(),
         row.ended() ? 0 : memory.remaining(),
         waiting,
+        row.ended() ? Optional.empty() : seen,
         downtime(),
         row.ended() ? Optional.empty() : steering(),
         row.outcome(),

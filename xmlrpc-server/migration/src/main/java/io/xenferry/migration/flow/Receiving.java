@@ -187,9 +187,9 @@ final class Receiving extends DestinationStage {
         this,
         host().deadlines().heartbeat(),
         () -> {
-          if (migration.silence().compareTo(host().deadlines().resumeWindow()) >= 0) {
-            migration.abort(
-                "the source did not answer for " + migration.silence().toSeconds() + " s");
+          Duration silence = migration.watchSource();
+          if (silence.compareTo(host().deadlines().resumeWindow()) >= 0) {
+            migration.abort("the source did not answer for " + silence.toSeconds() + " s");
           } else {
             watchSilence();
           }

@@ -46,7 +46,7 @@ public final class SourceMigration extends Migration {
   private Optional<Duration> downtime = Optional.empty();
   private List<DiskProgress> lastDisks = List.of();
   private MemoryProgress lastMemory = MemoryProgress.NONE;
-  private long silentSince;
+  private @Nullable Pulse pulse;
   private boolean peerAway;
   private boolean copyPaused;
   private Steering steering;
@@ -317,63 +317,29 @@ public final class SourceMigration extends Migration {
     return all == 0 ? 0 : done / all;
   }
 
-  /** The heartbeat: pauses the copy when the peer is away, gives up after the resume window. */
+  /** The heartbeat: pauses the copy when the peer is lost, gives up after the resume window. */
   void heartbeat(Stage owner) {
-    silentSince = host().scheduler().nanoTime();
-    beat(owner);
-  }
-
-  private void beat(Stage owner) {
-    hear(
-        owner,
-        "heartbeat",
-        host().deadlines().lost(),
-        () ->
-            host()
-                .peers()
-                .send(
-                    peer(),
-                    id(),
-                    row().token(),
-                    row().key(),
-                    new PeerMessage.Heartbeat(),
-                    host().deadlines().lost()),
-        answer -> {
-          heartbeatAnswered(answer);
-          again(owner);
-        },
-        failed -> {
-          heartbeatMissed();
-          again(owner);
-        });
-  }
-
-  private void again(Stage owner) {
-    after(owner, host().deadlines().heartbeat(), () -> beat(owner));
-  }
-
-  private void heartbeatAnswered(PeerAnswer answer) {
-    if (answer.refused() || !answer.incarnation().equals(row().peerIncarnation())) {
-      heartbeatMissed();
-      return;
+    Pulse learned = pulse;
+    if (learned == null) {
+      learned = new Pulse(host().deadlines(), host().scheduler().nanoTime());
+      pulse = learned;
     }
-    if (answer.in(State.ABORTED)) {
-      backToOwned(failure("the destination gave the migration up: " + answer.sentence()));
-      return;
+    new Heartbeat(this, owner, learned).begin();
+  }
+
+  /** Whatever it answers, it is there. */
+  @Override
+  void answeredBy(PeerAnswer answer) {
+    if (pulse != null
+        && !answer.code().equals(Asking.STILL_BOOTING)
+        && answer.incarnation().equals(row().peerIncarnation())) {
+      pulse.heard(host().scheduler().nanoTime());
     }
-    silentSince = host().scheduler().nanoTime();
-    peerAway = false;
+  }
+
+  void peerAway(boolean away) {
+    peerAway = away;
     pauseCopy();
-  }
-
-  private void heartbeatMissed() {
-    Duration silent = Duration.ofNanos(host().scheduler().nanoTime() - silentSince);
-    if (silent.compareTo(host().deadlines().resumeWindow()) >= 0) {
-      backToOwned(failure("the destination did not answer for " + silent.toSeconds() + " s"));
-    } else if (silent.compareTo(host().deadlines().lost()) >= 0) {
-      peerAway = true;
-      pauseCopy();
-    }
   }
 
   /** Nothing is sent to a peer that is away, nor when an operator does not want it. */

@@ -18,6 +18,7 @@ import java.util.UUID;
  * @param memorySent bytes of guest memory sent so far
  * @param memoryRemaining bytes of guest memory still to be sent; 0 once it has ended
  * @param waiting what is asked of whom, while something is
+ * @param peer whether the other server is there, while it must be heard regularly
  * @param downtime from the guest's pause at the source until the answer that it runs, once known
  * @param steering how it is carried on; at the source, while that is not in the past
  * @param outcome a sentence once there is one: why it failed, or where the VM is
@@ -35,6 +36,7 @@ public record MigrationStatus(
     long memorySent,
     long memoryRemaining,
     Optional<Waiting> waiting,
+    Optional<PeerStanding> peer,
     Optional<Duration> downtime,
     Optional<Steering> steering,
     Optional<String> outcome,
@@ -42,6 +44,19 @@ public record MigrationStatus(
     boolean ended,
     Instant started,
     Instant updated) {
+
+  /** The phase, and what is wrong with the other server, if anything is. */
+  public String phaseAndPeer() {
+    return peer.filter(standing -> standing.kind() != PeerStanding.Kind.ANSWERS)
+        .map(standing ->
+            phase
+                + " (the "
+                + (role == Role.SOURCE ? "destination" : "source")
+                + " is "
+                + standing.words()
+                + ")")
+        .orElse(phase);
+  }
 
   /**
    * What this host waits for.

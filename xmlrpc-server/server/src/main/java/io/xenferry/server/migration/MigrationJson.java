@@ -55,6 +55,14 @@ final class MigrationJson {
           waiting.put("attempts", w.attempts());
           w.lastAnswer().ifPresent(a -> waiting.put("last-answer", a));
         });
+    status
+        .peer()
+        .ifPresent(standing -> {
+          ObjectNode peer = node.putObject("peer");
+          peer.put("standing", standing.kind().word());
+          peer.put("silent-ms", standing.silence().toNanos() / 1e6);
+          standing.delay().ifPresent(late -> peer.put("late-ms", late.toNanos() / 1e6));
+        });
     ArrayNode disks = node.putArray("disks");
     for (int i = 0; i < status.disks().size(); i++) {
       // By their places: the engine's disks have names of their own.

@@ -6,6 +6,7 @@ import io.xenferry.migration.Coordinator;
 import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.MigrationStatus;
+import io.xenferry.migration.state.PeerStanding;
 import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.Steering;
 import io.xenferry.model.XenApiException;
@@ -88,6 +89,7 @@ final class MigrationTable implements Migrations {
                       + w.lastTried()
                       + w.lastAnswer().map(a -> ": " + a).orElse(""))
               .orElse(""));
+      row.put("peer", status.peer().map(PeerStanding::words).orElse(""));
       Optional<CopySnapshot> copy =
           status.ended() || status.role() == Role.DESTINATION
               ? Optional.empty()

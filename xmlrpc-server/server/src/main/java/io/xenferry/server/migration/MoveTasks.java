@@ -197,7 +197,7 @@ final class MoveTasks {
 
   private void tellForecast(MigrationStatus status, Task task) {
     Map<String, String> told = new LinkedHashMap<>();
-    told.put(TOLD + "phase", status.phase());
+    told.put(TOLD + "phase", status.phaseAndPeer());
     copies
         .apply(status.migration())
         .ifPresent(copy -> {
