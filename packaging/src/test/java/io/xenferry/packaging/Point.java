@@ -17,10 +17,18 @@ record Point(Side side, Moment moment, String name, Stage stage, boolean cancell
 
   /** How far a move is. What follows from it is in {@link #moves}, and nowhere else. */
   enum Stage {
-    /** The destination has perhaps not heard of it. */
+    /** It is in no ledger. */
     ASKED,
-    /** Both take part; the source may take it back, and the destination is not ready. */
-    UNDER_WAY,
+    /** The source's ledger has it, and the destination has perhaps not heard of it. */
+    OPENING,
+    /** The destination makes what the VM needs; one that has not come to the exports gives up. */
+    CREATING,
+    /** The exports are open: whichever server is started anew goes on. */
+    COPYING,
+    /** The memory is sent: the guest may have been stopped for the switch, which ends the move. */
+    SENDING_MEMORY,
+    /** The source may take it back, and the destination is not ready. */
+    SWITCHING,
     /** The destination is ready, and the source may have heard so. */
     READY,
     /** The source has noted that it asks for the commit. */
@@ -42,10 +50,14 @@ record Point(Side side, Moment moment, String name, Stage stage, boolean cancell
 
   /** The one place that says where the VM must be after a server was killed at a point. */
   Optional<Boolean> moves(Victims victims) {
+    boolean destinationOnly = victims == Victims.DESTINATION;
     return switch (stage) {
-      case ASKED, READY -> victims == Victims.DESTINATION ? Optional.empty() : Optional.of(false);
-      case UNDER_WAY, TAKEN_BACK -> Optional.of(false);
-      case DECIDED -> Optional.of(true);
+      case ASKED, READY -> destinationOnly ? Optional.empty() : Optional.of(false);
+      case OPENING -> victims == Victims.SOURCE ? Optional.of(true) : Optional.empty();
+      case CREATING -> Optional.of(victims == Victims.SOURCE);
+      case SENDING_MEMORY -> Optional.empty();
+      case SWITCHING, TAKEN_BACK -> Optional.of(false);
+      case COPYING, DECIDED -> Optional.of(true);
     };
   }
 
@@ -96,36 +108,30 @@ record Point(Side side, Moment moment, String name, Stage stage, boolean cancell
   static List<Point> all() {
     return List.copyOf(
         new Builder()
-            .source(Stage.ASKED, "message check", "message turn", "SENDING")
-            .source(Stage.ASKED, Stage.UNDER_WAY, "message open")
-            .destination(Stage.ASKED, Stage.UNDER_WAY, "RECEIVING")
+            .source(Stage.ASKED, "message check", "message turn")
+            .source(Stage.ASKED, Stage.OPENING, "SENDING")
+            .source(Stage.OPENING, Stage.COPYING, "message open")
+            .destination(Stage.OPENING, Stage.CREATING, "RECEIVING")
             .destination(
-                Stage.UNDER_WAY,
-                "objects intended",
-                "storage.createVdi",
-                "storage.export",
-                "metadata.importHidden",
-                "guest intended",
-                "guests.startIncoming")
+                Stage.CREATING, "objects intended", "storage.createVdi", "metadata.importHidden")
+            .destination(Stage.COPYING, "storage.export", "guest intended", "guests.startIncoming")
+            .source(Stage.COPYING, "copies.start", "message guest")
+            .source(Stage.SENDING_MEMORY, "guests.sendMemory", "job.prepareSwitch")
+            .source(Stage.SENDING_MEMORY, Stage.SWITCHING, "guests.pause")
             .source(
-                Stage.UNDER_WAY,
-                "copies.start",
-                "message guest",
-                "guests.sendMemory",
-                "job.prepareSwitch",
-                "guests.pause",
+                Stage.SWITCHING,
                 "SWITCHING",
                 "job.drain",
                 "message close-exports",
                 "guests.finishMemory")
-            .source(Stage.UNDER_WAY, Stage.READY, "message prepare")
+            .source(Stage.SWITCHING, Stage.READY, "message prepare")
             .destination(
-                Stage.UNDER_WAY,
+                Stage.SWITCHING,
                 "exports closed",
                 "storage.closeExport",
                 "storage.seal",
                 "guests.activate")
-            .destination(Stage.UNDER_WAY, Stage.READY, "READY")
+            .destination(Stage.SWITCHING, Stage.READY, "READY")
             .source(Stage.READY, Stage.DECIDED, "COMMITTING")
             .source(Stage.DECIDED, "message commit")
             .destination(
