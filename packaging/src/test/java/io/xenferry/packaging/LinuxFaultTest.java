@@ -167,7 +167,7 @@ class LinuxFaultTest {
     Xe.Outcome outcome = xe.await();
     Site owner = moves.assertWell();
     assertThat(owner).as(outcome.toString()).isSameAs(outcome.exit() == 0 ? beta() : alpha());
-    assertThat(moves.observer().boots()).isOne();
+    assertThat(moves.observer().boots()).as("boots" + moves.describe()).isOne();
   }
 
   /**

@@ -20,7 +20,11 @@ final class HostEvacuate {
 
   /** A VM with all that its move needs but the right to come. */
   private record Move(
-      Selection.Chosen vm, String title, Value vdis, List<Migrations.Obstacle> obstacles) {
+      Selection.Chosen vm,
+      String title,
+      Value vdis,
+      Value vifs,
+      List<Migrations.Obstacle> obstacles) {
     boolean possible() {
       return obstacles.stream().noneMatch(Migrations.Obstacle::blocks);
     }
@@ -68,8 +72,9 @@ final class HostEvacuate {
       Run run, Selection.Chosen host, List<Selection.Chosen> vms, Destination there)
       throws XenApiException, CliException, IOException {
     List<Move> moves = new ArrayList<>();
+    InterfacePlaces interfaces = new InterfacePlaces(run, there);
     for (Selection.Chosen vm : vms) {
-      moves.add(look(run, vm, there));
+      moves.add(look(run, vm, interfaces, there));
     }
     long stuck = moves.stream().filter(move -> !move.possible()).count();
     if (run.arguments().flag(VmMigrate.DRY_RUN)) {
@@ -93,11 +98,13 @@ final class HostEvacuate {
     }
   }
 
-  private static Move look(Run run, Selection.Chosen vm, Destination there)
+  private static Move look(
+      Run run, Selection.Chosen vm, InterfacePlaces interfaces, Destination there)
       throws XenApiException, CliException, IOException {
     String title = "%s (%s)".formatted(Calls.field(vm.record(), "name_label"), vm.uuid());
     List<MovingDrive> drives = MovingDrive.of(run, List.of(vm));
     Value vdis = new Value.Struct(there.places(run, drives, new LinkedHashMap<>()));
+    Value vifs = new Value.Struct(interfaces.of(vm.ref()));
     SequencedMap<String, String> options = VmMigrate.options(run.arguments());
     List<Migrations.Obstacle> obstacles =
         run.environment()
@@ -108,10 +115,10 @@ final class HostEvacuate {
                     vm.ref(),
                     Calls.textMap(there.token(Value.ofTexts(options))),
                     Calls.textMap(vdis),
-                    Map.of(),
+                    Calls.textMap(vifs),
                     options,
                     Map.of()));
-    Move move = new Move(vm, title, vdis, obstacles);
+    Move move = new Move(vm, title, vdis, vifs, obstacles);
     run.printer().say(title + (move.possible() ? ": can move" : ": cannot move"));
     MovingDrive.announceCds(run, drives, there);
     for (Migrations.Obstacle obstacle : obstacles) {
@@ -136,7 +143,7 @@ final class HostEvacuate {
                     there.token(options),
                     Value.of(true),
                     move.vdis(),
-                    nothing,
+                    move.vifs(),
                     options,
                     nothing,
                     nothing),

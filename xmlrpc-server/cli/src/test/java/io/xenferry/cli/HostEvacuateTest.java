@@ -52,6 +52,10 @@ class HostEvacuateTest {
   }
 
   private void vm(String name, String host) {
+    vm(name, host, List.of(), List.of());
+  }
+
+  private void vm(String name, String host, List<String> vifs, List<String> snapshots) {
     here.add(
         "VM",
         name,
@@ -64,7 +68,11 @@ class HostEvacuateTest {
         "resident_on",
         host,
         "VBDs",
-        List.of("OpaqueRef:VBD-" + name));
+        List.of("OpaqueRef:VBD-" + name),
+        "VIFs",
+        vifs,
+        "snapshots",
+        snapshots);
     here.add("VBD", name, "empty", false, "VDI", "OpaqueRef:VDI-" + name);
     here.add("VDI", name, "virtual_size", 10);
   }
@@ -97,6 +105,34 @@ class HostEvacuateTest {
           }
           return Value.ofTexts(Map.of("token", "1"));
         });
+  }
+
+  @Test
+  void interfacesGoToTheNetworkOfTheSameNameUnlessOneIsNamed() throws IOException {
+    ends(List.of());
+    here.add("network", "lan", "name_label", "fast");
+    here.add("network", "odd", "name_label", "nowhere else");
+    here.add("VIF", "same", "network", "OpaqueRef:network-lan");
+    here.add("VIF", "snapped", "network", "OpaqueRef:network-lan");
+    here.add("VIF", "odd", "network", "OpaqueRef:network-odd");
+    here.add("VM", "web-1", "VIFs", List.of("OpaqueRef:VIF-snapped"));
+    vm(
+        "web",
+        "OpaqueRef:host-h1",
+        List.of("OpaqueRef:VIF-same", "OpaqueRef:VIF-odd"),
+        List.of("OpaqueRef:VM-web-1"));
+    evacuate();
+    String fast = "OpaqueRef:VIF-same: OpaqueRef:network-fast";
+    String snapped = "OpaqueRef:VIF-snapped: OpaqueRef:network-fast";
+    assertThat(here.changes()).anyMatch(call -> call.contains(", " + fast + "; " + snapped + ", "));
+    evacuate("vif:odd=n");
+    assertThat(here.changes())
+        .anyMatch(call -> call.contains(fast + "; OpaqueRef:VIF-odd: OpaqueRef:network-n; "));
+    there.add("network", "fast2", "name_label", "fast");
+    int before = here.changes().size();
+    evacuate();
+    assertThat(here.changes().subList(before, here.changes().size()))
+        .noneMatch(call -> call.contains("OpaqueRef:VIF-same"));
   }
 
   private static Migrations.Obstacle obstacle(boolean blocks) {
