@@ -60,7 +60,10 @@ final class ImageTree {
     ImageTree tree = new ImageTree(directory);
     tree.entries.putAll(AtomicFile.read(directory.resolve(FILE)));
     for (String image : tree.images()) {
-      tree.learn(image);
+      // What is nobody's goes, and may have no header yet: its maker was killed in the middle.
+      if (!tree.isNobodys(image)) {
+        tree.learn(image);
+      }
     }
     for (String image : tree.images()) {
       tree.repair(image);
@@ -89,7 +92,7 @@ final class ImageTree {
 
   private void repair(String image) throws IOException {
     String state = entries.getOrDefault(IMAGE + image, READY);
-    if (state.equals(MAKING) || state.equals(DROPPING)) {
+    if (isNobodys(image)) {
       log.info("image {} was left {}: removed", image, state);
       removeFile(image);
     } else if (state.startsWith(SWITCHING)) {
@@ -109,6 +112,11 @@ final class ImageTree {
       log.info("image {} was left {}: no guest is there any more", image, state);
       endJoin(image, state.startsWith(JOINED));
     }
+  }
+
+  private boolean isNobodys(String image) {
+    String state = entries.getOrDefault(IMAGE + image, READY);
+    return state.equals(MAKING) || state.equals(DROPPING);
   }
 
   private boolean isHeldByGuest(String image) throws IOException {
