@@ -36,13 +36,15 @@ class ReliabilityTest {
     return found;
   }
 
-  /** Its annotations by the methods that are tests. */
+  /** Its annotations, with those of the class, by the methods that are tests. */
   private static Map<String, String> methods(Path test) throws IOException {
     Map<String, String> found = new TreeMap<>();
-    Matcher method = METHOD.matcher(Files.readString(test));
+    String text = Files.readString(test);
+    String ofTheClass = text.substring(0, text.indexOf("\nclass ") + 1);
+    Matcher method = METHOD.matcher(text);
     while (method.find()) {
       if (method.group(1).contains("Test")) {
-        found.put(method.group(2), method.group(1));
+        found.put(method.group(2), ofTheClass + method.group(1));
       }
     }
     return found;
