@@ -72,6 +72,12 @@ final class CopyBench implements Callable<Integer> {
   private Optional<Long> requestSize = Optional.empty();
 
   @Option(
+      names = "--sessions",
+      description = "The engine's iSCSI sessions to the LUN (default: ${DEFAULT-VALUE}).",
+      defaultValue = "1")
+  private int sessions = 1;
+
+  @Option(
       names = "--no-digests",
       description = "Let the engine keep no checksums, which qemu-img does not keep either.")
   private boolean noDigests;
@@ -113,6 +119,7 @@ final class CopyBench implements Callable<Integer> {
         new EngineCopy(
             depth,
             requestSize.map(Math::toIntExact).orElse(CopyEngine.DEFAULT_REQUEST_SIZE),
+            sessions,
             !noDigests);
     List<Double> ours = new ArrayList<>();
     List<Double> theirs = new ArrayList<>();

@@ -24,15 +24,17 @@ final class EngineCopy {
 
   private final CopyEngine engine;
   private final CopyOptions options;
+  private final int sessions;
 
-  EngineCopy(int depth, int requestSize, boolean digests) {
+  EngineCopy(int depth, int requestSize, int sessions, boolean digests) {
+    this.sessions = sessions;
     engine = new CopyEngine(requestSize, (long) depth * requestSize);
     options = CopyOptions.DEFAULT.withDepth(depth).withVerify(digests, CopyOptions.Verify.NOTHING);
   }
 
   Timed copy(Path source, TestLun lun) throws Exception {
     long began = System.nanoTime();
-    DestinationOpener opener = new LunOpener(lun.url());
+    DestinationOpener opener = new LunOpener(lun.url(), sessions);
     try (RealScheduler scheduler = new RealScheduler("copy");
         FileBackend file = FileBackend.open(source, FileBackend.Mode.READ_ONLY)) {
       DiskPlan plan =

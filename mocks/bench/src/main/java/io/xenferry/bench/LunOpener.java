@@ -15,12 +15,16 @@ import java.util.concurrent.atomic.AtomicLong;
 /** Opens a LUN by our initiator; what blocks runs on a virtual thread. */
 final class LunOpener implements DestinationOpener {
   private final IscsiUrl url;
-  private final IscsiOptions options =
-      IscsiOptions.defaults().withCommandTimeout(Duration.ofSeconds(60));
+  private final IscsiOptions options;
   private final AtomicLong generations = new AtomicLong();
 
-  LunOpener(IscsiUrl url) {
+  /**
+   * @param sessions to the LUN
+   */
+  LunOpener(IscsiUrl url, int sessions) {
     this.url = url;
+    this.options =
+        IscsiOptions.defaults().withSessions(sessions).withCommandTimeout(Duration.ofSeconds(60));
   }
 
   @Override

@@ -37,6 +37,9 @@ import org.junit.jupiter.api.io.TempDir;
 class IscsiCopyTest {
   private static final long SIZE = 64 << 20;
 
+  /** They die together, and the log knows what each of them had under way. */
+  private static final int SESSIONS = 3;
+
   @TempDir Path directory;
   private final Random random = new Random(5);
 
@@ -72,7 +75,7 @@ class IscsiCopyTest {
                   List.of(
                       new DiskPlan(
                           new LiveDisk("disk", source),
-                          new LunOpener(lun.url()),
+                          new LunOpener(lun.url(), SESSIONS),
                           true,
                           log,
                           Optional.of(source))),
@@ -138,7 +141,7 @@ class IscsiCopyTest {
                   List.of(
                       new DiskPlan(
                           new LiveDisk("disk", source),
-                          new LunOpener(lun.url()),
+                          new LunOpener(lun.url(), 1),
                           true,
                           log,
                           Optional.of(source))),

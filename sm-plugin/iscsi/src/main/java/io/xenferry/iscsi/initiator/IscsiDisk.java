@@ -6,11 +6,9 @@ import io.xenferry.block.BlockException.Kind;
 import io.xenferry.block.Extent;
 import io.xenferry.iscsi.IscsiUrl;
 import io.xenferry.iscsi.initiator.Command.Direction;
-import io.xenferry.iscsi.net.EventLoop;
 import io.xenferry.iscsi.scsi.Cdb;
 import io.xenferry.iscsi.scsi.Identity;
 import io.xenferry.iscsi.scsi.LbaStatus;
-import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -26,8 +24,9 @@ import org.slf4j.LoggerFactory;
  * A logical unit on an iSCSI target as a block device with many requests in flight.
  *
  * <p>A lost connection, a deadline that passed, a reset by the target (unit attention 29/xx) or a
- * broken protocol kills the disk: every request fails with that reason, nothing is sent again.
- * {@link #close} fences, and {@link #fenced} tells whether that is certain.
+ * broken protocol kills the disk, of whichever of its sessions: every request fails with that
+ * reason, nothing is sent again. {@link #close} fences, and {@link #fenced} tells whether that is
+ * certain.
  */
 public final class IscsiDisk implements BlockBackend {
   private static final Logger log = LoggerFactory.getLogger(IscsiDisk.class);
@@ -39,11 +38,7 @@ public final class IscsiDisk implements BlockBackend {
   private static final long ZERO_WRITE_BYTES = 4L << 20;
 
   private final IscsiUrl url;
-  private final IscsiOptions options;
-  private final EventLoop loop;
-  private final boolean ownLoop;
-  private final Session session;
-  private final long isid;
+  private final Sessions sessions;
   private final DiskProbe.Findings findings;
   private final int blockSize;
   private final int maxTransfer;
@@ -60,21 +55,10 @@ public final class IscsiDisk implements BlockBackend {
   private volatile boolean writeSame = true;
   private volatile boolean lbaStatus = true;
 
-  private IscsiDisk(
-      IscsiUrl url,
-      IscsiOptions options,
-      EventLoop loop,
-      boolean ownLoop,
-      Session session,
-      long isid,
-      DiskProbe.Findings findings) {
+  private IscsiDisk(IscsiUrl url, IscsiOptions options, Sessions sessions) {
     this.url = url;
-    this.options = options;
-    this.loop = loop;
-    this.ownLoop = ownLoop;
-    this.session = session;
-    this.isid = isid;
-    this.findings = findings;
+    this.sessions = sessions;
+    this.findings = sessions.findings();
     this.blockSize = findings.capacity().blockSize();
     long limit = findings.maxTransferBlocks() * blockSize;
     long most = limit > 0 ? Math.min(limit, options.maxTransfer()) : options.maxTransfer();
@@ -84,18 +68,8 @@ public final class IscsiDisk implements BlockBackend {
     this.zeroes = ByteBuffer.allocateDirect(Math.max(maxTransfer, blockSize));
   }
 
-  static IscsiDisk open(IscsiUrl url, IscsiOptions options, EventLoop loop, boolean ownLoop)
-      throws BlockException {
-    long isid = IscsiInitiator.newIsid();
-    Session session = IscsiInitiator.login(url, options, loop, isid);
-    try {
-      DiskProbe.Findings findings = new DiskProbe(session, options, url.toString()).run();
-      session.probed();
-      return new IscsiDisk(url, options, loop, ownLoop, session, isid, findings);
-    } catch (BlockException | RuntimeException e) {
-      session.drop();
-      throw e;
-    }
+  static IscsiDisk open(IscsiUrl url, IscsiOptions options) throws BlockException {
+    return new IscsiDisk(url, options, Sessions.open(url, options));
   }
 
   @Override
@@ -176,7 +150,7 @@ public final class IscsiDisk implements BlockBackend {
     int size = blockSize;
     int blocks = data.remaining() / size;
     boolean write = direction == Direction.WRITE;
-    return session.submit(
+    return sessions.submit(
         write ? Cdb.write(offset / size, blocks) : Cdb.read(offset / size, blocks),
         direction,
         data,
@@ -209,7 +183,7 @@ public final class IscsiDisk implements BlockBackend {
       most = Math.min(most, Math.max(1, Math.min(findings.maxWriteSameBlocks(), 1L << 30)) * size);
     }
     long n = Math.min(length, most);
-    return session
+    return sessions
         .submit(
             Cdb.writeSame16(offset / size, (int) (n / size), unmap),
             Direction.WRITE,
@@ -241,14 +215,14 @@ public final class IscsiDisk implements BlockBackend {
     int size = blockSize;
     long n = Math.min(length, Math.min(findings.maxUnmapBlocks() * size, ZERO_UNMAP_BYTES));
     ByteBuffer list = Cdb.unmapList(offset / size, (int) (n / size));
-    return session
+    return sessions
         .submit(Cdb.unmap(list.remaining()), Direction.WRITE, list, true, true)
         .thenCompose(ok -> trim(offset + n, length - n));
   }
 
   @Override
   public CompletableFuture<Void> flush() {
-    return done(session.submit(Cdb.synchronizeCache(), Direction.NONE, null, false, false));
+    return done(sessions.submit(Cdb.synchronizeCache(), Direction.NONE, null, false, false));
   }
 
   /** GET LBA STATUS where the target knows it and deallocated blocks read as zeroes. */
@@ -266,13 +240,13 @@ public final class IscsiDisk implements BlockBackend {
       BlockException dead =
           closing.get()
               ? new BlockException(Kind.CLOSED, name() + " is closed")
-              : session.failure();
+              : sessions.failure();
       return dead == null
           ? CompletableFuture.completedFuture(unknown)
           : CompletableFuture.failedFuture(dead);
     }
     ByteBuffer answer = ByteBuffer.allocate(LbaStatus.HEADER + 256 * LbaStatus.DESCRIPTOR);
-    return session
+    return sessions
         .submit(
             Cdb.getLbaStatus(offset / blockSize, answer.remaining()),
             Direction.READ,
@@ -329,14 +303,14 @@ public final class IscsiDisk implements BlockBackend {
   /**
    * Waits for requests in flight, logs out; where that is not possible resets the unit on this
    * connection or on a new one that takes the session's place. Blocks up to four times the close
-   * timeout plus that of a login; on the disk's own thread it returns at once.
+   * timeout plus that of a login; on the disk's own threads it returns at once.
    */
   @Override
   public void close() {
     if (closing.compareAndSet(false, true)) {
       Thread.ofVirtual().name("iscsi close").start(this::end);
     }
-    if (!loop.inLoop()) {
+    if (!sessions.inLoop()) {
       try {
         fenced.join();
       } catch (java.util.concurrent.CompletionException e) {
@@ -348,28 +322,15 @@ public final class IscsiDisk implements BlockBackend {
   private void end() {
     boolean safe = false;
     try {
-      safe = new Fence(session, options, name()).raise(this::replacement);
+      safe = sessions.end();
     } catch (RuntimeException e) {
       log.error("{}: close failed", name(), e);
     } finally {
-      session.drop();
-      if (ownLoop) {
-        loop.close();
-      }
       if (!safe) {
         log.warn("{}: closed, but the target has not confirmed that no write is under way", name());
       }
       fenced.complete(safe);
     }
-  }
-
-  /** Session reinstatement (RFC 7143 section 6.3.5): the same name and ISID end the old session. */
-  private Session replacement() throws BlockException {
-    return replacement(loop);
-  }
-
-  private Session replacement(EventLoop on) throws BlockException {
-    return IscsiInitiator.login(url, options.withLoginTimeout(options.closeTimeout()), on, isid);
   }
 
   /**
@@ -379,29 +340,17 @@ public final class IscsiDisk implements BlockBackend {
    * @return whether it is certain now that no request of this disk can change the medium any more
    */
   public boolean fenceAgain() {
-    if (fenced.getNow(false)) {
-      return true;
-    }
-    if (!ownLoop) {
-      return new Fence(session, options, name()).through(() -> replacement(loop));
-    }
-    EventLoop its;
-    try {
-      its = new EventLoop("iscsi fence " + url.host());
-    } catch (IOException e) {
-      log.warn("{}: cannot start an event loop", name(), e);
-      return false;
-    }
-    try {
-      return new Fence(session, options, name()).through(() -> replacement(its));
-    } finally {
-      its.close();
-    }
+    return fenced.getNow(false) || sessions.fenceAgain();
+  }
+
+  /** How many sessions there are: as many as the options ask for, or as the target admits. */
+  public int sessions() {
+    return sessions.count();
   }
 
   /** Why the disk is dead; empty while it lives, and after an orderly close. */
   public java.util.Optional<Kind> failureKind() {
-    return java.util.Optional.ofNullable(session.failure()).map(BlockException::kind);
+    return java.util.Optional.ofNullable(sessions.failure()).map(BlockException::kind);
   }
 
   /** Waits at most that long for a future of this disk's; for callers without callbacks. */

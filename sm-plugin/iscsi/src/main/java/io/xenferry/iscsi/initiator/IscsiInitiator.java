@@ -33,24 +33,7 @@ public final class IscsiInitiator {
    *     PROTOCOL when it is not one; IO when the unit is no disk
    */
   public static IscsiDisk connect(IscsiUrl url, IscsiOptions options) throws BlockException {
-    EventLoop loop;
-    try {
-      loop = new EventLoop("iscsi " + url.host() + " " + url.iqn());
-    } catch (IOException e) {
-      throw new BlockException(Kind.IO, "cannot start an event loop", e);
-    }
-    try {
-      return IscsiDisk.open(url, options, loop, true);
-    } catch (BlockException | RuntimeException e) {
-      loop.close();
-      throw e;
-    }
-  }
-
-  /** The same on a loop that the caller owns and shares among disks. */
-  public static IscsiDisk connect(IscsiUrl url, IscsiOptions options, EventLoop loop)
-      throws BlockException {
-    return IscsiDisk.open(url, options, loop, false);
+    return IscsiDisk.open(url, options);
   }
 
   /**

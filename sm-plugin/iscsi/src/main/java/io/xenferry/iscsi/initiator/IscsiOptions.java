@@ -19,7 +19,8 @@ import java.util.function.Consumer;
  * @param keepAlive silence after which the peer is asked whether it lives; its answer has as long
  * @param busyPatience how long BUSY and TASK SET FULL are answered with a later attempt
  * @param closeTimeout how long close waits for commands in flight, and for each step of the fence
- * @param queueDepth commands in flight, 1–512; the target's window may allow fewer
+ * @param sessions to one disk, 1–16, each with a connection and a thread; a target may admit fewer
+ * @param queueDepth commands in flight of a session, 1–512; the target's window may allow fewer
  * @param maxTransfer bytes of the largest read or write
  * @param maxSegment bytes of the largest data segment that we accept
  * @param digests whether the target must agree to CRC32C over headers and data
@@ -33,12 +34,16 @@ public record IscsiOptions(
     Duration keepAlive,
     Duration busyPatience,
     Duration closeTimeout,
+    int sessions,
     int queueDepth,
     int maxTransfer,
     int maxSegment,
     boolean digests) {
 
   public IscsiOptions {
+    if (sessions < 1 || sessions > 16) {
+      throw new IllegalArgumentException(sessions + " sessions");
+    }
     if (queueDepth < 1 || queueDepth > 512 || maxTransfer < 512 || maxSegment < 512) {
       throw new IllegalArgumentException("queue depth, transfer or segment out of range");
     }
@@ -61,6 +66,7 @@ public record IscsiOptions(
         Duration.ofSeconds(5),
         Duration.ofSeconds(10),
         Duration.ofSeconds(5),
+        1,
         128,
         1024 * 1024,
         256 * 1024,
@@ -99,6 +105,10 @@ public record IscsiOptions(
     return change(c -> c.closeTimeout = timeout);
   }
 
+  public IscsiOptions withSessions(int count) {
+    return change(c -> c.sessions = count);
+  }
+
   public IscsiOptions withQueueDepth(int depth) {
     return change(c -> c.queueDepth = depth);
   }
@@ -123,6 +133,7 @@ public record IscsiOptions(
         changed.keepAlive,
         changed.busyPatience,
         changed.closeTimeout,
+        changed.sessions,
         changed.queueDepth,
         changed.maxTransfer,
         maxSegment,
@@ -139,6 +150,7 @@ public record IscsiOptions(
     Duration keepAlive;
     Duration busyPatience;
     Duration closeTimeout;
+    int sessions;
     int queueDepth;
     int maxTransfer;
     boolean digests;
@@ -152,6 +164,7 @@ public record IscsiOptions(
       keepAlive = from.keepAlive;
       busyPatience = from.busyPatience;
       closeTimeout = from.closeTimeout;
+      sessions = from.sessions;
       queueDepth = from.queueDepth;
       maxTransfer = from.maxTransfer;
       digests = from.digests;

@@ -14,6 +14,8 @@ import java.nio.channels.SocketChannel;
 import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.Consumer;
 import java.util.function.IntFunction;
 import org.jspecify.annotations.Nullable;
 
@@ -34,6 +36,9 @@ import org.jspecify.annotations.Nullable;
  */
 final class Session implements PduChannel.Handler {
   private static final int MAX_UNIT_ATTENTIONS = 4;
+
+  /** Some thousand bytes of data cost as much as a command does. */
+  private static final int COMMAND_LOAD = 4096;
 
   private static final int MAX_SEGMENT_UNASKED = 64 * 1024;
   private static final ByteBuffer NOTHING = ByteBuffer.allocate(0);
@@ -59,6 +64,11 @@ final class Session implements PduChannel.Handler {
   private long lastProgress = System.nanoTime();
   private final CompletableFuture<Boolean> idle = new CompletableFuture<>();
   private final Liveness liveness;
+
+  /** What is under way, in bytes and a share for each command; written from any thread. */
+  private final AtomicLong load = new AtomicLong();
+
+  private Consumer<BlockException> whenDead = reason -> {};
 
   /** Must be called on the loop. */
   Session(
@@ -99,14 +109,31 @@ final class Session implements PduChannel.Handler {
   }
 
   private CompletableFuture<Integer> submit(Command command) {
+    load.addAndGet(COMMAND_LOAD + command.length);
     loop.execute(() -> enqueue(command));
     return command.done;
+  }
+
+  /** How much is under way, to be compared with other sessions'; from any thread. */
+  long load() {
+    return load.get();
+  }
+
+  private void succeed(Command command, int bytes) {
+    load.addAndGet(-(COMMAND_LOAD + command.length));
+    command.done.complete(bytes);
+  }
+
+  private void fail(Command command, Throwable reason) {
+    load.addAndGet(-(COMMAND_LOAD + command.length));
+    command.done.completeExceptionally(reason);
   }
 
   private void enqueue(Command command) {
     BlockException dead = failure;
     if (dead != null || closing) {
-      command.done.completeExceptionally(
+      fail(
+          command,
           dead != null ? again(dead) : new BlockException(Kind.CLOSED, name + " is closed"));
       return;
     }
@@ -194,10 +221,9 @@ final class Session implements PduChannel.Handler {
     if (problem instanceof Refusal refusal) {
       later(command, refusal.refused);
     } else if (problem == null) {
-      command.done.complete(
-          command.direction == Direction.READ ? command.received : command.length);
+      succeed(command, command.direction == Direction.READ ? command.received : command.length);
     } else {
-      command.done.completeExceptionally(problem);
+      fail(command, problem);
     }
     pump();
     checkIdle();
@@ -225,8 +251,7 @@ final class Session implements PduChannel.Handler {
             ? since > options.busyPatience().toNanos()
             : command.attempts > MAX_UNIT_ATTENTIONS;
     if (enough || closing || failure != null) {
-      command.done.completeExceptionally(
-          new BlockException(Kind.BUSY, name + ": " + refused.why()));
+      fail(command, new BlockException(Kind.BUSY, name + ": " + refused.why()));
       return;
     }
     long delay = refused.busy() ? Math.min(5L << Math.min(command.attempts, 7), 500) : 0;
@@ -449,28 +474,56 @@ final class Session implements PduChannel.Handler {
   }
 
   private void die(Kind kind, String why) {
+    end(failed(kind, why));
+  }
+
+  private void end(BlockException why) {
     if (failure != null) {
       return;
     }
     // The target ends the connection after a logout: then it is not lost.
     boolean over = closing && commands.isEmpty();
-    BlockException reason = over ? failed(Kind.CLOSED, "closed") : failed(kind, why);
+    BlockException reason = over ? failed(Kind.CLOSED, "closed") : why;
     failure = reason;
     channel.abandonDestination();
     channel.dropUnsent();
     for (Command command : commands.removeAll()) {
       uncertain |= command.changes && !command.ended;
-      command.done.completeExceptionally(again(reason));
+      fail(command, again(reason));
     }
     for (Command command = waiting.poll(); command != null; command = waiting.poll()) {
-      command.done.completeExceptionally(again(reason));
+      fail(command, again(reason));
     }
     checkIdle();
+    if (!closing) {
+      whenDead.accept(reason);
+    }
   }
 
   /** Every request gets an exception of its own. */
   private static BlockException again(BlockException reason) {
     return new BlockException(reason.kind(), String.valueOf(reason.getMessage()), reason);
+  }
+
+  /**
+   * Lets it be known when the session dies other than by being closed, also if it has already; on
+   * the loop. From any thread.
+   */
+  void onDeath(Consumer<BlockException> listener) {
+    loop.execute(() -> {
+      whenDead = listener;
+      BlockException reason = failure;
+      if (reason != null && !closing) {
+        listener.accept(reason);
+      }
+    });
+  }
+
+  /** Ends it for a reason that another session found; from any thread. */
+  void kill(BlockException reason) {
+    if (failure == null) {
+      loop.execute(() -> end(reason));
+    }
   }
 
   /** Why the session is dead; null while it lives. From any thread. */
@@ -488,7 +541,7 @@ final class Session implements PduChannel.Handler {
       closing = true;
       BlockException closed = new BlockException(Kind.CLOSED, name + " is closed");
       for (Command c = waiting.poll(); c != null; c = waiting.poll()) {
-        c.done.completeExceptionally(again(closed));
+        fail(c, again(closed));
       }
       checkIdle();
     });

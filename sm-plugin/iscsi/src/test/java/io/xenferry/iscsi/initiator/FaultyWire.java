@@ -10,6 +10,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.IntUnaryOperator;
 
 /** A TCP relay to a target that goes silent, breaks, or lies, on the first connection only. */
 final class FaultyWire implements AutoCloseable {
@@ -21,18 +22,31 @@ final class FaultyWire implements AutoCloseable {
   }
 
   private final ServerSocket server;
-  private final int target;
+  private final IntUnaryOperator target;
   private final Fault fault;
   private volatile long faultAfter;
   private final List<Socket> sockets = new CopyOnWriteArrayList<>();
   private volatile int connections;
   private volatile byte[] lastFromClient = {};
   private final AtomicLong passed = new AtomicLong();
+  private final List<AtomicLong> fromClient = new CopyOnWriteArrayList<>();
 
   /**
    * @param faultAfter bytes of the target's that pass before the fault
    */
   FaultyWire(int target, Fault fault, long faultAfter) throws IOException {
+    this(connection -> target, fault, faultAfter);
+  }
+
+  /** A relay without faults but those that are asked for later. */
+  static FaultyWire sound(int target) throws IOException {
+    return new FaultyWire(target, Fault.CUT, Long.MAX_VALUE / 4);
+  }
+
+  /**
+   * @param target the port that each connection goes to, counted from 0
+   */
+  FaultyWire(IntUnaryOperator target, Fault fault, long faultAfter) throws IOException {
     this.target = target;
     this.fault = fault;
     this.faultAfter = faultAfter;
@@ -48,7 +62,12 @@ final class FaultyWire implements AutoCloseable {
     return connections;
   }
 
-  /** Bytes of the target's that reached the first client. */
+  /** Bytes that the client of a connection, counted from 0, has sent. */
+  long fromClient(int connection) {
+    return fromClient.get(connection).get();
+  }
+
+  /** Bytes of the target's that reached the clients. */
   long passed() {
     return passed.get();
   }
@@ -68,6 +87,12 @@ final class FaultyWire implements AutoCloseable {
     return lastFromClient;
   }
 
+  /** Cuts one connection, counted from 0. */
+  void cut(int connection) throws IOException {
+    sockets.get(2 * connection).close();
+    sockets.get(2 * connection + 1).close();
+  }
+
   void cut() throws IOException {
     for (Socket socket : sockets) {
       socket.close();
@@ -78,19 +103,23 @@ final class FaultyWire implements AutoCloseable {
     try {
       while (true) {
         Socket client = server.accept();
-        Socket upstream = new Socket("127.0.0.1", target);
+        int number = connections;
+        Socket upstream = new Socket("127.0.0.1", target.applyAsInt(number));
         sockets.add(client);
         sockets.add(upstream);
-        boolean faulty = connections++ == 0;
-        Thread.ofVirtual().start(() -> copy(client, upstream, false));
-        Thread.ofVirtual().start(() -> copy(upstream, client, faulty));
+        AtomicLong sent = new AtomicLong();
+        fromClient.add(sent);
+        connections++;
+        boolean faulty = number == 0;
+        Thread.ofVirtual().start(() -> copy(client, upstream, false, sent));
+        Thread.ofVirtual().start(() -> copy(upstream, client, faulty, passed));
       }
     } catch (IOException e) {
       // Closed.
     }
   }
 
-  private void copy(Socket from, Socket to, boolean faulty) {
+  private void copy(Socket from, Socket to, boolean faulty, AtomicLong count) {
     byte[] buffer = new byte[65536];
     long passed = 0;
     try {
@@ -117,9 +146,8 @@ final class FaultyWire implements AutoCloseable {
         }
         out.write(buffer, 0, n);
         passed += n;
-        if (faulty) {
-          this.passed.addAndGet(n);
-        } else if (from == sockets.getFirst()) {
+        count.addAndGet(n);
+        if (from == sockets.getFirst()) {
           lastFromClient = Arrays.copyOf(buffer, n);
         }
       }

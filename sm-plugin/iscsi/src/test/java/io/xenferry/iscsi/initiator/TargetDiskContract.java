@@ -23,8 +23,11 @@ abstract class TargetDiskContract extends BlockBackendContract {
   protected abstract TargetService service();
 
   private BlockBackend open(long size, boolean readOnly) throws Exception {
-    return IscsiInitiator.connect(
-        export("disk" + ++count, size, readOnly), IscsiOptions.defaults());
+    return IscsiInitiator.connect(export("disk" + ++count, size, readOnly), options());
+  }
+
+  protected IscsiOptions options() {
+    return IscsiOptions.defaults();
   }
 
   private IscsiUrl export(String name, long size, boolean readOnly) throws Exception {

@@ -52,7 +52,7 @@ class TgtDiskTest extends TargetDiskContract {
       IscsiDisk disk =
           IscsiInitiator.connect(
               new IscsiUrl(Optional.empty(), "127.0.0.1", wire.port(), url.iqn(), url.lun()),
-              IscsiOptions.defaults());
+              options());
       List<CompletableFuture<Void>> writes = new ArrayList<>();
       for (int i = 0; i < 64; i++) {
         writes.add(disk.write((long) i * MIB, ByteBuffer.allocateDirect(MIB)));
