@@ -83,7 +83,7 @@ class ArchitectureTest {
           .whereLayer("simulation")
           .mayOnlyAccessLayers("block", "copy", "migration", "model", "spi")
           .whereLayer("bench")
-          .mayOnlyAccessLayers("block", "copy", "iscsi", "nbd")
+          .mayOnlyAccessLayers("block", "copy", "iscsi", "migration", "nbd")
           .whereLayer("fuzz")
           .mayOnlyAccessLayers(
               "block", "iscsi", "migration", "model", "nbd", "qemu", "spi", "wire", "xe")
