@@ -23,6 +23,7 @@ final class ServerHandshake {
   private static final int MAX_OPTION = 64 << 10;
 
   private final NbdExportServer server;
+  private final Runnable admitted;
   private NbdChannel channel;
   private boolean noZeroes;
   private boolean encrypted;
@@ -42,9 +43,13 @@ final class ServerHandshake {
     }
   }
 
-  ServerHandshake(NbdExportServer server, NbdChannel channel) {
+  /**
+   * @param admitted runs when a client has been let in to an export, before the client knows
+   */
+  ServerHandshake(NbdExportServer server, NbdChannel channel, Runnable admitted) {
     this.server = server;
     this.channel = channel;
+    this.admitted = admitted;
   }
 
   /** Empty when the client said goodbye. */
@@ -217,6 +222,7 @@ final class ServerHandshake {
       } catch (ExecutionException | TimeoutException e) {
         throw new IOException("requests of an earlier generation do not end", e);
       }
+      admitted.run();
     }
     return tenancy;
   }

@@ -83,7 +83,7 @@ final class ServerSession {
     try {
       owes(server.limits().negotiation());
       Optional<ServerHandshake.Agreement> agreement =
-          new ServerHandshake(server, new NbdChannel(socket)).run();
+          new ServerHandshake(server, new NbdChannel(socket), () -> negotiated = true).run();
       owesNothing();
       if (agreement.isPresent() && agreement.get().tenancy().join(this)) {
         serve(agreement.get());
@@ -104,7 +104,6 @@ final class ServerSession {
   }
 
   private void serve(ServerHandshake.Agreement agreement) throws IOException, InterruptedException {
-    negotiated = true;
     try {
       replies.start(agreement.channel(), agreement.structured());
       readRequests(agreement);

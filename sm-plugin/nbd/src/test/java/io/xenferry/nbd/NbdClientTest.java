@@ -121,7 +121,7 @@ class NbdClientTest {
         NbdExportServer names = NbdExportServer.listen(anyPort())) {
       names.add("", new MemoryBackend("disk", 1 << 20));
       NbdChannel channel = new NbdChannel(peer);
-      new ServerHandshake(names, channel).run();
+      new ServerHandshake(names, channel, () -> {}).run();
       channel.readBytes(NbdProtocol.REQUEST_BYTES);
       peer.write(ByteBuffer.wrap(junk));
     } catch (Exception e) {
