@@ -14,6 +14,7 @@ final class BufferPool {
   private static final int LARGEST_SHIFT = 25;
   private static final int KIB = 1024;
 
+  private final int kibibytes;
   private final Semaphore budget;
   private final long keep;
   private final AtomicLong kept = new AtomicLong();
@@ -27,7 +28,8 @@ final class BufferPool {
    */
   @SuppressWarnings("unchecked")
   BufferPool(long budget, long keep) {
-    this.budget = new Semaphore((int) (budget / KIB), true);
+    kibibytes = (int) (budget / KIB);
+    this.budget = new Semaphore(kibibytes, true);
     this.keep = keep;
     free = new ConcurrentLinkedQueue[LARGEST_SHIFT + 1];
     for (int i = 0; i <= LARGEST_SHIFT; i++) {
@@ -51,6 +53,11 @@ final class BufferPool {
       kept.addAndGet(-buffer.capacity());
     }
     return buffer.clear().limit(length);
+  }
+
+  /** Bytes that have been taken and not been given back. */
+  long inUse() {
+    return (long) (kibibytes - budget.availablePermits()) * KIB;
   }
 
   /** Gives back what {@link #take} answered, not a slice of it. */

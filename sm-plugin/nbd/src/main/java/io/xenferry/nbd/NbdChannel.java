@@ -36,6 +36,11 @@ final class NbdChannel implements AutoCloseable {
     return in.hasRemaining();
   }
 
+  /** Waits until there is something to read. */
+  void awaitByte() throws IOException {
+    need(1);
+  }
+
   short readShort() throws IOException {
     need(Short.BYTES);
     return in.getShort();

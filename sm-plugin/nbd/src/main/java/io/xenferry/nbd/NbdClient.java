@@ -170,6 +170,16 @@ public final class NbdClient implements BlockBackend {
     return agreement.has(FLAG_CAN_MULTI_CONN);
   }
 
+  /** Whether the server offers what a transmission flag stands for. */
+  boolean offers(int flag) {
+    return agreement.has(flag);
+  }
+
+  /** Whether replies come in chunks, which block status needs. */
+  boolean structured() {
+    return agreement.structured();
+  }
+
   /** The metadata contexts that the server agreed to. */
   public Set<String> contexts() {
     return agreement.contexts().keySet();

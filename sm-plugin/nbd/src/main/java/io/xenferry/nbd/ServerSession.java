@@ -120,9 +120,10 @@ final class ServerSession {
       throws IOException, InterruptedException {
     NbdChannel channel = agreement.channel();
     while (true) {
-      // Between requests a client may be silent for as long as it likes.
-      int magic = channel.readInt();
+      // Between requests a client may be silent for as long as it likes; within one it may not.
+      channel.awaitByte();
       owes(server.limits().stall());
+      int magic = channel.readInt();
       if (magic != REQUEST_MAGIC) {
         throw NbdChannel.protocol("no request magic");
       }
