@@ -3,6 +3,7 @@ package io.xenferry.server;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.SqliteDatabase;
+import io.xenferry.server.config.IscsiConfig;
 import io.xenferry.server.config.ListenConfig;
 import io.xenferry.server.config.RemoteServersConfig;
 import io.xenferry.server.config.ServerConfig;
@@ -106,6 +107,21 @@ public final class ServerMain implements Callable<Integer> {
   private String target = "auto";
 
   @Option(
+      names = "--iscsi-sessions",
+      paramLabel = "NUMBER",
+      description =
+          "Sessions to each disk that this host sends over iSCSI, 1 to 16; more than one pays where"
+              + " several links are joined by connection (default: ${DEFAULT-VALUE}).")
+  private int iscsiSessions = IscsiConfig.defaults().sessions();
+
+  @Option(
+      names = "--iscsi-digests",
+      description =
+          "Guard what this host sends over iSCSI, and what it reads, by CRC32C digests of headers and"
+              + " data; the other side must agree.")
+  private boolean iscsiDigests;
+
+  @Option(
       names = "--nbds-port",
       description =
           "Port at which disks that arrive over NBD with TLS are offered; 0 leaves it to the"
@@ -196,6 +212,14 @@ public final class ServerMain implements Callable<Integer> {
     return address instanceof Inet4Address ? address.getHostAddress() : plain;
   }
 
+  private IscsiConfig iscsi() throws IOException {
+    try {
+      return new IscsiConfig(iscsiSessions, iscsiDigests);
+    } catch (IllegalArgumentException e) {
+      throw new IOException("--iscsi-sessions: " + e.getMessage(), e);
+    }
+  }
+
   private Duration resumeWindow() throws IOException {
     if (resumeWindow < SHORTEST_WINDOW || resumeWindow > LONGEST_WINDOW) {
       throw new IOException(
@@ -229,6 +253,7 @@ public final class ServerMain implements Callable<Integer> {
                     .withTargets(targets())
                     .withBootDirectories(bootDirectories)
                     .withGuestUser(guestUser)
+                    .withIscsi(iscsi())
                     .withNbdsPort(nbdsPort)
                     .withResumeWindow(resumeWindow()))
             .with(RemoteServersConfig.defaults().withStrictTrust(strictTrust));

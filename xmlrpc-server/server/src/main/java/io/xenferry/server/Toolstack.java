@@ -223,6 +223,7 @@ final class Toolstack implements AutoCloseable {
                   snapshots),
               toolstack.downtime(),
               toolstack.resumeWindow(),
+              toolstack.iscsi(),
               state.resolve("dirty"),
               boot,
               host,

@@ -2,6 +2,7 @@ package io.xenferry.server;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.xenferry.server.config.IscsiConfig;
 import io.xenferry.server.config.LimitsConfig;
 import io.xenferry.server.config.ListenConfig;
 import io.xenferry.server.config.PluginConfig;
@@ -50,6 +51,7 @@ class ConfigDefaultsTest {
             new ToolstackConfig(
                 "simulated",
                 ToolstackConfig.Targets.AUTO,
+                new IscsiConfig(1, false),
                 0,
                 Duration.ofMillis(300),
                 Duration.ofMinutes(5),

@@ -7,6 +7,7 @@ import io.xenferry.guest.Verifier;
 import io.xenferry.migration.state.MigrationStatus;
 import io.xenferry.model.Value;
 import io.xenferry.server.TwoHosts.Traveller;
+import io.xenferry.server.config.IscsiConfig;
 import io.xenferry.server.config.ToolstackConfig;
 import java.io.IOException;
 import java.io.OutputStream;
@@ -22,6 +23,9 @@ import org.junit.jupiter.params.provider.EnumSource;
 /** The destination's SR fills up while disks arrive: a file system of its own, and small. */
 class FullDestinationTest {
   private static final int MEBIBYTES = 12;
+
+  /** To each disk: what fills up in one of them ends them all. */
+  private static final int SESSIONS = 3;
 
   /** What the kernel allows root to do, on most machines. */
   static void mount(Path at) throws Exception {
@@ -61,7 +65,11 @@ class FullDestinationTest {
     Path small = Files.createTempDirectory("xenferry");
     mount(small);
     try (TwoHosts hosts =
-        TwoHosts.start(config -> config.with(ToolstackConfig.defaults().withTargets(targets)))) {
+        TwoHosts.start(config ->
+            config.with(
+                ToolstackConfig.defaults()
+                    .withTargets(targets)
+                    .withIscsi(new IscsiConfig(SESSIONS, true))))) {
       movesInto(hosts, small);
     } finally {
       unmount(small);

@@ -9,6 +9,7 @@ import java.util.List;
  *
  * @param hypervisor name of a hypervisor that is on the class path
  * @param targets which iSCSI target service exports the disks of VMs that arrive
+ * @param iscsi how this host reaches disks of others
  * @param nbdsPort where disks that arrive over NBD with TLS are offered; 0 leaves it to the system
  * @param downtime how long a guest may stand still for a move: TCP connections and users bear it
  * @param resumeWindow how long the other server may be away before a move that is not decided yet
@@ -22,6 +23,7 @@ import java.util.List;
 public record ToolstackConfig(
     String hypervisor,
     Targets targets,
+    IscsiConfig iscsi,
     int nbdsPort,
     Duration downtime,
     Duration resumeWindow,
@@ -41,6 +43,7 @@ public record ToolstackConfig(
     return new ToolstackConfig(
         "simulated",
         Targets.AUTO,
+        IscsiConfig.defaults(),
         0,
         Duration.ofMillis(300),
         Duration.ofMinutes(5),
@@ -51,13 +54,22 @@ public record ToolstackConfig(
 
   public ToolstackConfig withHypervisor(String name) {
     return new ToolstackConfig(
-        name, targets, nbdsPort, downtime, resumeWindow, bootDirectories, guestUser, copyMemory);
+        name,
+        targets,
+        iscsi,
+        nbdsPort,
+        downtime,
+        resumeWindow,
+        bootDirectories,
+        guestUser,
+        copyMemory);
   }
 
   public ToolstackConfig withBootDirectories(List<Path> directories) {
     return new ToolstackConfig(
         hypervisor,
         targets,
+        iscsi,
         nbdsPort,
         downtime,
         resumeWindow,
@@ -70,6 +82,20 @@ public record ToolstackConfig(
     return new ToolstackConfig(
         hypervisor,
         chosen,
+        iscsi,
+        nbdsPort,
+        downtime,
+        resumeWindow,
+        bootDirectories,
+        guestUser,
+        copyMemory);
+  }
+
+  public ToolstackConfig withIscsi(IscsiConfig other) {
+    return new ToolstackConfig(
+        hypervisor,
+        targets,
+        other,
         nbdsPort,
         downtime,
         resumeWindow,
@@ -80,16 +106,40 @@ public record ToolstackConfig(
 
   public ToolstackConfig withNbdsPort(int port) {
     return new ToolstackConfig(
-        hypervisor, targets, port, downtime, resumeWindow, bootDirectories, guestUser, copyMemory);
+        hypervisor,
+        targets,
+        iscsi,
+        port,
+        downtime,
+        resumeWindow,
+        bootDirectories,
+        guestUser,
+        copyMemory);
   }
 
   public ToolstackConfig withResumeWindow(Duration window) {
     return new ToolstackConfig(
-        hypervisor, targets, nbdsPort, downtime, window, bootDirectories, guestUser, copyMemory);
+        hypervisor,
+        targets,
+        iscsi,
+        nbdsPort,
+        downtime,
+        window,
+        bootDirectories,
+        guestUser,
+        copyMemory);
   }
 
   public ToolstackConfig withGuestUser(String user) {
     return new ToolstackConfig(
-        hypervisor, targets, nbdsPort, downtime, resumeWindow, bootDirectories, user, copyMemory);
+        hypervisor,
+        targets,
+        iscsi,
+        nbdsPort,
+        downtime,
+        resumeWindow,
+        bootDirectories,
+        user,
+        copyMemory);
   }
 }

@@ -24,6 +24,7 @@ import io.xenferry.model.VM;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.server.call.Registry;
+import io.xenferry.server.config.IscsiConfig;
 import io.xenferry.server.http.Certificate;
 import io.xenferry.server.http.Router;
 import io.xenferry.server.session.Sessions;
@@ -94,6 +95,7 @@ public final class MigrationService implements AutoCloseable {
 
   /**
    * @param resumeWindow how long the other server may be away before the commit
+   * @param iscsi how the destination's disks are reached over iSCSI
    * @param dirtyLogs directory of the durable dirty logs
    * @param boot names this boot of the host
    * @param address and port: how peers reach this server unless a token says otherwise
@@ -104,6 +106,7 @@ public final class MigrationService implements AutoCloseable {
       Parts parts,
       Duration downtime,
       Duration resumeWindow,
+      IscsiConfig iscsi,
       Path dirtyLogs,
       String boot,
       Ref<Host> host,
@@ -127,7 +130,7 @@ public final class MigrationService implements AutoCloseable {
             CopyOptions.DEFAULT
                 .withDowntimeBudget(downtime)
                 .withResumeWindow(resumeWindow.multipliedBy(2)),
-            DiskCarriers.of(IscsiOptions.defaults(), certificate));
+            DiskCarriers.of(options(iscsi), certificate));
     SourceGuests guests = new SourceGuests(parts.hypervisor(), downtime, new MemoryStreams());
     SourceObjects objects =
         new SourceObjects(parts.database(), parts.storage(), disks, parts.lifecycle());
@@ -203,6 +206,11 @@ public final class MigrationService implements AutoCloseable {
     this.copies = copies;
     this.queue = queue;
     routes = new MigrationRoutes(coordinator, copies, queue, parts.sessions(), dryRuns);
+  }
+
+  private static IscsiOptions options(IscsiConfig config) {
+    IscsiOptions options = IscsiOptions.defaults().withSessions(config.sessions());
+    return config.digests() ? options.withDigests() : options;
   }
 
   private static String authority(String address, int port) {
