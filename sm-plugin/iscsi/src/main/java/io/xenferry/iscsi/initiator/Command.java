@@ -1,11 +1,12 @@
 package io.xenferry.iscsi.initiator;
 
+import io.xenferry.iscsi.net.PduChannel;
 import java.nio.ByteBuffer;
 import java.util.concurrent.CompletableFuture;
 import org.jspecify.annotations.Nullable;
 
 /** One SCSI command from submission to its end. Confined to the session's loop once submitted. */
-final class Command {
+final class Command implements Runnable, PduChannel.Sent {
   /** Which way data goes. */
   enum Direction {
     NONE,
@@ -34,8 +35,10 @@ final class Command {
   /** Whether a read must fill the whole buffer. */
   final boolean whole;
 
-  /** Bytes that arrived, or that were sent. */
-  final CompletableFuture<Integer> done = new CompletableFuture<>();
+  /** The end; then {@link #moved} tells how many bytes went over. */
+  final CompletableFuture<Void> done = new CompletableFuture<>();
+
+  private final Session session;
 
   int itt;
   int slot = -1;
@@ -49,18 +52,16 @@ final class Command {
   long started;
   long firstRefusal;
 
-  /** Run by the channel when a piece of this command's data has left. */
-  final Runnable pieceSent;
-
   Command(
+      Session session,
       long lun,
       boolean onlyUnit,
       byte[] cdb,
       Direction direction,
       @Nullable ByteBuffer data,
       boolean changes,
-      boolean whole,
-      java.util.function.Consumer<Command> whenSent) {
+      boolean whole) {
+    this.session = session;
     this.lun = lun;
     this.onlyUnit = onlyUnit;
     this.cdb = cdb;
@@ -70,7 +71,23 @@ final class Command {
     this.length = data == null ? 0 : data.remaining();
     this.changes = changes;
     this.whole = whole;
-    this.pieceSent = () -> whenSent.accept(this);
+  }
+
+  /** Its arrival on the loop. */
+  @Override
+  public void run() {
+    session.enqueue(this);
+  }
+
+  /** A piece of its data has left. */
+  @Override
+  public void sent() {
+    session.pieceSent(this);
+  }
+
+  /** Bytes that arrived, or that were sent. */
+  int moved() {
+    return direction == Direction.READ ? received : length;
   }
 
   /** A slice of the data. */

@@ -136,9 +136,9 @@ public final class IscsiDisk implements BlockBackend {
   private CompletableFuture<Void> transfer(long offset, ByteBuffer data, Direction direction) {
     int length = data.remaining();
     if (length <= commandBytes) {
-      return done(command(offset, data, direction));
+      return command(offset, data, direction);
     }
-    List<CompletableFuture<Integer>> pieces = new ArrayList<>();
+    List<CompletableFuture<Void>> pieces = new ArrayList<>();
     for (int at = 0; at < length; at += commandBytes) {
       int n = Math.min(commandBytes, length - at);
       pieces.add(command(offset + at, data.slice(data.position() + at, n), direction));
@@ -146,11 +146,11 @@ public final class IscsiDisk implements BlockBackend {
     return CompletableFuture.allOf(pieces.toArray(CompletableFuture[]::new));
   }
 
-  private CompletableFuture<Integer> command(long offset, ByteBuffer data, Direction direction) {
+  private CompletableFuture<Void> command(long offset, ByteBuffer data, Direction direction) {
     int size = blockSize;
     int blocks = data.remaining() / size;
     boolean write = direction == Direction.WRITE;
-    return sessions.submit(
+    return sessions.transfer(
         write ? Cdb.write(offset / size, blocks) : Cdb.read(offset / size, blocks),
         direction,
         data,
@@ -222,7 +222,7 @@ public final class IscsiDisk implements BlockBackend {
 
   @Override
   public CompletableFuture<Void> flush() {
-    return done(sessions.submit(Cdb.synchronizeCache(), Direction.NONE, null, false, false));
+    return sessions.transfer(Cdb.synchronizeCache(), Direction.NONE, null, false, false);
   }
 
   /** GET LBA STATUS where the target knows it and deallocated blocks read as zeroes. */
@@ -267,10 +267,6 @@ public final class IscsiDisk implements BlockBackend {
           return CompletableFuture.<List<Extent>>failedFuture(failure);
         })
         .thenCompose(next -> next);
-  }
-
-  private static CompletableFuture<Void> done(CompletableFuture<Integer> bytes) {
-    return bytes.thenApply(n -> null);
   }
 
   private @org.jspecify.annotations.Nullable BlockException check(

@@ -13,6 +13,9 @@ import org.jspecify.annotations.Nullable;
 sealed interface Outcome {
   record Good() implements Outcome {}
 
+  /** The one that nearly every command has. */
+  Good GOOD = new Good();
+
   /** The target did not take the command: it has no effect and may be sent again. */
   record Refused(boolean busy, String why) implements Outcome {}
 
@@ -60,9 +63,10 @@ sealed interface Outcome {
   /**
    * The status byte decides; sense data beside GOOD is stale.
    *
+   * @param data of the response, where sense data is
    * @param probing whether a power-on attention is the login's own
    */
-  static Outcome of(int response, int status, Sense sense, Command command, boolean probing) {
+  static Outcome of(int response, int status, ByteBuffer data, Command command, boolean probing) {
     if (response != 0) {
       return failed(Kind.IO, "the target failed, response " + response);
     }
@@ -74,9 +78,9 @@ sealed interface Outcome {
                 && command.received != command.length;
         yield cut
             ? failed(Kind.IO, "read " + command.received + " of " + command.length + " bytes")
-            : new Good();
+            : GOOD;
       }
-      case Status.CHECK_CONDITION -> check(sense, command, probing);
+      case Status.CHECK_CONDITION -> check(sense(data), command, probing);
       case Status.BUSY -> new Refused(true, "busy");
       case Status.TASK_SET_FULL -> new Refused(true, "task set full");
       case Status.RESERVATION_CONFLICT -> failed(Kind.ACCESS, "reserved by another initiator");

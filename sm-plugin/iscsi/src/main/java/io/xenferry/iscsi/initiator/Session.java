@@ -7,7 +7,6 @@ import io.xenferry.iscsi.net.EventLoop;
 import io.xenferry.iscsi.net.PduChannel;
 import io.xenferry.iscsi.pdu.Pdu;
 import io.xenferry.iscsi.pdu.ProtocolException;
-import io.xenferry.iscsi.scsi.Sense;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.SocketChannel;
@@ -96,22 +95,45 @@ final class Session implements PduChannel.Handler {
 
   // ---- commands
 
-  /** Sends a command to the session's unit; from any thread. */
+  /**
+   * Sends a command to the session's unit; from any thread.
+   *
+   * @param data the session's from now on
+   */
+  CompletableFuture<Void> transfer(
+      byte[] cdb, Direction direction, @Nullable ByteBuffer data, boolean changes, boolean whole) {
+    return launch(new Command(this, lun, true, cdb, direction, data, changes, whole)).done;
+  }
+
+  /** The same, with the number of bytes that arrived or were sent. */
   CompletableFuture<Integer> submit(
       byte[] cdb, Direction direction, @Nullable ByteBuffer data, boolean changes, boolean whole) {
-    return submit(new Command(lun, true, cdb, direction, data, changes, whole, this::pieceSent));
+    return counted(new Command(this, lun, true, cdb, direction, data, changes, whole));
   }
 
   /** Asks any unit of the target for data, at most as much as the buffer takes; from any thread. */
   CompletableFuture<Integer> ask(long unit, byte[] cdb, ByteBuffer answer) {
-    return submit(
-        new Command(unit, false, cdb, Direction.READ, answer, false, false, this::pieceSent));
+    return counted(new Command(this, unit, false, cdb, Direction.READ, answer, false, false));
   }
 
-  private CompletableFuture<Integer> submit(Command command) {
+  private CompletableFuture<Integer> counted(Command command) {
+    CompletableFuture<Integer> bytes = new CompletableFuture<>();
+    launch(command)
+        .done
+        .whenComplete((done, failure) -> {
+          if (failure == null) {
+            bytes.complete(command.moved());
+          } else {
+            bytes.completeExceptionally(failure);
+          }
+        });
+    return bytes;
+  }
+
+  private Command launch(Command command) {
     load.addAndGet(COMMAND_LOAD + command.length);
-    loop.execute(() -> enqueue(command));
-    return command.done;
+    loop.execute(command);
+    return command;
   }
 
   /** How much is under way, to be compared with other sessions'; from any thread. */
@@ -119,9 +141,9 @@ final class Session implements PduChannel.Handler {
     return load.get();
   }
 
-  private void succeed(Command command, int bytes) {
+  private void succeed(Command command) {
     load.addAndGet(-(COMMAND_LOAD + command.length));
-    command.done.complete(bytes);
+    command.done.complete(null);
   }
 
   private void fail(Command command, Throwable reason) {
@@ -129,7 +151,7 @@ final class Session implements PduChannel.Handler {
     command.done.completeExceptionally(reason);
   }
 
-  private void enqueue(Command command) {
+  void enqueue(Command command) {
     BlockException dead = failure;
     if (dead != null || closing) {
       fail(
@@ -176,7 +198,7 @@ final class Session implements PduChannel.Handler {
             expStatSn,
             command.cdb);
     command.outstanding++;
-    channel.send(header, immediate > 0 ? command.piece(0, immediate) : NOTHING, command.pieceSent);
+    channel.send(header, immediate > 0 ? command.piece(0, immediate) : NOTHING, command);
     if (unsolicited > immediate) {
       sendData(command, Pdu.NO_TAG, immediate, unsolicited - immediate);
     }
@@ -192,12 +214,12 @@ final class Session implements PduChannel.Handler {
           new Pdu.DataOut(
               offset + count == end, command.lun, command.itt, ttt, expStatSn, dataSn, offset),
           command.piece(offset, count),
-          command.pieceSent);
+          command);
       offset += count;
     }
   }
 
-  private void pieceSent(Command command) {
+  void pieceSent(Command command) {
     command.outstanding--;
     command.started = System.nanoTime();
     if (command.ended && command.outstanding == 0 && command.slot >= 0) {
@@ -221,7 +243,7 @@ final class Session implements PduChannel.Handler {
     if (problem instanceof Refusal refusal) {
       later(command, refusal.refused);
     } else if (problem == null) {
-      succeed(command, command.direction == Direction.READ ? command.received : command.length);
+      succeed(command);
     } else {
       fail(command, problem);
     }
@@ -298,7 +320,7 @@ final class Session implements PduChannel.Handler {
         status(response.sn());
         if (failure == null) {
           Command command = commands.find(response.itt());
-          finish(command, response.response(), response.status(), Outcome.sense(data));
+          finish(command, response.response(), response.status(), data);
         }
       }
       case Pdu.R2t r2t -> {
@@ -356,7 +378,7 @@ final class Session implements PduChannel.Handler {
     // A placed buffer was filled from zero; a Data-In with status alone has none.
     command.received += data.position();
     if (in.hasStatus()) {
-      finish(command, 0, in.status(), new Sense(Sense.NO_SENSE, 0));
+      finish(command, 0, in.status(), NOTHING);
     }
   }
 
@@ -403,8 +425,8 @@ final class Session implements PduChannel.Handler {
     }
   }
 
-  private void finish(Command command, int response, int status, Sense sense) {
-    switch (Outcome.of(response, status, sense, command, probing)) {
+  private void finish(Command command, int response, int status, ByteBuffer data) {
+    switch (Outcome.of(response, status, data, command, probing)) {
       case Outcome.Good good -> end(command, null);
       case Outcome.Failed failed -> end(command, failed.exception(name));
       case Outcome.Refused refused -> end(command, new Refusal(refused));

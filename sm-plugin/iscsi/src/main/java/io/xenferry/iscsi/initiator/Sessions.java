@@ -137,13 +137,23 @@ final class Sessions {
   /** See {@link Session#submit}. */
   CompletableFuture<Integer> submit(
       byte[] cdb, Direction direction, @Nullable ByteBuffer data, boolean changes, boolean whole) {
-    Session chosen = sessions[0];
-    for (Session other : sessions) {
-      if (other.load() < chosen.load()) {
-        chosen = other;
+    return leastLoaded().submit(cdb, direction, data, changes, whole);
+  }
+
+  /** See {@link Session#transfer}. */
+  CompletableFuture<Void> transfer(
+      byte[] cdb, Direction direction, @Nullable ByteBuffer data, boolean changes, boolean whole) {
+    return leastLoaded().transfer(cdb, direction, data, changes, whole);
+  }
+
+  private Session leastLoaded() {
+    Session least = sessions[0];
+    for (int i = 1; i < sessions.length; i++) {
+      if (sessions[i].load() < least.load()) {
+        least = sessions[i];
       }
     }
-    return chosen.submit(cdb, direction, data, changes, whole);
+    return least;
   }
 
   /** Why the disk is dead; null while it lives. */

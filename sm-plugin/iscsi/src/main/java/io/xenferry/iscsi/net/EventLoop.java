@@ -11,6 +11,7 @@ import java.util.PriorityQueue;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.Consumer;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -33,6 +34,10 @@ public final class EventLoop implements Scheduler, AutoCloseable {
   private final Queue<Runnable> tasks = new ConcurrentLinkedQueue<>();
   private final AtomicBoolean awake = new AtomicBoolean();
   private final PriorityQueue<Timer> timers = new PriorityQueue<>();
+
+  /** Made once: what runs in each turn leaves no garbage. */
+  private final Consumer<SelectionKey> serve = this::serve;
+
   private volatile boolean closed;
   private volatile boolean ended;
 
@@ -91,17 +96,11 @@ public final class EventLoop implements Scheduler, AutoCloseable {
       while (!closed) {
         long wait = nextTimer();
         if (!tasks.isEmpty() || wait == 0) {
-          selector.selectNow();
-        } else if (wait < 0) {
-          selector.select();
+          selector.selectNow(serve);
         } else {
-          selector.select(wait);
+          selector.select(serve, Math.max(0, wait));
         }
         awake.set(false);
-        for (SelectionKey key : selector.selectedKeys()) {
-          guarded(() -> ((Ready) key.attachment()).ready(key));
-        }
-        selector.selectedKeys().clear();
         runTimers();
         runTasks();
       }
@@ -149,6 +148,14 @@ public final class EventLoop implements Scheduler, AutoCloseable {
       if (!first.cancelled) {
         guarded(first.task);
       }
+    }
+  }
+
+  private void serve(SelectionKey key) {
+    try {
+      ((Ready) key.attachment()).ready(key);
+    } catch (RuntimeException | Error e) {
+      log.error("{}: a socket could not be served", thread.getName(), e);
     }
   }
 

@@ -48,6 +48,11 @@ public final class PduChannel {
     void closed(IOException cause);
   }
 
+  /** Is told when data has left. */
+  public interface Sent {
+    void sent();
+  }
+
   private static final int STAGING = 32 * 1024;
 
   /** One gather write: JDK copies heap buffers whole on each attempt, so keep it small. */
@@ -66,7 +71,7 @@ public final class PduChannel {
   private static final class Out {
     ByteBuffer bytes = EMPTY;
     boolean header;
-    @Nullable Runnable done;
+    @Nullable Sent done;
   }
 
   private final EventLoop loop;
@@ -99,6 +104,11 @@ public final class PduChannel {
   private final ByteBuffer[] gather = new ByteBuffer[GATHER_BUFFERS];
   private final ByteBuffer zeroes = ByteBuffer.allocateDirect(4);
   private boolean flushing;
+
+  /** Made once: what each PDU needs leaves no garbage. */
+  private final Runnable flush = this::flush;
+
+  private final Runnable receive = this::receive;
   private boolean open = true;
   private long lastReceived = System.nanoTime();
   private long lastSent = System.nanoTime();
@@ -181,7 +191,7 @@ public final class PduChannel {
       // The peer was not silent: nobody listened.
       lastReceived = System.nanoTime();
       interest();
-      loop.execute(this::receive);
+      loop.execute(receive);
     }
   }
 
@@ -200,7 +210,7 @@ public final class PduChannel {
       int budget = TURN_BYTES;
       while (open && !paused) {
         if (budget <= 0) {
-          loop.execute(this::receive);
+          loop.execute(receive);
           return;
         }
         if (pdu == null) {
@@ -347,24 +357,29 @@ public final class PduChannel {
   /**
    * Sends a PDU; the socket takes it at the end of the loop's turn or later.
    *
-   * @param data position to limit is the data segment; the buffer's content must stay until {@code
-   *     sent} has run, its position is left alone
-   * @param sent runs on the loop when the data has left; it does not run if the channel closes or
-   *     drops the PDU
+   * @param data position to limit is the data segment; the buffer is the channel's from now on, and
+   *     its content must stay until {@code sent} has run
+   * @param sent is told on the loop when the data has left; not if the channel closes or drops the
+   *     PDU
    */
-  public void send(Pdu header, ByteBuffer data, @Nullable Runnable sent) {
-    if (!open) {
-      return;
+  public void send(Pdu header, ByteBuffer data, @Nullable Sent sent) {
+    if (open) {
+      ByteBuffer head = spareHeader();
+      Headers.write(header, data.remaining(), head);
+      send(head, data, sent);
     }
+  }
+
+  private ByteBuffer spareHeader() {
+    ByteBuffer head = spareHeaders.poll();
+    return head == null ? ByteBuffer.allocateDirect(Headers.LENGTH + DIGEST) : head;
+  }
+
+  private void send(ByteBuffer head, ByteBuffer data, @Nullable Sent sent) {
     if (queue.isEmpty()) {
       lastSent = System.nanoTime();
     }
-    ByteBuffer head = spareHeaders.poll();
-    if (head == null) {
-      head = ByteBuffer.allocateDirect(Headers.LENGTH + DIGEST);
-    }
     int length = data.remaining();
-    Headers.write(header, length, head);
     if (headerDigest) {
       crc.reset();
       crc.update(head.duplicate());
@@ -374,7 +389,7 @@ public final class PduChannel {
     if (length > 0) {
       int padding = -length & 3;
       boolean whole = padding == 0 && !dataDigest;
-      queue.add(out(data.duplicate(), false, whole ? sent : null));
+      queue.add(out(data, false, whole ? sent : null));
       if (dataDigest) {
         ByteBuffer tail = ByteBuffer.allocate(padding + DIGEST);
         crc.reset();
@@ -387,7 +402,7 @@ public final class PduChannel {
     }
     if (!flushing) {
       flushing = true;
-      loop.execute(this::flush);
+      loop.execute(flush);
     }
   }
 
@@ -395,7 +410,7 @@ public final class PduChannel {
     return Integer.reverseBytes((int) crc.getValue());
   }
 
-  private Out out(ByteBuffer bytes, boolean header, @Nullable Runnable done) {
+  private Out out(ByteBuffer bytes, boolean header, @Nullable Sent done) {
     Out out = spareOuts.poll();
     out = out == null ? new Out() : out;
     out.bytes = bytes;
@@ -438,7 +453,7 @@ public final class PduChannel {
   }
 
   private void retire(Out out) {
-    Runnable done = out.done;
+    Sent done = out.done;
     if (out.header && spareHeaders.size() < 64) {
       spareHeaders.add(out.bytes);
     }
@@ -448,7 +463,7 @@ public final class PduChannel {
       spareOuts.add(out);
     }
     if (done != null) {
-      done.run();
+      done.sent();
     }
   }
 

@@ -6,27 +6,25 @@ import org.jscsi.exception.InternetSCSIException;
 import org.jscsi.parser.AbstractMessageParser;
 import org.jscsi.parser.ProtocolDataUnit;
 import org.jscsi.parser.ProtocolDataUnitFactory;
-import org.jscsi.parser.data.DataInParser;
-import org.jscsi.parser.data.DataOutParser;
 import org.jscsi.parser.login.LoginRequestParser;
 import org.jscsi.parser.login.LoginResponseParser;
 import org.jscsi.parser.login.LoginStage;
 import org.jscsi.parser.nop.NOPInParser;
 import org.jscsi.parser.nop.NOPOutParser;
-import org.jscsi.parser.r2t.Ready2TransferParser;
-import org.jscsi.parser.scsi.SCSICommandParser;
-import org.jscsi.parser.scsi.SCSIResponseParser;
 import org.jscsi.parser.text.TextRequestParser;
 import org.jscsi.parser.text.TextResponseParser;
 
 /**
- * Reads basic header segments. jSCSI's parser takes the fields apart; what RFC 7143 calls reserved
- * is cleared beforehand, since a receiver must ignore it and the parser does not, and the fields
- * that the parser gets wrong are read here. Junk ends in a {@link ProtocolException}, whatever the
- * parser throws.
+ * Reads basic header segments. The five of which each command has some are taken apart here,
+ * without garbage but for the record itself. Of the others jSCSI's parser takes the fields apart;
+ * what RFC 7143 calls reserved is cleared beforehand, since a receiver must ignore it and the
+ * parser does not, and the fields that the parser gets wrong are read here. Junk ends in a {@link
+ * ProtocolException}, whatever the parser throws.
  */
 public final class HeaderReader {
   private static final ProtocolDataUnitFactory FACTORY = new ProtocolDataUnitFactory();
+
+  private static final int LAST_TASK_ATTRIBUTE = 4;
 
   private HeaderReader() {}
 
@@ -43,11 +41,95 @@ public final class HeaderReader {
    *     are refused
    */
   public static Pdu read(ByteBuffer header) throws ProtocolException {
-    ByteBuffer h = ByteBuffer.allocate(Headers.LENGTH);
-    h.put(0, header, header.position(), Headers.LENGTH);
-    if (h.get(4) != 0) {
+    int at = header.position();
+    if (header.get(at + 4) != 0) {
       throw new ProtocolException("additional header segments are not supported");
     }
+    return switch (header.get(at) & 0x3F) {
+      case 0x01 -> command(header, at);
+      case 0x05 ->
+          new Pdu.DataOut(
+              header.get(at + 1) < 0,
+              header.getLong(at + 8),
+              header.getInt(at + 16),
+              header.getInt(at + 20),
+              header.getInt(at + 28),
+              header.getInt(at + 36),
+              header.getInt(at + 40));
+      case 0x21 ->
+          new Pdu.ScsiResponse(
+              header.getInt(at + 16),
+              sn(header, at),
+              header.get(at + 2) & 0xFF,
+              header.get(at + 3) & 0xFF,
+              residual(header, at));
+      case 0x25 -> dataIn(header, at);
+      case 0x31 ->
+          new Pdu.R2t(
+              header.getLong(at + 8),
+              header.getInt(at + 16),
+              header.getInt(at + 20),
+              sn(header, at),
+              header.getInt(at + 36),
+              header.getInt(at + 40),
+              header.getInt(at + 44));
+      default -> other(header, at);
+    };
+  }
+
+  private static Pdu.ScsiCommand command(ByteBuffer header, int at) throws ProtocolException {
+    int flags = header.get(at + 1);
+    if ((flags & 0x07) > LAST_TASK_ATTRIBUTE) {
+      throw new ProtocolException("a command with a task attribute that is reserved");
+    }
+    byte[] cdb = new byte[16];
+    header.get(at + 32, cdb);
+    return new Pdu.ScsiCommand(
+        (header.get(at) & 0x40) != 0,
+        (flags & 0x80) != 0,
+        (flags & 0x40) != 0,
+        (flags & 0x20) != 0,
+        header.getLong(at + 8),
+        header.getInt(at + 16),
+        header.getInt(at + 20),
+        header.getInt(at + 24),
+        header.getInt(at + 28),
+        cdb);
+  }
+
+  private static Pdu.DataIn dataIn(ByteBuffer header, int at) throws ProtocolException {
+    int flags = header.get(at + 1);
+    boolean last = (flags & 0x80) != 0;
+    boolean hasStatus = (flags & 0x01) != 0;
+    if (hasStatus && !last) {
+      throw new ProtocolException("Data-In with status and without the final bit");
+    }
+    return new Pdu.DataIn(
+        last,
+        hasStatus,
+        header.get(at + 3) & 0xFF,
+        header.getInt(at + 16),
+        sn(header, at),
+        header.getInt(at + 36),
+        header.getInt(at + 40),
+        hasStatus ? residual(header, at) : 0);
+  }
+
+  private static Pdu.Sn sn(ByteBuffer header, int at) {
+    return new Pdu.Sn(header.getInt(at + 24), header.getInt(at + 28), header.getInt(at + 32));
+  }
+
+  /** Bytes too few when positive, too many when negative. */
+  private static long residual(ByteBuffer header, int at) {
+    long count = header.getInt(at + 44) & 0xFFFFFFFFL;
+    int flags = header.get(at + 1);
+    return (flags & 0x04) != 0 ? -count : (flags & 0x02) != 0 ? count : 0;
+  }
+
+  /** The PDUs that are no part of each command. */
+  private static Pdu other(ByteBuffer header, int at) throws ProtocolException {
+    ByteBuffer h = ByteBuffer.allocate(Headers.LENGTH);
+    h.put(0, header, at, Headers.LENGTH);
     try {
       return decode(h);
     } catch (InternetSCSIException | java.io.IOException | DigestException e) {
@@ -84,23 +166,6 @@ public final class HeaderReader {
             f.getCommandSequenceNumber(),
             f.getExpectedStatusSequenceNumber());
       }
-      case 0x01 -> {
-        keep(h, 0xE7, 0, 0, 48);
-        SCSICommandParser f = parse(h, SCSICommandParser.class);
-        byte[] cdb = new byte[16];
-        f.getCDB().get(0, cdb);
-        yield new Pdu.ScsiCommand(
-            immediate,
-            last,
-            f.isReadExpectedFlag(),
-            f.isWriteExpectedFlag(),
-            lun,
-            itt,
-            f.getExpectedDataTransferLength(),
-            f.getCommandSequenceNumber(),
-            f.getExpectedStatusSequenceNumber(),
-            cdb);
-      }
       case 0x02 ->
           new Pdu.TaskRequest(
               immediate, flags, lun, itt, h.getInt(20), h.getInt(24), h.getInt(28), h.getInt(32));
@@ -135,19 +200,6 @@ public final class HeaderReader {
             f.getCommandSequenceNumber(),
             f.getExpectedStatusSequenceNumber());
       }
-      case 0x05 -> {
-        keep(h, 0x80, 0, 0, 44);
-        h.putInt(24, 0).putInt(32, 0);
-        DataOutParser f = parse(h, DataOutParser.class);
-        yield new Pdu.DataOut(
-            last,
-            lun,
-            itt,
-            f.getTargetTransferTag(),
-            f.getExpectedStatusSequenceNumber(),
-            f.getDataSequenceNumber(),
-            f.getBufferOffset());
-      }
       case 0x06 ->
           new Pdu.LogoutRequest(
               immediate, flags, itt, h.getShort(20) & 0xFFFF, h.getInt(24), h.getInt(28));
@@ -155,15 +207,6 @@ public final class HeaderReader {
         keep(h, 0x80, 0, 0, 36);
         NOPInParser f = parse(h, NOPInParser.class);
         yield new Pdu.NopIn(lun, itt, f.getTargetTransferTag(), sn);
-      }
-      case 0x21 -> {
-        int status = h.get(3) & 0xFF;
-        int response = h.get(2) & 0xFF;
-        long residual = residual(h, flags);
-        keep(h, 0x80, 0, 0, 40);
-        h.putLong(8, 0).putShort(2, (short) 0).putInt(36, 0);
-        parse(h, SCSIResponseParser.class);
-        yield new Pdu.ScsiResponse(itt, sn, response, status, residual);
       }
       case 0x22 -> new Pdu.TaskResponse(itt, sn, h.get(2) & 0xFF);
       case 0x23 -> {
@@ -188,39 +231,7 @@ public final class HeaderReader {
         TextResponseParser f = parse(h, TextResponseParser.class);
         yield new Pdu.TextResponse(last, more, lun, itt, f.getTargetTransferTag(), sn);
       }
-      case 0x25 -> {
-        boolean hasStatus = (flags & 1) != 0;
-        int status = h.get(3) & 0xFF;
-        long residual = residual(h, flags);
-        if (hasStatus && !last) {
-          throw new ProtocolException("Data-In with status and without the final bit");
-        }
-        keep(h, 0x80, 0, 0, 44);
-        h.putLong(8, 0).putInt(20, Pdu.NO_TAG);
-        DataInParser f = parse(h, DataInParser.class);
-        yield new Pdu.DataIn(
-            last,
-            hasStatus,
-            status,
-            itt,
-            sn,
-            f.getDataSequenceNumber(),
-            f.getBufferOffset(),
-            hasStatus ? residual : 0);
-      }
       case 0x26 -> new Pdu.LogoutResponse(itt, sn, h.get(2) & 0xFF);
-      case 0x31 -> {
-        keep(h, 0x80, 0, 0, 48);
-        Ready2TransferParser f = parse(h, Ready2TransferParser.class);
-        yield new Pdu.R2t(
-            lun,
-            itt,
-            f.getTargetTransferTag(),
-            sn,
-            f.getReady2TransferSequenceNumber(),
-            f.getBufferOffset(),
-            f.getDesiredDataTransferLength());
-      }
       case 0x32 ->
           new Pdu.Async(
               lun,
@@ -247,11 +258,6 @@ public final class HeaderReader {
     for (int i = end; i < Headers.LENGTH; i++) {
       h.put(i, (byte) 0);
     }
-  }
-
-  private static long residual(ByteBuffer h, int flags) {
-    long count = h.getInt(44) & 0xFFFFFFFFL;
-    return (flags & 0x04) != 0 ? -count : (flags & 0x02) != 0 ? count : 0;
   }
 
   private static <T extends AbstractMessageParser> T parse(ByteBuffer h, Class<T> type)

@@ -8,8 +8,6 @@ import org.jscsi.parser.OperationCode;
 import org.jscsi.parser.ProtocolDataUnit;
 import org.jscsi.parser.ProtocolDataUnitFactory;
 import org.jscsi.parser.TargetMessageParser;
-import org.jscsi.parser.data.DataInParser;
-import org.jscsi.parser.data.DataOutParser;
 import org.jscsi.parser.login.ISID;
 import org.jscsi.parser.login.LoginRequestParser;
 import org.jscsi.parser.login.LoginResponseParser;
@@ -17,10 +15,6 @@ import org.jscsi.parser.login.LoginStage;
 import org.jscsi.parser.login.LoginStatus;
 import org.jscsi.parser.logout.LogoutRequestParser;
 import org.jscsi.parser.nop.NOPInParser;
-import org.jscsi.parser.r2t.Ready2TransferParser;
-import org.jscsi.parser.scsi.SCSICommandParser;
-import org.jscsi.parser.scsi.SCSIResponseParser;
-import org.jscsi.parser.scsi.SCSIStatus;
 import org.jscsi.parser.text.TextRequestParser;
 import org.jscsi.parser.text.TextResponseParser;
 
@@ -28,12 +22,18 @@ import org.jscsi.parser.text.TextResponseParser;
  * Writes the 48-byte basic header segment of each PDU (RFC 7143 section 11).
  *
  * <p>jSCSI's serialiser lays out the fields; where it has no setter or sets the wrong bits (task
- * management, NOP-Out, Reject, Async, logout and task responses, residuals of Data-In, session ids)
- * the bytes are put here. Not thread-safe in the buffer, otherwise stateless.
+ * management, NOP-Out, Reject, Async, logout and task responses, session ids) the bytes are put
+ * here, and so are those of the five PDUs of which each command has some, for which it makes
+ * several kilobytes of garbage. Not thread-safe in the buffer, otherwise stateless.
  */
 public final class Headers {
   /** Bytes of a basic header segment. */
   public static final int LENGTH = 48;
+
+  private static final int FINAL = 0x80;
+
+  /** The task attribute of a command that may be done in any order. */
+  private static final int SIMPLE = 0x01;
 
   private static final ProtocolDataUnitFactory FACTORY = new ProtocolDataUnitFactory();
 
@@ -59,6 +59,13 @@ public final class Headers {
     }
     into.putInt(4, dataLength);
     into.position(0).limit(LENGTH);
+  }
+
+  /** Operation, flags, unit and tag; zeroes for the rest. */
+  private static void lay(ByteBuffer into, int operation, int flags, long lun, int itt) {
+    into.putLong(0, (long) operation << 56 | (long) flags << 48);
+    into.putLong(8, lun).putLong(16, (long) itt << 32);
+    into.putLong(24, 0).putLong(32, 0).putLong(40, 0);
   }
 
   private static void encode(Pdu pdu, ByteBuffer into)
@@ -108,47 +115,27 @@ public final class Headers {
         put(u, into);
       }
       case Pdu.ScsiCommand p -> {
-        ProtocolDataUnit u = unit(p.immediate(), p.last(), OperationCode.SCSI_COMMAND, p.itt());
-        SCSICommandParser f = parser(u, SCSICommandParser.class);
-        f.setReadExpectedFlag(p.read());
-        f.setWriteExpectedFlag(p.write());
-        f.setTaskAttributes(SCSICommandParser.TaskAttributes.SIMPLE);
-        f.setLogicalUnitNumber(p.lun());
-        f.setExpectedDataTransferLength(p.length());
-        f.setCommandDescriptorBlock(ByteBuffer.wrap(p.cdb()));
-        request(f, p.cmdSn(), p.expStatSn());
-        put(u, into);
+        int flags = (p.last() ? FINAL : 0) | (p.read() ? 0x40 : 0) | (p.write() ? 0x20 : 0);
+        lay(into, p.immediate() ? 0x41 : 0x01, flags | SIMPLE, p.lun(), p.itt());
+        into.putInt(20, p.length()).putInt(24, p.cmdSn()).putInt(28, p.expStatSn());
+        into.put(32, p.cdb(), 0, 16);
       }
       case Pdu.ScsiResponse p -> {
-        ProtocolDataUnit u = unit(false, true, OperationCode.SCSI_RESPONSE, p.itt());
-        SCSIResponseParser f = parser(u, SCSIResponseParser.class);
-        f.setResponse(SCSIResponseParser.ServiceResponse.COMMAND_COMPLETED_AT_TARGET);
-        f.setStatus(SCSIStatus.GOOD);
-        response(f, p.sn());
-        put(u, into);
+        lay(into, 0x21, FINAL, 0, p.itt());
         into.put(2, (byte) p.response()).put(3, (byte) p.status());
+        sn(into, p.sn());
         residual(into, p.residual());
       }
       case Pdu.DataOut p -> {
-        ProtocolDataUnit u = unit(false, p.last(), OperationCode.SCSI_DATA_OUT, p.itt());
-        DataOutParser f = parser(u, DataOutParser.class);
-        f.setLogicalUnitNumber(p.lun());
-        f.setTargetTransferTag(p.ttt());
-        f.setExpectedStatusSequenceNumber(p.expStatSn());
-        f.setDataSequenceNumber(p.dataSn());
-        f.setBufferOffset(p.offset());
-        put(u, into);
+        lay(into, 0x05, p.last() ? FINAL : 0, p.lun(), p.itt());
+        into.putInt(20, p.ttt()).putInt(28, p.expStatSn());
+        into.putInt(36, p.dataSn()).putInt(40, p.offset());
       }
       case Pdu.DataIn p -> {
-        ProtocolDataUnit u = unit(false, p.last(), OperationCode.SCSI_DATA_IN, p.itt());
-        DataInParser f = parser(u, DataInParser.class);
-        f.setStatus(SCSIStatus.GOOD);
-        f.setStatusFlag(p.hasStatus());
-        f.setTargetTransferTag(Pdu.NO_TAG);
-        f.setDataSequenceNumber(p.dataSn());
-        f.setBufferOffset(p.offset());
-        response(f, p.sn());
-        put(u, into);
+        lay(into, 0x25, (p.last() ? FINAL : 0) | (p.hasStatus() ? 1 : 0), 0, p.itt());
+        into.putInt(20, Pdu.NO_TAG);
+        sn(into, p.sn());
+        into.putInt(36, p.dataSn()).putInt(40, p.offset());
         if (p.hasStatus()) {
           into.put(3, (byte) p.status());
           residual(into, p.residual());
@@ -157,15 +144,10 @@ public final class Headers {
         }
       }
       case Pdu.R2t p -> {
-        ProtocolDataUnit u = unit(false, true, OperationCode.R2T, p.itt());
-        Ready2TransferParser f = parser(u, Ready2TransferParser.class);
-        f.setLogicalUnitNumber(p.lun());
-        f.setTargetTransferTag(p.ttt());
-        f.setReady2TransferSequenceNumber(p.r2tSn());
-        f.setBufferOffset(p.offset());
-        f.setDesiredDataTransferLength(p.length());
-        response(f, p.sn());
-        put(u, into);
+        lay(into, 0x31, FINAL, p.lun(), p.itt());
+        into.putInt(20, p.ttt());
+        sn(into, p.sn());
+        into.putInt(36, p.r2tSn()).putInt(40, p.offset()).putInt(44, p.length());
       }
       case Pdu.NopIn p -> {
         ProtocolDataUnit u = unit(false, true, OperationCode.NOP_IN, p.itt());

@@ -7,6 +7,16 @@ import java.nio.ByteBuffer;
 import java.util.HexFormat;
 import java.util.Random;
 import java.util.stream.Stream;
+import org.jscsi.parser.OperationCode;
+import org.jscsi.parser.ProtocolDataUnit;
+import org.jscsi.parser.ProtocolDataUnitFactory;
+import org.jscsi.parser.TargetMessageParser;
+import org.jscsi.parser.data.DataInParser;
+import org.jscsi.parser.data.DataOutParser;
+import org.jscsi.parser.r2t.Ready2TransferParser;
+import org.jscsi.parser.scsi.SCSICommandParser;
+import org.jscsi.parser.scsi.SCSIResponseParser;
+import org.jscsi.parser.scsi.SCSIStatus;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -126,6 +136,111 @@ class HeadersTest {
     assertThat(hex(new Pdu.DataIn(true, true, 0, 2, new Pdu.Sn(4, 5, 6), 0, 0, 16)))
         .startsWith("25830000")
         .endsWith("00000010");
+  }
+
+  /** The PDUs of which each command has some are laid out here as jSCSI's codec lays them out. */
+  @Test
+  void theCodecLaysThemOutTheSame() throws Exception {
+    Random random = new Random(3);
+    for (int i = 0; i < 200; i++) {
+      byte[] cdb = new byte[16];
+      random.nextBytes(cdb);
+      Pdu.Sn sn = new Pdu.Sn(random.nextInt(), random.nextInt(), random.nextInt());
+      long lun = (random.nextInt() & 0x3FFFL) << 48;
+      int itt = random.nextInt();
+      int ttt = random.nextInt();
+      int offset = random.nextInt(1 << 24);
+      boolean last = random.nextBoolean();
+      boolean read = random.nextBoolean();
+      for (Pdu pdu :
+          new Pdu[] {
+            new Pdu.ScsiCommand(
+                random.nextBoolean(), read || last, read, !read, lun, itt, offset, i, -i, cdb),
+            new Pdu.ScsiResponse(itt, sn, 0, 0, 0),
+            new Pdu.DataOut(last, lun, itt, ttt, -i, i, offset),
+            new Pdu.DataIn(true, true, 0, itt, sn, i, offset, 0),
+            new Pdu.R2t(lun, itt, ttt, sn, i, offset, 1 + random.nextInt(1 << 20)),
+          }) {
+        assertThat(hex(pdu)).as("%s", pdu).isEqualTo(HexFormat.of().formatHex(byCodec(pdu)));
+      }
+    }
+  }
+
+  private static byte[] byCodec(Pdu pdu) throws Exception {
+    OperationCode code =
+        switch (pdu) {
+          case Pdu.ScsiCommand p -> OperationCode.SCSI_COMMAND;
+          case Pdu.ScsiResponse p -> OperationCode.SCSI_RESPONSE;
+          case Pdu.DataOut p -> OperationCode.SCSI_DATA_OUT;
+          case Pdu.DataIn p -> OperationCode.SCSI_DATA_IN;
+          case Pdu.R2t p -> OperationCode.R2T;
+          default -> throw new IllegalArgumentException(pdu.toString());
+        };
+    boolean immediate = pdu instanceof Pdu.ScsiCommand command && command.immediate();
+    boolean last =
+        switch (pdu) {
+          case Pdu.ScsiCommand p -> p.last();
+          case Pdu.DataOut p -> p.last();
+          default -> true;
+        };
+    ProtocolDataUnit unit =
+        new ProtocolDataUnitFactory().create(immediate, last, code, "None", "None");
+    unit.getBasicHeaderSegment().setInitiatorTaskTag(pdu.itt());
+    switch (pdu) {
+      case Pdu.ScsiCommand p -> {
+        SCSICommandParser f = (SCSICommandParser) unit.getBasicHeaderSegment().getParser();
+        f.setReadExpectedFlag(p.read());
+        f.setWriteExpectedFlag(p.write());
+        f.setTaskAttributes(SCSICommandParser.TaskAttributes.SIMPLE);
+        f.setLogicalUnitNumber(p.lun());
+        f.setExpectedDataTransferLength(p.length());
+        f.setCommandDescriptorBlock(ByteBuffer.wrap(p.cdb()));
+        f.setCommandSequenceNumber(p.cmdSn());
+        f.setExpectedStatusSequenceNumber(p.expStatSn());
+      }
+      case Pdu.ScsiResponse p -> {
+        SCSIResponseParser f = (SCSIResponseParser) unit.getBasicHeaderSegment().getParser();
+        f.setResponse(SCSIResponseParser.ServiceResponse.COMMAND_COMPLETED_AT_TARGET);
+        f.setStatus(SCSIStatus.GOOD);
+        numbers(f, p.sn());
+      }
+      case Pdu.DataOut p -> {
+        DataOutParser f = (DataOutParser) unit.getBasicHeaderSegment().getParser();
+        f.setLogicalUnitNumber(p.lun());
+        f.setTargetTransferTag(p.ttt());
+        f.setExpectedStatusSequenceNumber(p.expStatSn());
+        f.setDataSequenceNumber(p.dataSn());
+        f.setBufferOffset(p.offset());
+      }
+      case Pdu.DataIn p -> {
+        DataInParser f = (DataInParser) unit.getBasicHeaderSegment().getParser();
+        f.setStatus(SCSIStatus.GOOD);
+        f.setStatusFlag(true);
+        f.setTargetTransferTag(Pdu.NO_TAG);
+        f.setDataSequenceNumber(p.dataSn());
+        f.setBufferOffset(p.offset());
+        numbers(f, p.sn());
+      }
+      case Pdu.R2t p -> {
+        Ready2TransferParser f = (Ready2TransferParser) unit.getBasicHeaderSegment().getParser();
+        f.setLogicalUnitNumber(p.lun());
+        f.setTargetTransferTag(p.ttt());
+        f.setReady2TransferSequenceNumber(p.r2tSn());
+        f.setBufferOffset(p.offset());
+        f.setDesiredDataTransferLength(p.length());
+        numbers(f, p.sn());
+      }
+      default -> throw new IllegalArgumentException(pdu.toString());
+    }
+    byte[] bytes = new byte[48];
+    unit.serialize().get(0, bytes);
+    return bytes;
+  }
+
+  private static void numbers(TargetMessageParser fields, Pdu.Sn sn) {
+    fields.setStatusSequenceNumber(sn.statSn());
+    fields.setExpectedCommandSequenceNumber(sn.expCmdSn());
+    fields.setMaximumCommandSequenceNumber(sn.maxCmdSn());
   }
 
   private static String hex(Pdu pdu) {
