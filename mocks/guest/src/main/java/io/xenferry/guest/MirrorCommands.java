@@ -8,16 +8,25 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 
-/** Commands about mirrors of disks and the NBD nodes they go to. */
+/**
+ * Commands about mirrors of disks and the nodes they go to: a {@code raw} one, over {@code nbd} or,
+ * later, {@code null-co}.
+ */
 final class MirrorCommands {
   /** QEMU waits for ever. */
   private static final Duration FOR_EVER = Duration.ofDays(1);
 
   private final Machine machine;
   private final BitmapCommands bitmaps;
-  private final Map<String, NbdClient> targets = new ConcurrentHashMap<>();
+  private final Map<String, NbdClient> relays = new ConcurrentHashMap<>();
+  private final Set<String> sewers = ConcurrentHashMap.newKeySet();
+
+  /** Each with the node beneath it. */
+  private final Map<String, String> targets = new ConcurrentHashMap<>();
+
   private final Map<String, MirrorJob> jobs = new ConcurrentHashMap<>();
 
   MirrorCommands(Machine machine, BitmapCommands bitmaps) {
@@ -29,9 +38,10 @@ final class MirrorCommands {
     switch (command) {
       case "blockdev-add" -> add(arguments);
       case "blockdev-del" -> remove(arguments.path("node-name").asText());
+      case "blockdev-reopen" -> reopen(arguments.path("options").path(0));
       case "blockdev-mirror" -> mirror(arguments);
-      case "block-job-cancel" ->
-          job(arguments.path("device").asText()).cancel(arguments.path("force").asBoolean());
+      case "block-job-resume" -> job(arguments.path("device").asText()).resume();
+      case "block-job-cancel" -> cancel(arguments);
       case "job-dismiss" -> {
         MirrorJob job = job(arguments.path("id").asText());
         if (!job.concluded()) {
@@ -49,46 +59,90 @@ final class MirrorCommands {
     return QmpCommands.done();
   }
 
+  /** By force is what crashes QEMU under load: nobody shall do it. */
+  private void cancel(JsonNode arguments) throws QmpError {
+    if (arguments.path("force").asBoolean()) {
+      throw new QmpError("a mirror is not cancelled by force here");
+    }
+    job(arguments.path("device").asText()).cancel();
+  }
+
+  /** Whether a command about nodes is about those of mirrors. */
+  boolean concerns(JsonNode arguments) {
+    String driver = arguments.path("driver").asText();
+    return driver.equals("nbd")
+        || driver.equals("null-co")
+        || relays.containsKey(arguments.path("file").asText())
+        || has(arguments.path("node-name").asText())
+        || targets.containsKey(arguments.path("options").path(0).path("node-name").asText());
+  }
+
+  private boolean has(String node) {
+    return relays.containsKey(node) || sewers.contains(node) || targets.containsKey(node);
+  }
+
   private void add(JsonNode arguments) throws QmpError {
     String node = arguments.path("node-name").asText();
-    if (!arguments.path("driver").asText().equals("nbd")
-        || !arguments.path("server").path("type").asText().equals("unix")) {
-      throw new QmpError("only NBD on Unix sockets is supported here");
-    }
-    if (targets.containsKey(node)) {
+    if (has(node)) {
       throw new QmpError("Duplicate nodes with node-name='" + node + "'");
+    }
+    switch (arguments.path("driver").asText()) {
+      case "nbd" -> relays.put(node, connect(arguments));
+      case "null-co" -> sewers.add(node);
+      case "raw" -> targets.put(node, arguments.path("file").asText());
+      default -> throw new QmpError("this driver is not supported here");
+    }
+  }
+
+  private static NbdClient connect(JsonNode arguments) throws QmpError {
+    if (!arguments.path("server").path("type").asText().equals("unix")) {
+      throw new QmpError("only NBD on Unix sockets is supported here");
     }
     NbdUri uri =
         NbdUri.unix(
             Path.of(arguments.path("server").path("path").asText()),
             arguments.path("export").asText());
     try {
-      targets.put(
-          node, NbdClient.connect(uri, NbdClient.Options.DEFAULT.withRequestTimeout(FOR_EVER)));
+      return NbdClient.connect(uri, NbdClient.Options.DEFAULT.withRequestTimeout(FOR_EVER));
     } catch (IOException e) {
       throw new QmpError("Failed to connect to '" + uri + "': " + e.getMessage());
     }
   }
 
   private void remove(String node) throws QmpError {
-    if (jobs.values().stream().anyMatch(job -> job.uses(node))) {
-      throw new QmpError("Node '" + node + "' is busy: block device is in use by block job");
+    if (jobs.values().stream().anyMatch(job -> job.uses(node)) || targets.containsValue(node)) {
+      throw new QmpError("Node '" + node + "' is busy: node is used as 'file'");
     }
-    NbdClient target = target(node);
-    targets.remove(node);
-    target.close();
+    if (targets.remove(node) != null || sewers.remove(node)) {
+      return;
+    }
+    NbdClient relay = relays.remove(node);
+    if (relay == null) {
+      throw notFound(node);
+    }
+    relay.close();
   }
 
-  boolean hasTarget(String node) {
-    return targets.containsKey(node);
+  private static QmpError notFound(String node) {
+    return new QmpError("Failed to find node with node-name='" + node + "'");
   }
 
-  private NbdClient target(String node) throws QmpError {
-    NbdClient target = targets.get(node);
-    if (target == null) {
-      throw new QmpError("Failed to find node with node-name='" + node + "'");
+  private void reopen(JsonNode options) throws QmpError {
+    String file = options.path("file").asText();
+    if (!sewers.contains(file)) {
+      throw notFound(file);
     }
-    return target;
+    String target = options.path("node-name").asText();
+    targets.put(target, file);
+    jobs.values().stream().filter(job -> job.uses(target)).forEach(MirrorJob::leadAway);
+  }
+
+  private NbdClient relayOf(String target) throws QmpError {
+    NbdClient relay = relays.get(targets.getOrDefault(target, ""));
+    if (relay == null) {
+      throw notFound(target);
+    }
+    return relay;
   }
 
   private MirrorJob job(String id) throws QmpError {
@@ -102,12 +156,13 @@ final class MirrorCommands {
   private void mirror(JsonNode arguments) throws QmpError {
     if (!arguments.path("sync").asText().equals("none")
         || !arguments.path("copy-mode").asText().equals("write-blocking")
+        || !arguments.path("on-target-error").asText().equals("stop")
         || arguments.path("auto-dismiss").asBoolean(true)) {
       throw new QmpError("this kind of mirror is not supported here");
     }
     GuestDisk disk = bitmaps.disk(arguments.path("device").asText());
     String targetNode = arguments.path("target").asText();
-    NbdClient target = target(targetNode);
+    NbdClient target = relayOf(targetNode);
     if (target.size() != disk.size) {
       throw new QmpError("Source and target image have different sizes");
     }
@@ -123,21 +178,23 @@ final class MirrorCommands {
   }
 
   void describeTargets(ArrayNode nodes) {
-    targets.keySet().forEach(node -> nodes.addObject().put("node-name", node).put("drv", "nbd"));
+    targets.keySet().forEach(node -> nodes.addObject().put("node-name", node).put("drv", "raw"));
+    relays.keySet().forEach(node -> nodes.addObject().put("node-name", node).put("drv", "nbd"));
+    sewers.forEach(node -> nodes.addObject().put("node-name", node).put("drv", "null-co"));
   }
 
   /** Breaks the connections of nodes at once; not behind whatever else the monitors do. */
   JsonNode yank(JsonNode instances) throws QmpError {
     for (JsonNode instance : instances) {
       if (!instance.path("type").asText().equals("block-node")
-          || !targets.containsKey(instance.path("node-name").asText())) {
+          || !relays.containsKey(instance.path("node-name").asText())) {
         throw new QmpError("Instance not found");
       }
     }
     for (JsonNode instance : instances) {
-      NbdClient target = targets.get(instance.path("node-name").asText());
-      if (target != null) {
-        target.abort();
+      NbdClient relay = relays.get(instance.path("node-name").asText());
+      if (relay != null) {
+        relay.abort();
       }
     }
     return QmpCommands.done();

@@ -9,8 +9,9 @@ import java.util.concurrent.atomic.AtomicLong;
 
 /**
  * A mirror of a disk as QEMU's with {@code sync=none} and {@code copy-mode=write-blocking}: each
- * write that the disk has goes to the target too before it is answered; the first that fails there
- * ends the job with an error, and nobody waits for the target any more.
+ * write that the disk has goes to the target too before it is answered. One that fails there pauses
+ * the job, which notes it and those after it; once the target is led to where everything is taken,
+ * it can be resumed and ended.
  */
 final class MirrorJob {
   private final Machine machine;
@@ -21,6 +22,7 @@ final class MirrorJob {
   private final AtomicLong begun = new AtomicLong();
   private final AtomicLong done = new AtomicLong();
   private final AtomicBoolean failed = new AtomicBoolean();
+  private volatile boolean led;
   private volatile String status = "created";
 
   MirrorJob(Machine machine, String id, GuestDisk disk, String targetNode, NbdClient target) {
@@ -55,11 +57,12 @@ final class MirrorJob {
     machine.tell("BLOCK_JOB_READY", describe());
   }
 
-  /** The disk has it; returns when the target has it too, or was given up. */
+  /** The disk has it; returns when the target has it too, or has failed. */
   void write(long offset, ByteBuffer content) {
     int length = content.remaining();
     begun.addAndGet(length);
-    if (failed.get()) {
+    if (led) {
+      done.addAndGet(length);
       return;
     }
     try {
@@ -74,21 +77,40 @@ final class MirrorJob {
   }
 
   private void fail() {
-    if (!failed.compareAndSet(false, true)) {
-      return;
-    }
     machine.tell(
         "BLOCK_JOB_ERROR",
-        QmpServer.object().put("device", id).put("operation", "write").put("action", "report"));
-    Thread.ofPlatform().daemon().name("mirror " + id).start(this::conclude);
+        QmpServer.object().put("device", id).put("operation", "write").put("action", "stop"));
+    if (failed.compareAndSet(false, true)) {
+      become("standby");
+    }
   }
 
-  /** Waits for the writes under way, as QEMU does, with its monitor. */
-  void cancel(boolean force) {
-    if (force && !concluded()) {
-      failed.set(true);
+  /** From now on the target takes everything, what it has not had so far too. */
+  void leadAway() {
+    // Whoever changes what a node stands on waits for the requests that are there.
+    machine
+        .gate()
+        .quiesced(() -> {
+          led = true;
+          done.set(begun.get());
+        });
+  }
+
+  synchronized void resume() throws QmpError {
+    if (!failed.get()) {
+      throw new QmpError("Can't resume a job that was not paused");
     }
-    conclude();
+    if (led) {
+      failed.set(false);
+      become("ready");
+    }
+  }
+
+  /** Waits for the writes under way, as QEMU does, with its monitor; not if it is paused. */
+  void cancel() {
+    if (!failed.get()) {
+      conclude();
+    }
   }
 
   private void conclude() {
@@ -96,15 +118,20 @@ final class MirrorJob {
       if (concluded()) {
         return;
       }
-      machine.gate().quiesced(() -> disk.mirrorTo(null));
-      become(failed.get() ? "aborting" : "pending");
+      machine
+          .gate()
+          .quiesced(() -> {
+            if (!failed.get()) {
+              disk.mirrorTo(null);
+            }
+          });
+      if (failed.get()) {
+        return;
+      }
+      become("pending");
       become("concluded");
     }
-    ObjectNode end = describe();
-    if (failed.get()) {
-      end.put("error", "Input/output error");
-    }
-    machine.tell("BLOCK_JOB_COMPLETED", end);
+    machine.tell("BLOCK_JOB_COMPLETED", describe());
   }
 
   private void become(String next) {
@@ -123,16 +150,11 @@ final class MirrorJob {
 
   /** As {@code query-jobs} shows it. */
   ObjectNode query() {
-    ObjectNode answer =
-        QmpServer.object()
-            .put("id", id)
-            .put("type", "mirror")
-            .put("status", status)
-            .put("current-progress", done.get())
-            .put("total-progress", begun.get());
-    if (failed.get() && concluded()) {
-      answer.put("error", "Input/output error");
-    }
-    return answer;
+    return QmpServer.object()
+        .put("id", id)
+        .put("type", "mirror")
+        .put("status", status)
+        .put("current-progress", done.get())
+        .put("total-progress", begun.get());
   }
 }

@@ -93,12 +93,10 @@ final class QmpCommands implements QmpServer.Commands {
         mirrors.describeTargets(nodes);
         yield nodes;
       }
-      case "blockdev-mirror", "block-job-cancel", "job-dismiss", "query-jobs" ->
+      case "blockdev-mirror", "block-job-cancel", "block-job-resume", "job-dismiss", "query-jobs" ->
           mirrors.run(command, arguments);
-      case "blockdev-reopen" -> devices.run(command, arguments);
-      case "blockdev-add", "blockdev-del" ->
-          arguments.path("driver").asText().equals("nbd")
-                  || mirrors.hasTarget(arguments.path("node-name").asText())
+      case "blockdev-add", "blockdev-del", "blockdev-reopen" ->
+          mirrors.concerns(arguments)
               ? mirrors.run(command, arguments)
               : devices.run(command, arguments);
       case "yank" -> runOutOfBand(command, arguments);

@@ -247,9 +247,10 @@ final class ServerHandshake {
       error(option, REP_ERR_POLICY, "displaced by a later generation");
       return Optional.empty();
     }
-    BlockBackend backend = found.get().entry().export.backend();
+    NbdExport offered = found.get().entry().export;
+    BlockBackend backend = offered.backend();
     ByteBuffer export = ByteBuffer.allocate(12).putShort((short) INFO_EXPORT);
-    reply(option, REP_INFO, export.putLong(backend.size()).putShort(flags(backend)).array());
+    reply(option, REP_INFO, export.putLong(backend.size()).putShort(flags(offered)).array());
     int max = Math.min(backend.maxTransfer(), MAX_PAYLOAD);
     ByteBuffer sizes = ByteBuffer.allocate(14).putShort((short) INFO_BLOCK_SIZE);
     sizes.putInt(backend.alignment()).putInt(Math.max(4096, backend.alignment())).putInt(max);
@@ -263,8 +264,8 @@ final class ServerHandshake {
         find(name).orElseThrow(() -> NbdChannel.protocol("the name of an export that is not here"));
     Tenancy tenancy =
         admit(found).orElseThrow(() -> NbdChannel.protocol("the name of a displaced generation"));
-    BlockBackend backend = tenancy.entry.export.backend();
-    ByteBuffer frame = channel.frame().putLong(backend.size()).putShort(flags(backend));
+    NbdExport offered = tenancy.entry.export;
+    ByteBuffer frame = channel.frame().putLong(offered.backend().size()).putShort(flags(offered));
     if (!noZeroes) {
       frame.put(new byte[124]);
     }
@@ -277,10 +278,12 @@ final class ServerHandshake {
     return new Agreement(channel, tenancy, structured, agreed);
   }
 
-  private short flags(BlockBackend backend) {
+  private short flags(NbdExport offered) {
     // All connections share one backend, whose flush covers whatever completed before.
-    int flags = FLAG_HAS_FLAGS | FLAG_SEND_FLUSH | FLAG_SEND_FUA | FLAG_CAN_MULTI_CONN;
-    flags |= backend.readOnly() ? FLAG_READ_ONLY : FLAG_SEND_TRIM | FLAG_SEND_WRITE_ZEROES;
+    int flags = FLAG_HAS_FLAGS | FLAG_SEND_FUA | FLAG_CAN_MULTI_CONN;
+    flags |= offered.flushed() ? FLAG_SEND_FLUSH : 0;
+    flags |=
+        offered.backend().readOnly() ? FLAG_READ_ONLY : FLAG_SEND_TRIM | FLAG_SEND_WRITE_ZEROES;
     return (short) (structured ? flags | FLAG_SEND_DF : flags);
   }
 

@@ -3,6 +3,7 @@ package io.xenferry.qemu;
 import com.fasterxml.jackson.databind.JsonNode;
 import io.xenferry.block.BlockBackend;
 import io.xenferry.copy.SourceDisk;
+import io.xenferry.nbd.NbdExport;
 import io.xenferry.nbd.NbdExportServer;
 import io.xenferry.qemu.access.GuestFiles;
 import io.xenferry.qemu.qmp.QmpEvent;
@@ -12,8 +13,6 @@ import java.io.IOException;
 import java.net.UnixDomainSocketAddress;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.util.LinkedHashMap;
-import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.atomic.AtomicBoolean;
@@ -25,9 +24,9 @@ import org.slf4j.LoggerFactory;
 /**
  * A disk's {@code blockdev-mirror} to an NBD export of our own: {@code sync=none} and {@code
  * copy-mode=write-blocking}, so that each write goes to the disk, then to us, and then the guest
- * hears of it. A target that fails ends the job with an error and the guest does not notice; one
- * that is stuck would hold the guest up, so the relay is asked for a sign of life all the time and
- * the {@link Watchdog} cuts it off without one.
+ * hears of it. A target that fails ends the mirror and the guest does not notice; one that is stuck
+ * would hold the guest up, so the relay is asked for a sign of life all the time and the {@link
+ * Watchdog} cuts it off without one.
  */
 final class BlockMirror implements SourceDisk.Mirror {
   private static final Logger log = LoggerFactory.getLogger(BlockMirror.class);
@@ -37,15 +36,14 @@ final class BlockMirror implements SourceDisk.Mirror {
 
   private static final Duration READY_DEADLINE = Duration.ofSeconds(10);
   private static final Duration LOOK = Duration.ofMillis(100);
-  private static final Duration CONCLUDED_DEADLINE = Duration.ofSeconds(10);
 
   /** Signs of life per limit. */
   private static final int BEATS = 8;
 
   private static final String EXPORT = "disk";
 
-  private final Monitor monitor;
   private final Watchdog watchdog;
+  private final MirrorJob job;
   private final String device;
   private final BlockBackend sink;
   private final Duration patience;
@@ -58,32 +56,18 @@ final class BlockMirror implements SourceDisk.Mirror {
   private BlockMirror(
       Monitor monitor,
       Watchdog watchdog,
+      MirrorJob job,
       String device,
       BlockBackend sink,
       Duration patience,
       NbdExportServer relay) {
-    this.monitor = monitor;
     this.watchdog = watchdog;
+    this.job = job;
     this.device = device;
     this.sink = sink;
     this.patience = patience;
     this.relay = relay;
     this.listening = monitor.listen(this::event);
-  }
-
-  // QEMU allows 31 characters.
-
-  private static String jobOf(String device) {
-    return NbdExports.PREFIX + "mirror-" + device;
-  }
-
-  private static String targetOf(String device) {
-    return NbdExports.PREFIX + "target-" + device;
-  }
-
-  /** The node that QEMU puts between the guest's device and the disk. */
-  static String filterOf(String device) {
-    return NbdExports.PREFIX + "filter-" + device;
   }
 
   /**
@@ -102,15 +86,17 @@ final class BlockMirror implements SourceDisk.Mirror {
       BlockBackend sink,
       Duration patience)
       throws HypervisorException, InterruptedException {
-    clear(monitor, device);
+    MirrorJob job = new MirrorJob(monitor, device);
+    job.abandon();
     NbdExportServer relay;
     try {
       relay = NbdExportServer.listen(UnixDomainSocketAddress.of(socket));
     } catch (IOException e) {
       throw new HypervisorException(Kind.REFUSED, "cannot listen at " + socket, e);
     }
-    relay.add(EXPORT, sink);
-    BlockMirror mirror = new BlockMirror(monitor, watchdog, device, sink, patience, relay);
+    // The points that matter flush by themselves, and to a target that has died QEMU could not.
+    relay.add(EXPORT, NbdExport.of(sink).withoutFlush());
+    BlockMirror mirror = new BlockMirror(monitor, watchdog, job, device, sink, patience, relay);
     try {
       files.allowSocket(socket);
       mirror.begin(socket);
@@ -122,112 +108,15 @@ final class BlockMirror implements SourceDisk.Mirror {
   }
 
   private void begin(Path socket) throws HypervisorException, InterruptedException {
-    Map<String, Object> target = new LinkedHashMap<>();
-    target.put("driver", "nbd");
-    target.put("node-name", targetOf(device));
-    target.put("server", Map.of("type", "unix", "path", socket.toString()));
-    target.put("export", EXPORT);
-    // A connection that broke stays broken: the guest must not wait for another one.
-    target.put("reconnect-delay", 0);
-    monitor.execute("blockdev-add", target);
-    watchdog.watch(targetOf(device), patience);
+    job.addTarget(socket, EXPORT);
+    watchdog.watch(job.relay(), patience);
     Thread.ofVirtual().name("beat " + device).start(this::beat);
-    Map<String, Object> job = new LinkedHashMap<>();
-    job.put("job-id", jobOf(device));
-    job.put("device", GuestLauncher.nodeName(device));
-    job.put("target", targetOf(device));
-    job.put("filter-node-name", filterOf(device));
-    job.put("sync", "none");
-    job.put("copy-mode", "write-blocking");
-    job.put("on-source-error", "report");
-    job.put("on-target-error", "report");
-    job.put("auto-finalize", true);
-    job.put("auto-dismiss", false);
-    monitor.execute("blockdev-mirror", job);
-    long end = System.nanoTime() + READY_DEADLINE.toNanos();
-    while (true) {
-      String status = job().map(found -> found.path("status").asText()).orElse("gone");
-      if (status.equals("ready")) {
-        break;
-      }
-      if (!status.equals("created") && !status.equals("running") || System.nanoTime() - end > 0) {
-        throw new HypervisorException(
-            Kind.REFUSED, "the mirror of " + device + " did not become ready: " + status);
-      }
-      Thread.sleep(5);
-    }
+    job.start(READY_DEADLINE);
     Thread.ofVirtual().name("mirror " + device).start(this::watch);
   }
 
-  /** Ends and removes what an earlier server has left of a mirror of the device. */
-  static void clear(Monitor monitor, String device)
-      throws HypervisorException, InterruptedException {
-    if (job(monitor, device).isPresent()) {
-      cancel(monitor, device, true);
-      conclude(monitor, device);
-    }
-    removeTarget(monitor, device);
-  }
-
-  private static void removeTarget(Monitor monitor, String device)
-      throws HypervisorException, InterruptedException {
-    for (JsonNode node : monitor.execute("query-named-block-nodes", Map.of("flat", true))) {
-      if (node.path("node-name").asText().equals(targetOf(device))) {
-        monitor.execute("blockdev-del", Map.of("node-name", targetOf(device)));
-      }
-    }
-  }
-
-  private Optional<JsonNode> job() throws HypervisorException, InterruptedException {
-    return job(monitor, device);
-  }
-
-  private static Optional<JsonNode> job(Monitor monitor, String device)
-      throws HypervisorException, InterruptedException {
-    for (JsonNode candidate : monitor.execute("query-jobs")) {
-      if (candidate.path("id").asText().equals(jobOf(device))) {
-        return Optional.of(candidate);
-      }
-    }
-    return Optional.empty();
-  }
-
-  private static void cancel(Monitor monitor, String device, boolean force)
-      throws HypervisorException, InterruptedException {
-    try {
-      monitor.execute("block-job-cancel", Map.of("device", jobOf(device), "force", force));
-    } catch (HypervisorException e) {
-      if (e.kind() != Kind.REFUSED) {
-        throw e;
-      }
-      // It has ended by itself meanwhile; how, its status says.
-      log.debug("{}: cancelling its mirror", device, e);
-    }
-  }
-
-  /** Waits until the job has ended, and removes it; its error, empty for none. */
-  private static String conclude(Monitor monitor, String device)
-      throws HypervisorException, InterruptedException {
-    long end = System.nanoTime() + CONCLUDED_DEADLINE.toNanos();
-    while (true) {
-      Optional<JsonNode> job = job(monitor, device);
-      if (job.isEmpty()) {
-        return "it is gone";
-      }
-      if (job.get().path("status").asText().equals("concluded")) {
-        monitor.execute("job-dismiss", Map.of("id", jobOf(device)));
-        return job.get().path("error").asText();
-      }
-      if (System.nanoTime() - end > 0) {
-        throw new HypervisorException(
-            Kind.TIMEOUT, "the mirror of " + device + " did not end: " + job.get());
-      }
-      Thread.sleep(5);
-    }
-  }
-
   private void event(QmpEvent event) {
-    if (!event.payload().path("device").asText().equals(jobOf(device))) {
+    if (!event.payload().path("device").asText().equals(job.id())) {
       return;
     }
     switch (event.name()) {
@@ -250,7 +139,7 @@ final class BlockMirror implements SourceDisk.Mirror {
             .whenComplete((done, failure) ->
                 Thread.ofVirtual()
                     .start(() -> {
-                      if (failure == null && !ended.isDone() && !watchdog.alive(targetOf(device))) {
+                      if (failure == null && !ended.isDone() && !watchdog.alive(job.relay())) {
                         fail("nobody watches it");
                       }
                     }));
@@ -265,20 +154,24 @@ final class BlockMirror implements SourceDisk.Mirror {
   private void watch() {
     long offset = -1;
     long moved = System.nanoTime();
+    int rests = 0;
     try {
       while (!ended.isDone() && !ending.get()) {
         Thread.sleep(LOOK);
-        Optional<JsonNode> job = job();
+        Optional<JsonNode> found = job.find();
         if (ending.get()) {
           return;
         }
-        if (job.isEmpty() || !job.get().path("status").asText().equals("ready")) {
-          fail(job.map(found -> found.path("error").asText("ended")).orElse("gone"));
+        String status = found.map(MirrorJob::status).orElse("gone");
+        // Whoever drains the disk pauses the job for a moment.
+        rests = MirrorJob.rests(status) ? rests + 1 : 0;
+        if (rests > 1 || rests == 0 && !status.equals("ready")) {
+          fail(found.map(look -> look.path("error").asText("ended")).orElse(status));
           return;
         }
         long now = System.nanoTime();
-        long at = job.get().path("current-progress").asLong();
-        if (at != offset || at == job.get().path("total-progress").asLong()) {
+        long at = found.orElseThrow().path("current-progress").asLong();
+        if (at != offset || at == found.orElseThrow().path("total-progress").asLong()) {
           offset = at;
           moved = now;
         } else if (now - moved > STALLED.toNanos()) {
@@ -327,8 +220,7 @@ final class BlockMirror implements SourceDisk.Mirror {
   }
 
   private void endConsistently() throws HypervisorException, InterruptedException {
-    cancel(monitor, device, false);
-    String failure = conclude(monitor, device);
+    String failure = job.end(() -> error.get() != null);
     String before = error.get();
     if (!failure.isEmpty() || before != null) {
       throw new HypervisorException(
@@ -340,7 +232,7 @@ final class BlockMirror implements SourceDisk.Mirror {
   private void removeRemains() throws InterruptedException {
     try {
       release();
-      monitor.execute("blockdev-del", Map.of("node-name", targetOf(device)));
+      job.removeTarget();
     } catch (HypervisorException e) {
       // Of no harm: the next mirror of the disk clears it away, or the end of the guest.
       log.info("{}: the target of its mirror stays", device, e);
@@ -374,14 +266,14 @@ final class BlockMirror implements SourceDisk.Mirror {
     try {
       release();
     } finally {
-      clear(monitor, device);
+      job.abandon();
     }
   }
 
   /** Waits for nothing: what the sink still has it answers, or it has been told that we end. */
   private void release() {
     var unused = relay.shut();
-    watchdog.forget(targetOf(device));
+    watchdog.forget(job.relay());
     Closing.quietly(listening);
   }
 }

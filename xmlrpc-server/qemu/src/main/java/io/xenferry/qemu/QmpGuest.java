@@ -332,7 +332,7 @@ final class QmpGuest implements Guest {
 
       @Override
       public void clear() throws HypervisorException, InterruptedException {
-        BlockMirror.clear(monitor, device);
+        new MirrorJob(monitor, device).abandon();
       }
     };
   }
@@ -411,7 +411,7 @@ final class QmpGuest implements Guest {
 
   /** With a mirror a filter sits between the device and its disk. */
   static boolean isNodeOf(String device, String node) {
-    return node.equals(GuestLauncher.nodeName(device)) || node.equals(BlockMirror.filterOf(device));
+    return node.equals(GuestLauncher.nodeName(device)) || node.equals(MirrorJob.filterOf(device));
   }
 
   @Override
