@@ -115,6 +115,26 @@ final class ClientChannel {
     return response(deadlines.transfer());
   }
 
+  /**
+   * Lets the client fetch a path of this server into a file of its own.
+   *
+   * @return whether it did
+   */
+  boolean get(String file, String path) throws IOException {
+    send(new Message.HttpGet(file, path));
+    return response(deadlines.transfer());
+  }
+
+  /**
+   * Lets the client send a file of its own to a path of this server.
+   *
+   * @return whether it did
+   */
+  boolean put(String file, String path) throws IOException {
+    send(new Message.HttpPut(file, path));
+    return response(deadlines.transfer());
+  }
+
   /** Waits for OK or Failed, and passes over heartbeats. */
   private boolean response(Duration deadline) throws IOException {
     while (true) {

@@ -44,6 +44,7 @@ final class Commands {
     DriveCommands.register(built);
     TuningCommands.register(built);
     FigureCommands.register(built);
+    BlobCommands.register(built);
     built.put("console", ConsoleCommand::run);
     VmInstall.register(built);
     SnapshotCommands.register(built);

@@ -30,8 +30,8 @@ final class Tasks {
     }
   }
 
-  private static void await(Run run, String task, boolean progress)
-      throws XenApiException, IOException {
+  /** Waits for a task; one that has failed is thrown as its error. */
+  static void await(Run run, String task, boolean progress) throws XenApiException, IOException {
     Calls calls = run.calls();
     String token = "";
     while (true) {

@@ -3,6 +3,9 @@ package io.xenferry.server;
 import io.xenferry.migration.Coordinator;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
+import io.xenferry.server.blob.BlobMessages;
+import io.xenferry.server.blob.BlobRoutes;
+import io.xenferry.server.blob.Blobs;
 import io.xenferry.server.boot.FirstStart;
 import io.xenferry.server.boot.HostFacts;
 import io.xenferry.server.call.Dispatcher;
@@ -13,6 +16,7 @@ import io.xenferry.server.cli.KnownServers;
 import io.xenferry.server.config.ServerConfig;
 import io.xenferry.server.event.Alerts;
 import io.xenferry.server.event.Events;
+import io.xenferry.server.http.AdmittedRoutes;
 import io.xenferry.server.http.Certificate;
 import io.xenferry.server.http.CliService;
 import io.xenferry.server.http.HttpServer;
@@ -76,6 +80,8 @@ public final class XenFerryServer implements AutoCloseable {
     Registry registry = new Registry();
     AllowedOperations allowed = new AllowedOperations(registry);
     Messages.register(registry, allowed, certificate);
+    Blobs blobs = new Blobs(config.stateDirectory().resolve("blobs"), db, schema, clock);
+    new BlobMessages(blobs).register(registry);
     dispatcher = new Dispatcher(context, registry);
     // The ports are known once bound; the toolstack tells them to its peers, and xe shows it.
     AtomicReference<CliService> xe = new AtomicReference<>();
@@ -98,6 +104,7 @@ public final class XenFerryServer implements AutoCloseable {
     }
     try {
       toolstack.mount(http.router());
+      new BlobRoutes(blobs, new AdmittedRoutes(sessions, tasks)).mount(http.router());
       http.connectWith(toolstack.consoles());
       xe.set(
           new CliServer(

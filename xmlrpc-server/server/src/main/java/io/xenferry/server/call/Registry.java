@@ -68,7 +68,6 @@ public final class Registry {
           "VM.hardware_platform_version",
           "VM.xenstore_data",
           "VMSS.enabled",
-          "blob.public",
           "host.address",
           "host.display",
           "host.guest_VCPUs_params",

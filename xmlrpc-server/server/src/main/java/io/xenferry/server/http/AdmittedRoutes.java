@@ -5,6 +5,7 @@ import io.xenferry.server.call.HttpAccess;
 import io.xenferry.server.session.Sessions;
 import io.xenferry.server.task.Tasks;
 import java.util.Optional;
+import java.util.concurrent.atomic.AtomicReference;
 import org.eclipse.jetty.http.HttpHeader;
 import org.eclipse.jetty.http.HttpStatus;
 import org.eclipse.jetty.server.Request;
@@ -30,9 +31,18 @@ public final class AdmittedRoutes {
     this.tasks = tasks;
   }
 
-  /** A request of somebody who may make it. */
+  /**
+   * A request of somebody who may make it.
+   *
+   * @param failure what went wrong after the answer had begun, for the request's task
+   */
   public record Exchange(
-      Request request, Fields query, HttpAccess.Answer who, Response response, Callback callback) {
+      Request request,
+      Fields query,
+      HttpAccess.Answer who,
+      Response response,
+      Callback callback,
+      AtomicReference<@Nullable XenApiException> failure) {
 
     /** A parameter of the address. */
     public @Nullable String value(String name) {
@@ -79,7 +89,7 @@ public final class AdmittedRoutes {
         } else {
           within(
               parameter(request, query, "task_id"),
-              new Exchange(request, query, who, response, callback),
+              new Exchange(request, query, who, response, callback, new AtomicReference<>()),
               work);
         }
       } finally {
@@ -120,7 +130,7 @@ public final class AdmittedRoutes {
     try {
       work.answer(exchange);
     } finally {
-      end(ref, exchange.response().getStatus());
+      end(ref, exchange);
     }
   }
 
@@ -135,9 +145,13 @@ public final class AdmittedRoutes {
     };
   }
 
-  private void end(String task, int status) {
+  private void end(String task, Exchange exchange) {
+    int status = exchange.response().getStatus();
+    XenApiException failure = exchange.failure().get();
     try {
-      if (HttpStatus.isSuccess(status)) {
+      if (failure != null) {
+        tasks.fail(task, failure);
+      } else if (HttpStatus.isSuccess(status)) {
         tasks.succeed(task, "");
       } else {
         tasks.fail(

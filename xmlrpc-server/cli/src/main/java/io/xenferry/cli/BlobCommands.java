@@ -1,0 +1,89 @@
+package io.xenferry.cli;
+
+import io.xenferry.model.Value;
+import io.xenferry.model.XenApiException;
+import java.io.IOException;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.SequencedMap;
+import java.util.TreeMap;
+
+/** Blobs: files kept with an object, made, fetched and sent. */
+final class BlobCommands {
+  /** By the argument that names one, the classes of what keeps blobs; the first given counts. */
+  private static final SequencedMap<String, String> KEEPERS =
+      new TreeMap<>(
+          Map.of(
+              "vm-uuid", "VM",
+              "pool-uuid", "pool",
+              "sr-uuid", "SR",
+              "host-uuid", "host",
+              "network-uuid", "network"));
+
+  private BlobCommands() {}
+
+  static void register(Map<String, Command.Handler> commands) {
+    commands.put("blob-create", BlobCommands::create);
+    commands.put(
+        "blob-get",
+        run ->
+            transfer(
+                run,
+                "Downloading a blob",
+                path -> run.client().get(run.arguments().need("filename"), path)));
+    commands.put(
+        "blob-put",
+        run ->
+            transfer(
+                run,
+                "Uploading a blob",
+                path -> run.client().put(run.arguments().need("filename"), path)));
+  }
+
+  private static void create(Run run) throws XenApiException, CliException, IOException {
+    String name = run.arguments().need("name");
+    List<String> given =
+        KEEPERS.keySet().stream().filter(key -> !run.arguments().get(key, "").isEmpty()).toList();
+    if (given.size() != 1) {
+      throw CliException.failed("One of these is needed: " + String.join(", ", KEEPERS.keySet()));
+    }
+    String keeper = Objects.requireNonNull(KEEPERS.get(given.getFirst()));
+    String owner = run.calls().byUuid(keeper, run.arguments().need(given.getFirst()));
+    String blob =
+        run.calls()
+            .text(
+                keeper + ".create_new_blob",
+                Value.of(owner),
+                Value.of(name),
+                Value.of(run.arguments().get("mime-type", "")),
+                Value.of(run.arguments().flag("public")));
+    run.printer().list(List.of(run.calls().uuid("blob", blob)));
+  }
+
+  private interface Transfer {
+    boolean done(String path) throws CliException, IOException;
+  }
+
+  /** Within a task, which the server ends with the request: it knows better what went wrong. */
+  private static void transfer(Run run, String label, Transfer transfer)
+      throws XenApiException, CliException, IOException {
+    Calls calls = run.calls();
+    String blob = calls.byUuid("blob", run.arguments().need("uuid"));
+    String task = calls.text("task.create", Value.of(label), Value.of(""));
+    try {
+      String path = "/blob?session_id=" + calls.session() + "&task_id=" + task + "&ref=" + blob;
+      boolean done = transfer.done(path);
+      Map<String, Value> record = calls.record("task", task);
+      if (done || Calls.field(record, "status").equals("failure")) {
+        Tasks.await(run, task, false);
+      } else {
+        // The server has not seen the request, or has not seen its end.
+        calls.call("task.set_status", Value.of(task), Value.of("failure"));
+        throw new XenApiException("CLIENT_ERROR");
+      }
+    } finally {
+      calls.call("task.destroy", Value.of(task));
+    }
+  }
+}

@@ -1,0 +1,220 @@
+package io.xenferry.server.blob;
+
+import io.xenferry.model.XenApiException;
+import io.xenferry.model.db.Row;
+import io.xenferry.server.http.AdmittedRoutes;
+import io.xenferry.server.http.Answers;
+import io.xenferry.server.http.Router;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.util.Optional;
+import java.util.concurrent.Semaphore;
+import org.eclipse.jetty.http.HttpHeader;
+import org.eclipse.jetty.http.HttpStatus;
+import org.eclipse.jetty.http.HttpVersion;
+import org.eclipse.jetty.io.Content;
+import org.eclipse.jetty.server.Request;
+import org.eclipse.jetty.server.Response;
+import org.eclipse.jetty.util.Blocker;
+import org.eclipse.jetty.util.Callback;
+import org.eclipse.jetty.util.Fields;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * {@code GET /blob} and {@code PUT /blob}, the content of the blob that {@code ref} or {@code uuid}
+ * names. Whoever brings neither a session nor a password may read public ones.
+ */
+public final class BlobRoutes {
+  private static final Logger LOG = LoggerFactory.getLogger(BlobRoutes.class);
+
+  private static final String PATH = "/blob";
+
+  private static final int PIECE = 64 << 10;
+
+  /** Transfers at once: each has a thread and a file. */
+  private static final int AT_ONCE = 32;
+
+  private final Blobs blobs;
+  private final AdmittedRoutes routes;
+  private final Semaphore transfers = new Semaphore(AT_ONCE);
+
+  public BlobRoutes(Blobs blobs, AdmittedRoutes routes) {
+    this.blobs = blobs;
+    this.routes = routes;
+  }
+
+  public void mount(Router router) {
+    Request.Handler admitted =
+        routes.handler(PATH, "get_blob", e -> send(find(e.query()), e.response(), e.callback()));
+    router.route(
+        "GET",
+        PATH,
+        (request, response, callback) -> {
+          Optional<Row> open = openToAll(request);
+          if (open.isEmpty()) {
+            return admitted.handle(request, response, callback);
+          }
+          send(open, response, callback);
+          return true;
+        });
+    router.route("PUT", PATH, routes.handler(PATH, "put_blob", this::receive));
+  }
+
+  /** What somebody may read who says nothing of himself, and waits for no task. */
+  private Optional<Row> openToAll(Request request) {
+    if (!Request.getPathInContext(request).equals(PATH)
+        || request.getHeaders().contains(HttpHeader.AUTHORIZATION)
+        || request.getHeaders().contains(HttpHeader.COOKIE)) {
+      return Optional.empty();
+    }
+    try {
+      Fields query = Request.extractQueryParameters(request);
+      return query.get("session_id") == null && query.get("task_id") == null
+          ? find(query).filter(blobs::isPublic)
+          : Optional.empty();
+    } catch (IllegalArgumentException e) { // a wrong escape, which is refused later
+      return Optional.empty();
+    }
+  }
+
+  private Optional<Row> find(Fields query) {
+    return blobs.find(
+        Optional.ofNullable(query.getValue("ref")), Optional.ofNullable(query.getValue("uuid")));
+  }
+
+  private void send(Optional<Row> blob, Response response, Callback callback) {
+    if (blob.isEmpty()) {
+      unknown(response, callback);
+    } else if (!transfers.tryAcquire()) {
+      Answers.error(response, callback, HttpStatus.SERVICE_UNAVAILABLE_503);
+    } else {
+      try {
+        send(blob.get(), response, callback);
+      } catch (IOException e) {
+        callback.failed(e);
+      } finally {
+        transfers.release();
+      }
+    }
+  }
+
+  private static void unknown(Response response, Callback callback) {
+    Answers.error(response, callback, HttpStatus.NOT_FOUND_404, "Unknown reference");
+  }
+
+  private void send(Row blob, Response response, Callback callback) throws IOException {
+    Optional<FileChannel> content = blobs.open(blob);
+    if (content.isEmpty()) {
+      Answers.bytes(response, callback, HttpStatus.OK_200, blobs.mimeType(blob), new byte[0]);
+      return;
+    }
+    try (FileChannel file = content.get()) {
+      response.setStatus(HttpStatus.OK_200);
+      response.getHeaders().put(HttpHeader.CONTENT_TYPE, blobs.mimeType(blob));
+      response.getHeaders().put(HttpHeader.CACHE_CONTROL, "no-cache, no-store");
+      // A browser shall not take for a page of ours what somebody has put here.
+      response.getHeaders().put("X-Content-Type-Options", "nosniff");
+      response.getHeaders().put("Content-Security-Policy", "sandbox");
+      long left = file.size();
+      response.getHeaders().put(HttpHeader.CONTENT_LENGTH, left);
+      ByteBuffer piece = ByteBuffer.allocate(PIECE);
+      do {
+        piece.clear();
+        while (piece.hasRemaining() && file.read(piece) >= 0) {
+          // until it is full, or the file has ended
+        }
+        left -= piece.flip().remaining();
+        try (Blocker.Callback written = Blocker.callback()) {
+          response.write(left <= 0, piece, written);
+          written.block();
+        }
+      } while (left > 0);
+    }
+    callback.succeeded();
+  }
+
+  private void receive(AdmittedRoutes.Exchange exchange) {
+    Response response = exchange.response();
+    Callback callback = exchange.callback();
+    Optional<Row> blob = find(exchange.query());
+    long length = exchange.request().getHeaders().getLongField(HttpHeader.CONTENT_LENGTH);
+    if (blob.isEmpty()) {
+      unknown(response, callback);
+    } else if (length < 0) {
+      Answers.error(response, callback, HttpStatus.LENGTH_REQUIRED_411);
+    } else if (length > Blobs.LIMIT) {
+      Answers.error(
+          response,
+          callback,
+          HttpStatus.PAYLOAD_TOO_LARGE_413,
+          "A blob has at most " + Blobs.LIMIT + " bytes.");
+    } else if (!transfers.tryAcquire()) {
+      Answers.error(response, callback, HttpStatus.SERVICE_UNAVAILABLE_503);
+    } else {
+      try {
+        receive(exchange, blob.get(), length);
+      } finally {
+        transfers.release();
+      }
+    }
+  }
+
+  /**
+   * A client of HTTP/1.0, as xe is, sends the content once it has been answered, and learns from
+   * its task what became of it. Any other is answered when that is known.
+   */
+  private void receive(AdmittedRoutes.Exchange exchange, Row blob, long length) {
+    Response response = exchange.response();
+    boolean answered =
+        exchange.request().getConnectionMetaData().getHttpVersion() == HttpVersion.HTTP_1_0;
+    try {
+      if (answered) {
+        begin(response);
+      }
+      // Not closed: that would fail what is left of a body that is refused.
+      blobs.put(blob, Content.Source.asInputStream(exchange.request()), length);
+    } catch (XenApiException | IOException e) {
+      LOG.info("a blob was not replaced: {}", e.toString());
+      if (answered) {
+        exchange
+            .failure()
+            .set(
+                e instanceof XenApiException why
+                    ? why
+                    : new XenApiException("INTERNAL_ERROR", String.valueOf(e.getMessage())));
+        exchange.callback().failed(e);
+      } else {
+        Answers.error(response, exchange.callback(), status(e));
+      }
+      return;
+    }
+    if (answered) {
+      exchange.callback().succeeded();
+    } else {
+      Answers.bytes(response, exchange.callback(), HttpStatus.OK_200, "text/plain", new byte[0]);
+    }
+  }
+
+  private static void begin(Response response) throws IOException {
+    response.setStatus(HttpStatus.OK_200);
+    response.getHeaders().put(HttpHeader.CONNECTION, "close");
+    response.getHeaders().put(HttpHeader.CACHE_CONTROL, "no-cache, no-store");
+    try (Blocker.Callback written = Blocker.callback()) {
+      response.write(false, ByteBuffer.allocate(0), written);
+      written.block();
+    }
+  }
+
+  private static int status(Exception failure) {
+    return switch (failure) {
+      case XenApiException e -> HttpStatus.NOT_FOUND_404;
+      case Blobs.NoRoom e -> HttpStatus.INSUFFICIENT_STORAGE_507;
+      case Blobs.NotKept e -> HttpStatus.INTERNAL_SERVER_ERROR_500;
+      case Blobs.TooSlow e -> HttpStatus.REQUEST_TIMEOUT_408;
+      case IOException e -> Answers.unreadable(e);
+      default -> throw new IllegalArgumentException(failure);
+    };
+  }
+}
