@@ -15,13 +15,15 @@ import java.util.stream.Collectors;
  * lock-tray         the guest holds on to its CDs
  * ignore-unplug     the guest does not answer when it is to let a device go
  * ignore-power      the guest does not heed its power button
+ * slow-power        the guest shuts down five seconds after its power button was pressed
+ * reboot-power      the guest reboots when its power button is pressed for the first time
  * refuse-reopen     no disk goes on with another image
  * panic             the guest panics a second after it has begun to run
  * halt              the guest shuts itself down a second after it has begun to run
  * stall-memory      the memory stream stops after its first pass
  * die=POINT         the process kills itself at one of: running, stopped (at the switch, standing
  *                   still), pre-switchover, device (told to go on), sent, incoming (a stream has
- *                   begun), received, cont, reopen (a disk is to go on with another image)
+ *                   begun), received, cont, reopen (a disk is to go on with another image), power-button
  * </pre>
  */
 record Faults(Set<String> names) {

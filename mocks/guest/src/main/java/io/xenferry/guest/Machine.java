@@ -16,6 +16,8 @@ import java.util.concurrent.TimeUnit;
  * after another; events are told to the monitor.
  */
 final class Machine {
+  private static final long SLOW_SECONDS = 5;
+
   final GuestSettings settings;
   final Faults faults;
   final List<GuestDisk> disks;
@@ -25,6 +27,7 @@ final class Machine {
   private final RunGate gate;
   private final Optional<Workload> workload;
   private volatile RunState state;
+  private boolean rebooted;
   private volatile Events events = (name, payload) -> {};
 
   /** Who is told of events. */
@@ -120,7 +123,11 @@ final class Machine {
   }
 
   private static void soon(Runnable fate) {
-    CompletableFuture.delayedExecutor(1, TimeUnit.SECONDS).execute(fate);
+    after(1, fate);
+  }
+
+  private static void after(long seconds, Runnable fate) {
+    CompletableFuture.delayedExecutor(seconds, TimeUnit.SECONDS).execute(fate);
   }
 
   /**
@@ -201,10 +208,24 @@ final class Machine {
   }
 
   synchronized void powerDown() {
+    faults.dieAt("power-button");
     if (faults.has("ignore-power")) {
       tell("POWERDOWN", QmpServer.object());
-    } else if (stop(RunState.SHUTDOWN)) {
+    } else if (faults.has("reboot-power") && !rebooted) {
+      rebooted = true;
       tell("POWERDOWN", QmpServer.object());
+      tell("RESET", QmpServer.object().put("guest", true).put("reason", "guest-reset"));
+    } else if (faults.has("slow-power")) {
+      tell("POWERDOWN", QmpServer.object());
+      after(SLOW_SECONDS, this::shutDown);
+    } else if (state == RunState.RUNNING) {
+      tell("POWERDOWN", QmpServer.object());
+      shutDown();
+    }
+  }
+
+  private synchronized void shutDown() {
+    if (stop(RunState.SHUTDOWN)) {
       tell("SHUTDOWN", QmpServer.object().put("guest", true).put("reason", "guest-shutdown"));
     }
   }

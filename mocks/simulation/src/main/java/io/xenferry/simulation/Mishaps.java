@@ -172,8 +172,12 @@ final class Mishaps {
       }
       case GUEST_HALTS -> {
         world.count("guests shut down");
-        world.first.memoryLost = true;
-        host.guestEnds(GuestState.SHUTDOWN);
+        if (host.toldToStop(world.vm)) {
+          host.guestHeeds(world.vm, guest); // nobody can tell whether it would have so by itself
+        } else {
+          world.first.memoryLost = true;
+          host.guestEnds(GuestState.SHUTDOWN);
+        }
       }
       default -> {
         if (guest.state == GuestState.INCOMING) {

@@ -261,6 +261,44 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
     }
 
     @Override
+    public CompletableFuture<Void> makeMachine(MigrationId migration, Plan plan, List<UUID> vdis) {
+      UUID vm = plan.vmAtDestination();
+      journaled(JournalEntry.Kind.GUEST, vm.toString());
+      return act(
+          "the machine is made",
+          () -> {
+            SimGuest there = host.guests.get(vm);
+            require(there == null || there.fresh, "there is a guest");
+            if (there == null) {
+              for (UUID vdi : vdis) {
+                SimHost.Vdi disk = host.vdis.get(vdi);
+                require(disk != null, "no such disk");
+                world.check(
+                    !host.exported(Objects.requireNonNull(disk)), Invariant.ONE_WRITES, host.name);
+              }
+              SimGuest machine = new SimGuest(GuestState.PAUSED, -1);
+              machine.fresh = true;
+              machine.active = true;
+              host.guests.put(vm, machine);
+            }
+          });
+    }
+
+    @Override
+    public CompletableFuture<Void> unmakeMachine(UUID vm) {
+      return act(
+          "the machine that never ran is ended",
+          () -> {
+            SimGuest guest = host.guests.get(vm);
+            if (guest != null) {
+              require(guest.state != GuestState.RUNNING, "the guest runs");
+              host.guests.remove(vm);
+              world.checkMemory(vm, host.name + " ended its machine");
+            }
+          });
+    }
+
+    @Override
     public CompletableFuture<GuestState> observe(UUID vm) {
       return effect(
           "observed the guest",
@@ -319,6 +357,9 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
             if (guest != null) {
               world.check(guest.state != GuestState.RUNNING, Invariant.RUNNING_STAYS, host.name);
               world.checkMemory(vm, host.name + " destroyed its guest");
+              if (!process.alive()) {
+                host.mayHaveRun();
+              }
             }
           });
     }

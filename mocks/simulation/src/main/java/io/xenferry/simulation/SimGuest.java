@@ -15,6 +15,9 @@ final class SimGuest {
   /** A broken hypervisor driver takes it for SENT. */
   boolean claimsSent;
 
+  /** It has never run, and boots from its disks. */
+  boolean fresh;
+
   /** The destination's disks have been opened for it. */
   boolean active;
 

@@ -2,6 +2,7 @@ package io.xenferry.simulation;
 
 import io.xenferry.copy.MemoryDirtyLog;
 import io.xenferry.migration.Coordinator;
+import io.xenferry.migration.flow.SourceMigration;
 import io.xenferry.migration.gate.Gate;
 import io.xenferry.migration.json.StrictJson;
 import io.xenferry.migration.ledger.JournalEntry;
@@ -27,6 +28,7 @@ import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
@@ -99,6 +101,15 @@ final class SimHost {
 
   /** How often its hypervisor fails to stop a guest, whose memory is then not sent either. */
   int failingPauses;
+
+  /** How long its guests take to shut down when asked; empty for those that do not. */
+  Optional<Duration> shutsDownIn = Optional.empty();
+
+  /** How often its guests are asked to shut down before they do; they reboot meanwhile, say. */
+  int asksUnheeded;
+
+  /** How long its hypervisor thinks before it stops a guest. */
+  Duration stopping = Duration.ZERO;
 
   /** Moves that may arrive at once; 0 for no limit. */
   int places;
@@ -334,15 +345,7 @@ final class SimHost {
     }
     mine.kill();
     world.onHappening.accept(this, power ? Happening.POWER_FAILS : Happening.SERVER_DIES);
-    // A run was refused and the process ended, but RETURNED is not durable: what is durable says
-    // that it may have run, so the VM arrives halted. That is the one loss the specification has.
-    for (SimVm each : world.vms) {
-      if (!guests.containsKey(each.uuid)
-          && ledgerDisk.rows().stream()
-              .anyMatch(row -> row.state() == State.STARTING && row.vm().equals(each.uuid))) {
-        each.memoryLost = true;
-      }
-    }
+    mayHaveRun();
     breakStreams();
     if (power) {
       losePower();
@@ -352,6 +355,20 @@ final class SimHost {
     long millis = 100 + world.random.nextInt(world.random.nextInt(4) == 0 ? 20_000 : 2_000);
     if (!heldDown) {
       world.scheduler.schedule(Duration.ofMillis(millis), this::startServer);
+    }
+  }
+
+  /**
+   * A run was refused and the process ended, but RETURNED is not durable: what is durable says that
+   * it may have run, so the VM arrives halted. That is the one loss the specification has.
+   */
+  void mayHaveRun() {
+    for (SimVm each : world.vms) {
+      if (!guests.containsKey(each.uuid)
+          && ledgerDisk.rows().stream()
+              .anyMatch(row -> row.state() == State.STARTING && row.vm().equals(each.uuid))) {
+        each.memoryLost = true;
+      }
     }
   }
 
@@ -377,6 +394,38 @@ final class SimHost {
       watchers.add(end);
     }
     return end;
+  }
+
+  /**
+   * A guest that was asked to shut down for its move does so, if it still runs. After the move it
+   * is as any other guest that ends; while that is being taken back it may be booted again or not.
+   */
+  void guestHeeds(UUID vm, SimGuest guest) {
+    if (guests.get(vm) == guest && guest.state == GuestState.RUNNING) {
+      boolean byItsMove = toldToStop(vm);
+      world.first.memoryLost |= !byItsMove;
+      if (!byItsMove
+          && ledgerDisk.unended().stream()
+              .noneMatch(row -> row.vm().equals(vm) && SourceMigration.bootsAgain(row))) {
+        guestEnds(GuestState.SHUTDOWN);
+        return;
+      }
+      world.trace(name + ": the guest shuts down");
+      guest.state = GuestState.SHUTDOWN;
+      List<CompletableFuture<GuestState>> told = watchers;
+      watchers = new ArrayList<>();
+      tellEnd(told, GuestState.SHUTDOWN);
+    }
+  }
+
+  /** Whether a move has durably said that it tells the VM's guest to shut down. */
+  boolean toldToStop(UUID vm) {
+    return ledgerDisk.unended().stream()
+        .anyMatch(row ->
+            row.vm().equals(vm)
+                && row.role() == Role.SOURCE
+                && row.state() == State.SENDING
+                && row.steering().contains("\"stopping\""));
   }
 
   /** The guest shuts down by itself, or its process dies: no command of ours. */
@@ -441,7 +490,9 @@ final class SimHost {
     SimGuest guest = guests.get(world.vm);
     if (guest != null
         && guest.state == GuestState.SHUTDOWN
-        && ledgerDisk.rows().stream().allMatch(row -> row.ended() || row.state() == State.OWNED)) {
+        && ledgerDisk.rows().stream()
+            .allMatch(row ->
+                row.ended() || (row.state() == State.OWNED && !SourceMigration.bootsAgain(row)))) {
       guests.remove(world.vm);
       world.trace(name + ": the guest that has shut down is ended");
     }
@@ -505,7 +556,8 @@ final class SimHost {
     guests
         .entrySet()
         .removeIf(guest ->
-            guest.getValue().state == GuestState.INCOMING
+            (guest.getValue().state == GuestState.INCOMING
+                    || guest.getValue().fresh && !vms.containsKey(guest.getKey()))
                 && reading.unended(guest.getKey()).isEmpty()
                 && !known(known, JournalEntry.Kind.GUEST, guest.getKey().toString()));
     if (exports.size() + accounts.size() + vms.size() + vdis.size() + guests.size() < before) {

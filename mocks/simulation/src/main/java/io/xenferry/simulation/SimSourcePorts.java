@@ -208,6 +208,59 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
     }
 
     @Override
+    public CompletableFuture<Void> shutDown(UUID vm, boolean byAgent) {
+      world.check(
+          !world.inspecting || !process.alive() || host.toldToStop(vm),
+          Invariant.DURABLE_FIRST,
+          host.name + " tells its guest to shut down");
+      return act(
+          "the guest is asked to shut down",
+          () -> {
+            SimGuest guest = host.guests.get(vm);
+            if (host.asksUnheeded > 0) {
+              host.asksUnheeded--;
+            } else if (guest != null && host.shutsDownIn.isPresent()) {
+              world.later(host.shutsDownIn.get(), () -> host.guestHeeds(vm, guest));
+            }
+          });
+    }
+
+    @Override
+    public CompletableFuture<Void> stop(UUID vm) {
+      decided(vm, State.SENDING);
+      CompletableFuture<Void> asked = new CompletableFuture<>();
+      world.later(host.stopping, () -> asked.complete(null));
+      return asked.thenCompose(done -> stopped(vm));
+    }
+
+    private CompletableFuture<Void> stopped(UUID vm) {
+      return act(
+          "the guest is stopped",
+          () -> {
+            SimGuest guest = host.guests.get(vm);
+            require(guest != null, "stop: no guest");
+            if (java.util.Objects.requireNonNull(guest).state == GuestState.RUNNING) {
+              guest.state = GuestState.PAUSED;
+            }
+          });
+    }
+
+    @Override
+    public CompletableFuture<Void> boot(UUID vm, boolean seenHere) {
+      decided(vm, State.OWNED);
+      return act(
+          "boot",
+          () -> {
+            SimGuest guest = host.guests.get(vm);
+            if (guest != null && guest.state == GuestState.SHUTDOWN) {
+              world.count("guests booted again");
+              world.run(host, vm, guest);
+              world.first.memoryLost = false;
+            }
+          });
+    }
+
+    @Override
     public CompletableFuture<Void> resume(UUID vm) {
       decided(vm, State.OWNED);
       return act(

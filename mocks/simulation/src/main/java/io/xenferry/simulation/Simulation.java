@@ -13,6 +13,7 @@ import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.state.Plan;
 import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
+import io.xenferry.migration.state.WarmMove;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -85,6 +86,9 @@ public final class Simulation {
               + cell.fault().words()
               + "; faults: "
               + world.faults);
+      if (running && shape.nextInt(3) == 0) {
+        moveWarm(world, clients, shape);
+      }
       populate(world, running);
       witness.accept(world);
       world.hosts.forEach(SimHost::startServer);
@@ -112,6 +116,36 @@ public final class Simulation {
         world.scheduler.executed(),
         Duration.ofNanos(world.scheduler.nanoTime()),
         world.scheduler.fingerprint());
+  }
+
+  /**
+   * The guest shuts down soon, late, only when it is asked once more, or not at all, and is then
+   * stopped, at once or late, or not.
+   */
+  private static void moveWarm(World world, Clients clients, Random shape) {
+    boolean hard = shape.nextBoolean();
+    boolean deaf = shape.nextInt(4) == 0;
+    Duration heeds = Duration.ofMillis(20 + shape.nextInt(shape.nextInt(4) == 0 ? 4_000 : 500));
+    int unheeded = shape.nextInt(4) == 0 ? 1 : 0;
+    Duration stopping = Duration.ofMillis(shape.nextInt(3) == 0 ? shape.nextInt(600) : 0);
+    for (SimHost host : world.hosts) {
+      host.shutsDownIn = deaf ? Optional.empty() : Optional.of(heeds);
+      host.asksUnheeded = unheeded;
+      host.stopping = stopping;
+    }
+    clients.with(
+        Map.of(
+            WarmMove.MODE,
+            WarmMove.WARM,
+            WarmMove.TIMEOUT,
+            "3",
+            WarmMove.HARD,
+            Boolean.toString(hard)));
+    world.trace(
+        "moves are warm, the guest "
+            + (deaf ? "does not shut down" : "shuts down in " + heeds.toMillis() + " ms")
+            + (unheeded > 0 ? ", when asked once more" : "")
+            + (hard ? ", and is stopped then" : ""));
   }
 
   /**
@@ -298,6 +332,10 @@ public final class Simulation {
     world.trace("faults stop");
     drive(world, PATIENCE, world::calm);
     drive(world, Duration.ofSeconds(2), () -> false);
+    if (!world.calm()) { // a move that a client had just asked for
+      drive(world, PATIENCE, world::calm);
+      drive(world, Duration.ofSeconds(2), () -> false);
+    }
     for (SimHost host : world.hosts) {
       host.ledgerDisk.rows().stream()
           .filter(row -> !row.ended())

@@ -383,6 +383,12 @@ final class World {
         elsewhere == null || elsewhere.state != GuestState.RUNNING,
         Invariant.ONE_RUNS,
         host.name + " runs it too");
+    if (guest.fresh) {
+      count("guests booted at the destination");
+      // It knows what its disks hold, which is looked at below.
+      guest.memory = of.sequence;
+      guest.fresh = false;
+    }
     check(guest.memory == of.sequence, Invariant.NEVER_BACK, host.name);
     for (int i = 0; i < scale.disks(); i++) {
       SimHost.Vdi vdi = host.diskOf(uuid, i);
@@ -448,6 +454,8 @@ final class World {
 
   private static boolean hasNewestMemory(SimHost host, SimVm of) {
     SimGuest guest = host.guests.get(of.uuid);
-    return guest != null && guest.state != GuestState.INCOMING && guest.memory == of.sequence;
+    return guest != null
+        && guest.state != GuestState.INCOMING
+        && (guest.fresh ? complete(host, of) : guest.memory == of.sequence);
   }
 }

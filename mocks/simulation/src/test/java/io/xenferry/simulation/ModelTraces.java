@@ -115,12 +115,14 @@ final class ModelTraces {
     }
 
     /**
-     * The destination looks at its guest and then records STARTING, which the model has as one. A
-     * guest that dies in between is found dead by the next look, as one that dies afterwards.
+     * The destination makes its guest ready, or looks at it, and then records READY or STARTING,
+     * which the model has as one. A guest that dies in between is found dead by the next look, as
+     * one that dies afterwards.
      */
     void enters(State state) {
       boolean diedUnseen =
-          state == State.STARTING && events.getLast() == Event.GUEST_DIES_AT_DESTINATION;
+          (state == State.READY || state == State.STARTING)
+              && events.getLast() == Event.GUEST_DIES_AT_DESTINATION;
       events.add(diedUnseen ? events.size() - 1 : events.size(), Event.of(state));
     }
 

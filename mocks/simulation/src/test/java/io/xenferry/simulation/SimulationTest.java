@@ -46,6 +46,8 @@ class SimulationTest {
             "starts refused by the gate",
             "guest processes died",
             "guests shut down",
+            "guests booted again",
+            "guests booted at the destination",
             SimHost.GONE_ON + Role.SOURCE,
             SimHost.GONE_ON + Role.DESTINATION);
   }

@@ -31,7 +31,16 @@ final class VmMigrate {
   /** Options that go into the call's options as they are. */
   private static final List<String> PASSED_ON =
       List.of(
-          "strategy", "max-downtime", "bandwidth", "cutover", "transport", "keep-source", "verify");
+          "strategy",
+          "max-downtime",
+          "bandwidth",
+          "cutover",
+          "transport",
+          "keep-source",
+          "verify",
+          "mode",
+          "shutdown-timeout",
+          "hard-shutdown");
 
   private static final List<String> MAPS = List.of("vif", "vdi", "vgpu", "image-format");
 

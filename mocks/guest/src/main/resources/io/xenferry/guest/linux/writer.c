@@ -23,6 +23,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/input.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -217,6 +218,9 @@ static void obey_power_button(void) {
     struct input_event event;
     while (fd >= 0 && read(fd, &event, sizeof event) == sizeof event)
       if (event.type == EV_KEY && event.code == KEY_POWER && event.value == 1) {
+        /* As services are stopped first: the kernel takes the disks away from whoever still writes. */
+        for (int i = 0; i < DISKS; i++)
+          if (disks[i].writer > 0) kill(disks[i].writer, SIGSTOP);
         sync();
         reboot(RB_POWER_OFF);
       }

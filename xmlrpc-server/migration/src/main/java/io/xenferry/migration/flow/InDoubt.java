@@ -65,8 +65,14 @@ final class InDoubt extends DestinationStage {
         found -> {
           seen = found;
           switch (found) {
-            case RUNNING, PAUSED, SHUTDOWN, PRE_SWITCHOVER, SENT ->
+            case PAUSED -> {
+              if (migration.plan().warm()) {
+                askSource(); // it is made so, and no client sees it who could have paused it
+              } else {
                 migration.arrived(SEEN, row -> row);
+              }
+            }
+            case RUNNING, SHUTDOWN, PRE_SWITCHOVER, SENT -> migration.arrived(SEEN, row -> row);
             case INCOMING, RECEIVED, GONE -> askSource();
           }
         },

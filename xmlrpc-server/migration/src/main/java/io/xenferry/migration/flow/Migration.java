@@ -113,6 +113,11 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
     }
   }
 
+  /** Whether no server before this one had anything to do with it. */
+  final boolean begunHere() {
+    return !ofAnotherServer;
+  }
+
   /** Whether what a server before this one had begun may simply go on. */
   boolean mayGoOn() {
     return ofAnotherServer;

@@ -1,5 +1,6 @@
 package io.xenferry.migration.flow;
 
+import io.xenferry.migration.gate.Gate;
 import io.xenferry.migration.gate.Operation;
 import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.peer.PeerAnswer;
@@ -9,20 +10,49 @@ import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
 import io.xenferry.model.XenApiException;
+import java.time.Duration;
 import java.util.List;
+import java.util.Optional;
 import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
 
 /**
  * OWNED: the VM is the source's again, durably. The guest goes on first; then the destination is
  * told until it has nothing left, and what the copy left here is removed.
  *
+ * <p>The guest of a warm move that has shut down, as it was told to, is booted again. One that was
+ * told and still runs may yet heed that, and is watched for a while.
+ *
  * <p>A row that was forced only asks: nothing is deleted automatically after an operator's word.
  */
 final class Owned extends SourceStage {
-  private boolean guestHandled;
+  /**
+   * Most systems that were told to shut down have done so by then; the VM cannot move meanwhile.
+   */
+  private static final Duration MAY_HEED = Duration.ofMinutes(5);
 
   /** The guest stands still until the destination has answered, or an operator has. */
   private boolean held;
+
+  /** The guest may still shut down, as it was told to. */
+  private Optional<CompletableFuture<GuestState>> mayHeed = Optional.empty();
+
+  private boolean watched;
+
+  /** This server has seen the guest run. */
+  private boolean seenRunning;
+
+  /** Nothing that the stages before had under way can stop the guest any more. */
+  private boolean quiet;
+
+  /** The guest is being brought back to running, by one chain of steps at a time. */
+  private boolean restoring;
+
+  /** It is to be looked at once more. */
+  private boolean onceMore;
+
+  private boolean cleaning;
+  private boolean cleaned;
 
   Owned(SourceMigration migration) {
     super(migration, State.OWNED);
@@ -31,14 +61,22 @@ final class Owned extends SourceStage {
   @Override
   void enter(boolean recovered) {
     if (!migration.row().cleaned()) {
-      restoreGuest(0);
+      restore();
     } else {
       // By a server before this one; whoever waited for that one waits for this one now.
-      guestHandled = true;
       reportOutcome();
     }
     if (!migration.row().settled()) {
       tellDestination();
+    }
+  }
+
+  private void restore() {
+    if (restoring) {
+      onceMore = true;
+    } else {
+      restoring = true;
+      restoreGuest(0);
     }
   }
 
@@ -71,7 +109,13 @@ final class Owned extends SourceStage {
         () -> host().source().guests().observe(vm),
         seen -> {
           switch (seen) {
-            case GONE, SHUTDOWN -> guestRestored();
+            case GONE, SHUTDOWN -> {
+              if (migration.toldToStop()) {
+                boot(vm, attempt, cancelled);
+              } else {
+                guestRestored();
+              }
+            }
             case RUNNING -> guestSeenRunning(attempt, cancelled);
             case PAUSED, PRE_SWITCHOVER, SENT, INCOMING, RECEIVED ->
                 resume(vm, attempt, cancelled, seen);
@@ -80,12 +124,48 @@ final class Owned extends SourceStage {
         failure -> later(attempt));
   }
 
-  private void resume(UUID vm, int attempt, boolean cancelled, GuestState seen) {
+  private boolean standsStillInDoubt() {
     if (migration.row().doubtful() && !migration.row().settled()) {
       // The ledger was put back from a copy: the VM may have been committed, and run there.
       held = true;
       migration.phase(
           "the ledger was put back: the guest stands still until it is known who has it");
+    }
+    return held;
+  }
+
+  /**
+   * It shut down for the move only; whoever does something with the VM just now is not disturbed.
+   */
+  private void boot(UUID vm, int attempt, boolean cancelled) {
+    if (standsStillInDoubt()) {
+      return;
+    }
+    Gate.Permit alone;
+    try (var permit = host().gate().enterFor(migration.id(), Role.SOURCE, Operation.START)) {
+      alone = host().gate().claim(vm, "it boots again, since its move has come to nothing");
+    } catch (XenApiException e) {
+      migration.phase("waiting until nothing else goes on with the VM");
+      later(attempt);
+      return;
+    }
+    watched = true;
+    migration.step(
+        this,
+        "booting the guest again",
+        host().deadlines().step(),
+        () ->
+            host()
+                .source()
+                .guests()
+                .boot(vm, seenRunning || migration.begunHere())
+                .whenComplete((done, failure) -> alone.close()),
+        done -> guestSeenRunning(attempt, cancelled),
+        failure -> later(attempt));
+  }
+
+  private void resume(UUID vm, int attempt, boolean cancelled, GuestState seen) {
+    if (standsStillInDoubt()) {
       return;
     }
     try (var permit = host().gate().enterFor(migration.id(), Role.SOURCE, Operation.RESUME)) {
@@ -102,12 +182,42 @@ final class Owned extends SourceStage {
   }
 
   private void guestSeenRunning(int attempt, boolean cancelled) {
+    seenRunning = true;
     if (cancelled) {
+      if (migration.toldToStop() && !watched) {
+        watchWhetherItHeeds();
+      }
       guestRestored();
     } else {
       reportOutcome();
       later(attempt);
     }
+  }
+
+  /** Its end would still be the move's doing. The destination is told meanwhile. */
+  private void watchWhetherItHeeds() {
+    watched = true;
+    CompletableFuture<GuestState> ended = host().source().guests().ended(migration.plan().vm());
+    mayHeed = Optional.of(ended);
+    migration.hear(
+        this,
+        "whether the guest still shuts down",
+        MAY_HEED,
+        () -> ended,
+        seen -> {
+          mayHeed = Optional.empty();
+          restore();
+        },
+        failure -> {
+          leave();
+          end();
+        });
+  }
+
+  @Override
+  void leave() {
+    mayHeed.ifPresent(ended -> ended.cancel(false));
+    mayHeed = Optional.empty();
   }
 
   private void later(int attempt) {
@@ -126,18 +236,49 @@ final class Owned extends SourceStage {
   }
 
   private void guestRestored() {
-    guestHandled = true;
+    restoring = false;
+    if (onceMore) {
+      onceMore = false;
+      restore();
+      return;
+    }
     reportOutcome();
-    migration.whenQuiet(
+    if (cleaning) {
+      end();
+      return;
+    }
+    cleaning = true;
+    migration.whenQuiet(this, this::whenQuiet);
+  }
+
+  /** A stop of the guest that was under way may have come about only after it was looked at. */
+  private void whenQuiet() {
+    if (migration.toldToStop() && !quiet) {
+      quiet = true;
+      cleaning = false;
+      restore();
+      return;
+    }
+    migration.persist(
         this,
-        () ->
-            migration.persist(
-                this,
-                this::cleanUp,
-                () -> {
-                  migration.note(LedgerRow::withCleaned);
-                  migration.settleIf(State.OWNED);
-                }));
+        this::cleanUp,
+        () -> {
+          cleaned = true;
+          end();
+        });
+  }
+
+  private void end() {
+    if (!cleaned || restoring) {
+      return;
+    }
+    if (mayHeed.isPresent() && migration.mayStillShutDown()) {
+      migration.phase("watching whether the guest still shuts down, as it was told to");
+    } else {
+      leave();
+      migration.note(LedgerRow::withCleaned);
+      migration.settleIf(State.OWNED);
+    }
   }
 
   private List<Effect> cleanUp() {

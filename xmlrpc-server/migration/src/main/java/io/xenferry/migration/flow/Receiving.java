@@ -220,7 +220,7 @@ final class Receiving extends DestinationStage {
 
   /** Asked a second time when the memory comes: the process may have died while it waited. */
   private CompletableFuture<PeerAnswer> startGuest() {
-    if (!migration.plan().running()) {
+    if (!migration.plan().live()) {
       return now(migration.refusal("no guest to be started"));
     }
     if (!exported) {
@@ -346,13 +346,27 @@ final class Receiving extends DestinationStage {
     CompletableFuture<PeerAnswer> waiter = later();
     if (!preparing) {
       preparing = true;
-      if (migration.plan().running()) {
+      if (migration.plan().live()) {
         awaitMemory();
+      } else if (migration.plan().warm()) {
+        makeMachine();
       } else {
         migration.move(new Ready(migration));
       }
     }
     return waiter;
+  }
+
+  /** All that can fail of a boot but the boot itself; it runs nothing before the commit. */
+  private void makeMachine() {
+    host().ledger().intend(migration.intent(JournalEntry.Kind.GUEST, vm().toString(), ""));
+    migration.step(
+        this,
+        "making the machine that the guest will boot on",
+        host().deadlines().step(),
+        () -> ports().guests().makeMachine(migration.id(), migration.plan(), disks.vdis()),
+        done -> migration.move(new Ready(migration)),
+        failure -> failed("the machine could not be made", failure));
   }
 
   /** Looked at often: the guest stands still meanwhile. */

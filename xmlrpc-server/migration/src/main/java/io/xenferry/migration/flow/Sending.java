@@ -10,6 +10,7 @@ import io.xenferry.migration.state.DiskTarget;
 import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.State;
 import io.xenferry.migration.state.Steering;
+import io.xenferry.migration.state.WarmMove;
 import io.xenferry.time.Scheduler;
 import java.time.Duration;
 import java.util.List;
@@ -22,7 +23,8 @@ import org.slf4j.LoggerFactory;
 /**
  * SENDING: opens at the destination, copies the disks until they converge while the process starts
  * there that receives the memory, and sends the memory beside the end of that, until the hypervisor
- * may pause the guest. The guest runs; any failure just leaves it running.
+ * may pause the guest. The guest runs; any failure just leaves it running. One that moves warm is
+ * asked to shut down instead ({@link WarmStop}).
  *
  * <p>A server that is started anew goes on: it ends the memory's stream, if there was one, has the
  * destination fence whatever the server before has sent, and takes up the copy from its durable
@@ -50,6 +52,8 @@ final class Sending extends SourceStage {
   private static final Duration LOOK_AT_THE_CLOCK = Duration.ofSeconds(10);
 
   private boolean converged;
+  private @Nullable WarmStop warm;
+  private boolean stoppingLater;
 
   /** As little is left of the disks as there is memory. */
   private boolean nearlyConverged;
@@ -95,7 +99,7 @@ final class Sending extends SourceStage {
       return;
     }
     if (migration.plan().running()) {
-      guestEnded = migration.watchGuest(this);
+      guestEnded = migration.watchGuest(this, this::awaited);
     }
     Opening opening = new Opening(migration, this, targets -> connect(targets, recovered));
     if (recovered) {
@@ -147,7 +151,7 @@ final class Sending extends SourceStage {
         },
         // The copy itself tells why, here and below.
         failure -> {});
-    if (migration.plan().running()) {
+    if (migration.plan().live()) {
       startGuest();
       // What the guest writes into its memory meanwhile is sent again: the less of the disks is
       // left, the less that is. As much of either takes about as long.
@@ -173,10 +177,12 @@ final class Sending extends SourceStage {
     }
     if (migration.holds()) {
       awaitOperator(job);
-    } else if (!migration.plan().running()) {
+    } else if (!migration.plan().live()) {
       if (converged) {
         memory = Memory.STOPPING;
-        migration.move(new Switching(migration));
+        WarmMove.of(migration.plan())
+            .ifPresentOrElse(
+                how -> stopWarm(job, how), () -> migration.move(new Switching(migration)));
       } else {
         migration.phase(COPYING);
       }
@@ -198,6 +204,39 @@ final class Sending extends SourceStage {
         }
         case BEGUN, PREPARING, STOPPING, TAKING_BACK -> {}
       }
+    }
+  }
+
+  private boolean awaited(GuestState ended) {
+    if (warm != null && warm.ended(ended)) {
+      return true;
+    }
+    boolean toldByAnother = migration.toldToStop() && ended == GuestState.SHUTDOWN;
+    if (toldByAnother) { // by the server before this one; it boots again
+      migration.backToOwned(migration.interrupted());
+    }
+    return toldByAnother;
+  }
+
+  /** In place of the memory: the guest shuts down, and boots at the destination. */
+  private void stopWarm(CopyJob job, WarmMove how) {
+    WarmStop stop = new WarmStop(migration, this, job, how, this::stopLater);
+    warm = stop;
+    stop.begin();
+  }
+
+  /** Something is in the way; meanwhile an operator may still hold it up. */
+  private void stopLater() {
+    memory = Memory.NOT_BEGUN;
+    if (!stoppingLater) {
+      stoppingLater = true;
+      migration.after(
+          this,
+          WarmStop.LOOK,
+          () -> {
+            stoppingLater = false;
+            goOn();
+          });
     }
   }
 
@@ -379,7 +418,8 @@ final class Sending extends SourceStage {
       throw new MigrationException(
           "OPERATION_NOT_ALLOWED",
           List.of(
-              "Disks that nobody writes, or that are copied by snapshots, go on as they began."),
+              "Disks that nobody writes, or that are copied by snapshots, go on as they began, and so"
+                  + " do those of a warm move."),
           "another strategy");
     }
     migration.change(next);
@@ -400,7 +440,7 @@ final class Sending extends SourceStage {
   }
 
   private boolean mayChangeStrategy() {
-    return migration.plan().running()
+    return migration.plan().live()
         && migration.plan().disks().stream()
             .noneMatch(disk -> !disk.readOnly() && disk.strategy().equals("snapshot"));
   }
@@ -461,6 +501,9 @@ final class Sending extends SourceStage {
   @Override
   void leave() {
     guestEnded.cancel(false);
+    if (warm != null) {
+      warm.leave();
+    }
   }
 
   @Override

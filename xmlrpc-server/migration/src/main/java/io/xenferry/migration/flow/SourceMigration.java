@@ -19,6 +19,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
+import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -49,6 +50,7 @@ public final class SourceMigration extends Migration {
   private @Nullable Pulse pulse;
   private boolean peerAway;
   private boolean copyPaused;
+  private boolean deaf;
   private Steering steering;
 
   public SourceMigration(Host host, LedgerRow row) {
@@ -150,6 +152,37 @@ public final class SourceMigration extends Migration {
     steer(next);
   }
 
+  /** The guest of a warm move is about to be told to shut down, which nobody can take back. */
+  void guestToldToStop() {
+    change(steering.nowStopping());
+  }
+
+  /** Whether the guest's end is this migration's doing. */
+  boolean toldToStop() {
+    return steering.stopping();
+  }
+
+  /** The guest has had its time, and did not shut down. */
+  void guestIsDeaf() {
+    deaf = true;
+  }
+
+  /** Whether a guest that runs was told to shut down, and may not have come to it yet. */
+  boolean mayStillShutDown() {
+    return toldToStop() && !deaf;
+  }
+
+  /**
+   * Whether the guest of a row, if it has ended, is booted again by its migration: nobody else
+   * deals with its end then.
+   */
+  public static boolean bootsAgain(LedgerRow row) {
+    return row.state() == State.OWNED
+        && !row.cleaned()
+        && !row.steering().isEmpty()
+        && read(row.steering()).stopping();
+  }
+
   /** From now on, also for the copy. */
   private void steer(Steering next) {
     steering = next;
@@ -183,13 +216,24 @@ public final class SourceMigration extends Migration {
 
   /** A guest that ends has nothing left to be moved: whoever ended it, that is why. */
   CompletableFuture<GuestState> watchGuest(Stage owner) {
+    return watchGuest(owner, seen -> false);
+  }
+
+  /**
+   * @param awaited whether its end is as the move wants it
+   */
+  CompletableFuture<GuestState> watchGuest(Stage owner, Predicate<GuestState> awaited) {
     CompletableFuture<GuestState> ended = host().source().guests().ended(plan().vm());
     hear(
         owner,
         "the guest's end",
         UNBOUNDED,
         () -> ended,
-        seen -> backToOwned(stopped(seen)),
+        seen -> {
+          if (!awaited.test(seen)) {
+            backToOwned(stopped(seen));
+          }
+        },
         // The stage has means of its own to notice; the sentence is then less exact.
         failure -> LOG.warn("{}: the guest is not watched", row(), failure));
     return ended;
@@ -211,7 +255,7 @@ public final class SourceMigration extends Migration {
         host().deadlines().step(),
         () -> host().source().guests().observe(plan().vm()),
         seen -> {
-          if (seen.ended()) {
+          if (seen.ended() && !(toldToStop() && seen == GuestState.SHUTDOWN)) {
             backToOwned(stopped(seen));
           } else {
             blame(owner, what, cause);
@@ -293,7 +337,7 @@ public final class SourceMigration extends Migration {
     if (running != null) {
       lastDisks = List.copyOf(running.progress());
     }
-    if (plan().running()) {
+    if (plan().live()) {
       lastMemory = host().source().guests().memoryProgress(plan().vm());
     }
   }
@@ -309,7 +353,7 @@ public final class SourceMigration extends Migration {
       done += disk.sent() + disk.zero();
       all += disk.sent() + disk.zero() + disk.remaining();
     }
-    if (plan().running()) {
+    if (plan().live()) {
       boolean begun = lastMemory.sent() > 0;
       done += lastMemory.sent();
       all += begun ? lastMemory.sent() + lastMemory.remaining() : plan().memoryBytes();
@@ -335,6 +379,10 @@ public final class SourceMigration extends Migration {
         && answer.incarnation().equals(row().peerIncarnation())) {
       pulse.heard(host().scheduler().nanoTime());
     }
+  }
+
+  boolean peerLost() {
+    return peerAway;
   }
 
   void peerAway(boolean away) {

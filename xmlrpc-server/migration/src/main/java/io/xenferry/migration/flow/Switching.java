@@ -36,7 +36,9 @@ final class Switching extends SourceStage {
     }
     migration.progress(0.95);
     if (migration.plan().running()) {
-      guestEnded = migration.watchGuest(this);
+      guestEnded =
+          migration.watchGuest(
+              this, seen -> migration.plan().warm() && seen == GuestState.SHUTDOWN);
     }
     migration.heartbeat(this);
     migration.after(
@@ -68,7 +70,7 @@ final class Switching extends SourceStage {
       return;
     }
     migration.sample(); // what was sent since the last look
-    if (migration.plan().running()) {
+    if (migration.plan().live()) {
       finishMemory();
     } else {
       migration.phase("closing the exports at the destination");
@@ -115,7 +117,7 @@ final class Switching extends SourceStage {
   }
 
   private void showWait() {
-    if (closed && (memorySent || !migration.plan().running())) {
+    if (closed && (memorySent || !migration.plan().live())) {
       migration.progress(0.97);
       migration.phase("waiting until the destination is ready");
     }
@@ -140,7 +142,7 @@ final class Switching extends SourceStage {
             return false;
           }
           ready = true;
-          if (migration.plan().running()) {
+          if (migration.plan().live()) {
             commitOnceBoth();
           } else {
             observe();
@@ -160,11 +162,7 @@ final class Switching extends SourceStage {
         host().deadlines().step(),
         () -> host().source().guests().observe(migration.plan().vm()),
         seen -> {
-          boolean safe =
-              migration.plan().running()
-                  ? seen == GuestState.SENT || seen == GuestState.PAUSED
-                  : seen == GuestState.GONE || seen == GuestState.SHUTDOWN;
-          if (safe) {
+          if (standsStill(migration.plan(), seen)) {
             seenStill = true;
             commitOnceBoth();
           } else {
@@ -172,6 +170,16 @@ final class Switching extends SourceStage {
           }
         },
         failure -> fail("the guest cannot be seen", failure));
+  }
+
+  /** Whether nothing but this server lets the guest run, for all that is seen of it. */
+  static boolean standsStill(Plan plan, GuestState seen) {
+    if (plan.warm()) {
+      return seen == GuestState.SHUTDOWN || seen == GuestState.PAUSED;
+    }
+    return plan.running()
+        ? seen == GuestState.SENT || seen == GuestState.PAUSED
+        : seen == GuestState.GONE || seen == GuestState.SHUTDOWN;
   }
 
   private void commitOnceBoth() {

@@ -118,7 +118,9 @@ final class Undoing extends DestinationStage {
         .thenCompose(found ->
             found == Standing.SHOWN
                 ? CompletableFuture.completedFuture(null)
-                : ports().guests().giveUp(vm));
+                : migration.plan().warm()
+                    ? ports().guests().unmakeMachine(vm)
+                    : ports().guests().giveUp(vm));
   }
 
   @Override

@@ -8,11 +8,9 @@ import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
 import io.xenferry.model.XenApiException;
 import java.util.HashMap;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
 import java.util.UUID;
 import java.util.function.BiFunction;
 
@@ -32,7 +30,7 @@ public final class Gate {
   private final String boot;
   private final Object lock = new Object();
   private final Map<UUID, Integer> permits = new HashMap<>();
-  private final Set<UUID> claims = new HashSet<>();
+  private final Map<UUID, String> claims = new HashMap<>();
   private volatile BiFunction<MigrationId, Role, Optional<MigrationStatus>> explanations =
       (migration, role) -> Optional.empty();
 
@@ -63,8 +61,9 @@ public final class Gate {
    */
   public Permit enter(UUID vm, Operation operation) throws XenApiException {
     synchronized (lock) {
-      if (claims.contains(vm)) {
-        throw busy(vm, "a migration of it is just beginning");
+      String claimed = claims.get(vm);
+      if (claimed != null) {
+        throw busy(vm, claimed);
       }
       permits.merge(vm, 1, Integer::sum);
     }
@@ -109,8 +108,18 @@ public final class Gate {
    * {@link Permit#close}, by when the migration's row is in the ledger.
    */
   public Permit claim(UUID vm) throws XenApiException {
+    return claim(vm, "a migration of it is just beginning");
+  }
+
+  /**
+   * The same for what a migration under way does to its guest, while clients' operations may pass
+   * otherwise.
+   *
+   * @param why clients are refused, for people
+   */
+  public Permit claim(UUID vm, String why) throws XenApiException {
     synchronized (lock) {
-      if (permits.containsKey(vm) || !claims.add(vm)) {
+      if (permits.containsKey(vm) || claims.putIfAbsent(vm, why) != null) {
         throw busy(vm, "another operation on it is in progress");
       }
     }

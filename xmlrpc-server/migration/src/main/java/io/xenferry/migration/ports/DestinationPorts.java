@@ -126,6 +126,12 @@ public interface DestinationPorts {
     /** Starts a process that waits for the memory and never runs by itself. */
     CompletableFuture<Void> startIncoming(MigrationId migration, Plan plan, List<UUID> vdis);
 
+    /**
+     * Makes the machine that a warm move's guest will boot on, with its disks, standing still
+     * before its first instruction: PAUSED. One that is there is no error.
+     */
+    CompletableFuture<Void> makeMachine(MigrationId migration, Plan plan, List<UUID> vdis);
+
     CompletableFuture<GuestState> observe(UUID vm);
 
     /** Makes the disks of a RECEIVED guest its own; what can fail about them fails here. */
@@ -146,6 +152,12 @@ public interface DestinationPorts {
      * more.
      */
     CompletableFuture<Void> giveUp(UUID vm);
+
+    /**
+     * Ends what {@link #makeMachine} has made and has never run; completes when it is gone. Fails,
+     * and ends nothing, where the guest runs.
+     */
+    CompletableFuture<Void> unmakeMachine(UUID vm);
 
     /** Tells the networks where the guest's MACs are now. */
     CompletableFuture<Void> announce(UUID vm);

@@ -68,6 +68,30 @@ public interface SourcePorts {
     /** What is known now, without asking. */
     MemoryProgress memoryProgress(UUID vm);
 
+    /**
+     * Asks the guest of a warm move to shut down, which it may do much later, or not at all: {@link
+     * #ended} tells. One that has shut down is no error.
+     *
+     * @param byAgent by its agent, where it has one that answers; else by its power button
+     */
+    CompletableFuture<Void> shutDown(UUID vm, boolean byAgent);
+
+    /**
+     * Stops a guest that does not shut down, as if its power failed, but for what the hypervisor
+     * has of its writes; completes when it is seen PAUSED. Its process stays.
+     */
+    CompletableFuture<Void> stop(UUID vm);
+
+    /**
+     * Boots a guest again that has shut down for a warm move, in the process that it has. One that
+     * runs is no error; one that has crashed, or whose process is gone, is dealt with as any other
+     * that ends so.
+     *
+     * @param seenHere whether this server has seen it run; else the host may have been restarted
+     *     since
+     */
+    CompletableFuture<Void> boot(UUID vm, boolean seenHere);
+
     /** Lets a paused guest run, and ends any sending first. One that runs is no error. */
     CompletableFuture<Void> resume(UUID vm);
 

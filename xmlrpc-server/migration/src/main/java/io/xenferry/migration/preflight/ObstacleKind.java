@@ -284,11 +284,16 @@ public enum ObstacleKind {
       "DUPLICATE_VM",
       "The destination has a VM or snapshot of this uuid already: {0}",
       "Find out which of them is wanted, and destroy the other; or copy with copy=true."),
+  WARM_FIRMWARE(
+      Seen.SOURCE,
+      "OPERATION_NOT_ALLOWED",
+      "{0}",
+      "Move the VM halted, or live where the processors allow that."),
   PROCESSOR_FEATURES(
       Seen.DESTINATION,
       "VM_INCOMPATIBLE_WITH_THIS_HOST",
       "The guest would not find its processor as it knows it: {2}",
-      "Move the VM halted, or take the risk with force=true."),
+      "Move the VM with a reboot (mode=warm), or halted, or take the risk with force=true."),
   BOOT_FILES(
       Seen.DESTINATION,
       "BOOTLOADER_FAILED",

@@ -12,7 +12,7 @@ import java.util.UUID;
  * @param vmAtDestination its uuid at the destination: the same, or a new one for a copy
  * @param name for people
  * @param power what the VM does when the migration begins
- * @param memoryBytes bytes of guest memory to be sent; 0 unless it runs
+ * @param memoryBytes bytes of guest memory, which are sent unless it moves warm; 0 unless it runs
  * @param disks at most {@link #MAX_DISKS}
  * @param copy the source keeps its VM as it is; the destination gets another one
  * @param keepSource after the move the source keeps the disks in a VM that is locked
@@ -68,6 +68,16 @@ public record Plan(
 
   public boolean running() {
     return power == Power.RUNNING;
+  }
+
+  /** Whether the guest goes on where it was, with its memory. */
+  public boolean live() {
+    return running() && !warm();
+  }
+
+  /** Whether the guest is shut down here, and boots at the destination; see {@link WarmMove}. */
+  public boolean warm() {
+    return running() && WarmMove.WARM.equals(options.get(WarmMove.MODE));
   }
 
   /** The power states that may move. */

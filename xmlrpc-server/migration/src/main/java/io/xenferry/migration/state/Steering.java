@@ -13,14 +13,18 @@ import java.util.Optional;
  * @param bandwidth bytes a second, 0 for no limit; empty where nobody has said
  * @param downtime how long the guest may stand still; empty where nobody has said
  * @param strategy by which the disks that the guest writes are copied; empty for what was planned
+ * @param stopping whether the guest of a warm move has been told to shut down: its end is then the
+ *     move's doing; never taken back
  */
 public record Steering(
     boolean paused,
     CutOver cutOver,
     Optional<Long> bandwidth,
     Optional<Duration> downtime,
-    Optional<String> strategy) {
+    Optional<String> strategy,
+    boolean stopping) {
   private static final String PAUSED = "paused";
+  private static final String STOPPING = "stopping";
   private static final String STRATEGY = "strategy";
 
   /** As a move begins. */
@@ -32,7 +36,8 @@ public record Steering(
         Optional.ofNullable(options.get(MoveLimits.BANDWIDTH)).map(Long::valueOf),
         Optional.ofNullable(options.get(MoveLimits.DOWNTIME))
             .map(millis -> Duration.ofMillis(Long.parseLong(millis))),
-        Optional.empty());
+        Optional.empty(),
+        false);
   }
 
   /** As {@link #read} takes it; what nobody has said is left out. */
@@ -43,6 +48,9 @@ public record Steering(
     bandwidth.ifPresent(rate -> words.put(MoveLimits.BANDWIDTH, Long.toString(rate)));
     downtime.ifPresent(time -> words.put(MoveLimits.DOWNTIME, Long.toString(time.toMillis())));
     strategy.ifPresent(chosen -> words.put(STRATEGY, chosen));
+    if (stopping) {
+      words.put(STOPPING, "true");
+    }
     return words;
   }
 
@@ -59,7 +67,8 @@ public record Steering(
         Optional.ofNullable(words.get(MoveLimits.BANDWIDTH)).map(Long::valueOf),
         Optional.ofNullable(words.get(MoveLimits.DOWNTIME))
             .map(millis -> Duration.ofMillis(Long.parseLong(millis))),
-        Optional.ofNullable(words.get(STRATEGY)));
+        Optional.ofNullable(words.get(STRATEGY)),
+        Boolean.parseBoolean(words.get(STOPPING)));
   }
 
   /**
@@ -100,7 +109,13 @@ public record Steering(
         change.cutOver().orElse(cutOver),
         change.bandwidth().or(() -> bandwidth),
         change.downtime().or(() -> downtime),
-        change.strategy().or(() -> strategy));
+        change.strategy().or(() -> strategy),
+        stopping);
+  }
+
+  /** The guest is about to be told to shut down. */
+  public Steering nowStopping() {
+    return new Steering(paused, cutOver, bandwidth, downtime, strategy, true);
   }
 
   /** Whether the guest must not be stopped yet. */

@@ -46,7 +46,7 @@ final class ArrivalChecks {
       checkNotHere(survey, db, taken.uuid());
     }
     if (plan.power() != Plan.Power.HALTED) {
-      if (!"true".equals(plan.options().get("force"))) {
+      if (!plan.warm() && !"true".equals(plan.options().get("force"))) {
         survey.look(() -> checkVendor(db, plan, document), ObstacleKind.PROCESSOR_FEATURES);
       }
       if (document.tpm().isPresent() && !BootFiles.hasTpms()) {

@@ -27,6 +27,9 @@ final class DestinationGuests implements DestinationPorts.Guests {
   interface Specs {
     GuestSpec of(UUID vm) throws Exception;
 
+    /** Makes the machine of a VM that boots here, standing still before its first instruction. */
+    void makeMachine(UUID vm) throws Exception;
+
     /** Lets the guest use its disks; refused while one of them is exported. */
     void activateDisks(UUID vm) throws Exception;
   }
@@ -51,6 +54,34 @@ final class DestinationGuests implements DestinationPorts.Guests {
                 "a guest of VM " + plan.vmAtDestination() + " is already " + there.get().state());
           }
           hypervisor.startIncoming(specs.of(plan.vmAtDestination()));
+        });
+  }
+
+  @Override
+  public CompletableFuture<Void> makeMachine(MigrationId migration, Plan plan, List<UUID> vdis) {
+    UUID vm = plan.vmAtDestination();
+    return Effects.run(
+        "make the machine of " + vm,
+        () -> {
+          GuestState there = guests.observe(vm);
+          switch (there) {
+            case PAUSED -> {}
+            case GONE -> specs.makeMachine(vm);
+            case RUNNING, INCOMING, RECEIVED, PRE_SWITCHOVER, SENT, SHUTDOWN ->
+                throw new RefusedException("a guest of VM " + vm + " is already " + there);
+          }
+        });
+  }
+
+  @Override
+  public CompletableFuture<Void> unmakeMachine(UUID vm) {
+    return Effects.run(
+        "end the machine of " + vm,
+        () -> {
+          if (guests.observe(vm) == GuestState.RUNNING) {
+            throw new RefusedException("the guest of VM " + vm + " runs");
+          }
+          guests.destroy(vm);
         });
   }
 

@@ -318,6 +318,7 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
           Ref<VM> vm = new Ref<>(row.ref());
           List<Ref<VM>> all = new ArrayList<>(database.snapshot().get(vm, VM.SNAPSHOTS));
           all.add(vm);
+          boolean boots = plan.warm() && isHidden(vm);
           database.change(tx -> {
             for (Ref<VM> each : all) {
               Map<String, String> config = new LinkedHashMap<>(tx.get(each, VM.OTHER_CONFIG));
@@ -349,8 +350,15 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
           for (UUID emptied : emptied(migration)) {
             disks.adopt(emptied);
           }
+          if (boots) {
+            lifecycle.booted(vm);
+          }
           lifecycle.arrived(vm);
         });
+  }
+
+  private boolean isHidden(Ref<VM> vm) throws XenApiException {
+    return database.snapshot().get(vm, VM.OTHER_CONFIG).containsKey(VmRecords.MIGRATION_KEY);
   }
 
   /** Snapshots that came without their content: they are in no plan and no journal. */

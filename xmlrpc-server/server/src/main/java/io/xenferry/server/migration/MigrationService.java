@@ -4,6 +4,7 @@ import io.xenferry.copy.CopyEngine;
 import io.xenferry.copy.CopyOptions;
 import io.xenferry.iscsi.initiator.IscsiOptions;
 import io.xenferry.migration.Coordinator;
+import io.xenferry.migration.flow.SourceMigration;
 import io.xenferry.migration.gate.Gate;
 import io.xenferry.migration.json.StrictJson;
 import io.xenferry.migration.ledger.JournalEntry;
@@ -131,7 +132,9 @@ public final class MigrationService implements AutoCloseable {
                 .withDowntimeBudget(downtime)
                 .withResumeWindow(resumeWindow.multipliedBy(2)),
             DiskCarriers.of(options(iscsi), certificate));
-    SourceGuests guests = new SourceGuests(parts.hypervisor(), downtime, new MemoryStreams());
+    SourceGuests guests =
+        new SourceGuests(
+            parts.hypervisor(), downtime, new MemoryStreams(), parts.lifecycle()::bootAgain);
     SourceObjects objects =
         new SourceObjects(parts.database(), parts.storage(), disks, parts.lifecycle());
     DestinationStorage storage =
@@ -179,7 +182,9 @@ public final class MigrationService implements AutoCloseable {
             answers,
             copies::snapshot,
             (vm, begunHere, task) -> {
-              parts.lifecycle().watch().stayed(vm, begunHere);
+              if (!bootsAgain(parts.database(), vm)) {
+                parts.lifecycle().watch().stayed(vm, begunHere);
+              }
               cds.putBack(vm, task);
             });
     MoveQueue queue = new MoveQueue(srs -> MovePlaces.of(parts.database(), MovePlaces.OUT, srs));
@@ -213,6 +218,17 @@ public final class MigrationService implements AutoCloseable {
     return config.digests() ? options.withDigests() : options;
   }
 
+  /** Whether the guest of a VM, if it has ended, is dealt with by the migration that ended it. */
+  private boolean bootsAgain(ObjectDatabase database, Ref<VM> vm) {
+    try {
+      UUID uuid = UUID.fromString(database.snapshot().get(vm, VM.UUID));
+      return ledger.unended(uuid).stream().anyMatch(SourceMigration::bootsAgain);
+    } catch (XenApiException e) {
+      log.debug("{} is gone", vm, e);
+      return false;
+    }
+  }
+
   private static String authority(String address, int port) {
     return (address.contains(":") ? "[" + address + "]" : address) + ":" + port;
   }
@@ -236,6 +252,11 @@ public final class MigrationService implements AutoCloseable {
     @Override
     public GuestSpec of(UUID vm) throws XenApiException {
       return parts.lifecycle().arriving(find(vm));
+    }
+
+    @Override
+    public void makeMachine(UUID vm) throws XenApiException {
+      parts.lifecycle().makeMachine(find(vm));
     }
 
     @Override

@@ -5,6 +5,7 @@ import io.xenferry.migration.preflight.ObstacleKind;
 import io.xenferry.migration.preflight.Survey;
 import io.xenferry.migration.state.CutOver;
 import io.xenferry.migration.state.MoveLimits;
+import io.xenferry.migration.state.WarmMove;
 import io.xenferry.model.Pool;
 import io.xenferry.model.Ref;
 import io.xenferry.model.VM;
@@ -42,6 +43,10 @@ final class MoveOptions {
   static final OptionValues MILLISECONDS =
       new OptionValues(
           value -> value.matches("[1-9][0-9]{0,14}"), "a number of milliseconds, 1 or more");
+  static final OptionValues SECONDS =
+      new OptionValues(
+          value -> value.matches("[1-9][0-9]{0,4}") && Integer.parseInt(value) <= 86_400,
+          "a number of seconds, 1 to 86400");
   static final OptionValues FLAG =
       new OptionValues(value -> value.matches("(?i)true|false"), "true, false");
   static final OptionValues CUT_OVER =
@@ -65,21 +70,18 @@ final class MoveOptions {
 
   /** Those that are of one move only. */
   private static final Map<String, OptionValues> OF_ONE_MOVE =
-      Map.of(
-          "force",
-          FLAG,
-          COPY,
-          FLAG,
-          "live",
-          FLAG,
-          "compress",
-          OptionValues.words(List.of("true", "on", "1", "false", "off", "0")),
-          "network",
-          new OptionValues(value -> true, "the reference of a network"),
-          KeptVms.OPTION,
-          KeptVms.VALUES,
-          CutOver.OPTION,
-          CUT_OVER);
+      Map.ofEntries(
+          Map.entry("force", FLAG),
+          Map.entry(COPY, FLAG),
+          Map.entry("live", FLAG),
+          Map.entry(
+              "compress", OptionValues.words(List.of("true", "on", "1", "false", "off", "0"))),
+          Map.entry("network", new OptionValues(value -> true, "the reference of a network")),
+          Map.entry(KeptVms.OPTION, KeptVms.VALUES),
+          Map.entry(CutOver.OPTION, CUT_OVER),
+          Map.entry(WarmMove.MODE, OptionValues.words(List.of(WarmMove.LIVE, WarmMove.WARM))),
+          Map.entry(WarmMove.TIMEOUT, SECONDS),
+          Map.entry(WarmMove.HARD, FLAG));
 
   /**
    * An option that is for moves between servers.
@@ -102,7 +104,9 @@ final class MoveOptions {
           KeptVms.OPTION,
           new Between("false"::equalsIgnoreCase, "the VM stays, and nothing is left of it"),
           CutOver.OPTION,
-          new Between("auto"::equals, "the disks go over one after another"));
+          new Between("auto"::equals, "the disks go over one after another"),
+          WarmMove.MODE,
+          new Between(WarmMove.LIVE::equals, "the guest goes on"));
 
   private MoveOptions() {}
 
@@ -166,6 +170,14 @@ final class MoveOptions {
           "INVALID_VALUE",
           KeptVms.OPTION,
           options.get(KeptVms.OPTION) + " is for moves; a copy leaves the VM here as it is");
+    }
+    for (String name : List.of(WarmMove.TIMEOUT, WarmMove.HARD)) {
+      if (options.containsKey(name) && !WarmMove.WARM.equals(options.get(WarmMove.MODE))) {
+        throw new XenApiException(
+            "INVALID_VALUE",
+            name,
+            options.get(name) + " is for " + WarmMove.MODE + "=" + WarmMove.WARM);
+      }
     }
   }
 

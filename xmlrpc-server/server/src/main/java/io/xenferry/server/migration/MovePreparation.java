@@ -4,7 +4,9 @@ import io.xenferry.copy.Strategy;
 import io.xenferry.migration.MoveRequest;
 import io.xenferry.migration.preflight.ObstacleKind;
 import io.xenferry.migration.preflight.Survey;
+import io.xenferry.migration.state.MoveLimits;
 import io.xenferry.migration.state.Plan;
+import io.xenferry.migration.state.WarmMove;
 import io.xenferry.model.Ref;
 import io.xenferry.model.VBD;
 import io.xenferry.model.VDI;
@@ -18,6 +20,7 @@ import io.xenferry.server.migration.MigrationMessages.Request;
 import io.xenferry.server.storage.MigrationDisks;
 import io.xenferry.server.vm.VmCheckpoint;
 import java.net.InetAddress;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
@@ -35,6 +38,9 @@ import java.util.UUID;
  * destination can be asked about the rest.
  */
 final class MovePreparation {
+  /** How long the rest of the disks of a warm move may take, where nobody says. */
+  private static final Duration WARM_REST = Duration.ofSeconds(5);
+
   private final MigrationDisks disks;
   private final StrategyChoice strategies;
   private final MoveAnswers answers;
@@ -75,8 +81,14 @@ final class MovePreparation {
     VmPowerState state = db.get(vm, VM.POWER_STATE);
     checkState(survey, db, request, state);
     boolean running = state == VmPowerState.RUNNING && !request.copy();
-    List<Plan.Disk> planned = disks(survey, db, request, uuid, running);
+    boolean warm = running && WarmMove.WARM.equals(request.options().get(WarmMove.MODE));
+    List<Plan.Disk> planned = disks(survey, db, request, uuid, running, warm);
     Map<String, String> options = new LinkedHashMap<>(request.options());
+    if (warm) {
+      survey.look(() -> checkFirmware(db, vm), ObstacleKind.WARM_FIRMWARE);
+      // A reboot takes longer than this: the guest need not be slowed for less.
+      options.putIfAbsent(MoveLimits.DOWNTIME, Long.toString(WARM_REST.toMillis()));
+    }
     Formats formats = formats(survey, db, request, planned);
     if (!formats.asked().isEmpty()) {
       options.put(Formats.OPTION, formats.text());
@@ -110,6 +122,47 @@ final class MovePreparation {
                 .or(() -> Optional.of(Tracking.NONE));
     String document = VmDocument.of(db, vm, there, networks, past).text();
     return token.map(t -> new MoveRequest(plan, document, t));
+  }
+
+  /**
+   * What UEFI firmware and TPM keep may change until the guest has shut down, and goes with the
+   * records, which the destination has by then.
+   */
+  private static void checkFirmware(Snapshot db, Ref<VM> vm) throws XenApiException {
+    String kept = "";
+    if (!db.get(vm, VM.VTPMS).isEmpty()) {
+      kept = "a TPM";
+    } else if ("uefi".equals(db.get(vm, VM.HVM_BOOT_PARAMS).get("firmware"))) {
+      kept = "UEFI variables";
+    }
+    if (!kept.isEmpty()) {
+      throw new XenApiException(
+          "OPERATION_NOT_ALLOWED",
+          "the VM has "
+              + kept
+              + ", and what changes there until it has shut down would not go with"
+              + " it ("
+              + WarmMove.MODE
+              + "="
+              + WarmMove.WARM
+              + ")");
+    }
+  }
+
+  /** No mirror is of use while a guest shuts down. */
+  private static Plan.Disk copiedInPasses(Plan.Disk disk) {
+    boolean mirrored =
+        disk.strategy().equals(Strategy.AUTO.word())
+            || disk.strategy().equals(Strategy.MIRROR.word());
+    return mirrored
+        ? new Plan.Disk(
+            disk.vdi(),
+            disk.device(),
+            disk.size(),
+            disk.sr(),
+            Strategy.LOG_DIRTY.word(),
+            disk.readOnly())
+        : disk;
   }
 
   /** A suspended VM whose memory cannot go with it is one more halted VM to the destination. */
@@ -180,7 +233,7 @@ final class MovePreparation {
 
   /** Those that can be planned. */
   private List<Plan.Disk> disks(
-      Survey survey, Snapshot db, Request request, UUID vm, boolean running)
+      Survey survey, Snapshot db, Request request, UUID vm, boolean running, boolean warm)
       throws XenApiException, InterruptedException {
     List<Plan.Disk> planned = request.disks(survey, db);
     if (planned.size() > Plan.MAX_DISKS) {
@@ -193,6 +246,9 @@ final class MovePreparation {
     }
     if (running) {
       planned = strategies.choose(survey, vm, planned);
+    }
+    if (warm) {
+      planned = planned.stream().map(MovePreparation::copiedInPasses).toList();
     }
     for (Plan.Disk disk : planned) {
       if (running && disk.strategy().equals(Strategy.SNAPSHOT.word())) {

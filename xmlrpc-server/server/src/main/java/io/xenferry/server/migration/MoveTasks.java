@@ -3,6 +3,7 @@ package io.xenferry.server.migration;
 import io.xenferry.copy.CopySnapshot;
 import io.xenferry.migration.Coordinator;
 import io.xenferry.migration.MoveRequest;
+import io.xenferry.migration.flow.SourceMigration;
 import io.xenferry.migration.ledger.Ledger;
 import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.state.MigrationId;
@@ -47,6 +48,9 @@ final class MoveTasks {
    * second or two where the destination answers.
    */
   private static final Duration CLEAN_UP = Duration.ofSeconds(15);
+
+  /** A guest that may still shut down is watched for minutes, which nobody needs to wait for. */
+  private static final Duration WATCHED = Duration.ofSeconds(2);
 
   /** After so many questions without an answer the destination is not waited for. */
   private static final int UNANSWERED = 3;
@@ -154,7 +158,9 @@ final class MoveTasks {
         });
     try {
       if (coordinator.status(id, Role.SOURCE).filter(status -> !isOver(status)).isPresent()) {
-        over.get(CLEAN_UP.toMillis(), TimeUnit.MILLISECONDS);
+        boolean watched =
+            ledger.find(id, Role.SOURCE).filter(SourceMigration::bootsAgain).isPresent();
+        over.get((watched ? WATCHED : CLEAN_UP).toMillis(), TimeUnit.MILLISECONDS);
       }
     } catch (TimeoutException e) {
       log.info("migration {}: its task ends before all that it has left is gone", id);

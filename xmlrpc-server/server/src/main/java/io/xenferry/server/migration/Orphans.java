@@ -1,10 +1,13 @@
 package io.xenferry.server.migration;
 
+import io.xenferry.migration.json.StrictJson;
 import io.xenferry.migration.ledger.JournalEntry;
 import io.xenferry.migration.ledger.Ledger;
 import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.state.MigrationId;
+import io.xenferry.migration.state.Plan;
 import io.xenferry.migration.state.Role;
+import io.xenferry.migration.state.State;
 import io.xenferry.model.Ref;
 import io.xenferry.model.VBD;
 import io.xenferry.model.VDI;
@@ -96,7 +99,7 @@ final class Orphans {
   private void guests() throws InterruptedException {
     try {
       for (Guest guest : hypervisor.guests()) {
-        if (guest.state() == Guest.State.INCOMING
+        if ((guest.state() == Guest.State.INCOMING || isMachineOfNoVm(guest))
             && ledger.unended(guest.vm()).isEmpty()
             && !journaled(JournalEntry.Kind.GUEST, guest.vm().toString())) {
           log.warn("removing the process that waits for VM {}: no migration knows it", guest.vm());
@@ -106,6 +109,17 @@ final class Orphans {
     } catch (HypervisorException e) {
       log.warn("orphaned guests could not be removed", e);
     }
+  }
+
+  /** Made for a guest that was to boot here, of a warm move that has come to nothing. */
+  private boolean isMachineOfNoVm(Guest guest) throws HypervisorException, InterruptedException {
+    return guest.state() == Guest.State.PAUSED
+        && database.snapshot().byUuid("VM", guest.vm().toString()).isEmpty()
+        && ledger.rows().stream()
+            .anyMatch(row ->
+                row.vm().equals(guest.vm())
+                    && (row.state() == State.ABORTED || row.state() == State.RETURNED)
+                    && StrictJson.read(row.plan(), Plan.class).warm());
   }
 
   private void exports() {

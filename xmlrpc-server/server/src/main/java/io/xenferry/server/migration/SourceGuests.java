@@ -8,6 +8,7 @@ import io.xenferry.migration.ports.SourcePorts;
 import io.xenferry.migration.state.MoveLimits;
 import io.xenferry.migration.state.Plan;
 import io.xenferry.spi.Guest;
+import io.xenferry.spi.GuestAgent;
 import io.xenferry.spi.Hypervisor;
 import io.xenferry.spi.HypervisorException;
 import java.io.IOException;
@@ -39,20 +40,33 @@ final class SourceGuests implements SourcePorts.Guests {
   /** How long a rest as small as that is waited for before a larger one is good enough. */
   private static final Duration PATIENCE = Duration.ofMillis(500);
 
+  private static final Duration AGENT_DEADLINE = Duration.ofSeconds(10);
+
+  private static final Duration STOPS = Duration.ofSeconds(30);
+
   private static final Sending ENDED = Sending.ended();
 
   private final GuestCalls guests;
   private final Duration downtime;
   private final MemoryRelay.Opener opener;
+  private final BootAgain bootAgain;
   private final Map<UUID, Sending> sendings = new ConcurrentHashMap<>();
   private final Map<UUID, MemoryProgress> progress = new ConcurrentHashMap<>();
+
+  /** Boots a guest again that has shut down for a warm move; blocking. */
+  @FunctionalInterface
+  interface BootAgain {
+    void boot(UUID vm, boolean seenHere) throws Exception;
+  }
 
   /**
    * @param downtime how long a guest may stand still for the rest of its memory, where its move
    *     does not say
    * @param opener opens the stream to the destination
    */
-  SourceGuests(Hypervisor hypervisor, Duration downtime, MemoryRelay.Opener opener) {
+  SourceGuests(
+      Hypervisor hypervisor, Duration downtime, MemoryRelay.Opener opener, BootAgain bootAgain) {
+    this.bootAgain = bootAgain;
     this.guests = new GuestCalls(hypervisor);
     this.downtime = downtime;
     this.opener = opener;
@@ -213,6 +227,39 @@ final class SourceGuests implements SourcePorts.Guests {
   @Override
   public MemoryProgress memoryProgress(UUID vm) {
     return progress.getOrDefault(vm, MemoryProgress.NONE);
+  }
+
+  @Override
+  public CompletableFuture<Void> shutDown(UUID vm, boolean byAgent) {
+    return Effects.run(
+        "ask " + vm + " to shut down",
+        () -> {
+          Guest guest = guests.get(vm);
+          if (guest.state() == Guest.State.SHUTDOWN) {
+            return;
+          }
+          Optional<GuestAgent> agent = byAgent ? guest.agent() : Optional.empty();
+          if (agent.isPresent() && agent.get().present()) {
+            agent.get().shutdown(AGENT_DEADLINE);
+          } else {
+            guest.shutdown();
+          }
+        });
+  }
+
+  @Override
+  public CompletableFuture<Void> stop(UUID vm) {
+    return Effects.run(
+        "stop " + vm,
+        () -> {
+          guests.get(vm).pause();
+          guests.await(vm, EnumSet.of(GuestState.PAUSED, GuestState.SHUTDOWN), STOPS);
+        });
+  }
+
+  @Override
+  public CompletableFuture<Void> boot(UUID vm, boolean seenHere) {
+    return Effects.run("boot " + vm + " again", () -> bootAgain.boot(vm, seenHere));
   }
 
   @Override

@@ -409,6 +409,56 @@ public final class VmLifecycle {
     watch.arrived(vm);
   }
 
+  /**
+   * Makes the machine of a VM that comes here to boot, standing still before its first instruction.
+   * The VM's record says nothing of it before it has {@link #arrived}.
+   *
+   * @throws XenApiException as {@link #start}
+   */
+  public void makeMachine(Ref<VM> vm) throws XenApiException {
+    try {
+      Snapshot db = database.snapshot();
+      for (VmDisk disk : GuestSpecs.disks(db, vm)) {
+        disks.attach(disk.vdi(), uuid(vm), disk.writable());
+        disks.activate(disk.vdi(), uuid(vm));
+      }
+      hypervisor.start(spec(vm), true);
+    } catch (HypervisorException | InterruptedException e) {
+      throw translated(e, "");
+    }
+  }
+
+  /** Notes that a VM has booted here just now. */
+  public void booted(Ref<VM> vm) throws XenApiException {
+    records.booted(vm);
+  }
+
+  /**
+   * Boots a guest again that has shut down for a move which has come to nothing, in its process.
+   * One that runs goes on; one that has panicked, or whose process is gone, is dealt with as its
+   * VM's actions say. The gate has been asked.
+   *
+   * @param seenHere whether this server has seen it run
+   */
+  public void bootAgain(UUID uuid, boolean seenHere)
+      throws XenApiException, HypervisorException, InterruptedException {
+    Optional<Row> row = database.snapshot().byUuid("VM", uuid.toString());
+    if (row.isEmpty()) {
+      return;
+    }
+    Ref<VM> vm = new Ref<>(row.get().ref());
+    Optional<Guest> guest = hypervisor.find(uuid);
+    Guest.State state = guest.isPresent() ? guest.get().state() : Guest.State.GONE;
+    if (state == Guest.State.SHUTDOWN) {
+      log.info("VM {} has shut down for its move, which has come to nothing: it boots again", uuid);
+      guest.orElseThrow().restart();
+      records.booted(vm);
+      records.state(vm, VmPowerState.RUNNING);
+    } else if (GuestWatch.hasEnded(state)) {
+      watch.stayed(vm, seenHere);
+    }
+  }
+
   /** What guests of this host begin with. */
   public BootFiles bootFiles() {
     return bootFiles;

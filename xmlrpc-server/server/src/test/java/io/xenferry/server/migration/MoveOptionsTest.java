@@ -43,7 +43,11 @@ class MoveOptionsTest {
         "force        | 1        | true, false",
         "copy         | no       | true, false",
         "live         | t        | true, false",
-        "strategy     | ''       | log-dirty, mirror, auto, snapshot"
+        "strategy     | ''       | log-dirty, mirror, auto, snapshot",
+        "mode         | cold     | live, warm",
+        "hard-shutdown | yes     | true, false",
+        "shutdown-timeout | 0    | a number of seconds, 1 to 86400",
+        "shutdown-timeout | 86401 | a number of seconds, 1 to 86400"
       })
   void aRefusalNamesOptionAndValueAndWhatIsAllowed(String name, String value, String allowed) {
     String shown = value.isEmpty() ? "''" : value;
@@ -74,8 +78,16 @@ class MoveOptionsTest {
     refuses(
         Map.of("strateg", "auto"),
         "options",
-        "strateg (allowed: bandwidth, compress, copy, cutover, force, keep-source, live,"
-            + " max-downtime, network, strategy, transport, verify)");
+        "strateg (allowed: bandwidth, compress, copy, cutover, force, hard-shutdown, keep-source,"
+            + " live, max-downtime, mode, network, shutdown-timeout, strategy, transport, verify)");
+  }
+
+  @ParameterizedTest
+  @CsvSource({"shutdown-timeout, 60", "hard-shutdown, true"})
+  void whatIsOfAMoveWithARebootIsForOneOnly(String name, String value) throws XenApiException {
+    refuses(Map.of(name, value), name, value + " is for mode=warm");
+    refuses(Map.of(name, value, "mode", "live"), name, value + " is for mode=warm");
+    MoveOptions.check(Map.of(name, value, "mode", "warm"));
   }
 
   @Test

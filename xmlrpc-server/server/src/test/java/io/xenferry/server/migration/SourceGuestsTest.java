@@ -49,7 +49,8 @@ class SourceGuestsTest {
           Duration.ofMillis(300),
           target -> {
             throw new IOException("no destination in this test");
-          });
+          },
+          (vm, seenHere) -> {});
 
   private static Plan plan(Map<String, String> options) {
     return new Plan(VM, VM, "vm", Plan.Power.RUNNING, 64 << 20, List.of(), false, false, options);
