@@ -32,7 +32,7 @@ import picocli.CommandLine.Spec;
       "tried, how much code they reach, and what was found. Each surface has a process of its own."
     })
 public final class FuzzCommand implements Callable<Integer> {
-  private static final int MEBIBYTES = 1024;
+  private static final int HEAP_MIB = 1024;
 
   /** Seconds after which one input counts as a hang; no deadline of the surfaces is longer. */
   private static final int HANG = 40;
@@ -197,7 +197,7 @@ public final class FuzzCommand implements Callable<Integer> {
         new ArrayList<>(
             List.of(
                 Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                "-Xmx" + MEBIBYTES + "m",
+                "-Xmx" + HEAP_MIB + "m",
                 "-XX:+UseSerialGC",
                 "-XX:+EnableDynamicAgentLoading",
                 "-Djdk.attach.allowAttachSelf=true",
@@ -213,7 +213,7 @@ public final class FuzzCommand implements Callable<Integer> {
                 // We connect on purpose, and name no file, command or query by what comes in.
                 "--disabled_hooks=" + DISABLED,
                 "--reproducer_path=" + log.getParent(),
-                "-rss_limit_mb=" + 3 * MEBIBYTES,
+                "-rss_limit_mb=" + 3 * HEAP_MIB,
                 "-print_final_stats=1"));
     command.addAll(List.of(arguments));
     Process process =

@@ -149,7 +149,9 @@ class StorageTest {
     String uuid = root.text("VDI.get_uuid", vdi);
     root.call("VDI.forget", vdi);
     assertThat(TestServer.texts(root.call("SR.get_VDIs", sr))).isEmpty();
+    assertThat(virtual(sr)).isZero();
     root.call("SR.scan", sr);
+    assertThat(virtual(sr)).isEqualTo(1 << 20);
     String found = TestServer.texts(root.call("SR.get_VDIs", sr)).getFirst();
     assertThat(root.text("VDI.get_uuid", found)).isEqualTo(uuid);
     root.call("SR.update", sr);

@@ -275,8 +275,12 @@ public final class HostStorage implements VmDisks, AutoCloseable {
     });
   }
 
+  boolean isAttached(Ref<SR> sr) throws XenApiException {
+    return mux.list().contains(database.snapshot().get(sr, SR.UUID));
+  }
+
   void requireAttached(Ref<SR> sr) throws XenApiException {
-    if (!mux.list().contains(database.snapshot().get(sr, SR.UUID))) {
+    if (!isAttached(sr)) {
       throw new XenApiException("SR_NOT_ATTACHED", sr.opaque());
     }
   }

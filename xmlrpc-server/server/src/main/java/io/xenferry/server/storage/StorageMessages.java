@@ -371,8 +371,12 @@ public final class StorageMessages {
   private void forgetVdi(Call c) throws XenApiException {
     Ref<VDI> vdi = c.ref(0);
     requireUnused(c, vdi, "forget");
+    Ref<SR> sr = c.server().db().snapshot().get(vdi, VDI.SR);
     c.server().db().change(tx -> VdiRecords.delete(tx, vdi));
     removeVbds(c, vdi);
+    if (storage.isAttached(sr)) {
+      storage.use().ofSr(sr);
+    }
   }
 
   private void resize(Call c) throws XenApiException {
