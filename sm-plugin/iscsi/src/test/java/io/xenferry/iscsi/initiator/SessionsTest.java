@@ -84,11 +84,11 @@ class SessionsTest {
 
   @BeforeEach
   void start() throws Exception {
-    start(EmbeddedTargetService.Limits.defaults());
+    start("first", EmbeddedTargetService.Limits.defaults());
   }
 
-  private void start(EmbeddedTargetService.Limits limits) throws Exception {
-    service = service("first", limits);
+  private void start(String name, EmbeddedTargetService.Limits limits) throws Exception {
+    service = service(name, limits);
     url = service.open(export("cached", cache));
   }
 
@@ -268,7 +268,9 @@ class SessionsTest {
   void aTargetThatAdmitsFewerIsServedByThose() throws Exception {
     service.close();
     EmbeddedTargetService.Limits all = EmbeddedTargetService.Limits.defaults();
+    // Not the one before again: that would want its port, which somebody may have by now.
     start(
+        "few",
         new EmbeddedTargetService.Limits(
             all.connections(),
             2,
