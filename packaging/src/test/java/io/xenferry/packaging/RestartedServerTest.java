@@ -192,6 +192,24 @@ class RestartedServerTest {
     }
   }
 
+  /** What the server before had in its memory is what is to be verified, so all is looked at. */
+  @ParameterizedTest
+  @CsvSource({"auto, iscsi", "embedded, nbds"})
+  void whatIsNotCertainIsComparedAndNotSentAgain(String target, String transport) throws Exception {
+    prepare("--target", target);
+    Xe.Running xe = moves.move(alpha(), SLOWLY, "verify=full", "transport=" + transport);
+    long before = awaitMost();
+    String id = MoveFigures.lastMove(alpha()).path("migration").asText();
+    restart(alpha());
+    xe.await();
+    assertMoved(id);
+    assertLittleSentTwice(before);
+    JsonNode report = MoveFigures.lastMove(alpha()).path("report");
+    assertThat(report.path("already-there").asLong()).isGreaterThan(MOST / 2);
+    assertThat(report.path("verified").asLong()).isGreaterThanOrEqualTo(DISK);
+    assertThat(moves.assertWell()).isSameAs(beta());
+  }
+
   private static Path onlyImage(Site site) throws Exception {
     List<Path> images =
         DiskFiles.all(site).stream().filter(file -> file.toString().endsWith(".raw")).toList();

@@ -22,6 +22,7 @@ import picocli.CommandLine.Spec;
       LedgerBench.class,
       MigrateBench.class,
       ProbeBench.class,
+      ProofBench.class,
       TargetBench.class
     })
 public final class BenchCommand implements Callable<Integer> {

@@ -77,11 +77,6 @@ final class CopyBench implements Callable<Integer> {
       defaultValue = "1")
   private int sessions = 1;
 
-  @Option(
-      names = "--no-digests",
-      description = "Let the engine keep no checksums, which qemu-img does not keep either.")
-  private boolean noDigests;
-
   @Override
   public Integer call() throws Exception {
     List<String> missing = missingTools();
@@ -119,8 +114,7 @@ final class CopyBench implements Callable<Integer> {
         new EngineCopy(
             depth,
             requestSize.map(Math::toIntExact).orElse(CopyEngine.DEFAULT_REQUEST_SIZE),
-            sessions,
-            !noDigests);
+            sessions);
     List<Double> ours = new ArrayList<>();
     List<Double> theirs = new ArrayList<>();
     List<Double> alone = new ArrayList<>();

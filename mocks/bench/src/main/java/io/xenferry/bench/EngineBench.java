@@ -23,14 +23,13 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
-import java.util.zip.CRC32C;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
 /**
  * The engine alone: from disks whose content is in memory to disks that take it and forget it, so
  * that what is measured is what the engine itself costs. Beside it, in turn, a loop does the least
- * that such a copy can: it copies the same bytes once, and takes their checksum.
+ * that such a copy can: it copies the same bytes once.
  */
 @Command(
     name = "engine",
@@ -98,12 +97,10 @@ final class EngineBench implements Callable<Integer> {
     slab.clear();
     List<Kind> kinds =
         List.of(
-            () -> loop(false),
-            () -> loop(true),
-            () -> engine(1, size, false, 1),
-            () -> engine(1, size, true, 1),
-            () -> engine(4, size, true, 1),
-            () -> engine(16, size, true, 1));
+            this::loop,
+            () -> engine(1, size, 1),
+            () -> engine(4, size, 1),
+            () -> engine(16, size, 1));
     List<List<Double>> seconds = new ArrayList<>();
     List<List<Double>> processor = new ArrayList<>();
     kinds.forEach(kind -> {
@@ -126,13 +123,7 @@ final class EngineBench implements Callable<Integer> {
     }
     System.out.printf("%-28s %8s %18s%n", "", "GB/s", "CPU s per GiB");
     List<String> labels =
-        List.of(
-            "bare loop",
-            "bare loop with checksums",
-            "engine without checksums",
-            "engine, 1 disk",
-            "engine, 4 disks",
-            "engine, 16 disks");
+        List.of("bare loop", "engine, 1 disk", "engine, 4 disks", "engine, 16 disks");
     for (int i = 0; i < kinds.size(); i++) {
       System.out.printf(
           Locale.ROOT,
@@ -141,10 +132,9 @@ final class EngineBench implements Callable<Integer> {
           size / CopyBench.median(seconds.get(i)) / 1e9,
           CopyBench.median(processor.get(i)) / (size / GIB));
     }
-    ratio("engine", seconds.get(1), seconds.get(3), "the bare loop's time over the engine's");
-    ratio("checksums", seconds.get(2), seconds.get(3), "time without checksums over that with");
-    ratio("4 disks", seconds.get(3), seconds.get(4), "one disk's time over that of four");
-    ratio("16 disks", seconds.get(3), seconds.get(5), "one disk's time over that of sixteen");
+    ratio("engine", seconds.get(0), seconds.get(1), "the bare loop's time over the engine's");
+    ratio("4 disks", seconds.get(1), seconds.get(2), "one disk's time over that of four");
+    ratio("16 disks", seconds.get(1), seconds.get(3), "one disk's time over that of sixteen");
     memory();
     return 0;
   }
@@ -159,21 +149,15 @@ final class EngineBench implements Callable<Integer> {
   }
 
   /** What every copy must do at the least: read once, write once. */
-  private void loop(boolean checksums) {
+  private void loop() {
     ByteBuffer into = ByteBuffer.allocateDirect(CopyEngine.DEFAULT_REQUEST_SIZE);
-    CRC32C crc = new CRC32C();
     for (long at = 0; at < size; at += into.capacity()) {
       into.clear().put(slab.slice((int) (at % SLAB), into.capacity()));
-      if (checksums) {
-        crc.reset();
-        crc.update(into.flip());
-      }
     }
   }
 
   /** Of each disk one byte in {@code every} is data, the rest holes. */
-  private void engine(int disks, long bytes, boolean digests, int every) throws Exception {
-    CopyOptions options = CopyOptions.DEFAULT.withVerify(digests, CopyOptions.Verify.NOTHING);
+  private void engine(int disks, long bytes, int every) throws Exception {
     long each = bytes / disks;
     AtomicLong generations = new AtomicLong();
     try (RealScheduler scheduler = new RealScheduler("copy");
@@ -191,7 +175,8 @@ final class EngineBench implements Callable<Integer> {
                 true,
                 MemoryDirtyLog.immediate(BlockMap.of(each), scheduler)));
       }
-      CopyJob job = new CopyEngine().start(plans, options, scheduler, new CopyListener() {});
+      CopyJob job =
+          new CopyEngine().start(plans, CopyOptions.DEFAULT, scheduler, new CopyListener() {});
       job.drain().get(DEADLINE_MINUTES, TimeUnit.MINUTES);
       job.close().get(DEADLINE_MINUTES, TimeUnit.MINUTES);
     }
@@ -226,7 +211,7 @@ final class EngineBench implements Callable<Integer> {
                 // The copy is done.
               }
             });
-    engine(1, bytes, true, HOLES);
+    engine(1, bytes, HOLES);
     watch.interrupt();
     watch.join();
     return Math.max(most[0], used() - before);

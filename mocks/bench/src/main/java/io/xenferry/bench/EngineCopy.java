@@ -11,6 +11,7 @@ import io.xenferry.copy.CopySnapshot;
 import io.xenferry.copy.DestinationOpener;
 import io.xenferry.copy.DiskPlan;
 import io.xenferry.copy.LiveDisk;
+import io.xenferry.copy.LocalDigests;
 import io.xenferry.copy.MemoryDirtyLog;
 import io.xenferry.time.RealScheduler;
 import java.nio.file.Path;
@@ -25,24 +26,39 @@ final class EngineCopy {
   private final CopyEngine engine;
   private final CopyOptions options;
   private final int sessions;
+  private final boolean comparing;
 
-  EngineCopy(int depth, int requestSize, int sessions, boolean digests) {
+  EngineCopy(int depth, int requestSize, int sessions) {
+    this(depth, requestSize, sessions, CopyOptions.Verify.NOTHING, false);
+  }
+
+  /**
+   * @param sessions to the LUN
+   * @param verify what is verified, by hashes of the LUN's file
+   * @param comparing whether the LUN may hold much of the file already, so that it is compared
+   *     first
+   */
+  EngineCopy(
+      int depth, int requestSize, int sessions, CopyOptions.Verify verify, boolean comparing) {
+    this.engine = new CopyEngine(requestSize, (long) depth * requestSize);
+    this.options = CopyOptions.DEFAULT.withDepth(depth).withVerify(verify);
     this.sessions = sessions;
-    engine = new CopyEngine(requestSize, (long) depth * requestSize);
-    options = CopyOptions.DEFAULT.withDepth(depth).withVerify(digests, CopyOptions.Verify.NOTHING);
+    this.comparing = comparing;
   }
 
   Timed copy(Path source, TestLun lun) throws Exception {
     long began = System.nanoTime();
     DestinationOpener opener = new LunOpener(lun.url(), sessions);
     try (RealScheduler scheduler = new RealScheduler("copy");
-        FileBackend file = FileBackend.open(source, FileBackend.Mode.READ_ONLY)) {
+        FileBackend file = FileBackend.open(source, FileBackend.Mode.READ_ONLY);
+        FileBackend there = FileBackend.open(lun.file(), FileBackend.Mode.READ_WRITE_SHARED)) {
       DiskPlan plan =
           new DiskPlan(
-              new LiveDisk("disk", file),
-              opener,
-              false,
-              MemoryDirtyLog.immediate(BlockMap.of(file.size()), scheduler));
+                  new LiveDisk("disk", file),
+                  opener,
+                  false,
+                  MemoryDirtyLog.immediate(BlockMap.of(file.size()), scheduler))
+              .withDigests(new LocalDigests(there), comparing);
       CopyJob job = engine.start(List.of(plan), options, scheduler, new CopyListener() {});
       CopySnapshot drained = job.drain().get(DEADLINE_MINUTES, TimeUnit.MINUTES);
       double seconds = (System.nanoTime() - began) / 1e9;
@@ -52,10 +68,13 @@ final class EngineCopy {
           seconds,
           String.format(
               Locale.ROOT,
-              "sent %.1f MB, zeroed %.1f MB, waits for %s",
+              "sent %.1f MB, zeroed %.1f MB, there already %.1f MB, verified %.1f MB, waits for %s",
               disk.sent() / 1e6,
               disk.zeroed() / 1e6,
-              disk.bottleneck()));
+              disk.saved() / 1e6,
+              disk.proof().verified() / 1e6,
+              disk.bottleneck()),
+          disk.sent() + disk.zeroed());
     }
   }
 }

@@ -58,7 +58,7 @@ final class QemuImgCopy {
       if (!process.waitFor(DEADLINE_MINUTES, TimeUnit.MINUTES) || process.exitValue() != 0) {
         throw new IOException("qemu-img failed: " + output);
       }
-      return new Timed((System.nanoTime() - began) / 1e9, "qemu-img");
+      return new Timed((System.nanoTime() - began) / 1e9, "qemu-img", 0);
     } finally {
       process.destroyForcibly();
     }

@@ -20,8 +20,9 @@ final class TestLun implements AutoCloseable {
 
   /**
    * @param seconds from the start to the end of the flush
+   * @param sent bytes of the disk that were sent; 0 where nobody counts them
    */
-  record Timed(double seconds, String remark) {}
+  record Timed(double seconds, String remark, long sent) {}
 
   private final TgtTargetService service;
   private final Path file;

@@ -81,7 +81,7 @@ class IscsiCopyTest {
                           Optional.of(source))),
                   CopyOptions.DEFAULT
                       .withBytesPerSecond(32 << 20)
-                      .withVerify(true, CopyOptions.Verify.EVERYTHING),
+                      .withVerify(CopyOptions.Verify.EVERYTHING),
                   scheduler,
                   listener);
       WriteOrderingPoint point = job.orderingPoint("disk");
@@ -145,7 +145,7 @@ class IscsiCopyTest {
                           true,
                           log,
                           Optional.of(source))),
-                  CopyOptions.DEFAULT.withVerify(true, CopyOptions.Verify.EVERYTHING),
+                  CopyOptions.DEFAULT.withVerify(CopyOptions.Verify.EVERYTHING),
                   scheduler,
                   listener);
       WriteOrderingPoint point = job.orderingPoint("disk");

@@ -1,5 +1,6 @@
 package io.xenferry.simulation;
 
+import io.xenferry.copy.CopyOptions.Verify;
 import io.xenferry.migration.Coordinator;
 import io.xenferry.migration.MoveRequest;
 import io.xenferry.migration.gate.Gate;
@@ -27,6 +28,8 @@ final class Clients {
   private static final long[] MEMORY = {4096, 1 << 30};
 
   private static final List<String> STRATEGIES = List.of("log-dirty", "mirror", "auto");
+
+  private static final List<String> VERIFY = List.of("none", "none", "sampled", "full");
 
   private final World world;
   private final Mishaps mishaps;
@@ -123,6 +126,8 @@ final class Clients {
     if (disks.size() != world.scale.disks()) {
       return;
     }
+    Map<String, String> chosen = new HashMap<>(options);
+    chosen.putIfAbsent(Verify.OPTION, VERIFY.get(disks.hashCode() & 3));
     Plan plan =
         new Plan(
             vm,
@@ -133,7 +138,7 @@ final class Clients {
             disks,
             false,
             false,
-            options);
+            chosen);
     MoveRequest request =
         new MoveRequest(plan, "{}", to.issueToken(List.of("sr"), destination.url()));
     world.trace("a client moves the VM from " + source.name);

@@ -1,5 +1,8 @@
 package io.xenferry.simulation;
 
+import io.xenferry.block.Range;
+import io.xenferry.copy.BlockHashes;
+import io.xenferry.copy.LocalDigests;
 import io.xenferry.migration.ledger.JournalEntry;
 import io.xenferry.migration.ports.DestinationPorts;
 import io.xenferry.migration.ports.GuestState;
@@ -23,6 +26,7 @@ import java.util.concurrent.CompletableFuture;
 
 /** The destination's effects. */
 final class SimDestinationPorts extends SimPorts implements DestinationPorts {
+  private static final MigrationId NOBODY = new MigrationId(new UUID(0, 0));
 
   SimDestinationPorts(World world, SimHost host, SimulatedScheduler.Process process) {
     super(world, host, process);
@@ -76,16 +80,34 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
     }
 
     @Override
-    public CompletableFuture<Void> createVdi(MigrationId migration, Plan.Disk disk, UUID vdi) {
+    public CompletableFuture<Boolean> createVdi(MigrationId migration, Plan.Disk disk, UUID vdi) {
       journaled(JournalEntry.Kind.VDI, vdi.toString());
-      return act(
+      return effect(
           "disk " + disk.device() + " is created",
           () -> {
             if (fullMet()) {
               throw new MigrationException("SR_FULL", List.of("1", "0"), "the SR is full");
             }
-            host.vdis.put(
-                vdi, new SimHost.Vdi(new SimDisk((int) (disk.size() / SimDisk.BLOCK)), migration));
+            SimDisk made = new SimDisk((int) (disk.size() / SimDisk.BLOCK));
+            SimHost.Vdi there = world.other(host).vdis.get(disk.vdi());
+            boolean copy = there != null && world.random.nextInt(4) == 0;
+            if (copy) {
+              made.resemble(Objects.requireNonNull(there).disk, world.random);
+              host.copies.add(vdi);
+              world.count("disks begun as copies");
+            }
+            host.vdis.put(vdi, new SimHost.Vdi(made, migration));
+            return copy;
+          });
+    }
+
+    @Override
+    public CompletableFuture<Boolean> isCopy(UUID vdi) {
+      return effect(
+          "a disk is looked at",
+          () -> {
+            require(host.vdis.containsKey(vdi), "no such disk");
+            return host.copies.contains(vdi);
           });
     }
 
@@ -121,6 +143,27 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
             return new DiskTarget(
                 disk.vdi(), export.vdi(), "sim://" + host.name + "/" + export.name(), disk.size());
           });
+    }
+
+    @Override
+    public CompletableFuture<BlockHashes> digests(UUID vdi, Range range, int blockSize) {
+      return effect(
+              "a disk is hashed",
+              () -> {
+                SimHost.Vdi found = host.vdis.get(vdi);
+                require(found != null, "no such disk");
+                return Objects.requireNonNull(found);
+              })
+          .thenCompose(found ->
+              new LocalDigests(
+                      new SimBackend(
+                          "digests",
+                          found.disk,
+                          world,
+                          Objects.requireNonNullElse(found.tag, NOBODY),
+                          null,
+                          () -> true))
+                  .digests(range, blockSize));
     }
 
     @Override

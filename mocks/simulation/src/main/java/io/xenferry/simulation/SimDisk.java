@@ -65,6 +65,19 @@ final class SimDisk {
     return found;
   }
 
+  /** Becomes what an older copy of another may hold, or one of something else. */
+  void resemble(SimDisk other, Random random) {
+    for (int i = 0; i < blocks.length; i++) {
+      blocks[i] =
+          switch (random.nextInt(6)) {
+            case 0 -> 0;
+            case 1 -> -1 - random.nextInt(1000); // no guest has ever written that
+            default -> other.blocks[i];
+          };
+    }
+    flush();
+  }
+
   /** A guest's write: durable when answered. */
   void guestWrite(int block, long record) {
     blocks[block] = record;

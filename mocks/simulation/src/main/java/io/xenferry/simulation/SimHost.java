@@ -80,6 +80,10 @@ final class SimHost {
   final String name;
   MemoryLedger.Disk ledgerDisk;
   final Map<UUID, Vdi> vdis = new TreeMap<>();
+
+  /** Those of them that began as copies of what was there. */
+  final Set<UUID> copies = new HashSet<>();
+
   final Map<String, Export> exports = new TreeMap<>();
   final TreeSet<String> accounts = new TreeSet<>();
   final Map<UUID, VmRecord> vms = new TreeMap<>();

@@ -95,6 +95,13 @@ final class SimSource implements SourceDisk {
     }
   }
 
+  /** The destination may hold anything: what the first pass leaves out is to be zeroes there. */
+  void sendsZeroesToo() {
+    if (!log.begun()) {
+      owed.set(0, disk.blocks.length);
+    }
+  }
+
   /** Where it is copied to. */
   void copiedTo(SimDisk target) {
     destination = target;
@@ -138,6 +145,7 @@ final class SimSource implements SourceDisk {
     }
     BitSet dirty = (BitSet) tracker.clone();
     tracker.clear();
+    passing.or(owed);
     owed.clear();
     passing.or(dirty);
     frozen.or(dirty);

@@ -5,11 +5,13 @@ import io.xenferry.copy.BlockMap;
 import io.xenferry.copy.CopyEngine;
 import io.xenferry.copy.CopyListener;
 import io.xenferry.copy.CopyOptions;
+import io.xenferry.copy.CopyOptions.Verify;
 import io.xenferry.copy.Destination;
 import io.xenferry.copy.DiskPlan;
 import io.xenferry.copy.MemoryDirtyLog;
 import io.xenferry.copy.Strategy;
 import io.xenferry.migration.ports.CopyJob;
+import io.xenferry.migration.ports.DestinationDisks;
 import io.xenferry.migration.ports.EngineCopyJob;
 import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.ports.MemoryProgress;
@@ -36,7 +38,7 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
           .withDepth(4)
           .withPassLimit(6)
           .withResumeWindow(Duration.ofSeconds(8))
-          .withVerify(false, CopyOptions.Verify.NOTHING);
+          .withVerify(Verify.NOTHING);
 
   private final CopyEngine engine;
   private long generations;
@@ -291,18 +293,22 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
 
     @Override
     public CompletableFuture<CopyJob> start(
-        MigrationId migration, Plan plan, List<DiskTarget> targets) {
-      return copy(migration, plan, targets, false);
+        MigrationId migration, Plan plan, List<DiskTarget> targets, DestinationDisks there) {
+      return copy(migration, plan, targets, there, false);
     }
 
     @Override
     public CompletableFuture<CopyJob> goOn(
-        MigrationId migration, Plan plan, List<DiskTarget> targets) {
-      return copy(migration, plan, targets, true);
+        MigrationId migration, Plan plan, List<DiskTarget> targets, DestinationDisks there) {
+      return copy(migration, plan, targets, there, true);
     }
 
     private CompletableFuture<CopyJob> copy(
-        MigrationId migration, Plan plan, List<DiskTarget> targets, boolean again) {
+        MigrationId migration,
+        Plan plan,
+        List<DiskTarget> targets,
+        DestinationDisks there,
+        boolean again) {
       decided(plan.vm(), State.SENDING);
       return effect(
           again ? "the copy goes on" : "the copy starts",
@@ -330,12 +336,25 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
                   new SimSource(
                       disk.device(), content, log, world, migration, process(plan), process);
               watched.takeUp(noted);
+              boolean based = there.isBased(disk.vdi());
+              boolean knownZero = before == null && !based;
+              if (!knownZero) {
+                watched.sendsZeroesToo();
+              }
               plans.add(
-                  new DiskPlan(watched, () -> open(migration, watched, target), before == null, log)
-                      .withStrategy(Strategy.of(disk.strategy()).orElseThrow()));
+                  new DiskPlan(watched, () -> open(migration, watched, target), knownZero, log)
+                      .withStrategy(Strategy.of(disk.strategy()).orElseThrow())
+                      .withDigests(
+                          (range, block) -> there.digests(disk.vdi(), range, block),
+                          based || before != null && !log.begun()));
             }
             return new EngineCopyJob(
-                engine, plan.disks(), plans, OPTIONS, process, new CopyListener() {});
+                engine,
+                plan.disks(),
+                plans,
+                OPTIONS.withVerify(Verify.of(plan.options().get(Verify.OPTION))),
+                process,
+                new CopyListener() {});
           });
     }
 

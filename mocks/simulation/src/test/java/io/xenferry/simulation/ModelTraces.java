@@ -7,6 +7,7 @@ import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.Plan;
 import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
+import io.xenferry.migration.state.WarmMove;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -99,12 +100,14 @@ final class ModelTraces {
   private static final class Migration {
     final SimHost source;
     final boolean halted;
+    final boolean warm;
     final List<Event> events = new ArrayList<>();
     final Map<Role, LedgerRow> rows = new LinkedHashMap<>();
 
-    Migration(SimHost source, boolean halted) {
+    Migration(SimHost source, boolean halted, boolean warm) {
       this.source = source;
       this.halted = halted;
+      this.warm = warm;
     }
 
     /** A ledger that cannot be written says so each time that it is tried. */
@@ -117,9 +120,13 @@ final class ModelTraces {
     /**
      * The destination makes its guest ready, or looks at it, and then records READY or STARTING,
      * which the model has as one. A guest that dies in between is found dead by the next look, as
-     * one that dies afterwards.
+     * one that dies afterwards. A guest that shuts down by itself just when a warm move asks it to
+     * is one that heeds.
      */
     void enters(State state) {
+      if (warm && state == State.SWITCHING && events.getLast() == Event.GUEST_DIES_AT_SOURCE) {
+        events.removeLast();
+      }
       boolean diedUnseen =
           (state == State.READY || state == State.STARTING)
               && events.getLast() == Event.GUEST_DIES_AT_DESTINATION;
@@ -194,13 +201,14 @@ final class ModelTraces {
   }
 
   private void begin(SimHost host, LedgerRow row) {
-    boolean halted = !StrictJson.read(row.plan(), Plan.class).running();
+    Plan plan = StrictJson.read(row.plan(), Plan.class);
+    boolean halted = !plan.running();
     SimGuest guest = host.guests.get(world.vm);
     boolean asPlanned = halted ? guest == null : guest != null && guest.state == GuestState.RUNNING;
     if (!asPlanned) {
       return; // the model has no such beginning
     }
-    Migration migration = new Migration(host, halted);
+    Migration migration = new Migration(host, halted, WarmMove.of(plan).isPresent());
     migrations.put(row.migration(), migration);
     migration.rows.put(Role.SOURCE, row);
     migration.events.add(Event.of(row.state()));

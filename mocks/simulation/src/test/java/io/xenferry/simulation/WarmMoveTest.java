@@ -183,7 +183,8 @@ class WarmMoveTest {
     source.crash("while its guest stands still", false);
     run(LONG);
 
-    assertStayed("the source's server was restarted during the migration");
+    // Its server was started again, or the destination had not waited for that.
+    assertStayed("the source");
     assertThat(world.counts).doesNotContainKey("guests booted again");
   }
 

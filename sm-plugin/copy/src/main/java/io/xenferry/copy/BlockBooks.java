@@ -1,12 +1,10 @@
 package io.xenferry.copy;
 
-import io.xenferry.block.BlockDigests;
 import io.xenferry.block.Range;
 import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
-import org.jspecify.annotations.Nullable;
 
 /**
  * What the write-ordering point knows of each block: the durable log of those that may differ, and
@@ -16,7 +14,6 @@ import org.jspecify.annotations.Nullable;
 final class BlockBooks {
   private final BlockMap map;
   private final DirtyLog log;
-  private final @Nullable BlockDigests digests;
 
   /** To be sent. */
   private final BitSet dirty;
@@ -36,18 +33,16 @@ final class BlockBooks {
   /** Sent whole by this copy, so that the destination has them as its own. */
   private final BitSet sentWhole = new BitSet();
 
-  BlockBooks(DirtyLog log, boolean digests) {
+  /** Written to, or perhaps, by this copy. */
+  private final BitSet writtenHere = new BitSet();
+
+  BlockBooks(DirtyLog log) {
     this.map = log.map();
     this.log = log;
-    this.digests = digests ? new BlockDigests(map.blockSize()) : null;
     this.dirty = log.marked();
     if (log.begun()) {
       touched.set(0, map.count()); // by an earlier life, for all that is known
     }
-  }
-
-  @Nullable BlockDigests digests() {
-    return digests;
   }
 
   // ---- the durable log
@@ -145,11 +140,13 @@ final class BlockBooks {
   /** A guest's write is about to be sent, whose first and last block it may cover in part. */
   void touch(int first, int end) {
     touched.set(first, end);
+    writtenHere.set(first, end);
   }
 
   /** All of the blocks is about to be sent; should that fail they are dirty again. */
   void sendWhole(int first, int end) {
     touched.set(first, end);
+    writtenHere.set(first, end);
     sentWhole.set(first, end);
   }
 
@@ -161,11 +158,9 @@ final class BlockBooks {
     return !touched.get(block);
   }
 
-  /** A guest's write goes past the copier: what was sent before is no longer what is there. */
-  void forgetDigests(int first, int end) {
-    if (digests != null) {
-      digests.forget(first, end);
-    }
+  /** Whether this copy has written it, or perhaps: another one before it does not count. */
+  boolean writtenHere(int block) {
+    return writtenHere.get(block);
   }
 
   /** Both disks have it, and a flush that is issued from now on makes it durable. */

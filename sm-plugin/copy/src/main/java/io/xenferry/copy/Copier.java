@@ -1,11 +1,14 @@
 package io.xenferry.copy;
 
 import io.xenferry.block.BlockBackend;
-import io.xenferry.block.BlockDigests;
 import io.xenferry.block.BlockException;
+import io.xenferry.copy.Comparison.Held;
 import io.xenferry.copy.Flight.Transfer;
 import io.xenferry.time.Scheduler;
 import java.nio.ByteBuffer;
+import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -31,22 +34,14 @@ final class Copier {
       Runnable done) {
     transfer.done = done;
     transfer.readIssued = scheduler.nanoTime();
+    Comparison comparison = point.comparison();
+    CompletableFuture<Held> held =
+        comparison == null
+            ? CompletableFuture.completedFuture(Held.UNKNOWN)
+            : comparison.ask(transfer.firstBlock, transfer.endBlock);
     if (transfer.hole) {
       transfer.readDone = transfer.readIssued;
-      Destination to = point.destination();
-      if (to == null || !point.mayWrite(transfer)) {
-        finish(transfer, false);
-        return;
-      }
-      transfer.issued = transfer.readIssued;
-      point.watch();
-      digestZeroes(transfer.firstBlock, transfer.endBlock);
-      transfer.bytesZeroed = transfer.length;
-      transfer.destinationWrites = 1;
-      point.sending(transfer.firstBlock, transfer.endBlock);
-      to.backend()
-          .zero(transfer.offset, transfer.length)
-          .whenComplete((ok, failure) -> scheduler.execute(() -> wrote(transfer, failure)));
+      onceTold(held, there -> sendHole(transfer, there));
       return;
     }
     int length = (int) transfer.length;
@@ -57,12 +52,63 @@ final class Copier {
         padded,
         scheduler,
         (at, bytes) -> content.read(transfer.offset + at, buffer.slice(at, bytes)),
-        failure -> read(transfer, buffer, skipZeroes, failure));
+        failure -> {
+          transfer.readDone = scheduler.nanoTime();
+          onceTold(held, there -> read(transfer, buffer, skipZeroes, there, failure));
+        });
+  }
+
+  /** On the scheduler, which hears of what goes wrong there; a future would keep it to itself. */
+  private void onceTold(CompletableFuture<Held> held, Consumer<Held> next) {
+    if (held.isDone()) {
+      next.accept(held.join());
+    } else {
+      held.thenAccept(there -> scheduler.execute(() -> next.accept(there)));
+    }
+  }
+
+  private void sendHole(Transfer transfer, Held there) {
+    Destination to = point.destination();
+    if (transfer.finished || to == null || !point.mayWrite(transfer)) {
+      finish(transfer, false);
+      return;
+    }
+    if (allZeroes(transfer, there)) {
+      for (int block = transfer.firstBlock; block < transfer.endBlock; block++) {
+        point.unverified().same(block);
+      }
+      transfer.bytesSaved = transfer.length;
+      finish(transfer, true);
+      return;
+    }
+    transfer.issued = scheduler.nanoTime();
+    point.watch();
+    for (int block = transfer.firstBlock; block < transfer.endBlock; block++) {
+      keep(block, Optional.empty());
+    }
+    transfer.bytesZeroed = transfer.length;
+    transfer.destinationWrites = 1;
+    point.sending(transfer.firstBlock, transfer.endBlock);
+    to.backend()
+        .zero(transfer.offset, transfer.length)
+        .whenComplete((ok, failure) -> scheduler.execute(() -> wrote(transfer, failure)));
+  }
+
+  private static boolean allZeroes(Transfer transfer, Held there) {
+    for (int block = transfer.firstBlock; block < transfer.endBlock; block++) {
+      if (!there.holds(block, Optional.empty())) {
+        return false;
+      }
+    }
+    return true;
   }
 
   private void read(
-      Transfer transfer, ByteBuffer buffer, boolean skipZeroes, @Nullable Throwable failure) {
-    transfer.readDone = scheduler.nanoTime();
+      Transfer transfer,
+      ByteBuffer buffer,
+      boolean skipZeroes,
+      Held there,
+      @Nullable Throwable failure) {
     point.afterRead(transfer);
     transfer.sourceFailure = CopyException.blockFailureOrNull(failure);
     Destination to = point.destination();
@@ -71,42 +117,42 @@ final class Copier {
       return;
     }
     transfer.bytesRead = transfer.length;
-    write(transfer, to.backend(), buffer, skipZeroes);
+    What[] what = new What[transfer.endBlock - transfer.firstBlock];
+    for (int i = 0; i < what.length; i++) {
+      what[i] = look(transfer, buffer, transfer.firstBlock + i, skipZeroes, there);
+    }
+    write(transfer, to.backend(), buffer, what);
   }
 
   /** Sends the blocks in runs of data and runs of zeroes. */
-  private void write(Transfer transfer, BlockBackend to, ByteBuffer buffer, boolean skipZeroes) {
-    transfer.issued = transfer.readDone;
+  private void write(Transfer transfer, BlockBackend to, ByteBuffer buffer, What[] what) {
+    transfer.issued = scheduler.nanoTime();
     transfer.destinationWrites = 1; // held until all runs are issued
     point.watch();
     int first = transfer.firstBlock;
     while (first < transfer.endBlock) {
-      What what = look(transfer, buffer, first, skipZeroes);
+      What kind = what[first - transfer.firstBlock];
       int end = first + 1;
-      while (end < transfer.endBlock && look(transfer, buffer, end, skipZeroes) == what) {
+      while (end < transfer.endBlock && what[end - transfer.firstBlock] == kind) {
         end++;
       }
-      int from = (int) (map.offset(first) - transfer.offset);
+      long offset = map.offset(first);
+      int from = (int) (offset - transfer.offset);
       int length = (int) map.bytes(first, end);
-      switch (what) {
-        case SKIP -> {
-          transfer.bytesSkipped += length;
-          digestZeroes(first, end);
-        }
+      switch (kind) {
+        case SKIP -> transfer.bytesSkipped += length;
+        case SAME -> transfer.bytesSaved += length;
         case ZERO -> {
           transfer.bytesZeroed += length;
           transfer.destinationWrites++;
           point.sending(first, end);
-          digestZeroes(first, end);
-          to.zero(map.offset(first), padding(to, buffer, map.offset(first), from, length))
+          to.zero(offset, padding(to, buffer, offset, from, length))
               .whenComplete((ok, failure) -> scheduler.execute(() -> wrote(transfer, failure)));
         }
         case DATA -> {
           transfer.bytesSent += length;
           transfer.destinationWrites++;
           point.sending(first, end);
-          digest(buffer, from, first, end);
-          long offset = map.offset(first);
           int padded = padding(to, buffer, offset, from, length);
           Requests.inPieces(
               to.maxTransfer(),
@@ -124,15 +170,39 @@ final class Copier {
   private enum What {
     DATA,
     ZERO,
-    SKIP
+    SKIP,
+    /** The destination holds it already. */
+    SAME
   }
 
-  private What look(Transfer transfer, ByteBuffer buffer, int block, boolean skipZeroes) {
+  private What look(
+      Transfer transfer, ByteBuffer buffer, int block, boolean skipZeroes, Held there) {
     int from = (int) (map.offset(block) - transfer.offset);
-    if (!Zeroes.only(buffer, from, (int) map.bytes(block, block + 1))) {
-      return What.DATA;
+    int length = (int) map.bytes(block, block + 1);
+    boolean zero = Zeroes.only(buffer, from, length);
+    boolean told = there.told(block);
+    if (!told && !point.unverified().wants(block)) {
+      return zero ? zeroes(block, skipZeroes) : What.DATA;
     }
+    Optional<byte[]> hash =
+        zero ? Optional.empty() : Optional.of(BlockHashes.sha256(buffer, from, length));
+    if (told && there.holds(block, hash)) {
+      point.unverified().same(block);
+      return What.SAME;
+    }
+    keep(block, hash);
+    return zero ? zeroes(block, skipZeroes) : What.DATA;
+  }
+
+  private What zeroes(int block, boolean skipZeroes) {
     return skipZeroes && point.untouched(block) ? What.SKIP : What.ZERO;
+  }
+
+  /** Notes what the destination should hold from now on, where that will be verified. */
+  private void keep(int block, Optional<byte[]> hash) {
+    if (point.unverified().wants(block)) {
+      point.unverified().hashes().put(block, hash);
+    }
   }
 
   private void wrote(Transfer transfer, @Nullable Throwable failure) {
@@ -188,24 +258,5 @@ final class Copier {
 
   private static long roundUp(int length, int alignment) {
     return ((long) length + alignment - 1) / alignment * alignment;
-  }
-
-  private void digest(ByteBuffer buffer, int from, int first, int end) {
-    BlockDigests digests = point.digests();
-    if (digests != null) {
-      for (int block = first; block < end; block++) {
-        int at = from + (int) (map.offset(block) - map.offset(first));
-        digests.put(block, BlockDigests.digest(buffer, at, at + (int) map.bytes(block, block + 1)));
-      }
-    }
-  }
-
-  private void digestZeroes(int first, int end) {
-    BlockDigests digests = point.digests();
-    if (digests != null) {
-      for (int block = first; block < end; block++) {
-        digests.put(block, Zeroes.digest((int) map.bytes(block, block + 1)));
-      }
-    }
   }
 }

@@ -26,7 +26,7 @@ public final class CopyException extends Exception {
     DESTINATION_IO,
     /** The dirty log cannot be written: without it nothing may be sent. */
     LOG,
-    /** What the destination reads back is not what was sent. */
+    /** The destination has not what it should have. */
     VERIFY,
     /** The books do not agree at the end: something wrote after the guest was frozen. */
     BOOKS,
@@ -54,13 +54,19 @@ public final class CopyException extends Exception {
 
   /** The failure of a block request, whatever it came wrapped in. */
   static BlockException blockFailure(Throwable failure) {
-    Throwable cause = failure;
-    while (cause instanceof CompletionException && cause.getCause() != null) {
-      cause = cause.getCause();
-    }
+    Throwable cause = cause(failure);
     return cause instanceof BlockException known
         ? known
         : new BlockException(BlockException.Kind.IO, String.valueOf(cause), failure);
+  }
+
+  /** What a future has failed with, whatever it came wrapped in. */
+  static Throwable cause(@Nullable Throwable failure) {
+    Throwable cause = failure == null ? new IllegalStateException("no reason") : failure;
+    while (cause instanceof CompletionException && cause.getCause() != null) {
+      cause = cause.getCause();
+    }
+    return cause;
   }
 
   static @Nullable BlockException blockFailureOrNull(@Nullable Throwable failure) {

@@ -1,7 +1,10 @@
 package io.xenferry.copy;
 
 import java.time.Duration;
+import java.util.Locale;
+import java.util.Map;
 import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
 
 /**
  * How a job copies. Every value is positive unless said otherwise.
@@ -18,8 +21,7 @@ import java.util.function.Consumer;
  * @param flushInterval bounds what must be sent again after a loss
  * @param bytesPerSecond limit of all disks of the job together, 0 for none; may be changed while
  *     running
- * @param digests whether a checksum of each block sent is kept
- * @param verify what to read back at the end
+ * @param verify what is compared at both ends
  * @param timing deadlines of the write-ordering point
  */
 public record CopyOptions(
@@ -33,21 +35,54 @@ public record CopyOptions(
     Duration restInterval,
     Duration flushInterval,
     long bytesPerSecond,
-    boolean digests,
     Verify verify,
     WriteOrderingPoint.Timing timing) {
 
-  /** What is read back from the destination and compared before the job says DRAINED. */
+  /**
+   * Of which blocks source and destination are compared before the job says DRAINED. Those sent
+   * before the drain are while the guest runs: the job has not converged before. What was compared
+   * before it was to be sent, and needed not be, is not compared again. A copy that goes on where
+   * an earlier one was verifies what it sends itself: to have all of the disk verified, mark all of
+   * it dirty and have it compared ({@link DiskPlan#comparing}).
+   */
   public enum Verify {
     NOTHING,
-    /** The blocks sent since the drain began. */
-    LAST_SET,
+    /** One block of 64 that are allocated, chosen at random, and a thousand at the least. */
+    SAMPLED,
     /**
-     * Every block that the job has sent, those sent before the drain while the guest runs: the job
-     * has not converged before. Blocks never sent, since they are zeroes at a destination that is
-     * known to read as zeroes, are not read, nor are those that a mirror wrote.
+     * Every block, those that a mirror has written and those of zeroes that were never sent, too.
+     * Where the destination has layers below, only what was sent.
      */
-    EVERYTHING
+    EVERYTHING;
+
+    /** What a move is told by its option of that name. */
+    public static final String OPTION = "verify";
+
+    private static final Map<String, Verify> WORDS =
+        Map.of(
+            "none", NOTHING,
+            "false", NOTHING,
+            "sampled", SAMPLED,
+            "full", EVERYTHING,
+            "true", EVERYTHING);
+
+    /** Whether it is a word that means one of them, in any case of its letters. */
+    public static boolean isWord(String word) {
+      return WORDS.containsKey(word.toLowerCase(Locale.ROOT));
+    }
+
+    /** By a word; nothing for none, and for one that is unknown. */
+    public static Verify of(@Nullable String word) {
+      return word == null ? NOTHING : WORDS.getOrDefault(word.toLowerCase(Locale.ROOT), NOTHING);
+    }
+
+    public String word() {
+      return switch (this) {
+        case NOTHING -> "none";
+        case SAMPLED -> "sampled";
+        case EVERYTHING -> "full";
+      };
+    }
   }
 
   /**
@@ -67,7 +102,6 @@ public record CopyOptions(
           Duration.ofMillis(500),
           Duration.ofSeconds(3),
           0,
-          true,
           Verify.NOTHING,
           WriteOrderingPoint.Timing.DEFAULT);
 
@@ -91,11 +125,8 @@ public record CopyOptions(
     return change(c -> c.bytesPerSecond = value);
   }
 
-  public CopyOptions withVerify(boolean keepDigests, Verify what) {
-    return change(c -> {
-      c.digests = keepDigests;
-      c.verify = what;
-    });
+  public CopyOptions withVerify(Verify what) {
+    return change(c -> c.verify = what);
   }
 
   public CopyOptions withTiming(WriteOrderingPoint.Timing value) {
@@ -116,7 +147,6 @@ public record CopyOptions(
         restInterval,
         flushInterval,
         changed.bytesPerSecond,
-        changed.digests,
         changed.verify,
         changed.timing);
   }
@@ -128,7 +158,6 @@ public record CopyOptions(
     int passLimit;
     Duration resumeWindow;
     long bytesPerSecond;
-    boolean digests;
     Verify verify;
     WriteOrderingPoint.Timing timing;
 
@@ -138,7 +167,6 @@ public record CopyOptions(
       passLimit = from.passLimit;
       resumeWindow = from.resumeWindow;
       bytesPerSecond = from.bytesPerSecond;
-      digests = from.digests;
       verify = from.verify;
       timing = from.timing;
     }

@@ -90,6 +90,7 @@ public record CopySnapshot(
    * @param skipped zeroes not sent
    * @param zeroed zeroes sent as such, without data
    * @param sent data written to the destination, all passes together
+   * @param saved what the destination held already, by comparison, and was not sent
    * @param left dirty now, as far as known
    * @param bytesPerSecond of the current or last pass
    * @param dirtyBytesPerSecond of the guest, over the last pass
@@ -105,6 +106,7 @@ public record CopySnapshot(
       long skipped,
       long zeroed,
       long sent,
+      long saved,
       long left,
       long bytesPerSecond,
       long dirtyBytesPerSecond,
@@ -112,6 +114,7 @@ public record CopySnapshot(
       Bottleneck bottleneck,
       Waits waits,
       Mirror mirror,
+      Proof proof,
       List<Pass> passes) {}
 
   /**
@@ -135,14 +138,26 @@ public record CopySnapshot(
       String lastFallback) {}
 
   /**
+   * What is verified of a disk.
+   *
+   * @param verify what was asked for
+   * @param verified bytes that were compared at both ends and are the same, repeated ones included
+   * @param left bytes that are yet to be compared
+   * @param took how long comparisons have been under way, beside the copy for the most part
+   */
+  public record Proof(CopyOptions.Verify verify, long verified, long left, Duration took) {}
+
+  /**
    * One finished pass.
    *
    * @param number from 1
    * @param dirty bytes to send when it began
+   * @param saved bytes that the destination held already
    */
-  public record Pass(int number, long dirty, long sent, long zeroed, long skipped, Duration took) {
+  public record Pass(
+      int number, long dirty, long sent, long zeroed, long skipped, long saved, Duration took) {
     public long bytesPerSecond() {
-      return (long) ((sent + zeroed + skipped) / Math.max(1e-6, took.toNanos() / 1e9));
+      return (long) ((sent + zeroed + skipped + saved) / Math.max(1e-6, took.toNanos() / 1e9));
     }
   }
 }

@@ -1,10 +1,14 @@
 package io.xenferry.copy;
 
+import io.xenferry.block.BlockBackend;
 import io.xenferry.block.BlockException;
 import io.xenferry.block.ByteRate;
+import io.xenferry.block.Range;
 import io.xenferry.time.Scheduler;
 import java.time.Duration;
+import java.util.List;
 import java.util.concurrent.CompletableFuture;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The copy of one disk: its passes ({@link PassCycle}) through its write-ordering point to a
@@ -16,8 +20,14 @@ final class DiskCopy
         DestinationLink.Owner,
         PassCycle.Owner,
         Verification.Owner {
-  /** Reads in flight of what is verified while the guest runs: beside a pass, not before it. */
-  private static final int CHECKS = 4;
+  /** Reads in flight of what is read back while the guest runs: beside a pass, not before it. */
+  private static final int READ_BACK = 4;
+
+  /** Questions of 16 MiB at once: one is hashed while another is on its way. */
+  private static final int CHECKS = 2;
+
+  /** To read 16 MiB and to hash it takes 10 ms to some seconds, on a disk that is busy. */
+  private static final Duration ANSWER = Duration.ofSeconds(20);
 
   final DiskPlan plan;
   final WriteOrderingPoint point;
@@ -45,13 +55,7 @@ final class DiskCopy
     this.scheduler = scheduler;
     this.point =
         new WriteOrderingPoint(
-            plan.source().name(),
-            plan.log(),
-            plan.guestDisk(),
-            scheduler,
-            options.timing(),
-            options.digests() || options.verify() != CopyOptions.Verify.NOTHING,
-            this);
+            plan.source().name(), plan.log(), plan.guestDisk(), scheduler, options.timing(), this);
     if (!plan.source().isWhole()) {
       point.layeredDestination();
     }
@@ -68,9 +72,21 @@ final class DiskCopy
     this.forecast = passes.forecast();
     this.verification =
         new Verification(
-            this, point, buffers.bufferSize(), scheduler, options.timing().fenceDeadline());
-    if (options.verify() != CopyOptions.Verify.NOTHING) {
-      point.unverified().keep();
+            this,
+            point,
+            plan.digests(),
+            new Verification.Limits(
+                buffers.bufferSize(),
+                ANSWER,
+                options.timing().fenceDeadline(),
+                options.resumeWindow()),
+            scheduler);
+    if (options.verify() == CopyOptions.Verify.EVERYTHING) {
+      point.unverified().keep(Sample.EVERYTHING);
+      point.unverified().neverSentToo(plan.digests().isPresent());
+    }
+    if (plan.comparing()) {
+      plan.digests().ifPresent(digests -> point.compare(new Comparison(point, digests, scheduler)));
     }
   }
 
@@ -134,6 +150,29 @@ final class DiskCopy
   }
 
   @Override
+  public void firstPassBegins(long dirty) {
+    if (options.verify() == CopyOptions.Verify.SAMPLED) {
+      point
+          .unverified()
+          .keep(
+              Sample.some(
+                  name().hashCode() * scheduler.nanoTime(), dirty / point.map().blockSize()));
+    }
+  }
+
+  @Override
+  public void firstPassDone() {
+    verification.firstPassDone();
+  }
+
+  @Override
+  public void knownZeroes(List<Range> gaps) {
+    if (options.verify() == CopyOptions.Verify.EVERYTHING) {
+      point.unverified().zeroes(gaps);
+    }
+  }
+
+  @Override
   public void evaluate() {
     job.evaluate();
   }
@@ -168,9 +207,6 @@ final class DiskCopy
 
   void drain() {
     draining = true;
-    if (options.verify() == CopyOptions.Verify.LAST_SET) {
-      point.unverified().forget();
-    }
     passes.drain();
   }
 
@@ -205,24 +241,34 @@ final class DiskCopy
     forecast.countPassesAnew();
   }
 
-  boolean isDrained() {
+  @Override
+  public boolean isDrained() {
     return passes.isDrained();
   }
 
-  // ---- reading back
+  // ---- what is verified
 
   @Override
-  public int checks() {
-    boolean now =
-        switch (options.verify()) {
-          case NOTHING -> false;
-          case LAST_SET -> draining;
-          case EVERYTHING -> forecast.firstPassDone();
-        };
-    if (!now || passes.isStopped() || job.paused()) {
+  public int checks(boolean readsBack) {
+    if (!verifies() || passes.isStopped() || job.paused()) {
       return 0;
     }
-    return draining ? options.depth() : Math.min(CHECKS, passes.depth());
+    if (!readsBack) {
+      return CHECKS;
+    }
+    if (!forecast.firstPassDone()) {
+      return 0; // the network is busy enough
+    }
+    return draining ? options.depth() : Math.min(READ_BACK, passes.depth());
+  }
+
+  @Override
+  public @Nullable BlockBackend sourceContent() {
+    return passes.sourceContent();
+  }
+
+  private boolean verifies() {
+    return options.verify() != CopyOptions.Verify.NOTHING;
   }
 
   @Override
@@ -230,18 +276,16 @@ final class DiskCopy
     scheduler.execute(job::evaluate);
   }
 
-  /** Completes when nothing of a drained disk is left to be read back. */
+  /** Completes when nothing of a drained disk is left to be verified. */
   CompletableFuture<Void> verified() {
-    return options.verify() == CopyOptions.Verify.NOTHING
-        ? CompletableFuture.completedFuture(null)
-        : verification.all();
+    return verifies() ? verification.all() : CompletableFuture.completedFuture(null);
   }
 
   /**
-   * What was sent before the switch is to be read back before it, so that the guest need not wait.
+   * What was sent before the switch is to be verified before it, so that the guest need not wait.
    */
   private boolean mayPause() {
-    return options.verify() != CopyOptions.Verify.EVERYTHING || verification.isCaughtUp();
+    return !verifies() || verification.isCaughtUp();
   }
 
   /**
@@ -286,10 +330,9 @@ final class DiskCopy
     return passes.isDrained() ? 0.99 : forecast.progress();
   }
 
-  /** Bytes to be sent or read back. */
+  /** Bytes to be sent or verified. */
   long leftToDo() {
-    boolean readsBack = options.verify() == CopyOptions.Verify.EVERYTHING;
-    return passes.left() + (readsBack ? verification.left() : 0);
+    return passes.left() + verification.left();
   }
 
   CopySnapshot.Disk snapshot() {
@@ -302,6 +345,7 @@ final class DiskCopy
         counters.skipped,
         counters.zeroed,
         counters.sent,
+        counters.saved,
         passes.left(),
         counters.rate(scheduler.nanoTime()),
         counters.dirtyRate,
@@ -309,6 +353,11 @@ final class DiskCopy
         counters.bottleneck(options.depth()),
         counters.waits(),
         passes.mirroring().snapshot(),
+        new CopySnapshot.Proof(
+            options.verify(),
+            verification.verified() + (verifies() ? counters.saved : 0),
+            verification.left(),
+            verification.took()),
         counters.passes());
   }
 }

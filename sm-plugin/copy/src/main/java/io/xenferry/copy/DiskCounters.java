@@ -22,6 +22,7 @@ final class DiskCounters {
   long skipped;
   long zeroed;
   long sent;
+  long saved;
   long readNanos;
   long writeNanos;
   long rateNanos;
@@ -40,6 +41,7 @@ final class DiskCounters {
   private long sentBefore;
   private long zeroedBefore;
   private long skippedBefore;
+  private long savedBefore;
 
   void passBegins(long now, long dirty) {
     passStarted = now;
@@ -48,6 +50,7 @@ final class DiskCounters {
     sentBefore = sent;
     zeroedBefore = zeroed;
     skippedBefore = skipped;
+    savedBefore = saved;
     if (passes.isEmpty()) {
       allocated = dirty;
     }
@@ -61,6 +64,7 @@ final class DiskCounters {
       skipped += transfer.bytesSkipped;
       zeroed += transfer.bytesZeroed;
       sent += transfer.bytesSent;
+      saved += transfer.bytesSaved;
     }
   }
 
@@ -73,6 +77,7 @@ final class DiskCounters {
             sent - sentBefore,
             zeroed - zeroedBefore,
             skipped - skippedBefore,
+            saved - savedBefore,
             Duration.ofNanos(took));
     passes.add(pass);
     if (passes.size() > TOLD) {
@@ -102,7 +107,14 @@ final class DiskCounters {
   }
 
   long doneInPass() {
-    return sent - sentBefore + zeroed - zeroedBefore + skipped - skippedBefore;
+    return sent
+        - sentBefore
+        + zeroed
+        - zeroedBefore
+        + skipped
+        - skippedBefore
+        + saved
+        - savedBefore;
   }
 
   long passDirty() {

@@ -13,6 +13,10 @@ import java.util.Optional;
  * @param guestDisk the disk that guest's writes pass through the write-ordering point to, where
  *     they do; empty where the hypervisor writes the source itself
  * @param strategy what becomes of the guest's writes where the hypervisor writes the source itself
+ * @param digests tells what the destination holds; where it is empty that is read back
+ * @param comparing whether the destination may hold much of the disk already, so that it is asked
+ *     before anything of the first pass is sent. Nothing is taken for granted; a destination that
+ *     cannot answer is sent everything
  */
 public record DiskPlan(
     SourceDisk source,
@@ -20,7 +24,9 @@ public record DiskPlan(
     boolean knownZero,
     DirtyLog log,
     Optional<BlockBackend> guestDisk,
-    Strategy strategy) {
+    Strategy strategy,
+    Optional<DestinationDigests> digests,
+    boolean comparing) {
 
   /** Without a mirror. */
   public DiskPlan(
@@ -29,7 +35,7 @@ public record DiskPlan(
       boolean knownZero,
       DirtyLog log,
       Optional<BlockBackend> guestDisk) {
-    this(source, opener, knownZero, log, guestDisk, Strategy.LOG_DIRTY);
+    this(source, opener, knownZero, log, guestDisk, Strategy.LOG_DIRTY, Optional.empty(), false);
   }
 
   /** Without a mirror, and a source that the hypervisor writes or nobody. */
@@ -38,6 +44,16 @@ public record DiskPlan(
   }
 
   public DiskPlan withStrategy(Strategy value) {
-    return new DiskPlan(source, opener, knownZero, log, guestDisk, value);
+    return new DiskPlan(source, opener, knownZero, log, guestDisk, value, digests, comparing);
+  }
+
+  /**
+   * With a destination that tells what it holds.
+   *
+   * @param compare whether it is asked before anything of the first pass is sent
+   */
+  public DiskPlan withDigests(DestinationDigests value, boolean compare) {
+    return new DiskPlan(
+        source, opener, knownZero, log, guestDisk, strategy, Optional.of(value), compare);
   }
 }

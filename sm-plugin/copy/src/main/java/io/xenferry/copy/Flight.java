@@ -90,6 +90,10 @@ abstract class Flight {
     long bytesSkipped;
     long bytesZeroed;
     long bytesSent;
+
+    /** What the destination held already. */
+    long bytesSaved;
+
     long writeNanos;
     @Nullable BlockException sourceFailure;
     @Nullable BlockException destinationFailure;

@@ -161,7 +161,7 @@ final class GuestWrites {
       write.issued = scheduler.nanoTime();
       write.destinationWrites = 1;
       books.touch(write.firstBlock, write.endBlock);
-      books.forgetDigests(write.firstBlock, write.endBlock);
+      point.unverified().hashes().forget(write.firstBlock, write.endBlock);
       point.unverified().writing(write.firstBlock, write.endBlock);
       point.watch();
       request(to.backend(), write)
@@ -196,7 +196,7 @@ final class GuestWrites {
       books.setDirty(write.firstBlock, write.endBlock);
     }
     if (write.mirrored && write.arrived && failure == null) {
-      books.arrived(write.firstBlock, write.endBlock);
+      arrived(write);
     }
     if (!write.mirrored || write.destinationWrites == 0 || write.overdue) {
       answer(write);
@@ -212,8 +212,7 @@ final class GuestWrites {
     if (failure != null || write.answered) {
       books.setDirty(write.firstBlock, write.endBlock);
     } else if (write.sourceDone && write.sourceFailure == null) {
-      // Only now: a flush of both disks must come after the write's completion on both.
-      books.arrived(write.firstBlock, write.endBlock);
+      arrived(write);
     }
     if (write.answered) {
       point.inFlight().remove(write);
@@ -224,6 +223,12 @@ final class GuestWrites {
       point.fallBack("a mirrored write failed: " + failure.getMessage());
       point.destinationFailed(failure);
     }
+  }
+
+  /** On both: only now, since a flush of both disks must come after its completion on both. */
+  private void arrived(GuestWrite write) {
+    books.arrived(write.firstBlock, write.endBlock);
+    point.unverified().mirrored(write.firstBlock, write.endBlock);
   }
 
   private void mirrorOverdue(GuestWrite write) {

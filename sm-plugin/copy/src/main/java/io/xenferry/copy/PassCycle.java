@@ -1,9 +1,11 @@
 package io.xenferry.copy;
 
+import io.xenferry.block.BlockBackend;
 import io.xenferry.block.BlockException;
 import io.xenferry.block.Range;
 import io.xenferry.time.Scheduler;
 import java.time.Duration;
+import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
@@ -58,6 +60,15 @@ final class PassCycle implements RunningPass.Owner {
 
     /** More may be compared than before. */
     void progressed();
+
+    /** So many bytes are to be sent in it. */
+    void firstPassBegins(long dirty);
+
+    /** All that it had was sent. */
+    void firstPassDone();
+
+    /** A first pass begins: what it leaves out, the destination has as zeroes. */
+    void knownZeroes(List<Range> gaps);
 
     /** What the whole job does next may have changed. */
     void evaluate();
@@ -194,9 +205,12 @@ final class PassCycle implements RunningPass.Owner {
     boolean first = counters.passCount() == 0 && !resumed;
     CompletableFuture<Void> marked = point.addDirty(begun.ranges());
     if (first) {
-      if (!plan.knownZero() && plan.source().isWhole()) {
-        CompletableFuture<Void> holes =
-            point.addHoles(Range.gaps(begun.ranges(), point.map().size()));
+      List<Range> gaps =
+          plan.source().isWhole() ? Range.gaps(begun.ranges(), point.map().size()) : List.of();
+      if (plan.knownZero()) {
+        owner.knownZeroes(gaps);
+      } else {
+        CompletableFuture<Void> holes = point.addHoles(gaps);
         marked = marked.thenCompose(done -> holes);
       }
       marked = marked.thenCompose(done -> plan.log().begin());
@@ -212,6 +226,9 @@ final class PassCycle implements RunningPass.Owner {
           }
           state = State.COPYING;
           counters.passBegins(scheduler.nanoTime(), point.dirtyBytes());
+          if (counters.passCount() == 0) {
+            owner.firstPassBegins(point.dirtyBytes());
+          }
           pass.send();
         }));
   }
@@ -236,6 +253,12 @@ final class PassCycle implements RunningPass.Owner {
   @Override
   public boolean skipZeroes() {
     return plan.knownZero() && !resumed && !forecast.firstPassDone();
+  }
+
+  /** Where the source can be read now; null for nowhere. */
+  @Nullable BlockBackend sourceContent() {
+    BlockBackend open = pass.readable();
+    return open == null ? plan.guestDisk().orElse(null) : open;
   }
 
   @Override
@@ -292,6 +315,18 @@ final class PassCycle implements RunningPass.Owner {
             }));
   }
 
+  private void passDone() {
+    if (!forecast.firstPassDone()) {
+      owner.firstPassDone();
+    }
+    forecast.passDone();
+    Comparison comparison = point.comparison();
+    if (comparison != null) {
+      comparison.end();
+      point.compare(null);
+    }
+  }
+
   private void sendAgain() {
     if (state == State.ENDING) {
       state = State.COPYING;
@@ -328,7 +363,7 @@ final class PassCycle implements RunningPass.Owner {
       pass.notBegun(null);
       return;
     }
-    forecast.passDone();
+    passDone();
     pass.sent();
     counters.passEnds(scheduler.nanoTime(), forecast.left());
     owner.progressed();
@@ -367,7 +402,7 @@ final class PassCycle implements RunningPass.Owner {
     forecast.left(point.dirtyBytes());
     if (!coveredCounted) {
       coveredCounted = true;
-      forecast.passDone();
+      passDone();
       pass.sent();
       counters.passEnds(scheduler.nanoTime(), forecast.left());
     }
@@ -484,6 +519,7 @@ final class PassCycle implements RunningPass.Owner {
                 nextPass();
               } else {
                 rest(interval);
+                owner.progressed(); // by what was mirrored past the passes
               }
             }));
   }

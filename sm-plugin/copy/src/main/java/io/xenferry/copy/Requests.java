@@ -1,5 +1,6 @@
 package io.xenferry.copy;
 
+import io.xenferry.block.Range;
 import io.xenferry.time.Scheduler;
 import java.util.ArrayList;
 import java.util.List;
@@ -7,13 +8,23 @@ import java.util.concurrent.CompletableFuture;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
-/** Splits a transfer into requests as large as the backend takes. */
+/** Asks backends, in requests as large as they take. */
 final class Requests {
   private Requests() {}
 
   /** One request; the bytes count from the start of the transfer. */
   interface Piece {
     CompletableFuture<Void> request(int at, int bytes);
+  }
+
+  /** Asks what a destination holds; one that throws has failed like any other. */
+  static CompletableFuture<BlockHashes> digests(
+      DestinationDigests digests, Range range, int blockSize) {
+    try {
+      return digests.digests(range, blockSize);
+    } catch (RuntimeException e) {
+      return CompletableFuture.failedFuture(e);
+    }
   }
 
   /** Issues one request a piece; the callback runs once, on the scheduler, when all are done. */

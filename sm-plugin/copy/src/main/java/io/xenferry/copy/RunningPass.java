@@ -175,6 +175,12 @@ final class RunningPass implements Pump.Owner {
     pump.restart();
   }
 
+  /** Where the source can be read, whether or not anything may be sent; null for nowhere. */
+  @Nullable BlockBackend readable() {
+    SourceDisk.Pass running = pass;
+    return running == null || sourceLost ? null : running.content();
+  }
+
   @Override
   public @Nullable BlockBackend content() {
     SourceDisk.Pass running = pass;

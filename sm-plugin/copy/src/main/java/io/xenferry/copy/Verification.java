@@ -1,84 +1,136 @@
 package io.xenferry.copy;
 
 import io.xenferry.block.BlockBackend;
-import io.xenferry.block.BlockDigests;
 import io.xenferry.block.BlockException;
+import io.xenferry.block.Range;
+import io.xenferry.copy.Unverified.Check;
 import io.xenferry.time.Scheduler;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayDeque;
+import java.util.ArrayList;
 import java.util.Deque;
+import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Reads back from a disk's destination what was sent, and compares each block with the checksum of
- * what was sent, several requests at a time. It follows the copy while the guest runs, so that of a
- * frozen guest only what was sent last is left. Blocks that were never written are not read, and
- * for those that a mirror wrote only the flush vouches. Confined to the job's scheduler.
+ * Compares what a disk's destination holds with what it should hold, block by block, several
+ * requests at a time. The destination hashes its blocks itself; one that cannot is read back. It
+ * follows the copy while the guest runs, so that of a frozen guest only what was sent last is left.
+ *
+ * <p>What the copier has sent was hashed then, and must be there unless something was about to be
+ * written meanwhile. What a mirror has written is read from the source: while the guest runs that
+ * may be ahead of the destination, so a difference counts only when it stands still. Confined to
+ * the job's scheduler.
  */
 final class Verification {
-  /** Reads may fail so often in a row, apart from losses, which the resume window bounds. */
-  private static final int FAILURES_ALLOWED = 16;
-
   private static final Duration PAUSE = Duration.ofMillis(20);
+  private static final Duration LONGEST_PAUSE = Duration.ofSeconds(1);
 
   /**
-   * Rounds over the disk after which a guest that goes on writing counts as caught up with: what is
-   * left then is what was sent during the last of them.
+   * Rounds over the disk since the first pass after which a guest that goes on writing counts as
+   * caught up with: what is left then is what was sent during the last of them.
    */
   private static final int ROUNDS = 3;
 
   /** What it asks of the disk's copy, and tells it. */
   interface Owner {
-    /** How many requests may be under way; 0 while nothing is to be read. */
-    int checks();
+    /**
+     * How many requests may be under way; 0 while nothing is to be compared.
+     *
+     * @param readsBack whether each brings what it compares over the network
+     */
+    int checks(boolean readsBack);
 
-    /** Whether all that was sent is read back, or as good as, has changed. */
+    /** Whether source and destination are the same by the books, and the guest stands still. */
+    boolean isDrained();
+
+    /** Where the source can be read now; null when it cannot. */
+    @Nullable BlockBackend sourceContent();
+
+    /** All that was sent is compared, or as good as. */
     void caughtUp();
 
-    /** The destination has not what was sent, or cannot be read. */
+    /** The destination has not what it should have, or cannot be asked. */
     void failed(CopyException cause);
   }
+
+  /**
+   * What it may take.
+   *
+   * @param requestSize bytes of the largest run that is read at once, of which buffers are held
+   * @param answer after which a destination that hashes has not answered
+   * @param read after which one that is read back counts as lost
+   * @param patience for how long all requests may fail
+   */
+  record Limits(int requestSize, Duration answer, Duration read, Duration patience) {}
 
   private final Owner owner;
   private final WriteOrderingPoint point;
   private final Unverified unverified;
-  private final int requestSize;
+  private final Limits limits;
   private final Scheduler scheduler;
-  private final Duration deadline;
   private final Deque<ByteBuffer> buffers = new ArrayDeque<>();
-  private CompletableFuture<Void> all = new CompletableFuture<>();
-  private int failures;
-  private boolean holdsOff;
-  private boolean wasCaughtUp;
 
-  /**
-   * @param requestSize bytes of the largest run read at once; buffers of it are held per request
-   * @param deadline after which a read without an answer makes the destination count as lost
-   */
+  /** Null where the destination is to be read back. */
+  private @Nullable DestinationDigests digests;
+
+  private CompletableFuture<Void> all = new CompletableFuture<>();
+  private Duration pause = PAUSE;
+  private long failingSince;
+  private boolean failing;
+  private boolean holdsOff;
+  private boolean flushing;
+  private boolean toldCaughtUp;
+  private long verified;
+  private long busySince;
+  private long busyNanos;
+
   Verification(
       Owner owner,
       WriteOrderingPoint point,
-      int requestSize,
-      Scheduler scheduler,
-      Duration deadline) {
+      Optional<DestinationDigests> digests,
+      Limits limits,
+      Scheduler scheduler) {
     this.owner = owner;
     this.point = point;
+    this.digests = digests.orElse(null);
     this.unverified = point.unverified();
-    this.requestSize = requestSize;
+    this.limits = limits;
     this.scheduler = scheduler;
-    this.deadline = deadline;
   }
 
-  /** What was sent is read back, or all but what a guest that writes for ever keeps adding. */
+  /**
+   * What was sent is compared, or all but what a guest that writes for ever keeps adding. Whoever
+   * hears that it is not hears of it when it is.
+   */
   boolean isCaughtUp() {
-    return unverified.isEmpty() || unverified.sweeps() >= ROUNDS;
+    boolean now = unverified.isEmpty() || unverified.sweeps() >= ROUNDS;
+    toldCaughtUp &= now;
+    return now;
   }
 
-  /** Bytes to be read back. */
+  /** What was sent until now is not yet gone through, however often what came before it was. */
+  void firstPassDone() {
+    unverified.sweepAnew();
+  }
+
+  /** Bytes to be compared. */
   long left() {
     return unverified.bytes();
+  }
+
+  /** Bytes that were compared, and the same. */
+  long verified() {
+    return verified;
+  }
+
+  /** How long requests have been under way. */
+  Duration took() {
+    return Duration.ofNanos(
+        busyNanos + (unverified.underWay() > 0 ? scheduler.nanoTime() - busySince : 0));
   }
 
   /** Completes when nothing is left; nothing may be sent meanwhile. */
@@ -92,23 +144,46 @@ final class Verification {
   /** Begins what may be begun now. */
   void run() {
     Destination from = point.destination();
-    while (from != null && !holdsOff && unverified.underWay() < owner.checks()) {
-      Unverified.Check check =
-          unverified.next(from.generation(), requestSize / point.map().blockSize());
+    int most = owner.checks(digests == null);
+    while (from != null && !holdsOff && !flushing && unverified.underWay() < most) {
+      BlockBackend source = owner.sourceContent();
+      Check check = unverified.next(from.generation(), mostBlocks(), source != null);
       if (check == null) {
         if (unverified.underWay() == 0 && !unverified.isEmpty()) {
-          holdOff(); // all that is left is being written
+          nothingToBegin(source);
         }
         break;
       }
-      read(check, from.backend());
+      if (unverified.underWay() == 1) {
+        busySince = scheduler.nanoTime();
+      }
+      begin(check, from.backend(), source);
     }
-    if (unverified.isEmpty() && owner.checks() > 0) {
+    if (unverified.isEmpty() && most > 0) {
       all.complete(null);
     }
-    if (isCaughtUp() != wasCaughtUp) {
-      wasCaughtUp = !wasCaughtUp;
+    if (isCaughtUp() && !toldCaughtUp) {
+      toldCaughtUp = true;
       owner.caughtUp();
+    }
+  }
+
+  private Unverified.Most mostBlocks() {
+    int blockSize = point.map().blockSize();
+    int atOnce = Math.max(1, limits.requestSize() / blockSize);
+    return new Unverified.Most(
+        digests == null ? atOnce : Math.max(1, LocalDigests.MOST_READ / blockSize), atOnce);
+  }
+
+  /** All that is left is being written, or cannot be read at the source. */
+  private void nothingToBegin(@Nullable BlockBackend source) {
+    if (source == null && owner.isDrained()) {
+      owner.failed(
+          new CopyException(
+              CopyException.Kind.VERIFY,
+              point.name() + ": what was mirrored cannot be read to verify it"));
+    } else {
+      holdOff();
     }
   }
 
@@ -116,7 +191,7 @@ final class Verification {
     if (!holdsOff) {
       holdsOff = true;
       scheduler.schedule(
-          PAUSE,
+          pause,
           () -> {
             holdsOff = false;
             run();
@@ -124,65 +199,143 @@ final class Verification {
     }
   }
 
-  private void read(Unverified.Check check, BlockBackend from) {
-    BlockMap map = point.map();
-    long offset = map.offset(check.first);
-    long bytes = map.bytes(check.first, check.end);
-    int alignment = from.alignment();
-    int padded =
-        (int) Math.min((bytes + alignment - 1) / alignment * alignment, from.size() - offset);
-    ByteBuffer known = buffers.poll();
-    ByteBuffer buffer = known == null ? ByteBuffer.allocateDirect(requestSize) : known;
+  /**
+   * Flushes before a difference counts: a destination that has lost what was not flushed, and that
+   * nobody has asked anything since, says so then, and is sent that again.
+   */
+  private void lookForAReset() {
+    if (flushing) {
+      return; // what has come up since is looked at again, and flushed for then
+    }
+    flushing = true;
+    unverified.flushIssued();
+    Destination before = point.destination();
+    point
+        .flushBoth()
+        .whenComplete((done, failure) ->
+            scheduler.execute(() -> {
+              flushing = false;
+              unverified.flushed(
+                  failure == null && done && before != null && before.equals(point.destination()));
+              run();
+            }));
+  }
+
+  // ---- one check
+
+  private void begin(Check check, BlockBackend destination, @Nullable BlockBackend source) {
+    boolean drained = owner.isDrained();
+    CompletableFuture<BlockHashes> there = ask(check, destination);
+    CompletableFuture<List<Optional<byte[]>>> here =
+        check.fromSource && source != null
+            ? read(check, source)
+            : CompletableFuture.completedFuture(List.of());
     Scheduler.Cancellable overdue =
         scheduler.schedule(
-            deadline,
+            digests == null ? limits.read() : limits.answer(),
             () ->
-                answered(
-                    check,
-                    buffer,
+                there.completeExceptionally(
                     new BlockException(
                         BlockException.Kind.TIMEOUT,
-                        point.name() + ": a read was not answered in time")));
+                        point.name() + ": what the destination holds was not told in time")));
+    CompletableFuture.allOf(there, here.handle((read, failure) -> failure == null))
+        .whenComplete((done, failure) ->
+            scheduler.execute(() -> {
+              overdue.cancel();
+              answered(check, drained, there, here);
+            }));
+  }
+
+  private CompletableFuture<BlockHashes> ask(Check check, BlockBackend destination) {
+    BlockMap map = point.map();
+    DestinationDigests told = digests;
+    DestinationDigests from =
+        told != null ? told : new LocalDigests(destination, limits.requestSize());
+    Range range = new Range(map.offset(check.first), map.bytes(check.first, check.end));
+    // A copy, which the deadline may end.
+    return Requests.digests(from, range, map.blockSize()).copy();
+  }
+
+  private CompletableFuture<List<Optional<byte[]>>> read(Check check, BlockBackend source) {
+    BlockMap map = point.map();
+    long offset = map.offset(check.first);
+    int bytes = (int) map.bytes(check.first, check.end);
+    int alignment = source.alignment();
+    int padded =
+        (int)
+            Math.min(
+                ((long) bytes + alignment - 1) / alignment * alignment, source.size() - offset);
+    ByteBuffer known = buffers.poll();
+    ByteBuffer buffer = known == null ? ByteBuffer.allocateDirect(limits.requestSize()) : known;
+    CompletableFuture<List<Optional<byte[]>>> result = new CompletableFuture<>();
     Requests.inPieces(
-        from.maxTransfer(),
+        source.maxTransfer(),
         padded,
         scheduler,
-        (at, piece) -> from.read(offset + at, buffer.slice(at, piece)),
+        (at, piece) -> source.read(offset + at, buffer.slice(at, piece)),
         failure -> {
-          overdue.cancel();
-          answered(check, buffer, CopyException.blockFailureOrNull(failure));
+          if (failure != null) {
+            result.completeExceptionally(failure);
+            return;
+          }
+          List<Optional<byte[]>> hashes = new ArrayList<>();
+          for (int at = 0; at < bytes; at += map.blockSize()) {
+            hashes.add(BlockHashes.hash(buffer, at, Math.min(map.blockSize(), bytes - at)));
+          }
+          buffers.push(buffer);
+          result.complete(hashes);
         });
+    return result;
   }
 
   private void answered(
-      Unverified.Check check, ByteBuffer buffer, @Nullable BlockException failure) {
-    if (check.ended) {
-      return;
+      Check check,
+      boolean drained,
+      CompletableFuture<BlockHashes> there,
+      CompletableFuture<List<Optional<byte[]>>> here) {
+    unverified.ended(check);
+    if (unverified.underWay() == 0) {
+      busyNanos += scheduler.nanoTime() - busySince;
     }
     Destination now = point.destination();
     boolean same = now != null && now.generation() == check.generation;
-    if (failure != null) {
-      // The buffer is left alone: a request that was given up may still write to it.
-      unverified.ended(check, false);
-      failed(failure, same);
+    if (there.isCompletedExceptionally()) {
+      unverified.notTold(check);
+      notTold(CopyException.cause(there.exceptionNow()), same);
+    } else if (!same) {
+      unverified.notTold(check);
+    } else if (here.isCompletedExceptionally()) {
+      unverified.notTold(check);
+      failed(CopyException.cause(here.exceptionNow()));
     } else {
-      boolean counts = same && !check.overtaken;
-      unverified.ended(check, counts);
-      buffers.push(buffer);
-      failures = 0;
-      if (counts) {
-        compare(check, buffer);
-      }
+      failing = false;
+      pause = PAUSE;
+      compare(check, drained, there.join(), here.join());
     }
     run();
   }
 
-  private void failed(BlockException failure, boolean same) {
-    if (CopyException.isDead(failure.kind())) {
-      if (same) {
-        point.destinationFailed(failure); // the link brings another
-      }
-    } else if (++failures > FAILURES_ALLOWED) {
+  private void notTold(Throwable failure, boolean same) {
+    if (failure instanceof UnsupportedOperationException && digests != null) {
+      digests = null; // what it holds is read back then
+      unverified.neverSentToo(false);
+      return;
+    }
+    if (digests == null
+        && failure instanceof BlockException dead
+        && CopyException.isDead(dead.kind())
+        && same) {
+      point.destinationFailed(dead); // the link brings another
+    }
+    failed(failure);
+  }
+
+  private void failed(Throwable failure) {
+    long now = scheduler.nanoTime();
+    if (!failing) {
+      failing = true;
+      failingSince = now;
+    } else if (now - failingSince >= limits.patience().toNanos()) {
       owner.failed(
           new CopyException(
               CopyException.Kind.VERIFY,
@@ -190,15 +343,35 @@ final class Verification {
               failure));
     }
     holdOff();
+    pause =
+        pause.multipliedBy(2).compareTo(LONGEST_PAUSE) < 0 ? pause.multipliedBy(2) : LONGEST_PAUSE;
   }
 
-  private void compare(Unverified.Check check, ByteBuffer buffer) {
+  /**
+   * @param read what the blocks should hold, of a check that asks the source
+   */
+  private void compare(
+      Check check, boolean drained, BlockHashes told, List<Optional<byte[]>> read) {
     BlockMap map = point.map();
-    BlockDigests digests = point.digests();
-    for (int block = check.first; digests != null && block < check.end; block++) {
-      int from = (int) (map.offset(block) - map.offset(check.first));
-      int to = from + (int) map.bytes(block, block + 1);
-      if (digests.of(block).orElseThrow() != BlockDigests.digest(buffer, from, to)) {
+    int end = Math.min(check.end, check.first + told.count());
+    unverified.goOn(check, end);
+    for (int block = check.first; block < end; block++) {
+      int index = block - check.first;
+      if (check.overtaken.get(block)) {
+        continue; // is noted when it arrives
+      }
+      if (check.fromSource
+          ? told.holds(index, read.get(index))
+          : unverified.hashes().matches(block, told.of(index))) {
+        verified += map.bytes(block, block + 1);
+        unverified.verified(block);
+      } else if (check.fromSource && !drained) {
+        // The source may have a write that is on its way.
+        unverified.putBack(check, block, block + 1);
+        holdOff();
+      } else if (!unverified.suspect(block)) {
+        lookForAReset();
+      } else {
         owner.failed(
             new CopyException(
                 CopyException.Kind.VERIFY,

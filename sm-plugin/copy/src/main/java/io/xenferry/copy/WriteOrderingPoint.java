@@ -1,7 +1,6 @@
 package io.xenferry.copy;
 
 import io.xenferry.block.BlockBackend;
-import io.xenferry.block.BlockDigests;
 import io.xenferry.block.BlockException;
 import io.xenferry.block.Range;
 import io.xenferry.copy.Flight.GuestWrite;
@@ -94,7 +93,9 @@ public final class WriteOrderingPoint {
     UNFLUSHED_FORGOTTEN,
     DEAD_MIRROR_COVERS,
     SINK_STAYS_OPEN,
-    PARTS_OF_UNSENT_BLOCKS
+    PARTS_OF_UNSENT_BLOCKS,
+    /** What a destination held before it was reset counts still. */
+    TOLD_BEFORE_LOSS
   }
 
   /** A flush may have gigabytes to bring to a slow disk: so many times a write's deadline. */
@@ -119,12 +120,12 @@ public final class WriteOrderingPoint {
   private boolean watching;
   private boolean logFailed;
   private boolean layered;
+  private @Nullable Comparison comparison;
   Set<Defect> defects = EnumSet.noneOf(Defect.class);
 
   /**
    * @param guestDisk the source disk that guest's writes are written to; empty where the hypervisor
    *     has written them itself before it hands them over
-   * @param digests whether to keep a checksum of each block sent
    */
   public WriteOrderingPoint(
       String name,
@@ -132,11 +133,10 @@ public final class WriteOrderingPoint {
       Optional<BlockBackend> guestDisk,
       Scheduler scheduler,
       Timing timing,
-      boolean digests,
       Listener listener) {
     this.name = name;
     this.map = log.map();
-    this.books = new BlockBooks(log, digests);
+    this.books = new BlockBooks(log);
     this.guestDisk = guestDisk.orElse(null);
     this.scheduler = scheduler;
     this.timing = timing;
@@ -391,13 +391,22 @@ public final class WriteOrderingPoint {
     }
   }
 
-  /** What of the copier's writes is yet to be read back. */
+  /** What was written and is yet to be compared. */
   Unverified unverified() {
     return unverified;
   }
 
-  @Nullable BlockDigests digests() {
-    return books.digests();
+  boolean writtenHere(int block) {
+    return books.writtenHere(block);
+  }
+
+  /** From now on the copier asks what the destination holds before it sends; null for no more. */
+  void compare(@Nullable Comparison with) {
+    comparison = with;
+  }
+
+  @Nullable Comparison comparison() {
+    return comparison;
   }
 
   // ---- flush, loss

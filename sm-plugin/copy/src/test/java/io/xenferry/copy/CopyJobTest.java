@@ -2,13 +2,16 @@ package io.xenferry.copy;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.xenferry.block.BlockBackend;
 import io.xenferry.copy.CopySnapshot.Bottleneck;
 import io.xenferry.copy.CopySnapshot.Phase;
 import io.xenferry.time.SimulatedScheduler;
+import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import org.junit.jupiter.api.Test;
 
@@ -22,7 +25,7 @@ class CopyJobTest {
   private final List<Long> suggested = new ArrayList<>();
   private final CopyEngine engine = new CopyEngine(4 * BLOCK, 64 * BLOCK);
   private CopyOptions options =
-      CopyOptions.DEFAULT.withDepth(4).withVerify(true, CopyOptions.Verify.EVERYTHING);
+      CopyOptions.DEFAULT.withDepth(4).withVerify(CopyOptions.Verify.EVERYTHING);
 
   private final CopyListener listener =
       new CopyListener() {
@@ -231,6 +234,59 @@ class CopyJobTest {
     disk.assertCopied();
   }
 
+  /** However often it was gone through before, when there was little. */
+  @Test
+  void theGuestDoesNotPauseForADestinationThatIsSlowToTellWhatItHolds() {
+    options = options.withBytesPerSecond(8 * BLOCK);
+    Disk disk = new Disk("a").filled(100);
+    boolean[] slow = {false};
+    DestinationDigests digests =
+        (range, block) ->
+            slow[0]
+                ? later(new LocalDigests(disk.target.connect(), block).digests(range, block))
+                : new LocalDigests(disk.target.connect()).digests(range, block);
+    CopyJob job = start(disk.plan().withDigests(digests, false));
+    scheduler.runFor(Duration.ofSeconds(3));
+    assertThat(job.snapshot().disks().getFirst().proof().verified()).isPositive();
+    slow[0] = true;
+    job.bytesPerSecond(0);
+
+    converge();
+
+    assertThat(job.snapshot().disks().getFirst().proof().left()).isZero();
+    drained(job, Duration.ofSeconds(1));
+    disk.assertCopied();
+  }
+
+  /** Nothing else is sent that would set the comparison off. */
+  @Test
+  void aSwitchThatWaitsForWhatWasMirroredHearsWhenThatIsCompared() {
+    Disk disk = new Disk("a").filled(4);
+    DiskPlan plan = disk.plan();
+    BlockBackend guest = disk.source.connect();
+    CopyJob job =
+        start(new DiskPlan(plan.source(), plan.opener(), true, plan.log(), Optional.of(guest)));
+    converge();
+    WriteOrderingPoint point = job.orderingPoint("a");
+    point.policy(WriteOrderingPoint.Policy.MIRROR);
+    CompletableFuture<Void> written = point.guestWrite(9 * BLOCK, ByteBuffer.wrap(new byte[] {1}));
+    assertThat(scheduler.runUntil(written::isDone, Duration.ofSeconds(1))).isTrue();
+
+    CompletableFuture<Void> prepared = job.prepareSwitch();
+
+    assertThat(prepared).as("before it was compared").isNotDone();
+    assertThat(scheduler.runUntil(prepared::isDone, Duration.ofSeconds(10))).isTrue();
+    drained(job, Duration.ofSeconds(10));
+    disk.assertCopied();
+  }
+
+  private CompletableFuture<BlockHashes> later(CompletableFuture<BlockHashes> told) {
+    CompletableFuture<BlockHashes> result = new CompletableFuture<>();
+    scheduler.schedule(
+        Duration.ofMillis(300), () -> told.thenAccept(hashes -> result.complete(hashes)));
+    return result;
+  }
+
   @Test
   void aBlockThatDidNotArriveAsItWasSentIsFoundWhileTheGuestRuns() {
     Disk disk = new Disk("a").filled(100);
@@ -245,9 +301,9 @@ class CopyJobTest {
   @Test
   void aBlockOfTheLastSetThatDidNotArriveAsItWasSentIsFoundInThePause() {
     for (CopyOptions.Verify what :
-        List.of(CopyOptions.Verify.EVERYTHING, CopyOptions.Verify.LAST_SET)) {
+        List.of(CopyOptions.Verify.EVERYTHING, CopyOptions.Verify.SAMPLED)) {
       told.clear();
-      options = options.withVerify(true, what);
+      options = options.withVerify(what);
       Disk disk = new Disk("noted").filled(100);
       NotedDisk noted = new NotedDisk(disk.source, scheduler, new BlockMap(SIZE, BLOCK));
       CopyJob job = start(disk.plan(noted));

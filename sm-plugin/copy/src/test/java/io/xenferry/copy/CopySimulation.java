@@ -2,6 +2,7 @@ package io.xenferry.copy;
 
 import io.xenferry.block.BlockBackend;
 import io.xenferry.block.BlockException;
+import io.xenferry.block.Range;
 import io.xenferry.copy.WriteOrderingPoint.Defect;
 import io.xenferry.copy.WriteOrderingPoint.Policy;
 import io.xenferry.time.SimulatedScheduler;
@@ -10,7 +11,9 @@ import java.time.Duration;
 import java.util.Arrays;
 import java.util.BitSet;
 import java.util.EnumSet;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
 import java.util.Set;
@@ -30,12 +33,18 @@ final class CopySimulation {
   private final SimulatedDisk source;
   private final SimulatedDisk target;
   private final boolean noted;
-  private final boolean knownZero;
+  private boolean knownZero;
   private final boolean layered;
+
+  /** Whether the destination tells what it holds; whether that may be much of the disk. */
+  private final boolean tells;
+
+  private boolean based;
+  private byte[] older = {};
   private final NotedDisk notedDisk;
   private final FreezingDisk freezingDisk;
   private final BlockBackend guestView;
-  private final CopyOptions options;
+  private CopyOptions options;
   private MemoryDirtyLog log;
   private CopyJob job;
   private SimulatedScheduler.Process process;
@@ -53,6 +62,11 @@ final class CopySimulation {
   boolean mirroredToTheEnd;
 
   int mirrorsDied;
+
+  /** Bytes that a destination with an older copy was not sent; that were compared. */
+  long saved;
+
+  long verified;
 
   /** The most snapshots that there were at once; how often one was lost while it was read. */
   int snapshots;
@@ -87,9 +101,17 @@ final class CopySimulation {
     }
     source.flushed();
     knownZero = random.nextBoolean();
+    tells = random.nextInt(4) > 0;
+    based = tells && !knownZero && random.nextBoolean();
     if (!knownZero) {
       random.nextBytes(target.content);
-      target.flushed();
+      if (based) {
+        lookAlike();
+      }
+      older = target.content.clone();
+      if (!based || random.nextBoolean()) {
+        target.flushed(); // what a server before has written need not be
+      }
     }
     boolean noting = random.nextBoolean();
     Strategy drawn =
@@ -113,8 +135,7 @@ final class CopySimulation {
             Duration.ofMillis(2),
             Duration.ofMillis(1 + random.nextInt(20)),
             random.nextInt(4) == 0 ? 1 << 20 : 0,
-            true,
-            random.nextBoolean() ? CopyOptions.Verify.EVERYTHING : CopyOptions.Verify.LAST_SET,
+            CopyOptions.Verify.values()[random.nextInt(3)],
             new WriteOrderingPoint.Timing(
                 Duration.ofMillis(2), Duration.ofMillis(20), Duration.ofMillis(8)));
     log = newLog();
@@ -126,6 +147,71 @@ final class CopySimulation {
         "\n"
             + (noted ? "noted " + strategy : "passing")
             + (layered ? ", layered," : knownZero ? ", zero," : ",");
+  }
+
+  /** The destination has an older copy of the disk, or what is left of one. */
+  private void lookAlike() {
+    for (int block = 0; block < map.count(); block++) {
+      int at = (int) map.offset(block);
+      int length = (int) map.bytes(block, block + 1);
+      switch (random.nextInt(8)) {
+        case 0 -> {} // whatever was there
+        case 1 -> Arrays.fill(target.content, at, at + length, (byte) 0);
+        case 2 -> {
+          System.arraycopy(source.content, at, target.content, at, length);
+          target.content[at + random.nextInt(length)] ^= 1;
+        }
+        default -> System.arraycopy(source.content, at, target.content, at, length);
+      }
+    }
+  }
+
+  /** A byte does not arrive as it is sent, ever: for a copy that verifies everything. */
+  CopySimulation damaging() {
+    options = options.withVerify(CopyOptions.Verify.EVERYTHING);
+    target.damaged = random.nextInt((int) map.size());
+    return this;
+  }
+
+  /** What was to be found was. */
+  static final class DamageFound extends RuntimeException {
+    private static final long serialVersionUID = 1L;
+
+    DamageFound(CopyException how) {
+      super(how);
+    }
+  }
+
+  /** The destination's own answer, of what is there at one instant; it may fail, or be short. */
+  private CompletableFuture<BlockHashes> digests(Range range, int blockSize) {
+    CompletableFuture<BlockHashes> answer = new CompletableFuture<>();
+    scheduler.schedule(
+        Duration.ofNanos(random.nextInt(400_000)),
+        () -> {
+          if (faults && random.nextInt(8) == 0) {
+            answer.completeExceptionally(
+                random.nextInt(8) == 0
+                    ? new UnsupportedOperationException("an older server")
+                    : new BlockException(BlockException.Kind.LOST, "no answer"));
+            return;
+          }
+          int all = (int) ((range.length() + blockSize - 1) / blockSize);
+          int blocks = random.nextBoolean() ? all : 1 + random.nextInt(all);
+          Map<Integer, byte[]> data = new HashMap<>();
+          for (int i = 0; i < blocks; i++) {
+            int from = (int) range.offset() + i * blockSize;
+            int block = i;
+            BlockHashes.hash(
+                    ByteBuffer.wrap(target.content),
+                    from,
+                    (int) Math.min(blockSize, range.end() - from))
+                .ifPresent(hash -> data.put(block, hash));
+          }
+          BlockHashes told = BlockHashes.read(BlockHashes.of(blocks, data).write(), all);
+          scheduler.schedule(
+              Duration.ofNanos(random.nextInt(400_000)), () -> answer.complete(told));
+        });
+    return answer;
   }
 
   /** The destination has an older disk below, and the copy brings what differs. */
@@ -156,8 +242,8 @@ final class CopySimulation {
     guestWrites();
     fault();
     scheduler.runFor(Duration.ofMillis(5 + random.nextInt(60)));
-    if (random.nextInt(4) == 0 && strategy != Strategy.SNAPSHOT) {
-      // With snapshots no copy outlives its server.
+    if (random.nextInt(4) == 0 && strategy != Strategy.SNAPSHOT && target.damaged < 0) {
+      // With snapshots no copy outlives its server, and what one has sent only that one verifies.
       crash();
       scheduler.runFor(Duration.ofMillis(random.nextInt(40)));
     }
@@ -202,6 +288,9 @@ final class CopySimulation {
     mirroredToTheEnd = mirrored;
     snapshots = freezingDisk.most;
     givenBack = freezingDisk.givenBack;
+    CopySnapshot.Disk figures = job.snapshot().disks().getFirst();
+    saved = based ? figures.saved() : 0;
+    verified = figures.proof().verified();
     mirrorsDied = job.snapshot().disks().getFirst().mirror().fallbacks();
     if (!Arrays.equals(head(target.durable()), source.content)) {
       throw new AssertionError("drained, and not durable" + story);
@@ -267,12 +356,15 @@ final class CopySimulation {
         };
     DiskPlan plan =
         new DiskPlan(
-            disk,
-            opener,
-            knownZero && !layered,
-            log,
-            noted ? Optional.empty() : Optional.of(guestView),
-            strategy);
+                disk,
+                opener,
+                knownZero && !layered,
+                log,
+                noted ? Optional.empty() : Optional.of(guestView))
+            .withStrategy(strategy);
+    if (tells) {
+      plan = plan.withDigests(this::digests, based || random.nextInt(4) == 0);
+    }
     CopyListener listener =
         new CopyListener() {
           @Override
@@ -284,6 +376,9 @@ final class CopySimulation {
 
           @Override
           public void onFailed(CopyException cause) {
+            if (target.damaged >= 0 && cause.kind() == CopyException.Kind.VERIFY) {
+              throw new DamageFound(cause);
+            }
             throw new AssertionError("the job failed" + story, cause);
           }
         };
@@ -304,9 +399,17 @@ final class CopySimulation {
   private void crash() {
     story += " crash@" + scheduler.nanoTime() / 1000;
     process.kill();
-    notedDisk.breakMirror();
+    notedDisk.crash();
     guestRuns = false;
     log = log.afterCrash();
+    if (tells && !layered && random.nextInt(4) == 0) {
+      // What is left of the log cannot be trusted: all is compared.
+      log = newLog();
+      notedDisk.forget();
+      knownZero = false;
+      based = true;
+      older = target.content.clone();
+    }
     begun = log.begun();
     if (open != null) {
       open.close(); // the new server's opener fences what it finds
@@ -339,8 +442,15 @@ final class CopySimulation {
       length = Math.max(8, length - length % 8);
       length = Math.min(length, (int) map.size() - offset);
     }
+    if (based && random.nextBoolean()) {
+      // Away from what the destination has told of, and back to it.
+      offset = BLOCK * random.nextInt(4);
+      length = BLOCK;
+    }
     byte[] bytes = new byte[length];
-    if (random.nextInt(4) > 0) {
+    if (based && random.nextBoolean()) {
+      System.arraycopy(older, offset, bytes, 0, length);
+    } else if (random.nextInt(4) > 0) {
       random.nextBytes(bytes);
     }
     if (guestInFlight < 4) {
@@ -433,7 +543,7 @@ final class CopySimulation {
       throw new AssertionError("progress went back from " + lastProgress + " to " + progress);
     }
     lastProgress = progress;
-    if (!begun) {
+    if (!begun || target.damaged >= 0) {
       return;
     }
     int size = (int) map.size();

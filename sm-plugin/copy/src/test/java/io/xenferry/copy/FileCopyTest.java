@@ -63,7 +63,7 @@ class FileCopyTest {
           new CopyEngine()
               .start(
                   List.of(plan),
-                  CopyOptions.DEFAULT.withVerify(true, CopyOptions.Verify.EVERYTHING),
+                  CopyOptions.DEFAULT.withVerify(CopyOptions.Verify.EVERYTHING),
                   scheduler,
                   listener);
       WriteOrderingPoint point = job.orderingPoint("disk");

@@ -22,6 +22,7 @@ final class NotedDisk implements SourceDisk {
   private BitSet handedOut = new BitSet();
   private boolean first = true;
   private int number;
+  private int life;
   private @Nullable NotedMirror mirror;
 
   /**
@@ -38,6 +39,13 @@ final class NotedDisk implements SourceDisk {
   /** Whether the hypervisor still answers for the block. */
   boolean answersFor(int block) {
     return first || noted.get(block) || handedOut.get(block);
+  }
+
+  /** Nobody knows any more what was handed out. */
+  void forget() {
+    first = true;
+    noted.clear();
+    handedOut = new BitSet();
   }
 
   /** What a driver does that finds the bitmap of a pass that its predecessor did not end. */
@@ -74,6 +82,12 @@ final class NotedDisk implements SourceDisk {
     }
   }
 
+  /** Nobody waits any more for a mirror that is just being begun. */
+  void crash() {
+    life++;
+    breakMirror();
+  }
+
   boolean mirrored() {
     return mirror != null;
   }
@@ -81,9 +95,13 @@ final class NotedDisk implements SourceDisk {
   @Override
   public CompletableFuture<Mirror> mirror(BlockBackend sink, Duration patience) {
     CompletableFuture<Mirror> result = new CompletableFuture<>();
+    int asking = life;
     scheduler.schedule(
         Duration.ofNanos(scheduler.random().nextInt(300_000)),
         () -> {
+          if (asking != life) {
+            return;
+          }
           if (scheduler.random().nextInt(10) == 0) {
             result.completeExceptionally(new IllegalStateException("no mirror to be had"));
             return;

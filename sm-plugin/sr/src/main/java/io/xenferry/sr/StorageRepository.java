@@ -55,8 +55,8 @@ public interface StorageRepository {
   VdiInfo stat(String vdi) throws SmapiException;
 
   /**
-   * A copy of a VDI that nobody writes, as it is now. Names and sm_config as in {@code wanted}.
-   * Disks that can share what they have in common do.
+   * A copy of a VDI that nobody writes, as it is now. Names, sm_config and, if it has one, uuid as
+   * in {@code wanted}. Disks that can share what they have in common do.
    */
   VdiInfo snapshot(VdiInfo wanted, Progress progress) throws SmapiException;
 

@@ -38,6 +38,15 @@ public record VdiInfo(
   /** Names in sm_config the migration that made the VDI, so that orphans can be found. */
   public static final String SM_CONFIG_MIGRATION = "xenferry-migration";
 
+  /**
+   * In sm_config: the first of the VDIs of which it is one that has moved, time and again, by its
+   * uuid. What descends from the same may have much in common.
+   */
+  public static final String SM_CONFIG_LINEAGE = "xenferry-lineage";
+
+  /** In sm_config, while it is filled: the VDI of which it began as a copy. */
+  public static final String SM_CONFIG_BASE = "xenferry-base";
+
   /** In sm_config: the format that is asked for, and that a disk has. */
   public static final String SM_CONFIG_FORMAT = "image-format";
 

@@ -166,7 +166,8 @@ final class VolumeAccess {
           if (volumes.open.containsKey(vdi) || volumes.copying.contains(vdi)) {
             throw SmapiException.failure(SmError.VDI_IN_USE, "the VDI is in use");
           }
-          Optional<Path> view = store.beginView(vdi);
+          boolean based = volumes.books.info(vdi).smConfig().containsKey(VdiInfo.SM_CONFIG_BASE);
+          Optional<Path> view = store.beginView(vdi, based);
           volumes.exported.add(vdi);
           return view;
         });

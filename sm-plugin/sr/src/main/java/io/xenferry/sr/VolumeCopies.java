@@ -278,6 +278,8 @@ final class VolumeCopies {
     VdiInfo plain = VdiInfo.request(wanted.nameLabel(), source.virtualSize());
     VdiInfo.Edit copy = plain.edit().nameDescription(wanted.nameDescription());
     copy.type(source.type()).contentId(source.contentId()).smConfig(wanted.smConfig());
+    // Whoever asks by the source's own record asks for no uuid.
+    wanted.uuid().filter(uuid -> !source.uuid().equals(Optional.of(uuid))).ifPresent(copy::uuid);
     return (snapshot ? copy.snapshotOf(source.vdi(), Instant.now()) : copy).done();
   }
 }

@@ -55,8 +55,13 @@ public interface VolumeStore {
 
   Optional<Path> path(String key);
 
-  /** A raw view of the volume, until it is ended. */
-  default Optional<Path> beginView(String key) throws IOException {
+  /**
+   * A raw view of the volume, until it is ended.
+   *
+   * @param below whether what lies below shows where the volume's own image holds nothing; if not,
+   *     that reads as zeroes
+   */
+  default Optional<Path> beginView(String key, boolean below) throws IOException {
     return path(key);
   }
 

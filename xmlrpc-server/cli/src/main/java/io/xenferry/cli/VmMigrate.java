@@ -38,6 +38,7 @@ final class VmMigrate {
           "transport",
           "keep-source",
           "verify",
+          "base",
           "mode",
           "shutdown-timeout",
           "hard-shutdown");

@@ -239,11 +239,11 @@ final class FileVolumes implements VolumeStore {
   }
 
   @Override
-  public Optional<Path> beginView(String key) throws IOException {
+  public Optional<Path> beginView(String key, boolean below) throws IOException {
     return Optional.of(
         switch (format(key)) {
           case RAW -> image(key);
-          case QCOW2 -> views.open(key, image(key));
+          case QCOW2 -> views.open(key, image(key), below);
         });
   }
 

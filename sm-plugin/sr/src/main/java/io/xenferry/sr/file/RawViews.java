@@ -34,8 +34,12 @@ final class RawViews {
     this.directory = directory;
   }
 
-  /** Shows an image; showing it again answers the same. */
-  Path open(String key, Path image) throws IOException {
+  /**
+   * Shows an image; showing it again answers the same.
+   *
+   * @param below whether what it rests on shows through
+   */
+  Path open(String key, Path image, boolean below) throws IOException {
     Path view = directory.resolve(key + VIEW);
     if (process(key).isPresent()) {
       return view;
@@ -50,7 +54,7 @@ final class RawViews {
     boolean done = false;
     try {
       Process starter =
-          new ProcessBuilder(command(image, view, directory.resolve(key + PID)))
+          new ProcessBuilder(command(image, view, directory.resolve(key + PID), below))
               .redirectInput(new File("/dev/null"))
               .redirectErrorStream(true)
               .redirectOutput(output.toFile())
@@ -78,13 +82,15 @@ final class RawViews {
     }
   }
 
-  private static List<String> command(Path image, Path view, Path pid) throws IOException {
+  private static List<String> command(Path image, Path view, Path pid, boolean below)
+      throws IOException {
     QcowHeader header = QcowHeader.read(image);
     return List.of(
         "qemu-storage-daemon",
-        // Whole clusters are written here, so that nothing is ever read from below; and what is
-        // below may be written by another daemon at the same time. But something must be there,
-        // lest what is discarded here be seen through afterwards.
+        // Of a disk that is filled with its layers whole clusters are written, so that nothing is
+        // ever read from below; and what is below may be written by another daemon at the same
+        // time. But something must be there, lest what is discarded here be seen through
+        // afterwards.
         "--blockdev",
         "{\"driver\":\"null-co\",\"node-name\":\"below\",\"read-zeroes\":true,\"size\":"
             + header.size()
@@ -94,7 +100,7 @@ final class RawViews {
             + "\"driver\":\"file\",\"locking\":\"on\",\"filename\":"
             + quoted(image)
             + "}"
-            + (header.backing().isPresent() ? ",\"backing\":\"below\"" : "")
+            + (header.backing().isPresent() && !below ? ",\"backing\":\"below\"" : "")
             + "}",
         "--export",
         "{\"type\":\"fuse\",\"id\":\"view\",\"node-name\":\"disk\",\"writable\":true,"

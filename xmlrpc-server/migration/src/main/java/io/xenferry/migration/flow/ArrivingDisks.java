@@ -2,6 +2,7 @@ package io.xenferry.migration.flow;
 
 import io.xenferry.migration.ledger.JournalEntry;
 import io.xenferry.migration.peer.Keys;
+import io.xenferry.migration.ports.DestinationPorts;
 import io.xenferry.migration.ports.DestinationPorts.ExportSpec;
 import io.xenferry.migration.state.DiskTarget;
 import io.xenferry.migration.state.MigrationId;
@@ -10,6 +11,8 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
@@ -24,6 +27,9 @@ final class ArrivingDisks {
 
   /** By the disks' uuids at the source; filled by effects, on any thread. */
   private final Map<UUID, DiskTarget> targets = new ConcurrentHashMap<>();
+
+  /** Those that began as copies of what was there, by their uuids at the source; the same. */
+  private final Set<UUID> based = ConcurrentHashMap.newKeySet();
 
   /** How a disk is exported. */
   @FunctionalInterface
@@ -82,6 +88,38 @@ final class ArrivingDisks {
     return intents;
   }
 
+  /** Creates a disk that was added. */
+  Effect creating(Plan.Disk disk, UUID vdi) {
+    return new Effect(
+        "creating disk " + disk.device(),
+        () -> storage().createVdi(migration.id(), disk, vdi).thenApply(copy -> noted(disk, copy)));
+  }
+
+  /** What a server before this one knew of the disks. */
+  List<Effect> lookingAgain() {
+    List<Effect> effects = new ArrayList<>();
+    for (int i = 0; i < exports.size(); i++) {
+      Plan.Disk disk = migration.plan().disks().get(i);
+      UUID vdi = exports.get(i).vdi();
+      effects.add(
+          new Effect(
+              "looking at disk " + disk.device(),
+              () -> storage().isCopy(vdi).thenApply(copy -> noted(disk, copy))));
+    }
+    return effects;
+  }
+
+  private boolean noted(Plan.Disk disk, boolean copy) {
+    if (copy) {
+      based.add(disk.vdi());
+    }
+    return copy;
+  }
+
+  private DestinationPorts.Storage storage() {
+    return migration.host().destination().storage();
+  }
+
   List<Effect> exporting(Exporting how) {
     List<Effect> effects = new ArrayList<>();
     for (int i = 0; i < exports.size(); i++) {
@@ -108,9 +146,30 @@ final class ArrivingDisks {
         .toList();
   }
 
+  /** Those that began as copies of what was there, by their uuids at the source. */
+  List<UUID> based() {
+    return List.copyOf(based);
+  }
+
   /** In the order of the plan. */
   List<ExportSpec> exports() {
     return List.copyOf(exports);
+  }
+
+  /**
+   * A disk by its uuid here.
+   *
+   * @param disk its uuid at the source
+   * @param end bytes that it must have; empty for one that has fewer
+   */
+  Optional<UUID> whole(UUID disk, long end) {
+    List<Plan.Disk> planned = migration.plan().disks();
+    for (int i = 0; i < exports.size(); i++) {
+      if (planned.get(i).vdi().equals(disk)) {
+        return end <= planned.get(i).size() ? Optional.of(exports.get(i).vdi()) : Optional.empty();
+      }
+    }
+    return Optional.empty();
   }
 
   /** Their uuids here, in the order of the plan. */

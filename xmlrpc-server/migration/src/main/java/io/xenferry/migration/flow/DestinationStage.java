@@ -51,6 +51,7 @@ abstract class DestinationStage extends Stage {
       case PeerMessage.CloseExports close -> now(notNow());
       case PeerMessage.Room room -> now(notNow());
       case PeerMessage.Reopen reopen -> now(notNow());
+      case PeerMessage.Digests digests -> now(notNow());
       case PeerMessage.Prepare prepare -> now(notNow());
       case PeerMessage.Acknowledge acknowledge ->
           now(migration.refusal("there is nothing to acknowledge while " + state()));
@@ -73,6 +74,11 @@ abstract class DestinationStage extends Stage {
     CompletableFuture<PeerAnswer> waiter = new CompletableFuture<>();
     waiters.add(waiter);
     return waiter;
+  }
+
+  final void answerOne(CompletableFuture<PeerAnswer> waiter, PeerAnswer answer) {
+    waiters.remove(waiter);
+    waiter.complete(answer);
   }
 
   final void answerAll(PeerAnswer answer) {

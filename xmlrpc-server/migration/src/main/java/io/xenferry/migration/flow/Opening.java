@@ -18,14 +18,14 @@ import java.util.function.Consumer;
 final class Opening {
   private final SourceMigration migration;
   private final Sending owner;
-  private final Consumer<List<DiskTarget>> opened;
+  private final Consumer<PeerAnswer> opened;
   private boolean done;
   private boolean again;
 
   /**
-   * @param opened gets where to write, once
+   * @param opened gets the answer that says where to write, once
    */
-  Opening(SourceMigration migration, Sending owner, Consumer<List<DiskTarget>> opened) {
+  Opening(SourceMigration migration, Sending owner, Consumer<PeerAnswer> opened) {
     this.migration = migration;
     this.owner = owner;
     this.opened = opened;
@@ -128,7 +128,7 @@ final class Opening {
       reopen();
     } else {
       migration.heartbeat(owner);
-      opened.accept(answer.targets());
+      opened.accept(answer);
     }
     return true;
   }
@@ -159,7 +159,7 @@ final class Opening {
             return false;
           } else if (complete(answer)) {
             migration.note(row -> row.withBoot(host().boot()));
-            opened.accept(answer.targets());
+            opened.accept(answer);
           }
           return true;
         });

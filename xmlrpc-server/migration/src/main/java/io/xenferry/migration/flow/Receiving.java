@@ -1,6 +1,8 @@
 package io.xenferry.migration.flow;
 
+import io.xenferry.block.Range;
 import io.xenferry.migration.ledger.JournalEntry;
+import io.xenferry.migration.peer.Holdings;
 import io.xenferry.migration.peer.PeerAnswer;
 import io.xenferry.migration.peer.PeerMessage;
 import io.xenferry.migration.ports.DestinationPorts.ExportSpec;
@@ -32,9 +34,14 @@ final class Receiving extends DestinationStage {
   /** A look costs a question to the guest's process, about a millisecond. */
   private static final Duration LOOK = Duration.ofMillis(5);
 
+  /** Questions of the source about what disks hold that are worked on at once; more are refused. */
+  private static final int MOST_HASHING = 64;
+
   private final ArrivingDisks disks;
   private final List<CompletableFuture<PeerAnswer>> guestWaiters = new ArrayList<>();
+
   private boolean exported;
+  private int hashing;
   private boolean guestStarting;
 
   /** The process is being ended while it starts: the source's server that asked for it is gone. */
@@ -83,10 +90,7 @@ final class Receiving extends DestinationStage {
       UUID vdi = host().random().uuid();
       disks.add(vdi);
       intents.add(migration.intent(JournalEntry.Kind.VDI, vdi.toString(), disk.sr()));
-      effects.add(
-          new Effect(
-              "creating disk " + disk.device(),
-              () -> ports().storage().createVdi(migration.id(), disk, vdi)));
+      effects.add(disks.creating(disk, vdi));
     }
     intents.add(migration.intent(JournalEntry.Kind.VM, vm().toString(), ""));
     effects.add(
@@ -119,7 +123,7 @@ final class Receiving extends DestinationStage {
   private void exported() {
     exported = true;
     migration.phase("receiving");
-    answerAll(migration.answer().withTargets(disks.targets()));
+    answerAll(answer());
   }
 
   /** After a restart: everything is there, or comes back as it was. */
@@ -131,17 +135,17 @@ final class Receiving extends DestinationStage {
       return;
     }
     guestJournaled = journal.stream().anyMatch(entry -> entry.kind() == JournalEntry.Kind.GUEST);
-    exportAgain(ports().storage()::export);
+    exportAgain(disks.lookingAgain(), ports().storage()::export);
   }
 
   /** Until it is done the source is asked to wait. */
-  private void exportAgain(ArrivingDisks.Exporting how) {
+  private void exportAgain(List<Effect> before, ArrivingDisks.Exporting how) {
     exported = false;
     overtaken = guestStarting;
     migration.persist(
         this,
         () -> {
-          List<Effect> effects = new ArrayList<>();
+          List<Effect> effects = new ArrayList<>(before);
           if (guestJournaled) {
             effects.add(
                 new Effect(
@@ -161,7 +165,7 @@ final class Receiving extends DestinationStage {
     }
     Optional<UUID> asking = Optional.of(reopen.server());
     if (exported && server.equals(asking)) {
-      return now(migration.answer().withTargets(disks.targets()));
+      return now(answer());
     }
     if (!exported && !server.equals(asking)) {
       return now(notYet());
@@ -169,7 +173,7 @@ final class Receiving extends DestinationStage {
     CompletableFuture<PeerAnswer> waiter = later();
     if (exported) {
       server = asking;
-      exportAgain(ports().storage()::exportAnew);
+      exportAgain(List.of(), ports().storage()::exportAnew);
     }
     return waiter;
   }
@@ -204,6 +208,7 @@ final class Receiving extends DestinationStage {
       case PeerMessage.CloseExports close -> closeExports(close);
       case PeerMessage.Room room -> room();
       case PeerMessage.Reopen reopen -> reopen(reopen);
+      case PeerMessage.Digests digests -> digests(digests);
       case PeerMessage.Prepare prepare -> prepare();
       case PeerMessage.Abort abort -> abort(abort);
       default -> super.on(message);
@@ -215,7 +220,17 @@ final class Receiving extends DestinationStage {
     if (!open.key().equals(migration.row().key())) {
       return now(migration.refusal("this token has been used"));
     }
-    return exported ? now(migration.answer().withTargets(disks.targets())) : later();
+    return exported ? now(answer()) : later();
+  }
+
+  /**
+   * What an Open and a Reopen are answered; a source that knows nothing of bases has asked for
+   * none.
+   */
+  private PeerAnswer answer() {
+    PeerAnswer answer = migration.answer().withTargets(disks.targets());
+    List<UUID> based = disks.based();
+    return based.isEmpty() ? answer : answer.with(Holdings.based(based));
   }
 
   /** Asked a second time when the memory comes: the process may have died while it waited. */
@@ -285,6 +300,42 @@ final class Receiving extends DestinationStage {
                         .answer()
                         .refusing(named.code(), named.params(), String.valueOf(named.getMessage()))
                     : migration.answer()));
+    return waiter;
+  }
+
+  /** Reads and hashes; who asks knows what is being written meanwhile. */
+  private CompletableFuture<PeerAnswer> digests(PeerMessage.Digests asked) {
+    if (!exported) {
+      return now(notYet());
+    }
+    if (sealing) {
+      return now(migration.refusal("the disks are no longer being filled"));
+    }
+    Optional<UUID> vdi = disks.whole(asked.vdi(), asked.offset() + asked.length());
+    if (vdi.isEmpty()) {
+      return now(migration.refusal("no such disk, or none so large"));
+    }
+    if (hashing >= MOST_HASHING) {
+      return now(migration.refusal("enough is being hashed already"));
+    }
+    hashing++;
+    CompletableFuture<PeerAnswer> waiter = later();
+    migration.hear(
+        this,
+        "what does a disk hold?",
+        host().deadlines().step(),
+        () ->
+            ports()
+                .storage()
+                .digests(vdi.get(), new Range(asked.offset(), asked.length()), asked.blockSize()),
+        told -> {
+          hashing--;
+          answerOne(waiter, migration.answer().with(Holdings.of(told)));
+        },
+        failure -> {
+          hashing--;
+          answerOne(waiter, migration.refusal("the disk cannot be read: " + failure.getMessage()));
+        });
     return waiter;
   }
 

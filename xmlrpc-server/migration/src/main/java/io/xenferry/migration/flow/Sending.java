@@ -1,12 +1,12 @@
 package io.xenferry.migration.flow;
 
+import io.xenferry.migration.peer.PeerAnswer;
 import io.xenferry.migration.peer.PeerMessage;
 import io.xenferry.migration.ports.CopyJob;
 import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.ports.MemoryTarget;
 import io.xenferry.migration.ports.SourcePorts.Copies;
 import io.xenferry.migration.state.CutOver;
-import io.xenferry.migration.state.DiskTarget;
 import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.State;
 import io.xenferry.migration.state.Steering;
@@ -101,7 +101,7 @@ final class Sending extends SourceStage {
     if (migration.plan().running()) {
       guestEnded = migration.watchGuest(this, this::awaited);
     }
-    Opening opening = new Opening(migration, this, targets -> connect(targets, recovered));
+    Opening opening = new Opening(migration, this, answer -> connect(answer, recovered));
     if (recovered) {
       opening.beginAgain();
     } else {
@@ -112,7 +112,8 @@ final class Sending extends SourceStage {
   /**
    * @param again whether a server before this one has begun the copy
    */
-  private void connect(List<DiskTarget> targets, boolean again) {
+  private void connect(PeerAnswer answer, boolean again) {
+    PeerDisks there = new PeerDisks(migration, answer.holdings().based());
     migration.watchProgress(this);
     Copies copies = host().source().copies();
     migration.step(
@@ -121,8 +122,8 @@ final class Sending extends SourceStage {
         host().deadlines().step(),
         () ->
             again
-                ? copies.goOn(migration.id(), migration.steered(), targets)
-                : copies.start(migration.id(), migration.steered(), targets),
+                ? copies.goOn(migration.id(), migration.steered(), answer.targets(), there)
+                : copies.start(migration.id(), migration.steered(), answer.targets(), there),
         this::copying,
         failure -> migration.failed(this, "cannot write to the destination", failure),
         CopyJob::close);

@@ -350,8 +350,9 @@ public final class SourceMigration extends Migration {
     double done = 0;
     double all = 0;
     for (DiskProgress disk : lastDisks) {
-      done += disk.sent() + disk.zero();
-      all += disk.sent() + disk.zero() + disk.remaining();
+      long settled = disk.sent() + disk.zero() + disk.saved();
+      done += settled;
+      all += settled + disk.remaining();
     }
     if (plan().live()) {
       boolean begun = lastMemory.sent() > 0;

@@ -21,6 +21,7 @@ import java.util.UUID;
  * @param params of the code
  * @param sentence for people; empty for none
  * @param findings of a {@link PeerMessage.Check}: everything that stands against the move
+ * @param holdings what the disks hold, as far as it was asked
  */
 public record PeerAnswer(
     int version,
@@ -32,7 +33,8 @@ public record PeerAnswer(
     String code,
     List<String> params,
     String sentence,
-    Findings findings) {
+    Findings findings,
+    Holdings holdings) {
 
   public static final int VERSION = 1;
 
@@ -62,35 +64,83 @@ public record PeerAnswer(
       List<String> params,
       String sentence) {}
 
-  /** As it goes over the wire. */
+  /** With findings, and without holdings: all that version {@link #WITH_FINDINGS} knows. */
+  private record Found(
+      int version,
+      UUID incarnation,
+      String state,
+      boolean forced,
+      boolean gone,
+      List<DiskTarget> targets,
+      String code,
+      List<String> params,
+      String sentence,
+      Findings findings) {}
+
+  /** As it goes over the wire: no more than who asked knows, since there is no more. */
   public byte[] write() {
+    if (!holdings.equals(Holdings.NONE)) {
+      return StrictJson.write(this);
+    }
     return findings.equals(Findings.NONE)
         ? StrictJson.write(
             new Plain(version, incarnation, state, forced, gone, targets, code, params, sentence))
-        : StrictJson.write(this);
+        : StrictJson.write(
+            new Found(
+                version,
+                incarnation,
+                state,
+                forced,
+                gone,
+                targets,
+                code,
+                params,
+                sentence,
+                findings));
   }
 
   /**
    * @throws IllegalArgumentException for what no server answers
    */
   public static PeerAnswer read(byte[] json) {
-    Plain plain;
     try {
-      plain = StrictJson.read(json, Plain.class);
+      Plain plain = StrictJson.read(json, Plain.class);
+      return new PeerAnswer(
+          plain.version,
+          plain.incarnation,
+          plain.state,
+          plain.forced,
+          plain.gone,
+          plain.targets,
+          plain.code,
+          plain.params,
+          plain.sentence,
+          Findings.NONE,
+          Holdings.NONE);
+    } catch (IllegalArgumentException e) {
+      return readMore(json);
+    }
+  }
+
+  private static PeerAnswer readMore(byte[] json) {
+    Found found;
+    try {
+      found = StrictJson.read(json, Found.class);
     } catch (IllegalArgumentException e) {
       return StrictJson.read(json, PeerAnswer.class);
     }
     return new PeerAnswer(
-        plain.version,
-        plain.incarnation,
-        plain.state,
-        plain.forced,
-        plain.gone,
-        plain.targets,
-        plain.code,
-        plain.params,
-        plain.sentence,
-        Findings.NONE);
+        found.version,
+        found.incarnation,
+        found.state,
+        found.forced,
+        found.gone,
+        found.targets,
+        found.code,
+        found.params,
+        found.sentence,
+        found.findings,
+        Holdings.NONE);
   }
 
   public static PeerAnswer of(UUID incarnation, State state, boolean forced, boolean gone) {
@@ -104,17 +154,38 @@ public record PeerAnswer(
         "",
         List.of(),
         "",
-        Findings.NONE);
+        Findings.NONE,
+        Holdings.NONE);
   }
 
   public static PeerAnswer unknown(UUID incarnation) {
     return new PeerAnswer(
-        VERSION, incarnation, "", false, true, List.of(), "", List.of(), "", Findings.NONE);
+        VERSION,
+        incarnation,
+        "",
+        false,
+        true,
+        List.of(),
+        "",
+        List.of(),
+        "",
+        Findings.NONE,
+        Holdings.NONE);
   }
 
   public PeerAnswer withTargets(List<DiskTarget> exports) {
     return new PeerAnswer(
-        version, incarnation, state, forced, gone, exports, code, params, sentence, findings);
+        version,
+        incarnation,
+        state,
+        forced,
+        gone,
+        exports,
+        code,
+        params,
+        sentence,
+        findings,
+        holdings);
   }
 
   public PeerAnswer refusing(String errorCode, List<String> errorParams, String words) {
@@ -128,7 +199,8 @@ public record PeerAnswer(
         errorCode,
         errorParams,
         words,
-        findings);
+        findings,
+        Holdings.NONE);
   }
 
   /**
@@ -147,13 +219,30 @@ public record PeerAnswer(
         code,
         params,
         sentence,
-        Findings.of(clock, found));
+        Findings.of(clock, found),
+        holdings);
+  }
+
+  /** The same with what disks hold. */
+  public PeerAnswer with(Holdings told) {
+    return new PeerAnswer(
+        version, incarnation, state, forced, gone, targets, code, params, sentence, findings, told);
   }
 
   /** The same with a sentence for people. */
   public PeerAnswer saying(String words) {
     return new PeerAnswer(
-        version, incarnation, state, forced, gone, targets, code, params, words, findings);
+        version,
+        incarnation,
+        state,
+        forced,
+        gone,
+        targets,
+        code,
+        params,
+        words,
+        findings,
+        holdings);
   }
 
   public boolean refused() {

@@ -15,7 +15,7 @@ import java.util.concurrent.CompletableFuture;
  * PUT  /v1/incoming/{migration}                 Open
  * POST /v1/incoming/{migration}/check           Check
  * POST /v1/incoming/{migration}/{verb}          heartbeat guest close-exports prepare commit abort
- *                                               status acknowledge room reopen
+ *                                               status acknowledge room reopen digests
  * POST /v1/outgoing/{migration}/status          SourceStatus, asked by the destination
  * </pre>
  *
@@ -170,6 +170,7 @@ public final class PeerEndpoint {
             case "close-exports" -> PeerMessage.CloseExports.class;
             case "room" -> PeerMessage.Room.class;
             case "reopen" -> PeerMessage.Reopen.class;
+            case "digests" -> PeerMessage.Digests.class;
             case "prepare" -> PeerMessage.Prepare.class;
             case "commit" -> PeerMessage.Commit.class;
             case "abort" -> PeerMessage.Abort.class;

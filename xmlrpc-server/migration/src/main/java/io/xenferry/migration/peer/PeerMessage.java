@@ -26,6 +26,7 @@ public sealed interface PeerMessage {
       case CloseExports close -> "close-exports";
       case Room room -> "room";
       case Reopen reopen -> "reopen";
+      case Digests digests -> "digests";
       case Prepare prepare -> "prepare";
       case Commit commit -> "commit";
       case Abort abort -> "abort";
@@ -118,6 +119,35 @@ public sealed interface PeerMessage {
    * @param server names the source's server; done once for each
    */
   record Reopen(UUID server) implements PeerMessage {}
+
+  /**
+   * What does a disk hold? To be hashed there, and compared here.
+   *
+   * @param vdi uuid at the source
+   * @param offset bytes, a multiple of the block size
+   * @param length bytes, of {@value #MOST_BLOCKS} blocks at the most
+   * @param blockSize bytes, a power of two from 512 to 16 MiB
+   */
+  record Digests(UUID vdi, long offset, long length, int blockSize) implements PeerMessage {
+    /** As many as one asks about at once. */
+    public static final int MOST_BLOCKS = 1 << 16;
+
+    private static final int SMALLEST = 512;
+    private static final int LARGEST = 16 << 20;
+
+    public Digests {
+      if (Integer.bitCount(blockSize) != 1
+          || blockSize < SMALLEST
+          || blockSize > LARGEST
+          || offset < 0
+          || offset % blockSize != 0
+          || length <= 0
+          || length > (long) MOST_BLOCKS * blockSize
+          || offset > Long.MAX_VALUE - length) {
+        throw new IllegalArgumentException(offset + "+" + length + " by " + blockSize);
+      }
+    }
+  }
 
   /** Finish everything that can fail, and say READY. */
   record Prepare() implements PeerMessage {}

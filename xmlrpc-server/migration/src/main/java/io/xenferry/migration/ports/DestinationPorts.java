@@ -1,5 +1,7 @@
 package io.xenferry.migration.ports;
 
+import io.xenferry.block.Range;
+import io.xenferry.copy.BlockHashes;
 import io.xenferry.migration.preflight.Obstacle;
 import io.xenferry.migration.state.DiskTarget;
 import io.xenferry.migration.state.MigrationId;
@@ -38,8 +40,16 @@ public interface DestinationPorts {
      */
     CompletableFuture<Void> checkRoom(List<UUID> vdis);
 
-    /** Creates an empty disk that reads as zeroes, with this uuid. */
-    CompletableFuture<Void> createVdi(MigrationId migration, Plan.Disk disk, UUID vdi);
+    /**
+     * Creates a disk with this uuid: an empty one that reads as zeroes, or, where the plan allows
+     * it and there is one that may have much in common with it, a copy of that.
+     *
+     * @return whether it is a copy
+     */
+    CompletableFuture<Boolean> createVdi(MigrationId migration, Plan.Disk disk, UUID vdi);
+
+    /** Whether a disk that was created began as a copy. Fails when it is not there. */
+    CompletableFuture<Boolean> isCopy(UUID vdi);
 
     /** Offers a disk under exactly this name and account; answers how to reach it. */
     CompletableFuture<DiskTarget> export(MigrationId migration, Plan.Disk disk, ExportSpec export);
@@ -50,6 +60,13 @@ public interface DestinationPorts {
      */
     CompletableFuture<DiskTarget> exportAnew(
         MigrationId migration, Plan.Disk disk, ExportSpec export);
+
+    /**
+     * What an exported disk holds in a range, as its export would show it, hashed here.
+     *
+     * @return of the range's first blocks, one at least; the rest is asked about again
+     */
+    CompletableFuture<BlockHashes> digests(UUID vdi, Range range, int blockSize);
 
     /**
      * The fence: completes when no write through the export can take effect any more. An export

@@ -102,15 +102,21 @@ public interface SourcePorts {
   /** Copies of disks. */
   interface Copies {
 
-    /** Starts copying all disks of the plan. Fails if a target cannot be reached. */
-    CompletableFuture<CopyJob> start(MigrationId migration, Plan plan, List<DiskTarget> targets);
+    /**
+     * Starts copying all disks of the plan. Fails if a target cannot be reached.
+     *
+     * @param there what the destination tells of the disks
+     */
+    CompletableFuture<CopyJob> start(
+        MigrationId migration, Plan plan, List<DiskTarget> targets, DestinationDisks there);
 
     /**
      * The same, where a server before this one has begun it, and nothing that it sent can take
      * effect any more: what it has brought to stable storage there for certain is not sent again.
-     * Where nothing is certain all of a disk is.
+     * Where nothing is certain all of a disk is compared, or sent where that cannot be.
      */
-    CompletableFuture<CopyJob> goOn(MigrationId migration, Plan plan, List<DiskTarget> targets);
+    CompletableFuture<CopyJob> goOn(
+        MigrationId migration, Plan plan, List<DiskTarget> targets, DestinationDisks there);
 
     /**
      * Removes whatever a copy of this migration has left, also one of a server before this one:

@@ -11,6 +11,7 @@ import java.util.UUID;
  * @param size bytes, virtual
  * @param sent bytes written to the destination so far, repeated ones included
  * @param zero bytes skipped because they are zeroes
+ * @param saved bytes not sent because the destination held them already
  * @param remaining bytes of this pass still to be sent
  * @param pass 1 for the first
  * @param bytesPerSecond rate of sending
@@ -24,6 +25,7 @@ public record DiskProgress(
     long size,
     long sent,
     long zero,
+    long saved,
     long remaining,
     int pass,
     long bytesPerSecond,

@@ -172,6 +172,7 @@ class PeerProtocolTest {
             new PeerMessage.CloseExports(
                 List.of(new PeerMessage.DiskDigest(UUID.randomUUID(), "aa"))),
             new PeerMessage.Room(),
+            new PeerMessage.Digests(UUID.randomUUID(), 1 << 16, 1 << 20, 1 << 16),
             new PeerMessage.Prepare(),
             new PeerMessage.Commit(incarnation),
             new PeerMessage.Abort(incarnation),

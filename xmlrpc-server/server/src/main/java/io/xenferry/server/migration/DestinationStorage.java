@@ -1,5 +1,9 @@
 package io.xenferry.server.migration;
 
+import io.xenferry.block.BlockBackend;
+import io.xenferry.block.Range;
+import io.xenferry.copy.BlockHashes;
+import io.xenferry.copy.LocalDigests;
 import io.xenferry.migration.ports.DestinationPorts;
 import io.xenferry.migration.preflight.Obstacle;
 import io.xenferry.migration.preflight.ObstacleKind;
@@ -13,18 +17,27 @@ import io.xenferry.model.XenApiException;
 import io.xenferry.server.storage.MigrationDisks;
 import io.xenferry.server.storage.MigrationDisks.ExportName;
 import io.xenferry.server.storage.Transport;
+import java.io.IOException;
 import java.nio.channels.FileChannel;
 import java.nio.file.StandardOpenOption;
+import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.TimeUnit;
 import java.util.function.Function;
 
 /** The disks that arrive at this host, and their exports. */
 final class DestinationStorage implements DestinationPorts.Storage {
+  /** How long one question may wait for its turn, and how long hashing may take then. */
+  private static final Duration HASHING = Duration.ofSeconds(10);
+
+  private static final int HASHED_AT_ONCE = 2;
+
+  private final Semaphore hashing = new Semaphore(HASHED_AT_ONCE, true);
   private final MigrationDisks disks;
   private final Function<MigrationId, Arriving> arriving;
 
@@ -98,12 +111,22 @@ final class DestinationStorage implements DestinationPorts.Storage {
   }
 
   @Override
-  public CompletableFuture<Void> createVdi(MigrationId migration, Plan.Disk disk, UUID vdi) {
-    return run(
+  public CompletableFuture<Boolean> createVdi(MigrationId migration, Plan.Disk disk, UUID vdi) {
+    return Effects.call(
         "create " + vdi,
         () -> {
-          Optional<String> format = Formats.of(arriving.apply(migration).plan()).of(disk.vdi());
-          disks.create(disk.sr(), vdi, disk.size(), tag(migration), format);
+          Plan plan = arriving.apply(migration).plan();
+          try {
+            return disks.create(
+                disk.sr(),
+                vdi,
+                disk.size(),
+                tag(migration),
+                Formats.of(plan).of(disk.vdi()),
+                Lineages.of(plan, disk.vdi()));
+          } catch (XenApiException e) {
+            throw translated(e);
+          }
         });
   }
 
@@ -128,6 +151,30 @@ final class DestinationStorage implements DestinationPorts.Storage {
             return new DiskTarget(disk.vdi(), export.vdi(), url, disk.size());
           } catch (XenApiException e) {
             throw translated(e);
+          }
+        });
+  }
+
+  @Override
+  public CompletableFuture<Boolean> isCopy(UUID vdi) {
+    return Effects.call("look at " + vdi, () -> disks.isCopy(vdi));
+  }
+
+  /** Few at a time, whoever asks, so that the copies themselves and guests have the disks too. */
+  @Override
+  public CompletableFuture<BlockHashes> digests(UUID vdi, Range range, int blockSize) {
+    return Effects.call(
+        "hash " + vdi,
+        () -> {
+          if (!hashing.tryAcquire(HASHING.toMillis(), TimeUnit.MILLISECONDS)) {
+            throw new IOException("the disks of this host are busy");
+          }
+          try (BlockBackend disk = disks.exported(vdi)) {
+            return new LocalDigests(disk)
+                .digests(range, blockSize)
+                .get(HASHING.toMillis(), TimeUnit.MILLISECONDS);
+          } finally {
+            hashing.release();
           }
         });
   }

@@ -120,6 +120,12 @@ final class MigrationJson {
         node.put("last-fallback", mirror.lastFallback());
       }
       node.put("allocated", d.allocated());
+      node.put("already-there", d.saved());
+      CopySnapshot.Proof proof = d.proof();
+      node.put("verify", proof.verify().word());
+      node.put("verified", proof.verified());
+      node.put("to-verify", proof.left());
+      node.put("verify-seconds", proof.took().toNanos() / 1e9);
       node.put("depth", d.depth());
       node.put("bottleneck", d.bottleneck().name().toLowerCase(Locale.ROOT));
       ArrayNode passes = node.putArray("passes");

@@ -1,5 +1,6 @@
 package io.xenferry.server.migration;
 
+import io.xenferry.copy.CopyOptions.Verify;
 import io.xenferry.copy.Strategy;
 import io.xenferry.migration.preflight.ObstacleKind;
 import io.xenferry.migration.preflight.Survey;
@@ -63,10 +64,12 @@ final class MoveOptions {
           MILLISECONDS,
           MoveLimits.BANDWIDTH,
           LIMIT,
-          "verify",
-          FLAG,
+          Verify.OPTION,
+          new OptionValues(Verify::isWord, "none, sampled, full, true, false"),
           Transport.OPTION,
-          OptionValues.words(Arrays.stream(Transport.values()).map(Transport::word).toList()));
+          OptionValues.words(Arrays.stream(Transport.values()).map(Transport::word).toList()),
+          Lineages.OPTION,
+          Lineages.VALUES);
 
   /** Those that are of one move only. */
   private static final Map<String, OptionValues> OF_ONE_MOVE =
@@ -95,8 +98,10 @@ final class MoveOptions {
       Map.of(
           STRATEGY,
           new Between(Strategy.AUTO.word()::equals, "disks are copied as by auto"),
-          "verify",
-          new Between("false"::equalsIgnoreCase, "nothing is read back"),
+          Verify.OPTION,
+          new Between(word -> Verify.of(word) == Verify.NOTHING, "nothing is verified"),
+          Lineages.OPTION,
+          new Between(Lineages::asksForNothing, "disks that change their SR are copied as a whole"),
           MoveLimits.DOWNTIME,
           new Between(value -> false, "the guest stands still for a moment, which has no limit"),
           Transport.OPTION,

@@ -101,6 +101,7 @@ final class MovePreparation {
     if (!layers.below().isEmpty()) {
       options.put(Layers.OPTION, layers.text());
     }
+    Lineages.put(db, planned, layers, options);
     Plan plan =
         new Plan(
             uuid,

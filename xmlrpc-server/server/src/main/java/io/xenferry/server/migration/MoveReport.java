@@ -23,6 +23,10 @@ import java.util.function.ToLongFunction;
  * @param allocated bytes that the first passes were about
  * @param sent bytes written to the destination, repeated ones included
  * @param zero bytes of zeroes that were not sent as data
+ * @param alreadyThere bytes that the destination held already, by comparison, and was not sent
+ * @param verify what was to be verified: {@code none}, {@code sampled}, {@code full}
+ * @param verified bytes that were compared at both ends and are the same
+ * @param verifying how long comparisons were under way, of the disk for which that was longest
  * @param mirrored bytes that the guest wrote to both sides
  * @param memory bytes of the guest's memory that were sent
  * @param bottleneck what the copy waited for most: {@code source_read}, {@code destination_write},
@@ -36,6 +40,10 @@ record MoveReport(
     long allocated,
     long sent,
     long zero,
+    long alreadyThere,
+    String verify,
+    long verified,
+    Duration verifying,
     long mirrored,
     long memory,
     Optional<Duration> downtime,
@@ -61,6 +69,13 @@ record MoveReport(
         bytes(disks, CopySnapshot.Disk::allocated),
         bytes(disks, CopySnapshot.Disk::sent),
         bytes(disks, disk -> disk.skipped() + disk.zeroed()),
+        bytes(disks, CopySnapshot.Disk::saved),
+        disks.stream().findFirst().map(disk -> disk.proof().verify().word()).orElse("none"),
+        bytes(disks, disk -> disk.proof().verified()),
+        disks.stream()
+            .map(disk -> disk.proof().took())
+            .max(Duration::compareTo)
+            .orElse(Duration.ZERO),
         bytes(disks, disk -> disk.mirror().bytes()),
         status.memorySent(),
         status.downtime(),
@@ -109,6 +124,9 @@ record MoveReport(
     all.put("sent", sent);
     all.put("zero", zero);
     all.put("saved", saved());
+    all.put("already-there", alreadyThere);
+    all.put("verified", verified);
+    all.put("verify-seconds", seconds(verifying));
     all.put("mirrored", mirrored);
     all.put("memory-sent", memory);
     all.put("bytes-per-second", rate());
@@ -125,6 +143,7 @@ record MoveReport(
             node.put(name, value.doubleValue());
           }
         });
+    node.put("verify", verify);
     node.put("bottleneck", bottleneck);
     put(node.putObject("waits"), waits);
     put(node.putObject("phases"), phases);
@@ -139,6 +158,7 @@ record MoveReport(
   SequencedMap<String, String> lines() {
     SequencedMap<String, String> lines = new LinkedHashMap<>();
     figures().forEach((name, value) -> lines.put(name, text(value)));
+    lines.put("verify", verify);
     lines.put("bottleneck", bottleneck);
     waits.forEach((name, time) -> lines.put("waited for " + name, text(seconds(time)) + " s"));
     phases.forEach((name, time) -> lines.put(name, text(seconds(time)) + " s"));

@@ -4,6 +4,7 @@ import io.xenferry.block.Range;
 import io.xenferry.copy.BlockMap;
 import io.xenferry.copy.CopyEngine;
 import io.xenferry.copy.CopyOptions;
+import io.xenferry.copy.CopyOptions.Verify;
 import io.xenferry.copy.CopySnapshot;
 import io.xenferry.copy.DestinationOpener;
 import io.xenferry.copy.DirtyLog;
@@ -13,6 +14,7 @@ import io.xenferry.copy.SnapshotSource;
 import io.xenferry.copy.SourceDisk;
 import io.xenferry.copy.Strategy;
 import io.xenferry.migration.ports.CopyJob;
+import io.xenferry.migration.ports.DestinationDisks;
 import io.xenferry.migration.ports.SourcePorts;
 import io.xenferry.migration.state.DiskTarget;
 import io.xenferry.migration.state.MigrationId;
@@ -95,21 +97,25 @@ final class SourceCopies implements SourcePorts.Copies {
 
   @Override
   public CompletableFuture<CopyJob> start(
-      MigrationId migration, Plan plan, List<DiskTarget> targets) {
-    return start(migration, plan, targets, false);
+      MigrationId migration, Plan plan, List<DiskTarget> targets, DestinationDisks there) {
+    return start(migration, plan, targets, there, false);
   }
 
   @Override
   public CompletableFuture<CopyJob> goOn(
-      MigrationId migration, Plan plan, List<DiskTarget> targets) {
-    return start(migration, plan, targets, true);
+      MigrationId migration, Plan plan, List<DiskTarget> targets, DestinationDisks there) {
+    return start(migration, plan, targets, there, true);
   }
 
   private CompletableFuture<CopyJob> start(
-      MigrationId migration, Plan plan, List<DiskTarget> targets, boolean again) {
+      MigrationId migration,
+      Plan plan,
+      List<DiskTarget> targets,
+      DestinationDisks there,
+      boolean again) {
     Transport.chosen(plan.options()).ifPresent(chosen -> transports.put(migration, chosen));
     CompletableFuture<RunningCopy> copy =
-        Effects.call("copy of " + migration, () -> open(migration, plan, targets, again));
+        Effects.call("copy of " + migration, () -> open(migration, plan, targets, there, again));
     copies.put(migration, copy);
     return copy.thenApply(started -> started);
   }
@@ -118,7 +124,12 @@ final class SourceCopies implements SourcePorts.Copies {
    * @param again whether a server before this one has begun it
    */
   private RunningCopy open(
-      MigrationId migration, Plan plan, List<DiskTarget> targets, boolean again) throws Exception {
+      MigrationId migration,
+      Plan plan,
+      List<DiskTarget> targets,
+      DestinationDisks there,
+      boolean again)
+      throws Exception {
     Files.createDirectories(logs);
     Optional<Guest> guest = plan.running() ? hypervisor.find(plan.vm()) : Optional.empty();
     if (plan.running() && guest.isEmpty()) {
@@ -153,8 +164,11 @@ final class SourceCopies implements SourcePorts.Copies {
               plan.name(),
               begun.log().isPresent()
                   ? "the copy goes on where it was"
-                  : "what was copied before is not certain, and all of it is copied again");
+                  : "what was copied before is not certain, and all of it is compared");
         }
+        // What a layer shows depends on those below it, which are being written as well.
+        boolean uncertain = sent && begun.log().isEmpty() && lower.isEmpty();
+        boolean based = there.isBased(disk.vdi());
         SourceDisk source =
             begun.source().isPresent()
                 ? begun.source().get()
@@ -169,10 +183,11 @@ final class SourceCopies implements SourcePorts.Copies {
           source.close();
           throw e;
         }
-        boolean zero = lower.isEmpty() && !sent;
         plans.add(
-            new DiskPlan(source, destination, zero, dirty)
-                .withStrategy(strategyOf(disk, writer.isPresent())));
+            new DiskPlan(source, destination, lower.isEmpty() && !sent && !based, dirty)
+                .withStrategy(strategyOf(disk, writer.isPresent()))
+                .withDigests(
+                    (range, block) -> there.digests(disk.vdi(), range, block), based || uncertain));
       }
       RunningCopy copy =
           new RunningCopy(engine, optionsOf(plan), plan, plans, taken, scheduler, guest);
@@ -326,12 +341,10 @@ final class SourceCopies implements SourcePorts.Copies {
 
   private CopyOptions optionsOf(Plan plan) {
     MoveLimits limits = MoveLimits.of(plan, defaults.downtimeBudget());
-    CopyOptions options =
-        defaults.withDowntimeBudget(limits.downtime()).withBytesPerSecond(limits.bytesPerSecond());
-    if (Boolean.parseBoolean(plan.options().get("verify"))) {
-      options = options.withVerify(true, CopyOptions.Verify.EVERYTHING);
-    }
-    return options;
+    return defaults
+        .withDowntimeBudget(limits.downtime())
+        .withBytesPerSecond(limits.bytesPerSecond())
+        .withVerify(Verify.of(plan.options().get(Verify.OPTION)));
   }
 
   /** What is known of the copy of a migration, while this server runs it or has run it. */

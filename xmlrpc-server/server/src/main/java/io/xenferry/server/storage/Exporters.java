@@ -14,6 +14,9 @@ final class Exporters implements VdiExporter {
   private final Map<Transport, DiskExporter> exporters;
   private final Map<String, Transport> agreed = new ConcurrentHashMap<>();
 
+  /** What is exported under each tag by this server. */
+  private final Map<String, Path> images = new ConcurrentHashMap<>();
+
   Exporters(Map<Transport, DiskExporter> exporters) {
     this.exporters = Map.copyOf(exporters);
   }
@@ -32,6 +35,7 @@ final class Exporters implements VdiExporter {
   @Override
   public String open(Path image, long size, String tag) throws IOException {
     Optional<Transport> wanted = Optional.ofNullable(agreed.remove(tag));
+    images.put(tag, image);
     for (DiskExporter exporter : exporters.values()) {
       if (exporter.isOpen(tag)) {
         return exporter.open(image, size, tag);
@@ -40,8 +44,14 @@ final class Exporters implements VdiExporter {
     return of(wanted.orElse(Transport.ISCSI)).open(image, size, tag);
   }
 
+  /** The file behind an open export, which shows the disk as the export does. */
+  Optional<Path> image(String tag) {
+    return isOpen(tag) ? Optional.ofNullable(images.get(tag)) : Optional.empty();
+  }
+
   @Override
   public void close(String tag) throws IOException {
+    images.remove(tag);
     for (DiskExporter exporter : exporters.values()) {
       exporter.close(tag);
     }

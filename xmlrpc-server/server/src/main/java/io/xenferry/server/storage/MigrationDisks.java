@@ -64,8 +64,37 @@ public interface MigrationDisks {
    * @param tag names the migration; found again by a scan
    * @param format of the image; empty for the SR's own choice
    */
-  void create(String sr, UUID vdi, long bytes, String tag, Optional<String> format)
+  default void create(String sr, UUID vdi, long bytes, String tag, Optional<String> format)
+      throws XenApiException {
+    create(sr, vdi, bytes, tag, format, Optional.empty());
+  }
+
+  /**
+   * Creates a disk: a copy of one in the SR that may have much in common with it, where there is
+   * one that nobody writes and that is copied soon, else an empty one.
+   *
+   * @param origin of what it descends; empty for an empty disk
+   * @return whether it is a copy
+   */
+  boolean create(
+      String sr, UUID vdi, long bytes, String tag, Optional<String> format, Optional<Origin> origin)
       throws XenApiException;
+
+  /**
+   * Of what a disk that comes descends.
+   *
+   * @param lineage the first of the VDIs as which it has moved, by its uuid there
+   * @param base the one in the SR that it is to be a copy of; empty for whichever descends from the
+   *     same
+   */
+  record Origin(UUID lineage, Optional<UUID> base) {}
+
+  /**
+   * Whether a disk that was created began as a copy.
+   *
+   * @throws XenApiException UUID_INVALID
+   */
+  boolean isCopy(UUID vdi) throws XenApiException;
 
   /** Removes the tag: the disk belongs to a VM now. */
   void adopt(UUID vdi) throws XenApiException;
@@ -165,6 +194,13 @@ public interface MigrationDisks {
    * @throws XenApiException VDI_IN_USE while a domain has it open
    */
   String export(UUID vdi, Transport transport, ExportName export) throws XenApiException;
+
+  /**
+   * An exported disk as its export shows it, beside whoever writes it: only to be read.
+   *
+   * @throws XenApiException UUID_INVALID, VDI_NOT_AVAILABLE when this server does not export it
+   */
+  BlockBackend exported(UUID vdi) throws XenApiException;
 
   /** The fence: no session can change the disk any more when this returns. */
   void closeExport(UUID vdi) throws XenApiException;

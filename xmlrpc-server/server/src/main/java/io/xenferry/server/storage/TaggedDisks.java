@@ -1,6 +1,8 @@
 package io.xenferry.server.storage;
 
 import io.xenferry.block.BlockBackend;
+import io.xenferry.block.BlockException;
+import io.xenferry.block.FileBackend;
 import io.xenferry.block.Range;
 import io.xenferry.migration.preflight.ObstacleKind;
 import io.xenferry.migration.preflight.Survey;
@@ -39,12 +41,14 @@ final class TaggedDisks implements MigrationDisks {
   private final HostStorage storage;
   private final Exporters exporters;
   private final TrackedDisks tracked;
+  private final Bases bases;
 
   TaggedDisks(ObjectDatabase database, HostStorage storage, Exporters exporters) {
     this.database = database;
     this.storage = storage;
     this.exporters = exporters;
     this.tracked = new TrackedDisks(database, storage);
+    this.bases = new Bases(database, storage);
   }
 
   @Override
@@ -108,20 +112,28 @@ final class TaggedDisks implements MigrationDisks {
   }
 
   @Override
-  public void create(String sr, UUID vdi, long bytes, String tag, Optional<String> format)
+  public boolean create(
+      String sr, UUID vdi, long bytes, String tag, Optional<String> format, Optional<Origin> origin)
       throws XenApiException {
     Optional<HostStorage.Place> there = storage.find(vdi);
-    if (there.isEmpty()) {
-      VdiInfo wanted =
-          VdiInfo.request("", bytes)
-              .withUuid(vdi.toString())
-              .withSmConfig(VdiInfo.SM_CONFIG_MIGRATION, tag);
-      storage.createVdi(
-          storage.sr(sr),
-          format.isPresent()
-              ? wanted.withSmConfig(VdiInfo.SM_CONFIG_FORMAT, format.get())
-              : wanted);
+    if (there.isPresent()) {
+      return isCopy(vdi);
     }
+    Ref<SR> ref = storage.sr(sr);
+    VdiInfo wanted =
+        VdiInfo.request("", bytes)
+            .withUuid(vdi.toString())
+            .withSmConfig(VdiInfo.SM_CONFIG_MIGRATION, tag);
+    if (origin.isPresent()) {
+      wanted = wanted.withSmConfig(VdiInfo.SM_CONFIG_LINEAGE, origin.get().lineage().toString());
+      if (bases.copy(ref, wanted, format, origin.get())) {
+        return true;
+      }
+    }
+    storage.createVdi(
+        ref,
+        format.isPresent() ? wanted.withSmConfig(VdiInfo.SM_CONFIG_FORMAT, format.get()) : wanted);
+    return false;
   }
 
   @Override
@@ -158,6 +170,7 @@ final class TaggedDisks implements MigrationDisks {
                     place.location(),
                     info ->
                         info.withoutSmConfig(VdiInfo.SM_CONFIG_MIGRATION)
+                            .withoutSmConfig(VdiInfo.SM_CONFIG_BASE)
                             .edit()
                             .nameLabel(label)
                             .nameDescription(description)
@@ -358,6 +371,28 @@ final class TaggedDisks implements MigrationDisks {
       throw new XenApiException("VDI_NOT_AVAILABLE", place.ref().opaque()).withCause(e);
     }
     return HostStorage.driver(() -> storage.mux().getUrl(place.sr(), place.location()));
+  }
+
+  @Override
+  public boolean isCopy(UUID vdi) throws XenApiException {
+    return database
+        .snapshot()
+        .get(storage.get(vdi).ref(), VDI.SM_CONFIG)
+        .containsKey(VdiInfo.SM_CONFIG_BASE);
+  }
+
+  @Override
+  public BlockBackend exported(UUID vdi) throws XenApiException {
+    HostStorage.Place place = storage.get(vdi);
+    Path image =
+        exporters
+            .image(place.sr() + "/" + place.location())
+            .orElseThrow(() -> new XenApiException("VDI_NOT_AVAILABLE", place.ref().opaque()));
+    try {
+      return FileBackend.open(image, FileBackend.Mode.READ_WRITE_SHARED);
+    } catch (BlockException e) {
+      throw new XenApiException("VDI_NOT_AVAILABLE", place.ref().opaque()).withCause(e);
+    }
   }
 
   @Override

@@ -34,7 +34,8 @@ class MoveOptionsTest {
         "max-downtime | 0        | a number of milliseconds, 1 or more",
         "bandwidth    | 10MiB    | a number of bytes a second, 0 for no limit",
         "bandwidth    | -1       | a number of bytes a second, 0 for no limit",
-        "verify       | yes      | true, false",
+        "verify       | yes      | none, sampled, full, true, false",
+        "base         | mine     | auto, none, the uuid of a VDI at the destination",
         "transport    | pigeons  | iscsi, nbds",
         "keep-source  | 10m      | " + KEPT,
         "keep-source  | 0d       | " + KEPT,
@@ -62,6 +63,8 @@ class MoveOptionsTest {
         "max-downtime | 1",
         "bandwidth    | 0",
         "verify       | TRUE",
+        "verify       | sampled",
+        "base         | 00000000-0000-4000-8000-000000000001",
         "transport    | nbds",
         "keep-source  | 12h",
         "keep-source  | 7D",
@@ -78,8 +81,9 @@ class MoveOptionsTest {
     refuses(
         Map.of("strateg", "auto"),
         "options",
-        "strateg (allowed: bandwidth, compress, copy, cutover, force, hard-shutdown, keep-source,"
-            + " live, max-downtime, mode, network, shutdown-timeout, strategy, transport, verify)");
+        "strateg (allowed: bandwidth, base, compress, copy, cutover, force, hard-shutdown,"
+            + " keep-source, live, max-downtime, mode, network, shutdown-timeout, strategy,"
+            + " transport, verify)");
   }
 
   @ParameterizedTest

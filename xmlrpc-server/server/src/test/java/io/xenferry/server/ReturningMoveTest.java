@@ -1,0 +1,204 @@
+package io.xenferry.server;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.awaitility.Awaitility.await;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import io.xenferry.guest.Verifier;
+import io.xenferry.model.Value;
+import io.xenferry.server.TwoHosts.Traveller;
+import java.io.RandomAccessFile;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+/** VMs that come back to where a move has left their disks. */
+class ReturningMoveTest {
+  private static TwoHosts hosts;
+
+  @BeforeAll
+  static void start() throws Exception {
+    hosts = TwoHosts.start();
+  }
+
+  @AfterAll
+  static void stop() throws Exception {
+    hosts.close();
+  }
+
+  /** Moves it back to where it came from, and tells what that has cost. */
+  private static JsonNode back(Traveller t, String moved, String base) throws Exception {
+    Map<String, Value> vdis = new LinkedHashMap<>();
+    for (String vbd : TestServer.texts(hosts.destination.call("VM.get_VBDs", moved))) {
+      vdis.put(hosts.destination.text("VBD.get_VDI", vbd), Value.of(hosts.from));
+    }
+    Map<String, Value> vifs = new LinkedHashMap<>();
+    for (String vif : TestServer.texts(hosts.destination.call("VM.get_VIFs", moved))) {
+      vifs.put(vif, Value.of(hosts.source.only("network")));
+    }
+    Value token =
+        hosts.source.call(
+            "host.migrate_receive",
+            hosts.source.only("host"),
+            hosts.source.only("network"),
+            Map.of());
+    move(
+        hosts.destination,
+        moved,
+        token,
+        true,
+        Value.Struct.of(vdis),
+        Value.Struct.of(vifs),
+        Map.of("verify", "full", "base", base));
+    String id =
+        hosts.there.server.coordinator().statuses().stream()
+            .filter(s -> s.vm().toString().equals(t.uuid()))
+            .filter(s -> s.role() == io.xenferry.migration.state.Role.SOURCE)
+            .findFirst()
+            .orElseThrow()
+            .migration()
+            .toString();
+    return Rest.get(hosts.there, "/v1/migrations/" + id).path("report");
+  }
+
+  /** However long that takes on a machine that is busy. */
+  private static void move(TestServer.Calls from, Object... arguments) throws Exception {
+    String task = from.text("Async.VM.migrate_send", arguments);
+    await()
+        .atMost(TwoHosts.LONG.multipliedBy(2))
+        .until(() -> !from.text("task.get_status", task).equals("pending"));
+    assertThat(from.text("task.get_status", task))
+        .as("%s", from.call("task.get_error_info", task))
+        .isEqualTo("success");
+  }
+
+  /** Moves a VM there, its disks kept here. */
+  private static String out(Traveller t) throws Exception {
+    move(
+        hosts.source,
+        t.arguments(hosts.token(), hosts.to, Map.of("keep-source", "true", "verify", "full")));
+    String moved = hosts.destination.text("VM.get_by_uuid", t.uuid());
+    await()
+        .atMost(TwoHosts.LONG)
+        .until(() -> !hosts.source.text("VM.get_uuid", t.vm()).equals(t.uuid()));
+    return moved;
+  }
+
+  private static void change(Path image, int... blocks) throws Exception {
+    try (RandomAccessFile file = new RandomAccessFile(image.toFile(), "rw")) {
+      for (int block : blocks) {
+        file.seek(block * 65536L + 7);
+        file.write(new byte[] {1, 2, 3, (byte) block});
+      }
+    }
+  }
+
+  private static Path image(Traveller t) throws Exception {
+    String vm = hosts.source.text("VM.get_by_uuid", t.uuid());
+    List<String> vbds = TestServer.texts(hosts.source.call("VM.get_VBDs", vm));
+    String vdi = hosts.source.text("VBD.get_VDI", vbds.getFirst());
+    return hosts.image(hosts.source.text("VDI.get_uuid", vdi));
+  }
+
+  @Test
+  void sendsOnlyWhatHasChangedAndWhatIsDamaged() throws Exception {
+    Traveller t = hosts.traveller("returning", 1);
+    Path kept = hosts.image(t.uuids().getFirst());
+    Path before = hosts.here.directory.resolve("returning.before");
+    String moved = out(t);
+    Path away = t.arrived(moved).getFirst();
+    change(away, 3, 70);
+    change(kept, 9, 100);
+    Files.copy(away, before);
+
+    JsonNode report = back(t, moved, "auto");
+
+    assertThat(Files.mismatch(before, image(t))).as("first difference").isEqualTo(-1);
+    assertThat(image(t)).as("another disk").isNotEqualTo(kept).exists();
+    assertThat(report.path("sent").asLong()).as("sent").isBetween(1L, TwoHosts.SIZE / 10);
+    assertThat(report.path("already-there").asLong()).isGreaterThan(TwoHosts.SIZE * 8 / 10);
+    assertThat(report.path("verify").asText()).isEqualTo("full");
+    assertThat(report.path("verified").asLong()).isGreaterThanOrEqualTo(TwoHosts.SIZE);
+  }
+
+  @Test
+  void beginsEmptyWhereThatIsAsked() throws Exception {
+    Traveller t = hosts.traveller("fresh", 1);
+    Path before = hosts.here.directory.resolve("fresh.before");
+    String moved = out(t);
+    Files.copy(t.arrived(moved).getFirst(), before);
+
+    JsonNode report = back(t, moved, "none");
+
+    assertThat(Files.mismatch(before, image(t))).as("first difference").isEqualTo(-1);
+    assertThat(report.path("already-there").asLong()).isZero();
+    assertThat(report.path("sent").asLong()).isGreaterThan(TwoHosts.SIZE / 10);
+  }
+
+  /** One that a VM writes meanwhile would be no more than a guess, and is left alone. */
+  @Test
+  void beginsEmptyWhereTheBaseIsWritten() throws Exception {
+    Traveller owner = hosts.traveller("owner", 1);
+    hosts.source.call("VM.start", owner.vm(), false, false);
+    Traveller t = hosts.traveller("guest", 1);
+    Path before = hosts.here.directory.resolve("guest.before");
+    String moved = out(t);
+    Files.copy(t.arrived(moved).getFirst(), before);
+
+    JsonNode report = back(t, moved, owner.uuids().getFirst());
+
+    assertThat(Files.mismatch(before, image(t))).as("first difference").isEqualTo(-1);
+    assertThat(report.path("already-there").asLong()).isZero();
+    assertThat(hosts.source.text("VM.get_power_state", owner.vm())).isEqualTo("Running");
+    hosts.source.call("VM.hard_shutdown", owner.vm());
+  }
+
+  @Test
+  void beginsAsTheImageThatIsNamedIfThatHasItsSize() throws Exception {
+    String golden = hosts.source.vdi(hosts.from, "golden", TwoHosts.SIZE);
+    String larger = hosts.source.vdi(hosts.from, "larger", 2 * TwoHosts.SIZE);
+    Path image = hosts.image(hosts.source.text("VDI.get_uuid", golden));
+    for (String[] each :
+        new String[][] {{golden, "golden"}, {larger, "larger"}, {golden, "spoilt"}}) {
+      Traveller t = hosts.traveller("of " + each[1], 1);
+      Path before = hosts.here.directory.resolve(each[1] + ".before");
+      String moved = out(t);
+      Files.copy(t.arrived(moved).getFirst(), before);
+      Files.copy(before, image, StandardCopyOption.REPLACE_EXISTING);
+      if (each[1].equals("spoilt")) {
+        change(image, 0, 5, 40, 41, 127);
+      }
+
+      JsonNode report = back(t, moved, hosts.source.text("VDI.get_uuid", each[0]));
+
+      assertThat(Files.mismatch(before, image(t))).as(each[1]).isEqualTo(-1);
+      long there = report.path("already-there").asLong();
+      if (each[0].equals(larger)) {
+        assertThat(there).isZero();
+      } else {
+        assertThat(there).as(each[1]).isGreaterThan(TwoHosts.SIZE / 2);
+      }
+    }
+  }
+
+  /** A guest that writes all the while, there and back. */
+  @Test
+  void aRunningVmComesBackToItsOldDisks() throws Exception {
+    Traveller t = hosts.traveller("runner", 1);
+    hosts.source.call("VM.start", t.vm(), false, false);
+    String moved = out(t);
+
+    JsonNode report = back(t, moved, "auto");
+
+    String vm = hosts.source.text("VM.get_by_uuid", t.uuid());
+    hosts.source.call("VM.hard_shutdown", vm);
+    assertThat(report.path("already-there").asLong()).isGreaterThan(TwoHosts.SIZE / 2);
+    assertThat(Verifier.verify(t.ledger(), List.of(image(t))).good()).isTrue();
+  }
+}
