@@ -11,6 +11,7 @@ import io.xenferry.copy.CopyJob;
 import io.xenferry.copy.CopyListener;
 import io.xenferry.copy.CopyOptions;
 import io.xenferry.copy.CopySnapshot;
+import io.xenferry.copy.CopySnapshot.Disk;
 import io.xenferry.copy.DirtyLog;
 import io.xenferry.copy.DiskPlan;
 import io.xenferry.copy.FileDirtyLog;
@@ -29,6 +30,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.BooleanSupplier;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -85,6 +87,8 @@ class IscsiCopyTest {
                   scheduler,
                   listener);
       WriteOrderingPoint point = job.orderingPoint("disk");
+      // A target that dies before it was ever attached is not one that comes back.
+      writeUntil(() -> job.snapshot().disks().stream().anyMatch(Disk::connected), job, scheduler);
       for (int killed = 0; killed < 2; killed++) {
         writeFor(150, point, scheduler);
         if (killed == 1) {
@@ -94,9 +98,7 @@ class IscsiCopyTest {
         }
         lun.daemon().orElseThrow().destroyForcibly();
         int expected = killed + 1;
-        while (returns.get() < expected) {
-          writeFor(10, point, scheduler);
-        }
+        writeUntil(() -> returns.get() >= expected, job, scheduler);
       }
       CopySnapshot drained = job.drain().get(60, TimeUnit.SECONDS);
       assertThat(drained.phase()).isEqualTo(CopySnapshot.Phase.DRAINED);
@@ -171,6 +173,16 @@ class IscsiCopyTest {
   private static void signal(String signal, ProcessHandle process) throws Exception {
     Process kill = new ProcessBuilder("kill", signal, Long.toString(process.pid())).start();
     assertThat(kill.waitFor()).isZero();
+  }
+
+  private void writeUntil(BooleanSupplier seen, CopyJob job, RealScheduler scheduler)
+      throws Exception {
+    long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(120);
+    while (!seen.getAsBoolean()) {
+      assertThat(job.ended()).as("the copy").isNotDone();
+      assertThat(System.nanoTime()).as(job.snapshot().toString()).isLessThan(deadline);
+      writeFor(10, job.orderingPoint("disk"), scheduler);
+    }
   }
 
   /** A guest at depth 1. */

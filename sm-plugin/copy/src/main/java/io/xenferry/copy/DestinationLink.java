@@ -31,9 +31,12 @@ final class DestinationLink {
   private final Owner owner;
   private final CompletableFuture<Void> closed = new CompletableFuture<>();
   private @Nullable Destination current;
+
+  /** The attempt that is waited for; null when there is none. */
+  private @Nullable CompletableFuture<Destination> opening;
+
   private Duration pause;
   private long lostAt;
-  private int attempt;
   private boolean everAttached;
   private boolean closing;
   private boolean fencing;
@@ -54,19 +57,20 @@ final class DestinationLink {
   }
 
   void open() {
-    int mine = ++attempt;
-    CompletableFuture<Destination> opening;
-    try {
-      opening = plan.opener().open();
-    } catch (RuntimeException e) {
-      opening = CompletableFuture.failedFuture(e);
-    }
-    opening.whenComplete((fresh, failure) -> scheduler.execute(() -> opened(mine, fresh, failure)));
+    CompletableFuture<Destination> attempt = attempt();
+    opening = attempt;
+    attempt.whenComplete((fresh, failure) ->
+        scheduler.execute(() -> {
+          if (opening == attempt) {
+            opening = null;
+            opened(fresh, failure);
+          }
+        }));
     scheduler.schedule(
         options.openDeadline(),
         () -> {
-          if (mine == attempt && current == null && !closing) {
-            attempt++;
+          if (opening == attempt) {
+            fenceWhenOpen();
             retry(
                 new BlockException(
                     BlockException.Kind.TIMEOUT, "the destination did not open in time"));
@@ -74,14 +78,27 @@ final class DestinationLink {
         });
   }
 
-  private void opened(int mine, @Nullable Destination fresh, @Nullable Throwable failure) {
-    if (mine != attempt || closing) {
-      if (fresh != null) {
-        fence(fresh);
-      }
-      return;
+  private CompletableFuture<Destination> attempt() {
+    try {
+      return plan.opener().open();
+    } catch (RuntimeException e) {
+      return CompletableFuture.failedFuture(e);
     }
-    attempt++;
+  }
+
+  /**
+   * Waits for the attempt no longer, and fences what it opens all the same: by then nobody may run
+   * what is left to the scheduler.
+   */
+  private void fenceWhenOpen() {
+    CompletableFuture<Destination> late = opening;
+    opening = null;
+    if (late != null) {
+      late.thenCompose(this::fence);
+    }
+  }
+
+  private void opened(@Nullable Destination fresh, @Nullable Throwable failure) {
     if (fresh == null) {
       BlockException cause =
           failure == null
@@ -208,6 +225,7 @@ final class DestinationLink {
       return closed;
     }
     closing = true;
+    fenceWhenOpen();
     Destination last = current;
     current = null;
     if (last == null) {

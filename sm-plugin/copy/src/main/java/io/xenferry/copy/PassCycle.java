@@ -608,11 +608,12 @@ final class PassCycle implements RunningPass.Owner {
       SourceDisk.Pass running = pass.take();
       CompletableFuture<Void> passEnded =
           running == null ? CompletableFuture.completedFuture(null) : running.end(false);
-      closed =
+      CompletableFuture<Void> source =
           passEnded.handle((done, failure) -> {
             plan.source().close();
             return null;
           });
+      closed = CompletableFuture.allOf(source, pass.giveBackComing());
       sourceClosed = closed;
     }
     return closed;

@@ -63,6 +63,10 @@ final class RunningPass implements Pump.Owner {
   private final Yielding yielding;
   private final Pump pump;
   private SourceDisk.@Nullable Pass pass;
+
+  /** The one that the source is beginning; null when there is none. */
+  private @Nullable CompletableFuture<SourceDisk.Pass> coming;
+
   private boolean frozen;
   private boolean sourceLost;
   private boolean stopped;
@@ -91,13 +95,14 @@ final class RunningPass implements Pump.Owner {
   void begin(boolean last) {
     frozen = last;
     CompletableFuture<SourceDisk.Pass> next = last ? source.beginLastPass() : source.beginPass();
+    coming = next;
     next.whenComplete((begun, failure) ->
         scheduler.execute(() -> {
-          if (!owner.beginning()) {
-            if (begun != null) {
-              begun.end(false);
-            }
-          } else if (begun == null) {
+          if (coming != next) {
+            return; // given back
+          }
+          coming = null;
+          if (begun == null) {
             notBegun(failure);
           } else {
             pass = begun;
@@ -134,6 +139,20 @@ final class RunningPass implements Pump.Owner {
   /** All of it was sent; counts once, however often the rest of it is sent afterwards. */
   void sent() {
     failures.passEnds();
+  }
+
+  /**
+   * Gives the one back that the source is beginning, as soon as it has begun: by then nobody may
+   * run what is left to the scheduler.
+   *
+   * @return completes when it is, or when the source could not begin it
+   */
+  CompletableFuture<Void> giveBackComing() {
+    CompletableFuture<SourceDisk.Pass> next = coming;
+    coming = null;
+    return next == null
+        ? CompletableFuture.completedFuture(null)
+        : next.thenCompose(begun -> begun.end(false)).exceptionally(failure -> null);
   }
 
   /** Takes it out to end it; null when there is none. */

@@ -3,6 +3,7 @@ package io.xenferry.copy;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.xenferry.block.BlockBackend;
+import io.xenferry.block.Range;
 import io.xenferry.copy.CopySnapshot.Bottleneck;
 import io.xenferry.copy.CopySnapshot.Phase;
 import io.xenferry.time.SimulatedScheduler;
@@ -194,6 +195,121 @@ class CopyJobTest {
     byte[] now = disk.target.content.clone();
     scheduler.runFor(Duration.ofSeconds(7200));
     assertThat(disk.target.content).as("nothing is written any more").isEqualTo(now);
+  }
+
+  /** Ends a job while something is on its way, and with it whoever ran its tasks. */
+  private void endWhileWaiting(DiskPlan plan) {
+    SimulatedScheduler.Process process = scheduler.process("job");
+    CopyJob job = engine.start(List.of(plan), options, process, listener);
+    scheduler.runFor(Duration.ofSeconds(1));
+    CompletableFuture<Void> cancelled = job.cancel();
+    assertThat(scheduler.runUntil(cancelled::isDone, Duration.ofSeconds(2))).isTrue();
+    process.kill();
+  }
+
+  @Test
+  void aPassThatBeginsWhenTheJobHasEndedIsGivenBack() {
+    Disk disk = new Disk("late").filled(100);
+    LateDisk late = new LateDisk();
+    endWhileWaiting(disk.plan(late));
+    assertThat(late.closed).isTrue();
+
+    late.begins.complete(late.new Begun());
+
+    assertThat(late.ended).containsExactly(false);
+  }
+
+  /** The scheduler has yet to hear of it when the job ends. */
+  @Test
+  void aPassThatBeginsJustBeforeTheJobEndsIsGivenBackOnce() {
+    Disk disk = new Disk("late").filled(100);
+    LateDisk late = new LateDisk();
+    CopyJob job = start(disk.plan(late));
+    scheduler.runFor(Duration.ofSeconds(1));
+    CompletableFuture<Void> cancelled = job.cancel();
+    late.begins.complete(late.new Begun());
+
+    assertThat(scheduler.runUntil(cancelled::isDone, Duration.ofSeconds(2))).isTrue();
+    scheduler.runFor(Duration.ofSeconds(5));
+
+    assertThat(late.ended).containsExactly(false);
+  }
+
+  /** A disk whose first pass begins when the test says so. */
+  private static final class LateDisk implements SourceDisk {
+    final CompletableFuture<Pass> begins = new CompletableFuture<>();
+    final List<Boolean> ended = new ArrayList<>();
+    boolean closed;
+
+    @Override
+    public String name() {
+      return "late";
+    }
+
+    @Override
+    public long size() {
+      return SIZE;
+    }
+
+    @Override
+    public CompletableFuture<Pass> beginPass() {
+      return begins;
+    }
+
+    @Override
+    public CompletableFuture<Long> dirtyBytes() {
+      return CompletableFuture.completedFuture(0L);
+    }
+
+    @Override
+    public void close() {
+      closed = true;
+    }
+
+    final class Begun implements Pass {
+      @Override
+      public BlockBackend content() {
+        throw new AssertionError("nobody reads it");
+      }
+
+      @Override
+      public List<Range> ranges() {
+        return List.of(new Range(0, SIZE));
+      }
+
+      @Override
+      public CompletableFuture<Void> end(boolean done) {
+        ended.add(done);
+        return CompletableFuture.completedFuture(null);
+      }
+    }
+  }
+
+  @Test
+  void aDestinationThatOpensWhenTheJobHasEndedIsFenced() {
+    Disk disk = new Disk("a").filled(100);
+    CompletableFuture<Destination> opens = new CompletableFuture<>();
+    List<Destination> fenced = new ArrayList<>();
+    DestinationOpener opener =
+        new DestinationOpener() {
+          @Override
+          public CompletableFuture<Destination> open() {
+            return opens;
+          }
+
+          @Override
+          public CompletableFuture<Void> fence(Destination destination) {
+            fenced.add(destination);
+            return CompletableFuture.completedFuture(null);
+          }
+        };
+    DiskPlan plan = disk.plan();
+    endWhileWaiting(new DiskPlan(plan.source(), opener, true, plan.log()));
+    Destination late = new Destination(disk.target.connect(), 1);
+
+    opens.complete(late);
+
+    assertThat(fenced).containsExactly(late);
   }
 
   private CopyException.Kind failureOf(CompletableFuture<?> future) {

@@ -14,13 +14,17 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -57,6 +61,9 @@ final class MoveSnapshots implements Snapshots {
   private final String name;
   private final String tag;
   private final ExecutorService thread;
+
+  /** Contents that are being closed. */
+  private final Set<CompletableFuture<Void>> closing = ConcurrentHashMap.newKeySet();
 
   // Of the thread.
   private int number;
@@ -192,8 +199,12 @@ final class MoveSnapshots implements Snapshots {
 
   @Override
   public CompletableFuture<Void> done(Content content) {
-    return CompletableFuture.runAsync(
-        content.backend()::close, task -> Thread.ofVirtual().start(task));
+    CompletableFuture<Void> closed =
+        CompletableFuture.runAsync(
+            content.backend()::close, task -> Thread.ofVirtual().start(task));
+    closing.add(closed);
+    closed.whenComplete((done, failure) -> closing.remove(closed));
+    return closed;
   }
 
   /** The image's tables count as well. */
@@ -225,13 +236,20 @@ final class MoveSnapshots implements Snapshots {
   }
 
   /**
-   * Waits, after {@link #close}, until nothing is under way any more.
+   * Waits, after {@link #close}, until nothing is under way any more, and what is done with is
+   * closed.
    *
    * @throws IOException when that takes too long
    */
   void awaitEnd() throws IOException, InterruptedException {
     if (!thread.awaitTermination(END_DEADLINE.toSeconds(), TimeUnit.SECONDS)) {
       throw new IOException(name + ": a snapshot is still under way");
+    }
+    try {
+      CompletableFuture.allOf(closing.toArray(CompletableFuture[]::new))
+          .get(END_DEADLINE.toSeconds(), TimeUnit.SECONDS);
+    } catch (ExecutionException | TimeoutException e) {
+      throw new IOException(name + ": a snapshot stays open", e);
     }
   }
 }
