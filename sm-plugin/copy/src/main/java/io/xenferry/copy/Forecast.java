@@ -18,6 +18,7 @@ final class Forecast {
   private final DiskCounters counters;
   private Duration budget;
   private int passesBefore;
+  private int flushesSince;
   private boolean firstPassDone;
   private int throttles;
   private long left;
@@ -53,10 +54,16 @@ final class Forecast {
 
   void countPassesAnew() {
     passesBefore = counters.passCount();
+    flushesSince = 0;
+  }
+
+  /** All that is left beneath a mirror was flushed once more, which counts as a pass. */
+  void flushedAgain() {
+    flushesSince++;
   }
 
   boolean limitReached() {
-    return counters.passCount() - passesBefore >= options.passLimit();
+    return counters.passCount() - passesBefore + flushesSince >= options.passLimit();
   }
 
   boolean fits(long now) {

@@ -405,6 +405,8 @@ final class PassCycle implements RunningPass.Owner {
       passDone();
       pass.sent();
       counters.passEnds(scheduler.nanoTime(), forecast.left());
+    } else {
+      forecast.flushedAgain();
     }
     state = State.MIRRORED;
     owner.progressed();
@@ -432,7 +434,9 @@ final class PassCycle implements RunningPass.Owner {
               if (state != State.MIRRORED) {
                 return;
               }
-              boolean due = point.dirtyBytes() > 0 || look >= MIRROR_LOOKS && !point.booksAgree();
+              boolean fits = forecast.fits(scheduler.nanoTime()); // not after a slow flush
+              boolean due =
+                  point.dirtyBytes() > 0 || look >= MIRROR_LOOKS && !(point.booksAgree() && fits);
               if (due && point.attached() && !owner.paused()) {
                 sendLogged();
               } else {

@@ -15,6 +15,8 @@ import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** What a job promises its owner, on simulated time, so that figures and deadlines are exact. */
 class CopyJobTest {
@@ -454,16 +456,20 @@ class CopyJobTest {
 
   /** Writes much more, all the time, than fits any downtime. */
   private Runnable writer(NotedDisk noted, boolean[] runs) {
+    return writer(noted, runs, 128, Duration.ofNanos(500_000));
+  }
+
+  private Runnable writer(NotedDisk noted, boolean[] runs, int blocks, Duration pause) {
     return new Runnable() {
       private byte value;
 
       @Override
       public void run() {
         if (runs[0]) {
-          for (int block = 0; block < 128; block++) {
+          for (int block = 0; block < blocks; block++) {
             noted.write(block * BLOCK, new byte[] {++value});
           }
-          scheduler.schedule(Duration.ofNanos(500_000), this);
+          scheduler.schedule(pause, this);
         }
       }
     };
@@ -544,6 +550,27 @@ class CopyJobTest {
     assertThat(job.snapshot().disks().getFirst().mirror().fallbacks()).isZero();
 
     drained(job, Duration.ofSeconds(10));
+    disk.assertCopied();
+  }
+
+  /** As without one: the switch takes longer then, but comes, whether or not the guest writes. */
+  @ParameterizedTest
+  @ValueSource(booleans = {true, false})
+  void aMirrorMeetsThePassLimitWhereEachFlushTakesLongerThanTheDowntime(boolean writes) {
+    options = options.withVerify(CopyOptions.Verify.NOTHING);
+    Disk disk = new Disk("noted").filled(100);
+    disk.target.flushNanos = Duration.ofMillis(400).toNanos();
+    NotedDisk noted = new NotedDisk(disk.source, scheduler, new BlockMap(SIZE, BLOCK));
+    CopyJob job = start(disk.plan(noted).withStrategy(Strategy.MIRROR));
+    assertThat(scheduler.runUntil(noted::mirrored, Duration.ofSeconds(60))).isTrue();
+    boolean[] runs = {writes};
+    writer(noted, runs, 1, Duration.ofMillis(100)).run();
+
+    CompletableFuture<Void> prepared = job.prepareSwitch();
+
+    assertThat(scheduler.runUntil(prepared::isDone, Duration.ofSeconds(120))).isTrue();
+    runs[0] = false;
+    drained(job, Duration.ofSeconds(60));
     disk.assertCopied();
   }
 

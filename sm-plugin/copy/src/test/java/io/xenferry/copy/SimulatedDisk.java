@@ -28,6 +28,9 @@ final class SimulatedDisk {
   private long stalledUntil;
   long latencyNanos = 200_000;
 
+  /** What a flush takes longer than other requests. */
+  long flushNanos;
+
   /** What all reads together asked for. */
   long bytesRead;
 
@@ -183,7 +186,7 @@ final class SimulatedDisk {
       }
       pending.add(request);
       scheduler.schedule(
-          delay(),
+          delay().plusNanos(length == 0 ? flushNanos : 0),
           () -> {
             if (!fenced && !request.applied) {
               request.applied = true;
