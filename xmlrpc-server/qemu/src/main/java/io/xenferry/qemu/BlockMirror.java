@@ -37,6 +37,9 @@ final class BlockMirror implements SourceDisk.Mirror {
   private static final Duration READY_DEADLINE = Duration.ofSeconds(10);
   private static final Duration LOOK = Duration.ofMillis(100);
 
+  /** Looks in a row at which a job that is well may be found paused. */
+  private static final int RESTS_ALLOWED = 10;
+
   /** Signs of life per limit. */
   private static final int BEATS = 8;
 
@@ -163,9 +166,9 @@ final class BlockMirror implements SourceDisk.Mirror {
           return;
         }
         String status = found.map(MirrorJob::status).orElse("gone");
-        // Whoever drains the disk pauses the job for a moment.
+        // Whoever drains the disk pauses the job for a moment; of an error there is an event.
         rests = MirrorJob.rests(status) ? rests + 1 : 0;
-        if (rests > 1 || rests == 0 && !status.equals("ready")) {
+        if (rests > RESTS_ALLOWED || rests == 0 && !status.equals("ready")) {
           fail(found.map(look -> look.path("error").asText("ended")).orElse(status));
           return;
         }

@@ -29,7 +29,9 @@ import java.util.function.BooleanSupplier;
  * well.
  */
 final class MirrorJob {
+  /** Without progress: one that nobody served for a while has much to hand over at its end. */
   private static final Duration ENDED_DEADLINE = Duration.ofSeconds(10);
+
   private static final Duration POLL = Duration.ofMillis(5);
 
   private final Monitor monitor;
@@ -203,10 +205,15 @@ final class MirrorJob {
   /** Waits until the job has ended, and removes it; its error, empty for none. */
   private String awaitEnd(Urging urging) throws HypervisorException, InterruptedException {
     long end = System.nanoTime() + ENDED_DEADLINE.toNanos();
+    long progress = -1;
     while (true) {
       Optional<JsonNode> job = find();
       if (job.isEmpty()) {
         return "it is gone";
+      }
+      if (job.get().path("current-progress").asLong() > progress) {
+        progress = job.get().path("current-progress").asLong();
+        end = System.nanoTime() + ENDED_DEADLINE.toNanos();
       }
       if (status(job.get()).equals("concluded")) {
         monitor.execute("job-dismiss", Map.of("id", id()));

@@ -10,6 +10,7 @@ import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.InputStream;
 import java.io.OutputStream;
+import java.io.RandomAccessFile;
 import java.net.Socket;
 import java.net.URI;
 import java.net.http.HttpClient;
@@ -175,6 +176,34 @@ class BlobTest {
         .untilAsserted(() -> assertThat(files()).noneMatch(name -> name.endsWith(".part")));
   }
 
+  @Test
+  void allOfThemHaveOneLimitAlsoWhileTheyCome() throws Exception {
+    String full = root.text("blob.create", "", false);
+    String more = root.text("blob.create", "", false);
+    // As if others were there.
+    server
+        .server
+        .context()
+        .db()
+        .change(tx ->
+            server
+                .server
+                .context()
+                .schema()
+                .set(tx, "blob", full, "size", Value.of((1L << 30) - 1000)));
+    try (Socket coming = new Socket(server.address, server.httpPort())) {
+      send(coming, "PUT", by(more), "Content-Length: 800\r\n", bytes(10));
+      Awaitility.await()
+          .untilAsserted(() -> assertThat(files()).anyMatch(name -> name.endsWith(".part")));
+      assertThat(put(by(more), BodyPublishers.ofByteArray(bytes(300)))).isEqualTo(507);
+      assertThat(put(by(more), BodyPublishers.ofByteArray(bytes(100)))).isEqualTo(200);
+    }
+    Awaitility.await()
+        .untilAsserted(
+            () -> assertThat(put(by(more), BodyPublishers.ofByteArray(bytes(900)))).isEqualTo(200));
+    root.call("blob.destroy", full);
+  }
+
   private static String raw(String method, String target, String headers, byte[] body)
       throws Exception {
     try (Socket socket = new Socket(server.address, server.httpPort())) {
@@ -225,8 +254,14 @@ class BlobTest {
 
     xe(1, "blob-put", "uuid=" + uuid, "filename=" + server.directory.resolve("nothing"));
     xe(1, "blob-get", "uuid=" + uuid, "filename=" + server.directory.resolve("no/where"));
+    Path large = server.directory.resolve("large");
+    try (RandomAccessFile sparse = new RandomAccessFile(large.toFile(), "rw")) {
+      sparse.setLength((64L << 20) + 1);
+    }
+    assertThat(xe(1, "blob-put", "uuid=" + uuid, "filename=" + large)).contains("at most 67108864");
     assertThat(xe(1, "blob-create", "name=report")).contains("host-uuid");
-    assertThat(root.all("task")).as("what was made for the transfers").isEmpty();
+    Awaitility.await("the end of what was made for the transfers")
+        .until(() -> root.all("task").isEmpty());
   }
 
   @Test

@@ -110,6 +110,7 @@ final class Switching extends SourceStage {
         () -> host().source().guests().finishMemory(migration.plan().vm()),
         done -> {
           memorySent = true;
+          migration.sample();
           showWait();
           observe();
         },

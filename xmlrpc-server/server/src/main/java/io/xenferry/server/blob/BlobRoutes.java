@@ -6,6 +6,7 @@ import io.xenferry.server.http.AdmittedRoutes;
 import io.xenferry.server.http.Answers;
 import io.xenferry.server.http.Router;
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.util.Optional;
@@ -40,6 +41,9 @@ public final class BlobRoutes {
   private final AdmittedRoutes routes;
   private final Semaphore transfers = new Semaphore(AT_ONCE);
 
+  /** Of whoever says nothing of himself: he shall not keep the others out. */
+  private final Semaphore anonymous = new Semaphore(AT_ONCE);
+
   public BlobRoutes(Blobs blobs, AdmittedRoutes routes) {
     this.blobs = blobs;
     this.routes = routes;
@@ -47,7 +51,8 @@ public final class BlobRoutes {
 
   public void mount(Router router) {
     Request.Handler admitted =
-        routes.handler(PATH, "get_blob", e -> send(find(e.query()), e.response(), e.callback()));
+        routes.handler(
+            PATH, "get_blob", e -> send(transfers, find(e.query()), e.response(), e.callback()));
     router.route(
         "GET",
         PATH,
@@ -56,7 +61,7 @@ public final class BlobRoutes {
           if (open.isEmpty()) {
             return admitted.handle(request, response, callback);
           }
-          send(open, response, callback);
+          send(anonymous, open, response, callback);
           return true;
         });
     router.route("PUT", PATH, routes.handler(PATH, "put_blob", this::receive));
@@ -84,10 +89,10 @@ public final class BlobRoutes {
         Optional.ofNullable(query.getValue("ref")), Optional.ofNullable(query.getValue("uuid")));
   }
 
-  private void send(Optional<Row> blob, Response response, Callback callback) {
+  private void send(Semaphore permits, Optional<Row> blob, Response response, Callback callback) {
     if (blob.isEmpty()) {
       unknown(response, callback);
-    } else if (!transfers.tryAcquire()) {
+    } else if (!permits.tryAcquire()) {
       Answers.error(response, callback, HttpStatus.SERVICE_UNAVAILABLE_503);
     } else {
       try {
@@ -95,7 +100,7 @@ public final class BlobRoutes {
       } catch (IOException e) {
         callback.failed(e);
       } finally {
-        transfers.release();
+        permits.release();
       }
     }
   }
@@ -120,7 +125,11 @@ public final class BlobRoutes {
       long left = file.size();
       response.getHeaders().put(HttpHeader.CONTENT_LENGTH, left);
       ByteBuffer piece = ByteBuffer.allocate(PIECE);
+      long end = System.nanoTime() + Blobs.DEADLINE.toNanos();
       do {
+        if (System.nanoTime() - end > 0) {
+          throw new IOException("the client takes too long");
+        }
         piece.clear();
         while (piece.hasRemaining() && file.read(piece) >= 0) {
           // until it is full, or the file has ended
@@ -136,54 +145,64 @@ public final class BlobRoutes {
   }
 
   private void receive(AdmittedRoutes.Exchange exchange) {
-    Response response = exchange.response();
-    Callback callback = exchange.callback();
     Optional<Row> blob = find(exchange.query());
     long length = exchange.request().getHeaders().getLongField(HttpHeader.CONTENT_LENGTH);
     if (blob.isEmpty()) {
-      unknown(response, callback);
+      unknown(exchange.response(), exchange.callback());
     } else if (length < 0) {
-      Answers.error(response, callback, HttpStatus.LENGTH_REQUIRED_411);
+      Answers.error(exchange.response(), exchange.callback(), HttpStatus.LENGTH_REQUIRED_411);
     } else if (length > Blobs.LIMIT) {
-      Answers.error(
-          response,
-          callback,
+      refuse(
+          exchange,
           HttpStatus.PAYLOAD_TOO_LARGE_413,
-          "A blob has at most " + Blobs.LIMIT + " bytes.");
+          new XenApiException(
+              "VALUE_NOT_SUPPORTED",
+              "size",
+              Long.toString(length),
+              "a blob has at most " + Blobs.LIMIT + " bytes"));
     } else if (!transfers.tryAcquire()) {
-      Answers.error(response, callback, HttpStatus.SERVICE_UNAVAILABLE_503);
+      refuse(exchange, HttpStatus.SERVICE_UNAVAILABLE_503, new XenApiException("TOO_BUSY"));
     } else {
-      try {
-        receive(exchange, blob.get(), length);
+      try (Blobs.Arrival arrival = blobs.expect(blob.get(), length)) {
+        receive(exchange, arrival);
+      } catch (Blobs.NoRoom e) {
+        refuse(
+            exchange,
+            HttpStatus.INSUFFICIENT_STORAGE_507,
+            new XenApiException("OUT_OF_SPACE", "blobs"));
       } finally {
         transfers.release();
       }
     }
   }
 
+  /** Before any of the content is read. */
+  private static void refuse(AdmittedRoutes.Exchange exchange, int status, XenApiException why) {
+    exchange.failure().set(why);
+    Answers.error(exchange.response(), exchange.callback(), status);
+  }
+
   /**
    * A client of HTTP/1.0, as xe is, sends the content once it has been answered, and learns from
    * its task what became of it. Any other is answered when that is known.
    */
-  private void receive(AdmittedRoutes.Exchange exchange, Row blob, long length) {
+  private static void receive(AdmittedRoutes.Exchange exchange, Blobs.Arrival arrival) {
     Response response = exchange.response();
     boolean answered =
         exchange.request().getConnectionMetaData().getHttpVersion() == HttpVersion.HTTP_1_0;
+    // Not closed: that would fail what is left of a body that is refused.
+    InputStream content = Content.Source.asInputStream(exchange.request());
     try {
       if (answered) {
         begin(response);
       }
-      // Not closed: that would fail what is left of a body that is refused.
-      blobs.put(blob, Content.Source.asInputStream(exchange.request()), length);
+      arrival.take(content);
     } catch (XenApiException | IOException e) {
-      LOG.info("a blob was not replaced: {}", e.toString());
+      LOG.info("a blob was not replaced", e);
+      exchange.failure().set(why(e));
       if (answered) {
-        exchange
-            .failure()
-            .set(
-                e instanceof XenApiException why
-                    ? why
-                    : new XenApiException("INTERNAL_ERROR", String.valueOf(e.getMessage())));
+        // The client would see no more than that its connection is broken.
+        discard(content);
         exchange.callback().failed(e);
       } else {
         Answers.error(response, exchange.callback(), status(e));
@@ -207,11 +226,30 @@ public final class BlobRoutes {
     }
   }
 
+  private static void discard(InputStream content) {
+    long end = System.nanoTime() + Blobs.DEADLINE.toNanos();
+    byte[] piece = new byte[PIECE];
+    try {
+      while (content.read(piece) >= 0 && System.nanoTime() - end < 0) {
+        // into nothing
+      }
+    } catch (IOException e) {
+      LOG.debug("the rest of a blob: {}", e.toString());
+    }
+  }
+
+  private static XenApiException why(Exception failure) {
+    return switch (failure) {
+      case XenApiException e -> e;
+      case Blobs.NotKept e -> new XenApiException("OUT_OF_SPACE", "blobs");
+      default -> new XenApiException("INTERNAL_ERROR", String.valueOf(failure.getMessage()));
+    };
+  }
+
   private static int status(Exception failure) {
     return switch (failure) {
       case XenApiException e -> HttpStatus.NOT_FOUND_404;
-      case Blobs.NoRoom e -> HttpStatus.INSUFFICIENT_STORAGE_507;
-      case Blobs.NotKept e -> HttpStatus.INTERNAL_SERVER_ERROR_500;
+      case Blobs.NotKept e -> HttpStatus.INSUFFICIENT_STORAGE_507;
       case Blobs.TooSlow e -> HttpStatus.REQUEST_TIMEOUT_408;
       case IOException e -> Answers.unreadable(e);
       default -> throw new IllegalArgumentException(failure);

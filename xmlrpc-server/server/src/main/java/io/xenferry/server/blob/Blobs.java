@@ -37,8 +37,8 @@ public final class Blobs {
   /** Bytes of all: they share a file system with the databases. */
   static final long LIMIT_OF_ALL = 1L << 30;
 
-  /** For a body of any size; each read has the connection's own. */
-  private static final Duration DEADLINE = Duration.ofMinutes(10);
+  /** For content of any size, either way; each read and write has the connection's own. */
+  static final Duration DEADLINE = Duration.ofMinutes(10);
 
   private static final int PIECE = 64 << 10;
   private static final String UNFINISHED = ".part";
@@ -47,6 +47,9 @@ public final class Blobs {
   private final ObjectDatabase database;
   private final Schema schema;
   private final Clock clock;
+
+  /** Bytes of what is coming; guarded by this. */
+  private long expected;
 
   /** The content does not come in time. */
   static final class TooSlow extends IOException {
@@ -143,24 +146,60 @@ public final class Blobs {
   }
 
   /**
-   * Replaces the content, durably, once all of it has come.
+   * Makes room for the next content of one.
    *
    * @param length at most {@link #LIMIT}
    * @throws NoRoom with all the others it would be too much
-   * @throws TooSlow it did not come in time
-   * @throws NotKept the file system refuses it
-   * @throws IOException it did not come
-   * @throws XenApiException HANDLE_INVALID when the object went meanwhile
    */
-  void put(Row blob, InputStream content, long length) throws IOException, XenApiException {
-    requireRoom(blob, length);
-    String uuid = schema.text(blob, "uuid");
-    Path part = newPart(uuid);
-    try {
-      receive(content, length, part);
-      keep(blob, uuid, part, length);
-    } finally {
-      Files.deleteIfExists(part);
+  synchronized Arrival expect(Row blob, long length) throws NoRoom {
+    long others =
+        database.snapshot().rows("blob").stream()
+            .filter(row -> !row.ref().equals(blob.ref()))
+            .mapToLong(row -> schema.integer(row, "size"))
+            .sum();
+    if (others + expected + length > LIMIT_OF_ALL) {
+      throw new NoRoom();
+    }
+    expected += length;
+    return new Arrival(blob, length);
+  }
+
+  private synchronized void expectNoMore(long length) {
+    expected -= length;
+  }
+
+  /** Content that comes; has its room until it is closed. */
+  final class Arrival implements AutoCloseable {
+    private final Row blob;
+    private final long length;
+
+    private Arrival(Row blob, long length) {
+      this.blob = blob;
+      this.length = length;
+    }
+
+    /**
+     * Replaces the content, durably, once all of it has come.
+     *
+     * @throws TooSlow it did not come in time
+     * @throws NotKept the file system refuses it
+     * @throws IOException it did not come
+     * @throws XenApiException HANDLE_INVALID when the object went meanwhile
+     */
+    void take(InputStream content) throws IOException, XenApiException {
+      String uuid = schema.text(blob, "uuid");
+      Path part = newPart(uuid);
+      try {
+        receive(content, length, part);
+        keep(blob, uuid, part, length);
+      } finally {
+        Files.deleteIfExists(part);
+      }
+    }
+
+    @Override
+    public void close() {
+      expectNoMore(length);
     }
   }
 
@@ -169,17 +208,6 @@ public final class Blobs {
       return Files.createTempFile(directory, uuid, UNFINISHED);
     } catch (IOException e) {
       throw new NotKept(e);
-    }
-  }
-
-  private void requireRoom(Row blob, long length) throws NoRoom {
-    long others =
-        database.snapshot().rows("blob").stream()
-            .filter(row -> !row.ref().equals(blob.ref()))
-            .mapToLong(row -> schema.integer(row, "size"))
-            .sum();
-    if (others + length > LIMIT_OF_ALL) {
-      throw new NoRoom();
     }
   }
 

@@ -137,6 +137,21 @@ final class SourceGuests implements SourcePorts.Guests {
         "limit memory of " + plan.vm(), () -> sending.limit(guests.find(plan.vm()), limits));
   }
 
+  private Guest.MemoryProgress note(Guest guest) throws HypervisorException, InterruptedException {
+    Guest.MemoryProgress now = guest.memoryProgress();
+    progress.put(guest.vm(), new MemoryProgress(now.sent(), now.remaining()));
+    return now;
+  }
+
+  /** Of no consequence but for who looks at figures. */
+  private void noteLast(Guest guest) throws InterruptedException {
+    try {
+      note(guest);
+    } catch (HypervisorException e) {
+      log.debug("how much memory was sent is not known", e);
+    }
+  }
+
   private void awaitNearlySent(Guest guest, Sending sending) throws Exception {
     long end = System.nanoTime() + DEADLINE.toNanos();
     Guest.MemoryProgress before = guest.memoryProgress();
@@ -146,14 +161,14 @@ final class SourceGuests implements SourcePorts.Guests {
       sending.requireWhole();
       Guest.State state = guest.state();
       if (state == Guest.State.PRE_SWITCHOVER) {
+        note(guest);
         // Nothing at all was left; QEMU then pauses the guest whatever its downtime limit says.
         return;
       }
       if (state != Guest.State.RUNNING && state != Guest.State.PAUSED) {
         throw new IOException("the guest is " + state + " while its memory is being sent");
       }
-      Guest.MemoryProgress now = guest.memoryProgress();
-      progress.put(guest.vm(), new MemoryProgress(now.sent(), now.remaining()));
+      Guest.MemoryProgress now = note(guest);
       double seconds = (System.nanoTime() - since) / 1e9;
       double rate = Math.max(0, now.sent() - before.sent()) / seconds;
       double allowed = sending.limits.downtime().toMillis() / 1e3;
@@ -201,6 +216,7 @@ final class SourceGuests implements SourcePorts.Guests {
           sending.command(guest::finishMemory);
           // The destination says itself when it has all of it.
           sending.await(guests, vm, EnumSet.of(GuestState.SENT), Duration.ofSeconds(60));
+          noteLast(guest);
         });
   }
 
