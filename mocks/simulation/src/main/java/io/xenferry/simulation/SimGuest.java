@@ -15,6 +15,9 @@ final class SimGuest {
   /** A broken hypervisor driver takes it for SENT. */
   boolean claimsSent;
 
+  /** How often it has booted again, which loses what it was asked before. */
+  int boots;
+
   /** It has never run, and boots from its disks. */
   boolean fresh;
 

@@ -112,6 +112,9 @@ final class SimHost {
   /** How often its guests are asked to shut down before they do; they reboot meanwhile, say. */
   int asksUnheeded;
 
+  /** How long its hypervisor thinks before it asks a guest to shut down. */
+  Duration asking = Duration.ZERO;
+
   /** How long its hypervisor thinks before it stops a guest. */
   Duration stopping = Duration.ZERO;
 

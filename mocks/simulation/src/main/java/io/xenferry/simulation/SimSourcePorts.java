@@ -215,6 +215,12 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
           !world.inspecting || !process.alive() || host.toldToStop(vm),
           Invariant.DURABLE_FIRST,
           host.name + " tells its guest to shut down");
+      CompletableFuture<Void> asked = new CompletableFuture<>();
+      world.later(host.asking, () -> asked.complete(null));
+      return asked.thenCompose(done -> askedToShutDown(vm));
+    }
+
+    private CompletableFuture<Void> askedToShutDown(UUID vm) {
       return act(
           "the guest is asked to shut down",
           () -> {
@@ -222,7 +228,14 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
             if (host.asksUnheeded > 0) {
               host.asksUnheeded--;
             } else if (guest != null && host.shutsDownIn.isPresent()) {
-              world.later(host.shutsDownIn.get(), () -> host.guestHeeds(vm, guest));
+              int boot = guest.boots;
+              world.later(
+                  host.shutsDownIn.get(),
+                  () -> {
+                    if (guest.boots == boot) {
+                      host.guestHeeds(vm, guest);
+                    }
+                  });
             }
           });
     }
@@ -256,6 +269,7 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
             SimGuest guest = host.guests.get(vm);
             if (guest != null && guest.state == GuestState.SHUTDOWN) {
               world.count("guests booted again");
+              guest.boots++;
               world.run(host, vm, guest);
               world.first.memoryLost = false;
             }

@@ -250,6 +250,36 @@ class WarmMoveTest {
   }
 
   @Test
+  void oneThatWasStoppedWhileItShutDownBootsAgainOnceItIsDone() {
+    source.shutsDownIn = Optional.of(Duration.ofSeconds(40));
+    move(WarmMove.TIMEOUT, "5", WarmMove.HARD, "true");
+    runUntil(GuestState.PAUSED);
+    var unused = server().cancel(status().migration(), Role.SOURCE);
+    run(Duration.ofSeconds(20));
+    assertThat(guest(source)).as("in the midst of it").isEqualTo(GuestState.RUNNING);
+
+    run(LONG);
+    assertStayed("cancelled");
+    assertThat(world.counts).containsEntry("guests booted again", 1);
+  }
+
+  @Test
+  void aRequestThatReachesTheGuestOnlyAfterItsBootIsStillTheMoves() {
+    source.shutsDownIn = Optional.of(Duration.ofSeconds(16));
+    move(WarmMove.TIMEOUT, "30");
+    Simulation.drive(
+        world, LONG, () -> status().phase().equals("waiting for the guest to shut down"));
+    source.asking = Duration.ofSeconds(25);
+    runUntil(GuestState.SHUTDOWN);
+    var unused = server().cancel(status().migration(), Role.SOURCE);
+    runUntil(GuestState.RUNNING);
+    run(LONG);
+
+    assertStayed("cancelled");
+    assertThat(world.counts).containsEntry("guests booted again", 2);
+  }
+
+  @Test
   void aServerThatDiesWhileTheGuestIsShutDownBootsItAgain() {
     move();
     runUntil(GuestState.SHUTDOWN);

@@ -149,7 +149,8 @@ final class Owned extends SourceStage {
       later(attempt);
       return;
     }
-    watched = true;
+    // What it was asked is lost with the boot, but for what reaches it only then.
+    watched = !migration.mayStillBeAsked();
     migration.step(
         this,
         "booting the guest again",

@@ -51,6 +51,10 @@ public final class SourceMigration extends Migration {
   private boolean peerAway;
   private boolean copyPaused;
   private boolean deaf;
+
+  /** What asks the guest to shut down, from the first time on. */
+  private CompletableFuture<Void> asking = CompletableFuture.completedFuture(null);
+
   private Steering steering;
 
   public SourceMigration(Host host, LedgerRow row) {
@@ -162,7 +166,18 @@ public final class SourceMigration extends Migration {
     return steering.stopping();
   }
 
-  /** The guest has had its time, and did not shut down. */
+  /** The guest is being asked to shut down. */
+  CompletableFuture<Void> asked(CompletableFuture<Void> request) {
+    asking = CompletableFuture.allOf(asking, request);
+    return request;
+  }
+
+  /** Whether a request to shut down may reach the guest only now, as a boot does not undo. */
+  boolean mayStillBeAsked() {
+    return !asking.isDone();
+  }
+
+  /** The guest has had its time, did not shut down, and goes on as one that was not asked. */
   void guestIsDeaf() {
     deaf = true;
   }

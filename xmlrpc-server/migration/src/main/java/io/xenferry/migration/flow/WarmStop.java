@@ -87,7 +87,7 @@ final class WarmStop {
         owner,
         byAgent ? "asking the guest's agent to shut it down" : "asking the guest to shut down",
         host().deadlines().step(),
-        () -> host().source().guests().shutDown(vm(), byAgent),
+        () -> migration.asked(host().source().guests().shutDown(vm(), byAgent)),
         done -> {
           if (!stopped) {
             migration.phase("waiting for the guest to shut down");
@@ -121,8 +121,9 @@ final class WarmStop {
     if (stopped) {
       return;
     }
-    migration.guestIsDeaf();
     if (!warm.hard()) {
+      // One that is stopped instead may have begun to shut down, and goes on with that if resumed.
+      migration.guestIsDeaf();
       migration.backToOwned(
           migration.failure(
               "the guest did not shut down within "
