@@ -1,10 +1,12 @@
 package io.xenferry.simulation;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.xenferry.block.BlockException;
 import io.xenferry.migration.Coordinator;
 import io.xenferry.migration.MoveRequest;
+import io.xenferry.migration.gate.Gate;
 import io.xenferry.migration.gate.Operation;
 import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.ledger.MemoryLedger;
@@ -215,6 +217,54 @@ class ScenarioTest {
         });
     assertThat(shown.get(State.OWNED.phase())).containsExactly(State.OWNED);
     assertThat(shown.get(State.ABORTED.phase())).containsExactly(State.ABORTED);
+  }
+
+  @Test
+  void whatAClientHasPausedAfterACancelStaysSoWhenTheServerDies() throws XenApiException {
+    reachCancelled();
+    SimGuest guest = Objects.requireNonNull(source.guests.get(world.vm));
+    world.onDurable =
+        (host, what) -> {
+          if (host == source && source.serverUp() && mayPause() && !guest.sending) {
+            // By a suspend, as soon as the gate lets it, and long before all is cleaned up.
+            assertThat(guest.state).isEqualTo(GuestState.RUNNING);
+            assertThat(source.allEnded()).isFalse();
+            guest.state = GuestState.PAUSED;
+            guest.sending = true;
+            source.crash("while it cleans up", false);
+          }
+        };
+    assertThatThrownBy(() -> gate(source).enter(world.vm, Operation.PAUSE))
+        .hasMessageContaining("OTHER_OPERATION_IN_PROGRESS");
+    run(Duration.ofSeconds(60));
+    assertThat(source.serverUp()).isTrue();
+    assertThat(source.allEnded()).isTrue();
+    assertThat(guest.state).isEqualTo(GuestState.PAUSED);
+    assertThat(guest.sending).as("what a client sends is not cancelled").isTrue();
+    gate(source).enter(world.vm, Operation.PAUSE).close();
+  }
+
+  private boolean mayPause() {
+    try (var pausing = gate(source).enter(world.vm, Operation.PAUSE)) {
+      return true;
+    } catch (XenApiException e) {
+      return false;
+    }
+  }
+
+  private static Gate gate(SimHost host) {
+    return Objects.requireNonNull(host.gate);
+  }
+
+  private void reachCancelled() {
+    when(source, "SWITCHING", () -> server(source).cancel(id(source), Role.SOURCE));
+    move();
+    Simulation.drive(world, Duration.ofSeconds(20), () -> reached(State.OWNED));
+    assertThat(state(source)).isEqualTo(State.OWNED);
+  }
+
+  private boolean reached(State state) {
+    return !source.ledgerDisk.rows().isEmpty() && state(source) == state;
   }
 
   @Test

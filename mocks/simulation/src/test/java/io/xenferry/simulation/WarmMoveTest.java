@@ -337,6 +337,50 @@ class WarmMoveTest {
     assertThat(late.exceptionNow()).isInstanceOf(MigrationException.class);
   }
 
+  @Test
+  void aClientMayPauseTheGuestOnceItGoesOnForCertain() throws XenApiException {
+    source.shutsDownIn = Optional.empty();
+    source.stopping = Duration.ofSeconds(2);
+    move(WarmMove.TIMEOUT, "5", WarmMove.HARD, "true");
+    Simulation.drive(
+        world, LONG, () -> status().phase().equals("stopping the guest, which did not shut down"));
+    var unused = server().cancel(status().migration(), Role.SOURCE);
+    run(Duration.ofSeconds(1));
+    assertThat(status().state()).isEqualTo(State.OWNED);
+    var gate = Objects.requireNonNull(source.gate);
+    assertThat(
+            org.junit.jupiter.api.Assertions.assertThrows(
+                    XenApiException.class, () -> gate.enter(world.vm, Operation.PAUSE))
+                .code())
+        .isEqualTo("OTHER_OPERATION_IN_PROGRESS");
+
+    run(Duration.ofSeconds(5));
+    gate.enter(world.vm, Operation.PAUSE).close();
+  }
+
+  @Test
+  void whatAClientHasPausedStaysSoWhoeverLooksAfterTheGuest() throws XenApiException {
+    source.shutsDownIn = Optional.of(Duration.ofMinutes(2));
+    move();
+    Simulation.drive(
+        world, LONG, () -> status().phase().equals("waiting for the guest to shut down"));
+    var unused = server().cancel(status().migration(), Role.SOURCE);
+    run(Duration.ofSeconds(5));
+    SimGuest guest = Objects.requireNonNull(source.guests.get(world.vm));
+    try (var pausing = Objects.requireNonNull(source.gate).enter(world.vm, Operation.PAUSE)) {
+      guest.state = GuestState.PAUSED;
+    }
+    source.crash("while it watches the guest", false);
+    run(Duration.ofMinutes(1));
+    assertThat(source.serverUp()).isTrue();
+    assertThat(guest(source)).isEqualTo(GuestState.PAUSED);
+
+    guest.state = GuestState.RUNNING;
+    run(LONG);
+    assertStayed("cancelled");
+    assertThat(world.counts).as("it is watched on").containsEntry("guests booted again", 1);
+  }
+
   private void steer(CutOver when) {
     var unused = server().steer(status().migration(), Role.SOURCE, Steering.Change.of(when));
   }

@@ -256,7 +256,15 @@ final class Toolstack implements AutoCloseable {
       VmCheckpoint checkpoints = new VmCheckpoint(database, hypervisor, snapshots, memory, suspend);
       interrupted =
           new InterruptedOperations(
-              database, hypervisor, gate, admission, suspend, lifecycle, context.tasks(), moving);
+              database,
+              hypervisor,
+              gate,
+              admission,
+              suspend,
+              lifecycle,
+              context.tasks(),
+              moving,
+              vm -> ledger.unended(vm).stream().anyMatch(row -> !settledHere(row) && !row.letGo()));
       new VmSnapshotMessages(copies, snapshots, checkpoints, suspend, lifecycle, admission, gate)
           .register(registry);
       migrations.register(registry);

@@ -3,6 +3,16 @@ package io.xenferry.server;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.awaitility.Awaitility.await;
 
+import io.xenferry.migration.json.StrictJson;
+import io.xenferry.migration.ledger.Ledger;
+import io.xenferry.migration.ledger.LedgerRow;
+import io.xenferry.migration.ledger.SqliteLedger;
+import io.xenferry.migration.state.MigrationId;
+import io.xenferry.migration.state.Plan;
+import io.xenferry.migration.state.Role;
+import io.xenferry.migration.state.SecureRandomness;
+import io.xenferry.migration.state.State;
+import io.xenferry.migration.state.Steering;
 import io.xenferry.model.Ref;
 import io.xenferry.model.VDI;
 import io.xenferry.model.VM;
@@ -18,8 +28,11 @@ import io.xenferry.server.task.Task;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.UUID;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -145,6 +158,68 @@ class InterruptedOperationsTest {
     assertNothingUnderWay(vm);
     assertThat(root.all("VDI")).doesNotContain(image).hasSameElementsAs(vdis);
     root.call("VM.hard_shutdown", vm);
+  }
+
+  @Test
+  void aGuestThatWasBeingSuspendedAfterItsMoveCameToNothingGoesOn() throws Exception {
+    String vm = vm("stayed", false);
+    UUID uuid = UUID.fromString(root.text("VM.get_uuid", vm));
+    String host = root.text("host.get_uuid", root.only("host"));
+    image(vm);
+    begun(vm, VmOperations.SUSPEND, task());
+    monitor(vm, "stop");
+
+    server =
+        server.again(() -> {
+          stayed(uuid, host);
+          return database(server.directory);
+        });
+    root = server.calls();
+
+    await().atMost(PATIENCE).untilAsserted(() -> assertThat(guest(vm)).isEqualTo("running"));
+    assertThat(state(vm)).isEqualTo("Running");
+    assertNothingUnderWay(vm);
+    root.call("VM.hard_shutdown", vm);
+  }
+
+  /** Its move has gone back, and the guest been let go on; the destination has not answered. */
+  private static void stayed(UUID vm, String host) throws Exception {
+    Plan plan = new Plan(vm, vm, "vm", Plan.Power.RUNNING, 1, List.of(), false, false, Map.of());
+    LedgerRow row =
+        new LedgerRow(
+            new MigrationId(UUID.randomUUID()),
+            Role.SOURCE,
+            vm,
+            State.SENDING,
+            "http://127.0.0.1:9",
+            "",
+            UUID.randomUUID(),
+            "ab".repeat(32),
+            "",
+            StrictJson.text(plan),
+            "{}",
+            Optional.empty(),
+            false,
+            false,
+            false,
+            false,
+            Files.readString(Path.of("/proc/sys/kernel/random/boot_id")).strip(),
+            Instant.now(),
+            Instant.now(),
+            Instant.now().plus(Duration.ofHours(1)),
+            0);
+    try (Ledger ledger =
+        SqliteLedger.open(
+            server.directory.resolve("ledger.db"),
+            server.directory.resolve("ledger.marker"),
+            host,
+            new SecureRandomness(),
+            Instant::now)) {
+      LedgerRow sending = ledger.insert(row);
+      ledger.update(
+          sending,
+          sending.withState(State.OWNED).withSteering(Steering.of(plan).nowLetGo().text()));
+    }
   }
 
   @ParameterizedTest

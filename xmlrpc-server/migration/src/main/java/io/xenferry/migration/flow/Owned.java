@@ -23,6 +23,9 @@ import java.util.concurrent.CompletableFuture;
  * <p>The guest of a warm move that has shut down, as it was told to, is booted again. One that was
  * told and still runs may yet heed that, and is watched for a while.
  *
+ * <p>Until the guest goes on for certain no client may pause or suspend it; once that is noted only
+ * its end is still dealt with here, and one that stands still is left as it is.
+ *
  * <p>A row that was forced only asks: nothing is deleted automatically after an operator's word.
  */
 final class Owned extends SourceStage {
@@ -86,6 +89,10 @@ final class Owned extends SourceStage {
       guestRestored();
       return;
     }
+    if (migration.letGo()) {
+      observe(vm, attempt, true);
+      return;
+    }
     migration.step(
         this,
         "ending the hypervisor's migration",
@@ -96,7 +103,7 @@ final class Owned extends SourceStage {
   }
 
   /**
-   * Resumes the guest where it is paused.
+   * Resumes the guest where it is paused, unless by a client.
    *
    * @param cancelled whether the hypervisor's migration is known to have ended: while it is not, it
    *     may still pause the guest, so that a running one proves nothing
@@ -117,8 +124,13 @@ final class Owned extends SourceStage {
               }
             }
             case RUNNING -> guestSeenRunning(attempt, cancelled);
-            case PAUSED, PRE_SWITCHOVER, SENT, INCOMING, RECEIVED ->
+            case PAUSED, PRE_SWITCHOVER, SENT, INCOMING, RECEIVED -> {
+              if (migration.letGo()) {
+                guestSeenRunning(attempt, cancelled);
+              } else {
                 resume(vm, attempt, cancelled, seen);
+              }
+            }
           }
         },
         failure -> later(attempt));
@@ -182,6 +194,7 @@ final class Owned extends SourceStage {
     }
   }
 
+  /** It runs, or stands still by a client's wish. */
   private void guestSeenRunning(int attempt, boolean cancelled) {
     seenRunning = true;
     if (cancelled) {
@@ -260,6 +273,7 @@ final class Owned extends SourceStage {
       restore();
       return;
     }
+    migration.guestLetGo();
     migration.persist(
         this,
         this::cleanUp,

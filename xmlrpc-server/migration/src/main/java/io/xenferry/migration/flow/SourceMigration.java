@@ -1,7 +1,6 @@
 package io.xenferry.migration.flow;
 
 import io.xenferry.copy.CopyException;
-import io.xenferry.migration.json.StrictJson;
 import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.peer.PeerAnswer;
 import io.xenferry.migration.peer.PeerMessage;
@@ -16,7 +15,6 @@ import io.xenferry.migration.state.State;
 import io.xenferry.migration.state.Steering;
 import java.time.Duration;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.Predicate;
@@ -59,15 +57,8 @@ public final class SourceMigration extends Migration {
 
   public SourceMigration(Host host, LedgerRow row) {
     super(host, row);
-    steering = row.steering().isEmpty() ? Steering.of(plan()) : read(row.steering());
+    steering = row.steering().isEmpty() ? Steering.of(plan()) : Steering.parse(row.steering());
   }
-
-  private static Steering read(String json) {
-    return Steering.read(StrictJson.read(json, Words.class).words());
-  }
-
-  /** What of a {@link Steering} is durable. */
-  private record Words(Map<String, String> words) {}
 
   /**
    * Completes once the VM is the destination's and shown there as it is, or with a {@link
@@ -152,7 +143,7 @@ public final class SourceMigration extends Migration {
 
   /** What an operator wants otherwise: also after a restart, so durable first. */
   void change(Steering next) {
-    note(row -> row.withSteering(StrictJson.text(new Words(next.words()))));
+    note(row -> row.withSteering(next.text()));
     steer(next);
   }
 
@@ -195,7 +186,23 @@ public final class SourceMigration extends Migration {
     return row.state() == State.OWNED
         && !row.cleaned()
         && !row.steering().isEmpty()
-        && read(row.steering()).stopping();
+        && Steering.parse(row.steering()).stopping();
+  }
+
+  /**
+   * The guest, given back, goes on, and nothing that was under way can stop it any more. From now
+   * on the gate lets clients pause it, so that is durable: no later look takes it for the switch's
+   * doing, nor does a server after this one.
+   */
+  void guestLetGo() {
+    if (!letGo()) {
+      note(row -> row.withSteering(steering.nowLetGo().text()));
+    }
+  }
+
+  /** Whether the guest is not to be resumed, nor the sending of its memory ended, any more. */
+  boolean letGo() {
+    return row().letGo();
   }
 
   /** From now on, also for the copy. */

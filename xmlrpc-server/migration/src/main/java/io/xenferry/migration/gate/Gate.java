@@ -90,7 +90,7 @@ public final class Gate {
         switch (operation) {
           case START, RESUME, UNPAUSE ->
               row.state() == State.OWNED || row.state() == State.STARTING;
-          case RESET, CHANGE_DEVICE -> false;
+          case RESET, CHANGE_DEVICE, PAUSE -> false;
           case DESTROY_DISK, DESTROY_VM, SHUTDOWN ->
               !row.forced()
                   && (row.state() == State.GIVEN
@@ -189,6 +189,10 @@ public final class Gate {
           throw notAllowed(
               sentence(row, "The VM is at the source; what is left here is being removed."));
       case OWNED, RUNNING -> {
+        // Its migration would take a client's pause for its own, and resume it.
+        if (operation == Operation.PAUSE && row.state() == State.OWNED && !row.letGo()) {
+          throw busy(row.vm(), sentence(row, "The guest is only just going on here."));
+        }
         // Also when it was forced: whoever vouched for the other host did so at that time, and the
         // other host's operator may have done the same since.
         if (runs && !row.boot().equals(boot)) {
@@ -208,7 +212,7 @@ public final class Gate {
   private static boolean runs(Operation operation) {
     return switch (operation) {
       case START, RESUME, UNPAUSE, RESET -> true;
-      case DESTROY_DISK, CHANGE_DEVICE, SHUTDOWN, DESTROY_VM -> false;
+      case DESTROY_DISK, CHANGE_DEVICE, PAUSE, SHUTDOWN, DESTROY_VM -> false;
     };
   }
 

@@ -9,6 +9,8 @@ public enum Operation {
   DESTROY_DISK,
   /** Another size, or another VM, for a disk; another device for the VM. */
   CHANGE_DEVICE,
+  /** Stopping the guest by a client's wish, or sending its memory, to go on with it later. */
+  PAUSE,
   /** Ending the guest's process by a client's wish; harmless to ownership, not to a switch. */
   SHUTDOWN,
   /** Destroying the VM's record. */

@@ -3,6 +3,7 @@ package io.xenferry.migration.ledger;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
+import io.xenferry.migration.state.Steering;
 import java.time.Instant;
 import java.util.Optional;
 import java.util.UUID;
@@ -29,7 +30,8 @@ import java.util.UUID;
  * @param boot the boot of this host in which the peer was last heard, or an operator spoke for it;
  *     a VM with an unended row of another boot does not start. Empty since the ledger was put back:
  *     see {@link #doubtful}
- * @param steering what an operator has changed since the move began, as JSON; empty for nothing
+ * @param steering what an operator has changed since the move began, and what the source has noted
+ *     of the guest: {@link io.xenferry.migration.state.Steering#text}; empty for nothing
  * @param expiry until when a tombstone is kept: the token's expiry
  * @param version counts the changes of this row
  */
@@ -146,6 +148,16 @@ public record LedgerRow(
    */
   public boolean doubtful() {
     return boot.isEmpty();
+  }
+
+  /**
+   * Whether the guest of a move that has come to nothing goes on for certain, so that it is its
+   * source's, and clients', as that of any other VM; but for its end, which may still be the
+   * move's.
+   */
+  public boolean letGo() {
+    return state == State.OWNED
+        && (cleaned || (!steering.isEmpty() && Steering.parse(steering).letGo()));
   }
 
   public LedgerRow withBoot(String current) {

@@ -1,5 +1,6 @@
 package io.xenferry.migration.state;
 
+import io.xenferry.migration.json.StrictJson;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.LinkedHashMap;
@@ -15,6 +16,9 @@ import java.util.Optional;
  * @param strategy by which the disks that the guest writes are copied; empty for what was planned
  * @param stopping whether the guest of a warm move has been told to shut down: its end is then the
  *     move's doing; never taken back
+ * @param letGo whether the guest of a move that has come to nothing has been let go on, and nothing
+ *     of the move can stop it any more: that it stands still is then a client's doing; never taken
+ *     back
  */
 public record Steering(
     boolean paused,
@@ -22,9 +26,11 @@ public record Steering(
     Optional<Long> bandwidth,
     Optional<Duration> downtime,
     Optional<String> strategy,
-    boolean stopping) {
+    boolean stopping,
+    boolean letGo) {
   private static final String PAUSED = "paused";
   private static final String STOPPING = "stopping";
+  private static final String LET_GO = "let-go";
   private static final String STRATEGY = "strategy";
 
   /** As a move begins. */
@@ -37,8 +43,26 @@ public record Steering(
         Optional.ofNullable(options.get(MoveLimits.DOWNTIME))
             .map(millis -> Duration.ofMillis(Long.parseLong(millis))),
         Optional.empty(),
+        false,
         false);
   }
+
+  /** As {@link #parse} takes it. */
+  public String text() {
+    return StrictJson.text(new Words(words()));
+  }
+
+  /**
+   * What {@link #text} has made.
+   *
+   * @throws IllegalArgumentException for anything else
+   */
+  public static Steering parse(String json) {
+    return read(StrictJson.read(json, Words.class).words());
+  }
+
+  /** What of it is durable. */
+  private record Words(Map<String, String> words) {}
 
   /** As {@link #read} takes it; what nobody has said is left out. */
   public Map<String, String> words() {
@@ -50,6 +74,9 @@ public record Steering(
     strategy.ifPresent(chosen -> words.put(STRATEGY, chosen));
     if (stopping) {
       words.put(STOPPING, "true");
+    }
+    if (letGo) {
+      words.put(LET_GO, "true");
     }
     return words;
   }
@@ -68,7 +95,8 @@ public record Steering(
         Optional.ofNullable(words.get(MoveLimits.DOWNTIME))
             .map(millis -> Duration.ofMillis(Long.parseLong(millis))),
         Optional.ofNullable(words.get(STRATEGY)),
-        Boolean.parseBoolean(words.get(STOPPING)));
+        Boolean.parseBoolean(words.get(STOPPING)),
+        Boolean.parseBoolean(words.get(LET_GO)));
   }
 
   /**
@@ -110,12 +138,18 @@ public record Steering(
         change.bandwidth().or(() -> bandwidth),
         change.downtime().or(() -> downtime),
         change.strategy().or(() -> strategy),
-        stopping);
+        stopping,
+        letGo);
   }
 
   /** The guest is about to be told to shut down. */
   public Steering nowStopping() {
-    return new Steering(paused, cutOver, bandwidth, downtime, strategy, true);
+    return new Steering(paused, cutOver, bandwidth, downtime, strategy, true, letGo);
+  }
+
+  /** The guest goes on, and nothing of its move can stop it any more. */
+  public Steering nowLetGo() {
+    return new Steering(paused, cutOver, bandwidth, downtime, strategy, stopping, true);
   }
 
   /** Whether the guest must not be stopped yet. */

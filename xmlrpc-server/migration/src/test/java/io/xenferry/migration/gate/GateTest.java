@@ -9,6 +9,7 @@ import io.xenferry.migration.ledger.MemoryLedger;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
+import io.xenferry.migration.state.Steering;
 import io.xenferry.model.XenApiException;
 import java.time.Instant;
 import java.util.Optional;
@@ -106,6 +107,24 @@ class GateTest {
     LedgerRow row = ledger.rows().getFirst();
     ledger.update(row, row.withBoot("another boot"));
     rebooted.enter(vm, Operation.START).close();
+  }
+
+  @Test
+  void whatGoesBackIsPausedByAClientOnlyOnceItGoesOnForCertain() throws XenApiException {
+    LedgerRow row = row(State.SENDING);
+    refuses(Operation.PAUSE, "OTHER_OPERATION_IN_PROGRESS");
+    row = ledger.update(row, row.withState(State.OWNED));
+    refuses(Operation.PAUSE, "OTHER_OPERATION_IN_PROGRESS");
+    gate.enter(vm, Operation.SHUTDOWN).close();
+    Steering before = Steering.parse("{\"words\":{\"paused\":\"false\",\"cutover\":\"auto\"}}");
+    row = ledger.update(row, row.withSteering(before.text()));
+    refuses(Operation.PAUSE, "OTHER_OPERATION_IN_PROGRESS");
+    row = ledger.update(row, row.withSteering(before.nowLetGo().text()));
+    gate.enter(vm, Operation.PAUSE).close();
+    row = ledger.update(row, row.withSteering(""));
+    refuses(Operation.PAUSE, "OTHER_OPERATION_IN_PROGRESS");
+    ledger.update(row, row.withCleaned());
+    gate.enter(vm, Operation.PAUSE).close();
   }
 
   @Test

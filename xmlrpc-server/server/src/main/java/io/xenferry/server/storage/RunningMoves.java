@@ -109,6 +109,7 @@ final class RunningMoves {
     GuestSpec.Disk next = attach(move, made, before);
     // The permit comes first: who pauses must be able to resume.
     try (Gate.Permit mayRun = gate.enter(of.vm(), Operation.UNPAUSE);
+        Gate.Permit mayPause = gate.enter(of.vm(), Operation.PAUSE);
         GuestDiskCopy copy = new GuestDiskCopy(engine, guest, of.device(), target)) {
       try {
         task.cancellable(true);

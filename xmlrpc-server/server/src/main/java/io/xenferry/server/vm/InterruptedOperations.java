@@ -51,11 +51,14 @@ public final class InterruptedOperations {
   private final VmLifecycle lifecycle;
   private final Tasks tasks;
   private final Predicate<UUID> migrating;
+  private final Predicate<UUID> standing;
   private final XmlRpcCodec codec = new XmlRpcCodec(Dialect.XENAPI);
 
   /**
-   * @param migrating whether the ledger has an unended row of a VM; its guest is then the
-   *     coordinator's alone
+   * @param migrating whether the ledger has an unended row of a VM; that its guest runs and ends is
+   *     then the coordinator's affair
+   * @param standing whether that is so for a guest that stands still, too; else it goes on at its
+   *     source, where a client may have stopped it since
    */
   public InterruptedOperations(
       ObjectDatabase database,
@@ -65,7 +68,8 @@ public final class InterruptedOperations {
       VmSuspend suspend,
       VmLifecycle lifecycle,
       Tasks tasks,
-      Predicate<UUID> migrating) {
+      Predicate<UUID> migrating,
+      Predicate<UUID> standing) {
     this.database = database;
     this.hypervisor = hypervisor;
     this.gate = gate;
@@ -74,6 +78,7 @@ public final class InterruptedOperations {
     this.lifecycle = lifecycle;
     this.tasks = tasks;
     this.migrating = migrating;
+    this.standing = standing;
   }
 
   /** At start-up, before operations are forgotten and guests are looked at. */
@@ -84,7 +89,7 @@ public final class InterruptedOperations {
       Snapshot db = database.snapshot();
       UUID uuid = UUID.fromString(db.get(vm, VM.UUID));
       Map<String, VmOperations> current = db.get(vm, VM.CURRENT_OPERATIONS);
-      if (current.isEmpty() || migrating.test(uuid)) {
+      if (current.isEmpty() || standing.test(uuid)) {
         continue;
       }
       for (Map.Entry<String, VmOperations> one : current.entrySet()) {
@@ -93,7 +98,11 @@ public final class InterruptedOperations {
             case CHECKPOINT -> giveUpSending(vm, uuid);
             case SUSPEND -> giveUpSuspending(vm, uuid);
             case RESUME -> finishResume(vm, uuid, startPaused.contains(one.getKey()));
-            case CLEAN_REBOOT -> goOnRebooting(vm, uuid, one.getKey());
+            case CLEAN_REBOOT -> {
+              if (!migrating.test(uuid)) {
+                goOnRebooting(vm, uuid, one.getKey());
+              }
+            }
             default -> {
               // The guest is as its state says; nobody waits for it.
             }

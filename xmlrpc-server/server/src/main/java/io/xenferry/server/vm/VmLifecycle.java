@@ -159,7 +159,7 @@ public final class VmLifecycle {
 
   public void pause(Ref<VM> vm, String task) throws XenApiException {
     try (var operation = admission.begin(vm, VmOperations.PAUSE, task);
-        Gate.Permit permit = gate.enter(uuid(vm), Operation.SHUTDOWN)) {
+        Gate.Permit permit = gate.enter(uuid(vm), Operation.PAUSE)) {
       guest(vm).pause();
       records.state(vm, VmPowerState.PAUSED);
     } catch (HypervisorException | InterruptedException e) {

@@ -127,7 +127,8 @@ public final class VmSnapshotMessages {
     Ref<VM> vm = c.ref(0);
     // Who stops the guest must be able to let it go on.
     try (var running = admission.begin(vm, VmOperations.CHECKPOINT, task(c));
-        Gate.Permit permit = gate.enter(uuid(c, vm), Operation.UNPAUSE)) {
+        Gate.Permit permit = gate.enter(uuid(c, vm), Operation.UNPAUSE);
+        Gate.Permit pausing = gate.enter(uuid(c, vm), Operation.PAUSE)) {
       List<Ref<VBD>> vbds = disksOf(c.server().db().snapshot(), vm);
       VmCheckpoint.Taken taken = checkpoints.take(vm, vbds, c.task().orElseThrow());
       boolean done = false;

@@ -86,7 +86,7 @@ public final class VmSuspend {
     Snapshot db = database.snapshot();
     UUID uuid = UUID.fromString(db.get(vm, VM.UUID));
     try (var operation = admission.begin(vm, VmOperations.SUSPEND, task);
-        Gate.Permit permit = gate.enter(uuid, Operation.SHUTDOWN)) {
+        Gate.Permit permit = gate.enter(uuid, Operation.PAUSE)) {
       Guest guest = guest(vm, uuid);
       Ref<SR> sr = memory.suspendSr(vm);
       discard(vm);
