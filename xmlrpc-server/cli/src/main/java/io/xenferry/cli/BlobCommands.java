@@ -76,13 +76,16 @@ final class BlobCommands {
     String task = calls.text("task.create", Value.of(label), Value.of(""));
     try {
       String path = "/blob?session_id=" + calls.session() + "&task_id=" + task + "&ref=" + blob;
-      if (transfer.done(path) || hasEnded(calls, task)) {
+      if (transfer.done(path)) {
         Tasks.await(run, task, false);
-      } else {
-        // The server has not seen the request.
-        calls.call("task.set_status", Value.of(task), Value.of("failure"));
-        throw new XenApiException("CLIENT_ERROR");
+        return;
       }
+      if (hasEnded(calls, task)) {
+        Tasks.await(run, task, false); // says why, if the server has refused it
+      } else {
+        calls.call("task.set_status", Value.of(task), Value.of("failure"));
+      }
+      throw new XenApiException("CLIENT_ERROR");
     } finally {
       calls.call("task.destroy", Value.of(task));
     }
