@@ -53,8 +53,7 @@ final class Asking {
     migration.waiting(
         new MigrationStatus.Waiting(
             migration.row().peerUrl(), what, since, host.scheduler().now(), attempts, lastAnswer));
-    migration.hear(
-        owner,
+    owner.hear(
         what,
         host.deadlines().message(),
         () ->
@@ -80,12 +79,12 @@ final class Asking {
         },
         failure -> {
           lastAnswer =
-              Optional.of(MigrationStatus.Waiting.NO_ANSWER + ": " + Migration.words(failure));
+              Optional.of(MigrationStatus.Waiting.NO_ANSWER + ": " + Effects.words(failure));
           again();
         });
   }
 
   private void again() {
-    migration.after(owner, migration.backOff(attempts - 1), this::attempt);
+    owner.retry(attempts - 1, this::attempt);
   }
 }

@@ -38,10 +38,8 @@ final class Committed extends Deciding {
   }
 
   private void check(Runnable there, int attempt) {
-    migration.step(
-        this,
+    step(
         "looking after the guest",
-        host().deadlines().step(),
         () -> ports().guests().observe(vm()),
         seen -> {
           if (seen == GuestState.GONE) {
@@ -50,8 +48,7 @@ final class Committed extends Deciding {
             there.run();
           }
         },
-        failure ->
-            migration.after(this, migration.backOff(attempt), () -> check(there, attempt + 1)));
+        failure -> retry(attempt, () -> check(there, attempt + 1)));
   }
 
   @Override

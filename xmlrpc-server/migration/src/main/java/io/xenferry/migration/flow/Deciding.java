@@ -24,7 +24,7 @@ abstract class Deciding extends DestinationStage {
       return now(migration.refusal("this is another incarnation"));
     }
     CompletableFuture<PeerAnswer> answer = later();
-    migration.after(this, PATIENCE, () -> answerAll(migration.answer()));
+    after(PATIENCE, () -> answerAll(migration.answer()));
     return answer;
   }
 

@@ -29,7 +29,7 @@ final class Given extends SourceStage {
   @Override
   void enter(boolean recovered) {
     migration.progress(0.99);
-    migration.after(this, host().deadlines().step(), this::tell);
+    after(host().deadlines().step(), this::tell);
     Asking.ask(
         migration,
         this,
@@ -44,7 +44,7 @@ final class Given extends SourceStage {
           return true;
         });
     if (!migration.row().cleaned() && !migration.row().forced()) {
-      migration.whenQuiet(this, () -> migration.persist(this, this::cleanUp, this::cleaned));
+      whenQuiet(() -> persist(this::cleanUp, this::cleaned));
     }
   }
 

@@ -32,7 +32,7 @@ final class Heartbeat {
   void begin() {
     pulse.heard(now());
     send();
-    migration.after(owner, host().deadlines().heartbeat(), this::next);
+    owner.after(host().deadlines().heartbeat(), this::next);
   }
 
   private void next() {
@@ -43,7 +43,7 @@ final class Heartbeat {
     if (unanswered.isEmpty() || now() - sentAt >= again().toNanos()) {
       send();
     }
-    migration.after(owner, host().deadlines().heartbeat(), this::next);
+    owner.after(host().deadlines().heartbeat(), this::next);
   }
 
   /** The destination must hear us as often as ever, however slowly it answers. */
@@ -60,8 +60,7 @@ final class Heartbeat {
     }
     sentAt = at;
     Duration patience = pulse.longest();
-    migration.hear(
-        owner,
+    owner.hear(
         "heartbeat",
         patience,
         () ->

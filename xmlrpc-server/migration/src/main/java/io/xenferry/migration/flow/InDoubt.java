@@ -40,10 +40,8 @@ final class InDoubt extends DestinationStage {
   }
 
   private void look(int attempt) {
-    migration.step(
-        this,
+    step(
         "the ledger was put back: looking whether the VM has arrived",
-        host().deadlines().step(),
         () -> ports().metadata().standing(vm()),
         found -> {
           standing = found;
@@ -57,10 +55,8 @@ final class InDoubt extends DestinationStage {
   }
 
   private void observe(int attempt) {
-    migration.step(
-        this,
+    step(
         "the ledger was put back: looking after the guest",
-        host().deadlines().step(),
         () -> ports().guests().observe(vm()),
         found -> {
           seen = found;
@@ -80,7 +76,7 @@ final class InDoubt extends DestinationStage {
   }
 
   private void later(int attempt) {
-    migration.after(this, migration.backOff(attempt), () -> look(attempt + 1));
+    retry(attempt, () -> look(attempt + 1));
   }
 
   private void askSource() {

@@ -17,17 +17,11 @@ import io.xenferry.migration.state.Plan;
 import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
 import io.xenferry.migration.state.Steering;
-import io.xenferry.time.Scheduler;
-import java.net.ConnectException;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CompletionException;
-import java.util.concurrent.TimeoutException;
 import java.util.function.Consumer;
-import java.util.function.Supplier;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -62,8 +56,7 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
   private String phase = "";
   private final PhaseTimes times = new PhaseTimes();
   private double progress;
-  private int inFlight;
-  private final List<Runnable> whenQuiet = new ArrayList<>();
+  private final Effects effects = new Effects(this);
   private Optional<MigrationStatus.Waiting> waiting = Optional.empty();
   private Optional<PeerStanding> seen = Optional.empty();
   private volatile MigrationStatus status;
@@ -209,6 +202,10 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
     return stage;
   }
 
+  final Effects effects() {
+    return effects;
+  }
+
   final PeerAddress peer() {
     return new PeerAddress(row.peerUrl(), row.peerFingerprint());
   }
@@ -336,99 +333,6 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
     return answer().refusing("VM_MIGRATE_FAILED", List.of(row.vm().toString(), sentence), sentence);
   }
 
-  /** Runs an effect of the stage; what it says is heard only while the stage lasts. */
-  final <T> void step(
-      Stage owner,
-      String what,
-      Duration limit,
-      Supplier<? extends CompletableFuture<T>> effect,
-      Consumer<T> then,
-      Consumer<Throwable> failed) {
-    step(owner, what, limit, effect, then, failed, late -> {});
-  }
-
-  /**
-   * @param late gets a result that came when nobody waited for it any more
-   */
-  final <T> void step(
-      Stage owner,
-      String what,
-      Duration limit,
-      Supplier<? extends CompletableFuture<T>> effect,
-      Consumer<T> then,
-      Consumer<Throwable> failed,
-      Consumer<T> late) {
-    phase(what);
-    await(owner, what, limit, effect, then, failed, late, true);
-  }
-
-  /** Like a step, but without an effect on this host that a clean-up would have to wait for. */
-  final <T> void hear(
-      Stage owner,
-      String what,
-      Duration limit,
-      Supplier<? extends CompletableFuture<T>> question,
-      Consumer<T> then,
-      Consumer<Throwable> failed) {
-    await(owner, what, limit, question, then, failed, late -> {}, false);
-  }
-
-  private <T> void await(
-      Stage owner,
-      String what,
-      Duration limit,
-      Supplier<? extends CompletableFuture<T>> effect,
-      Consumer<T> then,
-      Consumer<Throwable> failed,
-      Consumer<T> late,
-      boolean counted) {
-    int weight = counted ? 1 : 0;
-    inFlight += weight;
-    CompletableFuture<T> running;
-    try {
-      running = effect.get();
-    } catch (RuntimeException e) {
-      running = CompletableFuture.failedFuture(e);
-    }
-    boolean[] over = {false};
-    Scheduler.Cancellable timer =
-        host.scheduler()
-            .schedule(
-                limit,
-                () -> {
-                  if (!over[0]) {
-                    over[0] = true;
-                    guarded(
-                        owner,
-                        () ->
-                            failed.accept(
-                                failure("no answer within " + limit.toSeconds() + " s: " + what)));
-                  }
-                });
-    running.whenComplete((value, failure) ->
-        host.scheduler()
-            .execute(() -> {
-              timer.cancel();
-              inFlight -= weight;
-              boolean heard = !over[0] && owner.active();
-              over[0] = true;
-              if (failure != null) {
-                guarded(owner, () -> failed.accept(unwrap(failure)), heard);
-              } else if (heard) {
-                guarded(owner, () -> then.accept(value));
-              } else {
-                late.accept(value);
-              }
-              quieten();
-            }));
-  }
-
-  private void guarded(Stage owner, Runnable work, boolean heard) {
-    if (heard) {
-      guarded(owner, work);
-    }
-  }
-
   /** Runs work of a stage if it still lasts; a ledger that fails stops the migration here. */
   final void guarded(Stage owner, Runnable work) {
     if (stalled || !owner.active()) {
@@ -441,73 +345,6 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
     }
   }
 
-  /** Runs the effects one after another. */
-  final void sequence(
-      Stage owner, List<Effect> effects, Runnable then, Consumer<Throwable> failed) {
-    if (effects.isEmpty()) {
-      then.run();
-      return;
-    }
-    Effect first = effects.getFirst();
-    List<Effect> rest = effects.subList(1, effects.size());
-    step(
-        owner,
-        first.what(),
-        host.deadlines().step(),
-        () -> first.run().get().thenApply(ignored -> true),
-        done -> sequence(owner, rest, then, failed),
-        failed);
-  }
-
-  /** Runs the effects, from the first one again after each failure, until all have succeeded. */
-  final void persist(Stage owner, Supplier<List<Effect>> effects, Runnable then) {
-    persist(owner, effects, then, 0);
-  }
-
-  private void persist(Stage owner, Supplier<List<Effect>> effects, Runnable then, int attempt) {
-    sequence(
-        owner,
-        effects.get(),
-        then,
-        failure -> {
-          LOG.warn("{}: {} failed, attempt {}: {}", row, phase, attempt + 1, failure.toString());
-          after(
-              owner,
-              backOff(attempt),
-              () -> whenQuiet(owner, () -> persist(owner, effects, then, attempt + 1)));
-        });
-  }
-
-  /** Runs when no effect is under way any more: a late one must not outlive the clean-up. */
-  final void whenQuiet(Stage owner, Runnable work) {
-    if (inFlight == 0) {
-      guarded(owner, work);
-    } else {
-      whenQuiet.add(() -> guarded(owner, work));
-    }
-  }
-
-  private void quieten() {
-    if (inFlight == 0 && !whenQuiet.isEmpty()) {
-      List<Runnable> now = List.copyOf(whenQuiet);
-      whenQuiet.clear();
-      now.forEach(Runnable::run);
-    }
-  }
-
-  /** Runs later, if the stage still lasts. */
-  final Scheduler.Cancellable after(Stage owner, Duration delay, Runnable work) {
-    return host.scheduler().schedule(delay, () -> guarded(owner, work));
-  }
-
-  /** Doubling, up to a bound, with a jitter of a quarter. */
-  final Duration backOff(int attempt) {
-    long first = host.deadlines().retryFirst().toNanos();
-    long most = host.deadlines().retryMost().toNanos();
-    long wait = Math.min(most, first << Math.min(attempt, 20));
-    return Duration.ofNanos((long) (wait * (0.75 + host.random().fraction() / 2)));
-  }
-
   final MigrationException failure(String sentence) {
     return new MigrationException(
         "VM_MIGRATE_FAILED", List.of(row.vm().toString(), sentence), sentence);
@@ -517,29 +354,9 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
     if (cause instanceof MigrationException named) {
       return named;
     }
-    String sentence = what + ": " + words(cause);
+    String sentence = what + ": " + Effects.words(cause);
     return new MigrationException(
         "VM_MIGRATE_FAILED", List.of(row.vm().toString(), sentence), sentence, cause);
-  }
-
-  /** What has happened, for people; many exceptions of the JDK say it by their class only. */
-  static String words(Throwable failure) {
-    String message = failure.getMessage();
-    if (message != null && !message.isEmpty()) {
-      return message;
-    }
-    if (failure instanceof ConnectException) {
-      return "connection refused, or no way there";
-    }
-    return failure instanceof TimeoutException
-        ? "it came too late"
-        : failure.getClass().getSimpleName();
-  }
-
-  static Throwable unwrap(Throwable failure) {
-    return failure instanceof CompletionException && failure.getCause() != null
-        ? failure.getCause()
-        : failure;
   }
 
   /** What is durable, or what this class took for granted, is not as it should be: stop here. */
@@ -568,9 +385,9 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
   private void tryAgain(int attempt) {
     host.scheduler()
         .schedule(
-            backOff(attempt),
+            effects.backOff(attempt),
             () -> {
-              if (inFlight > 0 && !mayBeTakenBack()) {
+              if (!effects.quiet() && !mayBeTakenBack()) {
                 tryAgain(attempt + 1); // what is under way must not run beside the same once more
               } else {
                 unstall(attempt + 1);

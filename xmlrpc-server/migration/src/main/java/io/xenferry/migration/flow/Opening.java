@@ -40,8 +40,7 @@ final class Opening {
   }
 
   void begin() {
-    migration.after(
-        owner,
+    owner.after(
         host().deadlines().open(),
         () -> {
           if (!done) {
@@ -63,20 +62,16 @@ final class Opening {
       look();
       return;
     }
-    migration.step(
-        owner,
+    owner.step(
         "ending the memory's stream of the server before",
-        host().deadlines().step(),
         () -> host().source().guests().cancelMemory(plan().vm()),
         ended -> look(),
         failure -> migration.failed(owner, "the memory's stream could not be ended", failure));
   }
 
   private void look() {
-    migration.step(
-        owner,
+    owner.step(
         "looking at the guest",
-        host().deadlines().step(),
         () -> host().source().guests().observe(plan().vm()),
         this::open,
         failure -> migration.failed(owner, "the guest cannot be seen", failure));

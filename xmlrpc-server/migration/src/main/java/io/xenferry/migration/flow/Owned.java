@@ -93,10 +93,8 @@ final class Owned extends SourceStage {
       observe(vm, attempt, true);
       return;
     }
-    migration.step(
-        this,
+    step(
         "ending the hypervisor's migration",
-        host().deadlines().step(),
         () -> host().source().guests().cancelMemory(vm),
         done -> observe(vm, attempt, true),
         failure -> observe(vm, attempt, false));
@@ -109,10 +107,8 @@ final class Owned extends SourceStage {
    *     may still pause the guest, so that a running one proves nothing
    */
   private void observe(UUID vm, int attempt, boolean cancelled) {
-    migration.step(
-        this,
+    step(
         "looking after the guest",
-        host().deadlines().step(),
         () -> host().source().guests().observe(vm),
         seen -> {
           switch (seen) {
@@ -163,10 +159,8 @@ final class Owned extends SourceStage {
     }
     // What it was asked is lost with the boot, but for what reaches it only then.
     watched = !migration.mayStillBeAsked();
-    migration.step(
-        this,
+    step(
         "booting the guest again",
-        host().deadlines().step(),
         () ->
             host()
                 .source()
@@ -182,10 +176,8 @@ final class Owned extends SourceStage {
       return;
     }
     try (var permit = host().gate().enterFor(migration.id(), Role.SOURCE, Operation.RESUME)) {
-      migration.step(
-          this,
+      step(
           "resuming the guest, " + seen,
-          host().deadlines().step(),
           () -> host().source().guests().resume(vm),
           done -> guestSeenRunning(attempt, cancelled),
           failure -> later(attempt));
@@ -213,8 +205,7 @@ final class Owned extends SourceStage {
     watched = true;
     CompletableFuture<GuestState> ended = host().source().guests().ended(migration.plan().vm());
     mayHeed = Optional.of(ended);
-    migration.hear(
-        this,
+    hear(
         "whether the guest still shuts down",
         MAY_HEED,
         () -> ended,
@@ -235,7 +226,7 @@ final class Owned extends SourceStage {
   }
 
   private void later(int attempt) {
-    migration.after(this, migration.backOff(attempt), () -> restoreGuest(attempt + 1));
+    retry(attempt, () -> restoreGuest(attempt + 1));
   }
 
   private void reportOutcome() {
@@ -262,11 +253,11 @@ final class Owned extends SourceStage {
       return;
     }
     cleaning = true;
-    migration.whenQuiet(this, this::whenQuiet);
+    whenQuiet(this::nothingUnderWay);
   }
 
   /** A stop of the guest that was under way may have come about only after it was looked at. */
-  private void whenQuiet() {
+  private void nothingUnderWay() {
     if (migration.toldToStop() && !quiet) {
       quiet = true;
       cleaning = false;
@@ -274,8 +265,7 @@ final class Owned extends SourceStage {
       return;
     }
     migration.guestLetGo();
-    migration.persist(
-        this,
+    persist(
         this::cleanUp,
         () -> {
           cleaned = true;

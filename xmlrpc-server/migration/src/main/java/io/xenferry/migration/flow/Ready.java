@@ -24,23 +24,21 @@ final class Ready extends DestinationStage {
     if (migration.plan().running()) {
       watchGuest();
     }
-    migration.after(this, host().deadlines().lost(), this::askSource);
+    after(host().deadlines().lost(), this::askSource);
   }
 
   private void watchGuest() {
-    migration.hear(
-        this,
+    hear(
         "looking after the guest",
-        host().deadlines().step(),
         () -> ports().guests().observe(vm()),
         seen -> {
           if (seen == GuestState.GONE || seen == GuestState.SHUTDOWN) {
             migration.abort("the guest's process ended before the commit");
           } else {
-            migration.after(this, host().deadlines().heartbeat(), this::watchGuest);
+            after(host().deadlines().heartbeat(), this::watchGuest);
           }
         },
-        failure -> migration.after(this, host().deadlines().heartbeat(), this::watchGuest));
+        failure -> after(host().deadlines().heartbeat(), this::watchGuest));
   }
 
   /** The source tells by itself; after a while it is asked, in case it lost the thread. */

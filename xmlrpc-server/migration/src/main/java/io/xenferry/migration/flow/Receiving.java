@@ -70,8 +70,7 @@ final class Receiving extends DestinationStage {
     }
     Plan plan = migration.plan();
     String metadata = migration.row().metadata();
-    migration.sequence(
-        this,
+    sequence(
         List.of(
             new Effect(
                 "checking space", () -> ports().storage().check(plan).thenAccept(Survey::refuse)),
@@ -101,11 +100,8 @@ final class Receiving extends DestinationStage {
                     .metadata()
                     .importHidden(migration.id(), plan, migration.row().metadata(), disks.vdis())));
     host().ledger().intend(intents);
-    migration.sequence(
-        this,
-        effects,
-        this::export,
-        failure -> failed("could not create what the VM needs", failure));
+    sequence(
+        effects, this::export, failure -> failed("could not create what the VM needs", failure));
   }
 
   /**
@@ -113,8 +109,7 @@ final class Receiving extends DestinationStage {
    */
   private void export() {
     host().ledger().intend(disks.intents());
-    migration.sequence(
-        this,
+    sequence(
         disks.exporting(ports().storage()::export),
         this::exported,
         failure -> failed("could not export the disks", failure));
@@ -142,8 +137,7 @@ final class Receiving extends DestinationStage {
   private void exportAgain(List<Effect> before, ArrivingDisks.Exporting how) {
     exported = false;
     overtaken = guestStarting;
-    migration.persist(
-        this,
+    persist(
         () -> {
           List<Effect> effects = new ArrayList<>(before);
           if (guestJournaled) {
@@ -179,7 +173,7 @@ final class Receiving extends DestinationStage {
   }
 
   private void failed(String what, Throwable cause) {
-    String sentence = what + ": " + Migration.words(cause);
+    String sentence = what + ": " + Effects.words(cause);
     if (cause instanceof MigrationException named) {
       failure = Optional.of(named);
     }
@@ -187,8 +181,7 @@ final class Receiving extends DestinationStage {
   }
 
   private void watchSilence() {
-    migration.after(
-        this,
+    after(
         host().deadlines().heartbeat(),
         () -> {
           Duration silence = migration.watchSource();
@@ -249,10 +242,8 @@ final class Receiving extends DestinationStage {
         guestJournaled = true;
         host().ledger().intend(migration.intent(JournalEntry.Kind.GUEST, vm().toString(), ""));
       }
-      migration.step(
-          this,
+      step(
           "starting the process that receives the memory",
-          host().deadlines().step(),
           () -> ports().guests().startIncoming(migration.id(), migration.plan(), disks.vdis()),
           done -> {
             guestStarting = false;
@@ -287,10 +278,8 @@ final class Receiving extends DestinationStage {
   /** Changes nothing; a look that fails says nothing about room. */
   private CompletableFuture<PeerAnswer> room() {
     CompletableFuture<PeerAnswer> waiter = later();
-    migration.hear(
-        this,
+    hear(
         "is there room?",
-        host().deadlines().step(),
         () -> ports().storage().checkRoom(disks.vdis()),
         done -> waiter.complete(migration.answer()),
         failure ->
@@ -320,10 +309,8 @@ final class Receiving extends DestinationStage {
     }
     hashing++;
     CompletableFuture<PeerAnswer> waiter = later();
-    migration.hear(
-        this,
+    hear(
         "what does a disk hold?",
-        host().deadlines().step(),
         () ->
             ports()
                 .storage()
@@ -364,10 +351,8 @@ final class Receiving extends DestinationStage {
   /** CLOSED is durable before any export is closed; all disks at once, since the guest waits. */
   private void seal(Map<UUID, String> digests) {
     host().ledger().closeExports(migration.id());
-    migration.step(
-        this,
+    step(
         "closing the exports and flushing the disks",
-        host().deadlines().step(),
         () -> {
           List<CompletableFuture<Void>> closing = new ArrayList<>();
           List<ExportSpec> exports = disks.exports();
@@ -411,10 +396,8 @@ final class Receiving extends DestinationStage {
   /** All that can fail of a boot but the boot itself; it runs nothing before the commit. */
   private void makeMachine() {
     host().ledger().intend(migration.intent(JournalEntry.Kind.GUEST, vm().toString(), ""));
-    migration.step(
-        this,
+    step(
         "making the machine that the guest will boot on",
-        host().deadlines().step(),
         () -> ports().guests().makeMachine(migration.id(), migration.plan(), disks.vdis()),
         done -> migration.move(new Ready(migration)),
         failure -> failed("the machine could not be made", failure));
@@ -422,16 +405,14 @@ final class Receiving extends DestinationStage {
 
   /** Looked at often: the guest stands still meanwhile. */
   private void awaitMemory() {
-    migration.step(
-        this,
+    step(
         "waiting for the end of the memory stream",
-        host().deadlines().step(),
         () -> ports().guests().observe(vm()),
         seen -> {
           if (seen == GuestState.RECEIVED) {
             activate();
           } else if (seen == GuestState.INCOMING) {
-            migration.after(this, LOOK, this::awaitMemory);
+            after(LOOK, this::awaitMemory);
           } else {
             migration.abort("the receiving guest is " + seen);
           }
@@ -440,10 +421,8 @@ final class Receiving extends DestinationStage {
   }
 
   private void activate() {
-    migration.step(
-        this,
+    step(
         "activating the guest's disks",
-        host().deadlines().step(),
         () -> ports().guests().activate(vm()),
         done -> migration.move(new Ready(migration)),
         failure -> failed("the guest's disks could not be activated", failure));

@@ -28,10 +28,8 @@ final class Running extends DestinationStage {
     migration.progress(1);
     if (!migration.row().cleaned()) {
       if (migration.plan().running() && !recovered) {
-        migration.step(
-            this,
+        step(
             "announcing the guest's MACs",
-            host().deadlines().step(),
             () -> ports().guests().announce(vm()),
             done -> settleHere(),
             // Networks learn by themselves; a move is not undone for that.
@@ -79,8 +77,7 @@ final class Running extends DestinationStage {
   }
 
   private void settleHere() {
-    migration.persist(
-        this,
+    persist(
         this::effects,
         () -> {
           host().ledger().journal(migration.id()).forEach(entry -> host().ledger().done(entry));
@@ -134,7 +131,7 @@ final class Running extends DestinationStage {
       return now(answer);
     }
     CompletableFuture<PeerAnswer> waiter = later();
-    migration.after(this, PATIENCE, () -> answerAll(migration.answer()));
+    after(PATIENCE, () -> answerAll(migration.answer()));
     return waiter;
   }
 }

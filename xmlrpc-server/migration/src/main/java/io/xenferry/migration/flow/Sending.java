@@ -116,8 +116,7 @@ final class Sending extends SourceStage {
     PeerDisks there = new PeerDisks(migration, answer.holdings().based());
     migration.watchProgress(this);
     Copies copies = host().source().copies();
-    migration.step(
-        this,
+    step(
         "connecting to the destination's disks",
         host().deadlines().step(),
         () ->
@@ -134,15 +133,13 @@ final class Sending extends SourceStage {
     migration.phase(COPYING);
     // Heard, not counted: one that is cancelled need never converge, and it is the clean-up, which
     // waits for what is counted, that ends the job.
-    migration.hear(
-        this,
+    hear(
         COPYING,
         SourceMigration.UNBOUNDED,
         job::ended,
         done -> {},
         failure -> migration.failed(this, "the copy failed", failure));
-    migration.hear(
-        this,
+    hear(
         COPYING,
         SourceMigration.UNBOUNDED,
         job::converged,
@@ -156,8 +153,7 @@ final class Sending extends SourceStage {
       startGuest();
       // What the guest writes into its memory meanwhile is sent again: the less of the disks is
       // left, the less that is. As much of either takes about as long.
-      migration.hear(
-          this,
+      hear(
           COPYING,
           SourceMigration.UNBOUNDED,
           () -> job.nearly(migration.plan().memoryBytes()),
@@ -231,8 +227,7 @@ final class Sending extends SourceStage {
     memory = Memory.NOT_BEGUN;
     if (!stoppingLater) {
       stoppingLater = true;
-      migration.after(
-          this,
+      after(
           WarmStop.LOOK,
           () -> {
             stoppingLater = false;
@@ -260,8 +255,7 @@ final class Sending extends SourceStage {
     if (clock == null && when.timed()) {
       Duration left = Duration.between(host().scheduler().now(), when.notBefore());
       clock =
-          migration.after(
-              this,
+          after(
               left.compareTo(LOOK_AT_THE_CLOCK) < 0 ? left : LOOK_AT_THE_CLOCK,
               () -> {
                 clock = null;
@@ -282,18 +276,15 @@ final class Sending extends SourceStage {
   private void takeMemoryBack() {
     memory = Memory.TAKING_BACK;
     beginning++;
-    migration.step(
-        this,
+    step(
         "taking the memory back, since the switch is to wait",
-        host().deadlines().step(),
         () -> host().source().guests().cancelMemory(migration.plan().vm()),
         done -> memoryTakenBack(),
         failure -> migration.failed(this, "the memory could not be taken back", failure));
   }
 
   private void memoryTakenBack() {
-    migration.after(
-        this,
+    after(
         RECEIVER_ENDS,
         () -> {
           memory = Memory.NOT_BEGUN;
@@ -334,8 +325,7 @@ final class Sending extends SourceStage {
             migration.row().peerUrl(),
             migration.row().peerFingerprint(),
             migration.row().key());
-    migration.step(
-        this,
+    step(
         "sending the memory",
         host().deadlines().memory(),
         () -> host().source().guests().sendMemory(migration.steered(), target),
@@ -366,16 +356,12 @@ final class Sending extends SourceStage {
     LOG.info("{}: {}, and the guest goes on: {}", migration.row(), what, cause.toString());
     memory = Memory.TAKING_BACK;
     beginning++;
-    migration.step(
-        this,
+    step(
         "ending the memory's stream, which has broken",
-        host().deadlines().step(),
         () -> host().source().guests().cancelMemory(migration.plan().vm()),
         done ->
-            migration.hear(
-                this,
+            hear(
                 "looking after the guest",
-                host().deadlines().step(),
                 () -> host().source().guests().observe(migration.plan().vm()),
                 seen -> {
                   if (seen == GuestState.RUNNING) {
@@ -393,8 +379,7 @@ final class Sending extends SourceStage {
     int which = beginning;
     memory = Memory.PREPARING;
     migration.phase("preparing the disks for the switch");
-    migration.hear(
-        this,
+    hear(
         "preparing the disks for the switch",
         SourceMigration.UNBOUNDED,
         job::prepareSwitch,
@@ -425,10 +410,8 @@ final class Sending extends SourceStage {
     }
     migration.change(next);
     if (memory == Memory.BEGUN || memory == Memory.NEARLY_SENT || memory == Memory.PREPARING) {
-      migration.hear(
-          this,
+      hear(
           "limiting the memory",
-          host().deadlines().step(),
           () -> host().source().guests().limits(migration.steered()),
           done -> {},
           failure -> LOG.warn("{}: the memory's limit is as it was", migration.row(), failure));
@@ -449,8 +432,7 @@ final class Sending extends SourceStage {
   private void pause(UUID vm) {
     memory = Memory.STOPPING;
     pauses++;
-    migration.step(
-        this,
+    step(
         "waiting for the hypervisor to pause the guest",
         host().deadlines().pause(),
         () -> host().source().guests().pause(migration.steered()),
@@ -459,10 +441,8 @@ final class Sending extends SourceStage {
   }
 
   private void observe(UUID vm) {
-    migration.step(
-        this,
+    step(
         "checking that the guest is paused",
-        host().deadlines().step(),
         () -> host().source().guests().observe(vm),
         seen -> {
           if (seen == GuestState.PRE_SWITCHOVER) {
@@ -486,8 +466,7 @@ final class Sending extends SourceStage {
   private void sendMemoryAgain() {
     memory = Memory.TAKING_BACK;
     migration.phase(AGAIN);
-    migration.after(
-        this,
+    after(
         RECEIVER_ENDS,
         () -> {
           memory = Memory.NOT_BEGUN;

@@ -246,8 +246,7 @@ public final class SourceMigration extends Migration {
    */
   CompletableFuture<GuestState> watchGuest(Stage owner, Predicate<GuestState> awaited) {
     CompletableFuture<GuestState> ended = host().source().guests().ended(plan().vm());
-    hear(
-        owner,
+    owner.hear(
         "the guest's end",
         UNBOUNDED,
         () -> ended,
@@ -271,10 +270,8 @@ public final class SourceMigration extends Migration {
       blame(owner, what, cause);
       return;
     }
-    hear(
-        owner,
+    owner.hear(
         "looking after the guest",
-        host().deadlines().step(),
         () -> host().source().guests().observe(plan().vm()),
         seen -> {
           if (seen.ended() && !(toldToStop() && seen == GuestState.SHUTDOWN)) {
@@ -299,8 +296,7 @@ public final class SourceMigration extends Migration {
       backToOwned(failure(what, cause));
       return;
     }
-    hear(
-        owner,
+    owner.hear(
         "asking whether the destination is full",
         host().deadlines().message(),
         () ->
@@ -350,7 +346,7 @@ public final class SourceMigration extends Migration {
     sample();
     progress(BEFORE_THE_SWITCH * done());
     publish();
-    after(owner, host().deadlines().progress(), () -> watchProgress(owner));
+    owner.after(host().deadlines().progress(), () -> watchProgress(owner));
   }
 
   /** Reads the statistics. */

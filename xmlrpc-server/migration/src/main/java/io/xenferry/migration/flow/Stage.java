@@ -6,8 +6,12 @@ import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
 import io.xenferry.migration.state.Steering;
+import io.xenferry.time.Scheduler;
+import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
+import java.util.function.Consumer;
+import java.util.function.Supplier;
 
 /** One state of a migration: what happens while it lasts. */
 abstract class Stage {
@@ -67,5 +71,85 @@ abstract class Stage {
         "OPERATION_NOT_ALLOWED",
         List.of("The migration is " + state + ": there is nothing to force."),
         "force in " + state);
+  }
+
+  /** An effect, with the usual deadline; see {@link Effects#step}. */
+  final <T> void step(
+      String what,
+      Supplier<? extends CompletableFuture<T>> effect,
+      Consumer<T> then,
+      Consumer<Throwable> failed) {
+    step(what, usual(), effect, then, failed);
+  }
+
+  final <T> void step(
+      String what,
+      Duration limit,
+      Supplier<? extends CompletableFuture<T>> effect,
+      Consumer<T> then,
+      Consumer<Throwable> failed) {
+    step(what, limit, effect, then, failed, late -> {});
+  }
+
+  final <T> void step(
+      String what,
+      Duration limit,
+      Supplier<? extends CompletableFuture<T>> effect,
+      Consumer<T> then,
+      Consumer<Throwable> failed,
+      Consumer<T> late) {
+    migration().effects().step(this, what, limit, effect, then, failed, late);
+  }
+
+  /** A question, with the usual deadline; see {@link Effects#hear}. */
+  final <T> void hear(
+      String what,
+      Supplier<? extends CompletableFuture<T>> question,
+      Consumer<T> then,
+      Consumer<Throwable> failed) {
+    hear(what, usual(), question, then, failed);
+  }
+
+  final <T> void hear(
+      String what,
+      Duration limit,
+      Supplier<? extends CompletableFuture<T>> question,
+      Consumer<T> then,
+      Consumer<Throwable> failed) {
+    migration().effects().hear(this, what, limit, question, then, failed);
+  }
+
+  private Duration usual() {
+    return migration().host().deadlines().step();
+  }
+
+  /** See {@link Effects#sequence}. */
+  final void sequence(List<Effect> effects, Runnable then, Consumer<Throwable> failed) {
+    migration().effects().sequence(this, effects, then, failed);
+  }
+
+  /** See {@link Effects#persist}. */
+  final void persist(Supplier<List<Effect>> effects, Runnable then) {
+    migration().effects().persist(this, effects, then);
+  }
+
+  /** See {@link Effects#whenQuiet}. */
+  final void whenQuiet(Runnable work) {
+    migration().effects().whenQuiet(this, work);
+  }
+
+  /** See {@link Effects#after}. */
+  final Scheduler.Cancellable after(Duration delay, Runnable work) {
+    return migration().effects().after(this, delay, work);
+  }
+
+  /** Runs after a pause that grows with the attempts before it, from 0. */
+  final void retry(int attempt, Runnable work) {
+    after(migration().effects().backOff(attempt), work);
+  }
+
+  /** See {@link Migration#guarded}. */
+  final void guarded(Runnable work) {
+    migration().guarded(this, work);
   }
 }

@@ -38,10 +38,8 @@ final class Starting extends Deciding {
   }
 
   private void look(int attempt) {
-    migration.step(
-        this,
+    step(
         "looking after the guest",
-        host().deadlines().step(),
         () -> ports().guests().observe(vm()),
         seen -> {
           switch (seen) {
@@ -62,10 +60,8 @@ final class Starting extends Deciding {
 
   private void run(int attempt) {
     try (var permit = host().gate().enterFor(migration.id(), Role.DESTINATION, Operation.RESUME)) {
-      migration.step(
-          this,
+      step(
           "running the guest",
-          host().deadlines().step(),
           () -> ports().guests().resume(vm()),
           done -> migration.move(new Running(migration)),
           failure -> {
@@ -82,20 +78,16 @@ final class Starting extends Deciding {
   }
 
   private void destroy(int attempt) {
-    migration.step(
-        this,
+    step(
         "ending the guest that could not run",
-        host().deadlines().step(),
         () -> ports().guests().destroy(vm()),
         done -> verify(attempt),
         failure -> destroyLater(attempt));
   }
 
   private void verify(int attempt) {
-    migration.step(
-        this,
+    step(
         "checking that it is gone",
-        host().deadlines().step(),
         () -> ports().guests().observe(vm()),
         seen -> {
           if (seen == GuestState.GONE) {
@@ -109,11 +101,11 @@ final class Starting extends Deciding {
 
   /** The refusal stands, however often it takes to see the process gone. */
   private void destroyLater(int attempt) {
-    migration.after(this, migration.backOff(attempt), () -> destroy(attempt + 1));
+    retry(attempt, () -> destroy(attempt + 1));
   }
 
   private void later(int attempt) {
-    migration.after(this, migration.backOff(attempt), () -> look(attempt + 1));
+    retry(attempt, () -> look(attempt + 1));
   }
 
   @Override

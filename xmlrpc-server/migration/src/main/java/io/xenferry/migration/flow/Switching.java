@@ -41,8 +41,7 @@ final class Switching extends SourceStage {
               this, seen -> migration.plan().warm() && seen == GuestState.SHUTDOWN);
     }
     migration.heartbeat(this);
-    migration.after(
-        this,
+    after(
         host().deadlines().switchOver(),
         () ->
             migration.backToOwned(
@@ -53,8 +52,7 @@ final class Switching extends SourceStage {
     CopyJob job = Objects.requireNonNull(migration.job(), "copied before");
     // Heard, not counted: once the destination is gone a drain does not end before the clean-up,
     // which waits for what is counted, has ended the job.
-    migration.hear(
-        this,
+    hear(
         "draining the last dirty blocks",
         host().deadlines().switchOver(),
         job::drain,
@@ -103,8 +101,7 @@ final class Switching extends SourceStage {
    * before it is told to, once they are closed.
    */
   private void finishMemory() {
-    migration.step(
-        this,
+    step(
         "closing the exports and sending the rest of the memory",
         host().deadlines().switchOver(),
         () -> host().source().guests().finishMemory(migration.plan().vm()),
@@ -157,10 +154,8 @@ final class Switching extends SourceStage {
    * paused stays so until it is told otherwise, which only this server does.
    */
   private void observe() {
-    migration.hear(
-        this,
+    hear(
         "checking that the guest cannot resume by itself",
-        host().deadlines().step(),
         () -> host().source().guests().observe(migration.plan().vm()),
         seen -> {
           if (standsStill(migration.plan(), seen)) {

@@ -30,7 +30,7 @@ final class Undoing extends DestinationStage {
   void enter(boolean recovered) {
     if (!migration.row().cleaned() && !migration.row().forced()) {
       host().ledger().closeExports(migration.id());
-      migration.whenQuiet(this, () -> migration.persist(this, this::effects, this::cleaned));
+      whenQuiet(() -> persist(this::effects, this::cleaned));
     }
     if (migration.row().doubtful() && !migration.row().settled()) {
       askSource();

@@ -68,8 +68,8 @@ final class WarmStop {
     migration.guestToldToStop();
     asked = true;
     ask(false);
-    migration.after(owner, deafAfter(), this::askAgain);
-    migration.after(owner, warm.shutdown(), this::overdue);
+    owner.after(deafAfter(), this::askAgain);
+    owner.after(warm.shutdown(), this::overdue);
   }
 
   private Duration deafAfter() {
@@ -83,8 +83,7 @@ final class WarmStop {
   }
 
   private void ask(boolean byAgent) {
-    migration.step(
-        owner,
+    owner.step(
         byAgent ? "asking the guest's agent to shut it down" : "asking the guest to shut down",
         host().deadlines().step(),
         () -> migration.asked(host().source().guests().shutDown(vm(), byAgent)),
@@ -135,10 +134,8 @@ final class WarmStop {
                   + "=true stops it then as if its power failed"));
       return;
     }
-    migration.step(
-        owner,
+    owner.step(
         "stopping the guest, which did not shut down",
-        host().deadlines().step(),
         () -> host().source().guests().stop(vm()),
         done -> {
           if (!stopped) {
@@ -154,8 +151,7 @@ final class WarmStop {
     migration.guestPaused();
     migration.phase("sending what the guest wrote last");
     watchDestination();
-    migration.after(
-        owner,
+    owner.after(
         host().deadlines().resumeWindow(),
         () ->
             migration.backToOwned(
@@ -163,8 +159,7 @@ final class WarmStop {
                     "what the guest wrote last could not be sent within "
                         + host().deadlines().resumeWindow().toSeconds()
                         + " s")));
-    migration.hear(
-        owner,
+    owner.hear(
         "sending what the guest wrote last",
         SourceMigration.UNBOUNDED,
         job::prepareSwitch,
@@ -174,8 +169,7 @@ final class WarmStop {
 
   /** While the guest stands still a destination that is lost is not waited for. */
   private void watchDestination() {
-    migration.after(
-        owner,
+    owner.after(
         LOOK,
         () -> {
           if (migration.peerLost()) {
@@ -188,10 +182,8 @@ final class WarmStop {
   }
 
   private void look() {
-    migration.step(
-        owner,
+    owner.step(
         "checking that the guest stands still",
-        host().deadlines().step(),
         () -> host().source().guests().observe(vm()),
         seen -> {
           if (Switching.standsStill(migration.plan(), seen)) {

@@ -7,8 +7,11 @@ import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.MapperFeature;
 import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
+import java.util.Map;
+import java.util.Set;
 
 /**
  * JSON to records and back. Reading refuses what is unknown, missing, doubled, null where it may
@@ -65,6 +68,26 @@ public final class StrictJson {
     return value;
   }
 
+  /**
+   * Reads one document of which members may be left out.
+   *
+   * @param absent what those count as that are
+   * @throws IllegalArgumentException if it is not exactly one well-formed {@code type}
+   */
+  public static <T> T read(byte[] json, Class<T> type, Map<String, Object> absent) {
+    ObjectNode members = read(json, ObjectNode.class);
+    absent.forEach((name, value) -> {
+      if (!members.has(name)) {
+        members.set(name, MAPPER.valueToTree(value));
+      }
+    });
+    try {
+      return MAPPER.treeToValue(members, type);
+    } catch (JsonProcessingException | RuntimeException e) {
+      throw new IllegalArgumentException("not a " + type.getSimpleName(), e);
+    }
+  }
+
   public static <T> T read(String json, Class<T> type) {
     return read(json.getBytes(StandardCharsets.UTF_8), type);
   }
@@ -75,6 +98,12 @@ public final class StrictJson {
     } catch (JsonProcessingException e) {
       throw new IllegalStateException("a value of ours that cannot be written", e);
     }
+  }
+
+  /** Without some of its members. */
+  public static byte[] write(Object value, Set<String> without) {
+    ObjectNode members = MAPPER.valueToTree(value);
+    return write(members.remove(without));
   }
 
   public static String text(Object value) {

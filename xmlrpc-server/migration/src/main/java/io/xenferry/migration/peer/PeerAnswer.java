@@ -5,7 +5,9 @@ import io.xenferry.migration.preflight.Obstacle;
 import io.xenferry.migration.state.DiskTarget;
 import io.xenferry.migration.state.State;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.UUID;
 
 /**
@@ -44,6 +46,12 @@ public record PeerAnswer(
   /** All that this server speaks. */
   public static final List<Integer> VERSIONS = List.of(VERSION, WITH_FINDINGS);
 
+  /** Members that version {@link #VERSION} does not have. */
+  private static final String FINDINGS = "findings";
+
+  /** Not before {@link #WITH_FINDINGS}, and only for who has asked about disks. */
+  private static final String HOLDINGS = "holdings";
+
   public PeerAnswer {
     targets = List.copyOf(targets);
     params = List.copyOf(params);
@@ -52,95 +60,21 @@ public record PeerAnswer(
     }
   }
 
-  /** On the wire without findings: all that version {@link #VERSION} knows. */
-  private record Plain(
-      int version,
-      UUID incarnation,
-      String state,
-      boolean forced,
-      boolean gone,
-      List<DiskTarget> targets,
-      String code,
-      List<String> params,
-      String sentence) {}
-
-  /** With findings, and without holdings: all that version {@link #WITH_FINDINGS} knows. */
-  private record Found(
-      int version,
-      UUID incarnation,
-      String state,
-      boolean forced,
-      boolean gone,
-      List<DiskTarget> targets,
-      String code,
-      List<String> params,
-      String sentence,
-      Findings findings) {}
-
   /** As it goes over the wire: no more than who asked knows, since there is no more. */
   public byte[] write() {
     if (!holdings.equals(Holdings.NONE)) {
       return StrictJson.write(this);
     }
-    return findings.equals(Findings.NONE)
-        ? StrictJson.write(
-            new Plain(version, incarnation, state, forced, gone, targets, code, params, sentence))
-        : StrictJson.write(
-            new Found(
-                version,
-                incarnation,
-                state,
-                forced,
-                gone,
-                targets,
-                code,
-                params,
-                sentence,
-                findings));
+    return StrictJson.write(
+        this, findings.equals(Findings.NONE) ? Set.of(FINDINGS, HOLDINGS) : Set.of(HOLDINGS));
   }
 
   /**
    * @throws IllegalArgumentException for what no server answers
    */
   public static PeerAnswer read(byte[] json) {
-    try {
-      Plain plain = StrictJson.read(json, Plain.class);
-      return new PeerAnswer(
-          plain.version,
-          plain.incarnation,
-          plain.state,
-          plain.forced,
-          plain.gone,
-          plain.targets,
-          plain.code,
-          plain.params,
-          plain.sentence,
-          Findings.NONE,
-          Holdings.NONE);
-    } catch (IllegalArgumentException e) {
-      return readMore(json);
-    }
-  }
-
-  private static PeerAnswer readMore(byte[] json) {
-    Found found;
-    try {
-      found = StrictJson.read(json, Found.class);
-    } catch (IllegalArgumentException e) {
-      return StrictJson.read(json, PeerAnswer.class);
-    }
-    return new PeerAnswer(
-        found.version,
-        found.incarnation,
-        found.state,
-        found.forced,
-        found.gone,
-        found.targets,
-        found.code,
-        found.params,
-        found.sentence,
-        found.findings,
-        Holdings.NONE);
+    return StrictJson.read(
+        json, PeerAnswer.class, Map.of(FINDINGS, Findings.NONE, HOLDINGS, Holdings.NONE));
   }
 
   public static PeerAnswer of(UUID incarnation, State state, boolean forced, boolean gone) {

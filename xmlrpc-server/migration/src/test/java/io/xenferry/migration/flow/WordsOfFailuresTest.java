@@ -12,10 +12,10 @@ import org.junit.jupiter.api.Test;
 class WordsOfFailuresTest {
   @Test
   void aFailureWithoutAMessageIsNamedAllTheSame() {
-    assertThat(Migration.words(new IOException("Broken pipe"))).isEqualTo("Broken pipe");
-    assertThat(Migration.words(new ConnectException()))
+    assertThat(Effects.words(new IOException("Broken pipe"))).isEqualTo("Broken pipe");
+    assertThat(Effects.words(new ConnectException()))
         .isEqualTo("connection refused, or no way there");
-    assertThat(Migration.words(new TimeoutException())).isEqualTo("it came too late");
-    assertThat(Migration.words(new ClosedChannelException())).isEqualTo("ClosedChannelException");
+    assertThat(Effects.words(new TimeoutException())).isEqualTo("it came too late");
+    assertThat(Effects.words(new ClosedChannelException())).isEqualTo("ClosedChannelException");
   }
 }
