@@ -2,6 +2,7 @@ package io.xenferry.simulation;
 
 import io.xenferry.block.Range;
 import io.xenferry.copy.BlockHashes;
+import io.xenferry.copy.Digest;
 import io.xenferry.copy.LocalDigests;
 import io.xenferry.migration.ledger.JournalEntry;
 import io.xenferry.migration.ports.DestinationPorts;
@@ -146,7 +147,8 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
     }
 
     @Override
-    public CompletableFuture<BlockHashes> digests(UUID vdi, Range range, int blockSize) {
+    public CompletableFuture<BlockHashes> digests(
+        UUID vdi, Range range, int blockSize, Digest digest) {
       return effect(
               "a disk is hashed",
               () -> {
@@ -163,7 +165,7 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
                           Objects.requireNonNullElse(found.tag, NOBODY),
                           null,
                           () -> true))
-                  .digests(range, blockSize));
+                  .digests(range, blockSize, digest));
     }
 
     @Override

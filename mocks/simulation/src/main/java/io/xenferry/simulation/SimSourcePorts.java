@@ -359,7 +359,7 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
                   new DiskPlan(watched, () -> open(migration, watched, target), knownZero, log)
                       .withStrategy(Strategy.of(disk.strategy()).orElseThrow())
                       .withDigests(
-                          (range, block) -> there.digests(disk.vdi(), range, block),
+                          (range, block, digest) -> there.digests(disk.vdi(), range, block, digest),
                           based || before != null && !log.begun()));
             }
             return new EngineCopyJob(

@@ -56,7 +56,7 @@ final class Comparison {
     /**
      * Whether the block holds what was hashed.
      *
-     * @param hash empty for zeroes
+     * @param hash by SHA-256, empty for zeroes
      */
     boolean holds(int block, Optional<byte[]> hash);
   }
@@ -136,7 +136,7 @@ final class Comparison {
     void askFrom(int block) {
       BlockMap map = point.map();
       Range range = new Range(map.offset(block), map.bytes(block, end));
-      Requests.digests(digests, range, map.blockSize())
+      Requests.digests(digests, range, map.blockSize(), Digest.SHA_256)
           .whenComplete((told, failure) ->
               scheduler.execute(() -> {
                 if (told == null) {

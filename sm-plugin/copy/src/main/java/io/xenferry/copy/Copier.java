@@ -84,7 +84,9 @@ final class Copier {
     transfer.issued = scheduler.nanoTime();
     point.watch();
     for (int block = transfer.firstBlock; block < transfer.endBlock; block++) {
-      keep(block, Optional.empty());
+      if (point.unverified().wants(block)) {
+        point.unverified().hashes().putZeroes(block, block + 1);
+      }
     }
     transfer.bytesZeroed = transfer.length;
     transfer.destinationWrites = 1;
@@ -180,29 +182,18 @@ final class Copier {
     int from = (int) (map.offset(block) - transfer.offset);
     int length = (int) map.bytes(block, block + 1);
     boolean zero = Zeroes.only(buffer, from, length);
-    boolean told = there.told(block);
-    if (!told && !point.unverified().wants(block)) {
-      return zero ? zeroes(block, skipZeroes) : What.DATA;
-    }
-    Optional<byte[]> hash =
-        zero ? Optional.empty() : Optional.of(BlockHashes.sha256(buffer, from, length));
-    if (told && there.holds(block, hash)) {
+    if (there.told(block) && there.holds(block, Digest.SHA_256.of(buffer, from, length, zero))) {
       point.unverified().same(block);
       return What.SAME;
     }
-    keep(block, hash);
+    if (point.unverified().wants(block)) {
+      point.unverified().hashes().put(block, Digest.CHECKSUM.of(buffer, from, length, zero));
+    }
     return zero ? zeroes(block, skipZeroes) : What.DATA;
   }
 
   private What zeroes(int block, boolean skipZeroes) {
     return skipZeroes && point.untouched(block) ? What.SKIP : What.ZERO;
-  }
-
-  /** Notes what the destination should hold from now on, where that will be verified. */
-  private void keep(int block, Optional<byte[]> hash) {
-    if (point.unverified().wants(block)) {
-      point.unverified().hashes().put(block, hash);
-    }
   }
 
   private void wrote(Transfer transfer, @Nullable Throwable failure) {

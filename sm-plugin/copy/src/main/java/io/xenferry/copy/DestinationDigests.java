@@ -21,10 +21,11 @@ public interface DestinationDigests {
    * @param range begins at a multiple of the block size, and ends at one or where the copied disk
    *     does
    * @param blockSize bytes
+   * @param digest by which blocks are told
    * @return of the range's first blocks, one at least, and as many more as could be hashed at once;
    *     the rest is to be asked about again. {@link UnsupportedOperationException} where the
    *     destination cannot, and never will; any other failure may pass. Completes on any thread,
    *     within a time that is the implementation's to bound
    */
-  CompletableFuture<BlockHashes> digests(Range range, int blockSize);
+  CompletableFuture<BlockHashes> digests(Range range, int blockSize, Digest digest);
 }

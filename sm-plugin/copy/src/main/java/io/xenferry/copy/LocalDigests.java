@@ -49,7 +49,7 @@ public final class LocalDigests implements DestinationDigests {
   }
 
   @Override
-  public CompletableFuture<BlockHashes> digests(Range range, int blockSize) {
+  public CompletableFuture<BlockHashes> digests(Range range, int blockSize, Digest digest) {
     if (range.length() <= 0
         || range.end() > disk.size()
         || Integer.bitCount(blockSize) != 1
@@ -60,7 +60,7 @@ public final class LocalDigests implements DestinationDigests {
     }
     List<Extent> found = new ArrayList<>();
     return extents(range, range.offset(), found, MOST_EXTENTS)
-        .thenCompose(done -> new Answer(range, blockSize, found).readOn());
+        .thenCompose(done -> new Answer(range, blockSize, digest, found).readOn());
   }
 
   /** As many as it takes to know of all of the range, within reason. */
@@ -84,6 +84,7 @@ public final class LocalDigests implements DestinationDigests {
   private final class Answer {
     private final Range range;
     private final int blockSize;
+    private final Digest digest;
     private final BitSet data = new BitSet();
     private final Map<Integer, byte[]> hashes = new HashMap<>();
 
@@ -93,9 +94,10 @@ public final class LocalDigests implements DestinationDigests {
     private final ByteBuffer buffer;
     private long read;
 
-    Answer(Range range, int blockSize, List<Extent> extents) {
+    Answer(Range range, int blockSize, Digest digest, List<Extent> extents) {
       this.range = range;
       this.blockSize = blockSize;
+      this.digest = digest;
       long end = range.offset();
       for (Extent extent : extents) {
         end = Math.max(end, Math.min(extent.end(), range.end()));
@@ -157,7 +159,8 @@ public final class LocalDigests implements DestinationDigests {
             for (int i = first; i < end; i++) {
               int at = (i - first) * blockSize;
               int block = i;
-              BlockHashes.hash(buffer, at, Math.min(blockSize, length - at))
+              digest
+                  .of(buffer, at, Math.min(blockSize, length - at))
                   .ifPresent(hash -> hashes.put(block, hash));
             }
             read += length;

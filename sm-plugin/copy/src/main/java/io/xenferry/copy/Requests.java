@@ -19,9 +19,9 @@ final class Requests {
 
   /** Asks what a destination holds; one that throws has failed like any other. */
   static CompletableFuture<BlockHashes> digests(
-      DestinationDigests digests, Range range, int blockSize) {
+      DestinationDigests digests, Range range, int blockSize, Digest digest) {
     try {
-      return digests.digests(range, blockSize);
+      return digests.digests(range, blockSize, digest);
     } catch (RuntimeException e) {
       return CompletableFuture.failedFuture(e);
     }

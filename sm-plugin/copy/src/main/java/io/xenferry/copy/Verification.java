@@ -253,7 +253,7 @@ final class Verification {
         told != null ? told : new LocalDigests(destination, limits.requestSize());
     Range range = new Range(map.offset(check.first), map.bytes(check.first, check.end));
     // A copy, which the deadline may end.
-    return Requests.digests(from, range, map.blockSize()).copy();
+    return Requests.digests(from, range, map.blockSize(), Digest.CHECKSUM).copy();
   }
 
   private CompletableFuture<List<Optional<byte[]>>> read(Check check, BlockBackend source) {
@@ -280,7 +280,7 @@ final class Verification {
           }
           List<Optional<byte[]>> hashes = new ArrayList<>();
           for (int at = 0; at < bytes; at += map.blockSize()) {
-            hashes.add(BlockHashes.hash(buffer, at, Math.min(map.blockSize(), bytes - at)));
+            hashes.add(Digest.CHECKSUM.of(buffer, at, Math.min(map.blockSize(), bytes - at)));
           }
           buffers.push(buffer);
           result.complete(hashes);

@@ -359,10 +359,11 @@ class CopyJobTest {
     Disk disk = new Disk("a").filled(100);
     boolean[] slow = {false};
     DestinationDigests digests =
-        (range, block) ->
+        (range, block, digest) ->
             slow[0]
-                ? later(new LocalDigests(disk.target.connect(), block).digests(range, block))
-                : new LocalDigests(disk.target.connect()).digests(range, block);
+                ? later(
+                    new LocalDigests(disk.target.connect(), block).digests(range, block, digest))
+                : new LocalDigests(disk.target.connect()).digests(range, block, digest);
     CopyJob job = start(disk.plan().withDigests(digests, false));
     scheduler.runFor(Duration.ofSeconds(3));
     assertThat(job.snapshot().disks().getFirst().proof().verified()).isPositive();

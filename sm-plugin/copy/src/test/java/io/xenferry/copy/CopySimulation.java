@@ -183,7 +183,7 @@ final class CopySimulation {
   }
 
   /** The destination's own answer, of what is there at one instant; it may fail, or be short. */
-  private CompletableFuture<BlockHashes> digests(Range range, int blockSize) {
+  private CompletableFuture<BlockHashes> digests(Range range, int blockSize, Digest digest) {
     CompletableFuture<BlockHashes> answer = new CompletableFuture<>();
     scheduler.schedule(
         Duration.ofNanos(random.nextInt(400_000)),
@@ -201,13 +201,14 @@ final class CopySimulation {
           for (int i = 0; i < blocks; i++) {
             int from = (int) range.offset() + i * blockSize;
             int block = i;
-            BlockHashes.hash(
+            digest
+                .of(
                     ByteBuffer.wrap(target.content),
                     from,
                     (int) Math.min(blockSize, range.end() - from))
                 .ifPresent(hash -> data.put(block, hash));
           }
-          BlockHashes told = BlockHashes.read(BlockHashes.of(blocks, data).write(), all);
+          BlockHashes told = BlockHashes.read(BlockHashes.of(blocks, data).write(), all, digest);
           scheduler.schedule(
               Duration.ofNanos(random.nextInt(400_000)), () -> answer.complete(told));
         });

@@ -42,7 +42,7 @@ class LocalDigestsTest {
 
   private BlockHashes told(int mostRead, Range range) throws Exception {
     try (FileBackend disk = FileBackend.open(file, FileBackend.Mode.READ_ONLY)) {
-      return new LocalDigests(disk, mostRead).digests(range, BLOCK).get();
+      return new LocalDigests(disk, mostRead).digests(range, BLOCK, Digest.SHA_256).get();
     }
   }
 
@@ -100,7 +100,7 @@ class LocalDigestsTest {
     BlockHashes all = told(LocalDigests.MOST_READ, new Range(0, SIZE));
     byte[] wire = all.write();
     assertThat(wire.length).as("four hashes, and runs of zeroes").isLessThan(4 * 33 + 4 * 5);
-    BlockHashes again = BlockHashes.read(wire, BLOCKS);
+    BlockHashes again = BlockHashes.read(wire, BLOCKS, Digest.SHA_256);
     for (int block = 0; block < BLOCKS; block++) {
       assertThat(again.holds(block, all.of(block))).as("block %d", block).isTrue();
     }
@@ -115,10 +115,10 @@ class LocalDigestsTest {
           ByteBuffer.allocate(5).put((byte) 0).putInt(BLOCKS + 1).array(),
           ByteBuffer.allocate(5).put((byte) 0).putInt(Integer.MAX_VALUE).array()
         }) {
-      assertThatThrownBy(() -> BlockHashes.read(junk, BLOCKS))
+      assertThatThrownBy(() -> BlockHashes.read(junk, BLOCKS, Digest.SHA_256))
           .isInstanceOf(IllegalArgumentException.class);
     }
-    assertThatThrownBy(() -> BlockHashes.read(wire, BLOCKS - 1))
+    assertThatThrownBy(() -> BlockHashes.read(wire, BLOCKS - 1, Digest.SHA_256))
         .isInstanceOf(IllegalArgumentException.class);
   }
 

@@ -314,7 +314,11 @@ final class Receiving extends DestinationStage {
         () ->
             ports()
                 .storage()
-                .digests(vdi.get(), new Range(asked.offset(), asked.length()), asked.blockSize()),
+                .digests(
+                    vdi.get(),
+                    new Range(asked.offset(), asked.length()),
+                    asked.blockSize(),
+                    asked.digest()),
         told -> {
           hashing--;
           answerOne(waiter, migration.answer().with(Holdings.of(told)));

@@ -1,6 +1,7 @@
 package io.xenferry.migration.peer;
 
 import io.xenferry.copy.BlockHashes;
+import io.xenferry.copy.Digest;
 import io.xenferry.migration.state.Plan;
 import java.util.Base64;
 import java.util.List;
@@ -35,9 +36,10 @@ public record Holdings(List<UUID> based, String hashes) {
    * The hashes.
    *
    * @param most blocks that were asked about
+   * @param digest that was asked for
    * @throws IllegalArgumentException when there are none, or they make no sense
    */
-  public BlockHashes told(int most) {
-    return BlockHashes.read(Base64.getDecoder().decode(hashes), most);
+  public BlockHashes told(int most, Digest digest) {
+    return BlockHashes.read(Base64.getDecoder().decode(hashes), most, digest);
   }
 }

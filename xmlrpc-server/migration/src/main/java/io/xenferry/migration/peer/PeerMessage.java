@@ -1,5 +1,6 @@
 package io.xenferry.migration.peer;
 
+import io.xenferry.copy.Digest;
 import io.xenferry.migration.state.Plan;
 import java.util.List;
 import java.util.UUID;
@@ -127,8 +128,10 @@ public sealed interface PeerMessage {
    * @param offset bytes, a multiple of the block size
    * @param length bytes, of {@value #MOST_BLOCKS} blocks at the most
    * @param blockSize bytes, a power of two from 512 to 16 MiB
+   * @param digest of each block
    */
-  record Digests(UUID vdi, long offset, long length, int blockSize) implements PeerMessage {
+  record Digests(UUID vdi, long offset, long length, int blockSize, Digest digest)
+      implements PeerMessage {
     /** As many as one asks about at once. */
     public static final int MOST_BLOCKS = 1 << 16;
 

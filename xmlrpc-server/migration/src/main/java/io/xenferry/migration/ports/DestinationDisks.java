@@ -2,6 +2,7 @@ package io.xenferry.migration.ports;
 
 import io.xenferry.block.Range;
 import io.xenferry.copy.BlockHashes;
+import io.xenferry.copy.Digest;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 
@@ -20,5 +21,5 @@ public interface DestinationDisks {
    *
    * @param disk uuid at the source
    */
-  CompletableFuture<BlockHashes> digests(UUID disk, Range range, int blockSize);
+  CompletableFuture<BlockHashes> digests(UUID disk, Range range, int blockSize, Digest digest);
 }

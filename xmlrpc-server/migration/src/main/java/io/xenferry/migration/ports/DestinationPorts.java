@@ -2,6 +2,7 @@ package io.xenferry.migration.ports;
 
 import io.xenferry.block.Range;
 import io.xenferry.copy.BlockHashes;
+import io.xenferry.copy.Digest;
 import io.xenferry.migration.preflight.Obstacle;
 import io.xenferry.migration.state.DiskTarget;
 import io.xenferry.migration.state.MigrationId;
@@ -66,7 +67,7 @@ public interface DestinationPorts {
      *
      * @return of the range's first blocks, one at least; the rest is asked about again
      */
-    CompletableFuture<BlockHashes> digests(UUID vdi, Range range, int blockSize);
+    CompletableFuture<BlockHashes> digests(UUID vdi, Range range, int blockSize, Digest digest);
 
     /**
      * The fence: completes when no write through the export can take effect any more. An export

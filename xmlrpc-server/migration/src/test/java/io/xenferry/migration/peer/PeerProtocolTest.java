@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import com.sun.net.httpserver.HttpServer;
+import io.xenferry.copy.Digest;
 import io.xenferry.migration.json.StrictJson;
 import io.xenferry.migration.preflight.Obstacle;
 import io.xenferry.migration.preflight.ObstacleKind;
@@ -172,7 +173,7 @@ class PeerProtocolTest {
             new PeerMessage.CloseExports(
                 List.of(new PeerMessage.DiskDigest(UUID.randomUUID(), "aa"))),
             new PeerMessage.Room(),
-            new PeerMessage.Digests(UUID.randomUUID(), 1 << 16, 1 << 20, 1 << 16),
+            new PeerMessage.Digests(UUID.randomUUID(), 1 << 16, 1 << 20, 1 << 16, Digest.CHECKSUM),
             new PeerMessage.Prepare(),
             new PeerMessage.Commit(incarnation),
             new PeerMessage.Abort(incarnation),

@@ -3,6 +3,7 @@ package io.xenferry.server.migration;
 import io.xenferry.block.BlockBackend;
 import io.xenferry.block.Range;
 import io.xenferry.copy.BlockHashes;
+import io.xenferry.copy.Digest;
 import io.xenferry.copy.LocalDigests;
 import io.xenferry.migration.ports.DestinationPorts;
 import io.xenferry.migration.preflight.Obstacle;
@@ -162,7 +163,8 @@ final class DestinationStorage implements DestinationPorts.Storage {
 
   /** Few at a time, whoever asks, so that the copies themselves and guests have the disks too. */
   @Override
-  public CompletableFuture<BlockHashes> digests(UUID vdi, Range range, int blockSize) {
+  public CompletableFuture<BlockHashes> digests(
+      UUID vdi, Range range, int blockSize, Digest digest) {
     return Effects.call(
         "hash " + vdi,
         () -> {
@@ -171,7 +173,7 @@ final class DestinationStorage implements DestinationPorts.Storage {
           }
           try (BlockBackend disk = disks.exported(vdi)) {
             return new LocalDigests(disk)
-                .digests(range, blockSize)
+                .digests(range, blockSize, digest)
                 .get(HASHING.toMillis(), TimeUnit.MILLISECONDS);
           } finally {
             hashing.release();

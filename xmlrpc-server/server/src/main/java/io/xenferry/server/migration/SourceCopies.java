@@ -187,7 +187,8 @@ final class SourceCopies implements SourcePorts.Copies {
             new DiskPlan(source, destination, lower.isEmpty() && !sent && !based, dirty)
                 .withStrategy(strategyOf(disk, writer.isPresent()))
                 .withDigests(
-                    (range, block) -> there.digests(disk.vdi(), range, block), based || uncertain));
+                    (range, block, digest) -> there.digests(disk.vdi(), range, block, digest),
+                    based || uncertain));
       }
       RunningCopy copy =
           new RunningCopy(engine, optionsOf(plan), plan, plans, taken, scheduler, guest);
