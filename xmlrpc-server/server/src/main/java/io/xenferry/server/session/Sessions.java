@@ -11,6 +11,7 @@ import io.xenferry.model.db.Row;
 import io.xenferry.server.config.SessionConfig;
 import io.xenferry.server.schema.Schema;
 import java.time.Clock;
+import java.time.Duration;
 import java.time.Instant;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -19,7 +20,6 @@ import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.Consumer;
-import java.util.function.Predicate;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -33,6 +33,7 @@ public final class Sessions {
 
   private static final FieldDef TASKS = DataModel.field("session", "tasks").orElseThrow();
   private static final FieldDef TASKS_SESSION = DataModel.field("task", "session").orElseThrow();
+  private static final Duration LOOK_FOR_EXPIRED = Duration.ofMinutes(1);
   private static final Value NOBODY = Value.of(Ref.nullRef());
 
   private final ObjectDatabase db;
@@ -40,20 +41,10 @@ public final class Sessions {
   private final Users users;
   private final SessionConfig config;
   private final Clock clock;
-  private final Map<String, Live> live = new ConcurrentHashMap<>();
+  private final Map<String, LiveSession> live = new ConcurrentHashMap<>();
+  private final Map<Owner, OwnersSessions> owners = new ConcurrentHashMap<>();
+  private volatile Instant expireNext = Instant.EPOCH;
   private final List<Consumer<String>> endListeners = new CopyOnWriteArrayList<>();
-
-  private static final class Live {
-    final Session session;
-    volatile Instant active;
-    volatile Instant written;
-
-    Live(Session session, Instant now) {
-      this.session = session;
-      this.active = now;
-      this.written = now;
-    }
-  }
 
   public Sessions(ObjectDatabase db, Schema schema, Users users, SessionConfig config, Clock clock)
       throws XenApiException {
@@ -128,33 +119,53 @@ public final class Sessions {
           return tx.create("session", fields);
         });
     Session session = new Session(ref, user, originator, rights);
-    live.put(ref, new Live(session, now));
-    evict(s -> !s.origin().isEmpty() && s.origin().equals(originator), config.perOriginator());
-    evict(s -> s.origin().isEmpty() && s.user().equals(user), config.perUser());
+    LiveSession opened = new LiveSession(session, now);
+    live.put(ref, opened);
+    Owner owner = Owner.of(session);
+    owners.compute(
+        owner,
+        (key, its) -> {
+          OwnersSessions all = its == null ? new OwnersSessions() : its;
+          all.add(opened);
+          return all;
+        });
+    evict(owner);
     return session;
   }
 
-  /** Ends the oldest beyond the limit. Not by sorting: calls change when a session was active. */
-  private void evict(Predicate<Session> of, int limit) throws XenApiException {
-    while (true) {
-      int count = 0;
-      Live oldest = null;
-      for (Live l : live.values()) {
-        if (of.test(l.session)) {
-          count++;
-          oldest = oldest == null || l.active.isBefore(oldest.active) ? l : oldest;
-        }
-      }
-      if (oldest == null || count <= limit) {
-        return;
-      }
-      close(oldest.session.ref());
+  /** Who may have so many sessions and no more. */
+  private record Owner(boolean originator, String name) {
+    static Owner of(Session session) {
+      return session.origin().isEmpty()
+          ? new Owner(false, session.user())
+          : new Owner(true, session.origin());
     }
   }
 
+  /** Ends the oldest beyond the limit. */
+  private void evict(Owner owner) throws XenApiException {
+    int limit = owner.originator() ? config.perOriginator() : config.perUser();
+    while (true) {
+      OwnersSessions its = owners.get(owner);
+      Optional<LiveSession> oldest = its == null ? Optional.empty() : its.beyond(limit);
+      if (oldest.isEmpty()) {
+        return;
+      }
+      close(oldest.get().session.ref());
+    }
+  }
+
+  /**
+   * Those that nobody uses; looked for now and then, since a call in one of them ends it as well.
+   */
   private void expire() throws XenApiException {
-    Instant limit = clock.instant().minus(config.expiry());
-    for (Live l : live.values()) {
+    Instant now = clock.instant();
+    if (now.isBefore(expireNext)) {
+      return;
+    }
+    expireNext = now.plus(LOOK_FOR_EXPIRED);
+    Instant limit = now.minus(config.expiry());
+    for (LiveSession l : live.values()) {
       if (l.active.isBefore(limit)) {
         close(l.session.ref());
       }
@@ -167,7 +178,7 @@ public final class Sessions {
    * @throws XenApiException SESSION_INVALID [reference]
    */
   public Session check(String ref) throws XenApiException {
-    Live l = live.get(ref);
+    LiveSession l = live.get(ref);
     Instant now = clock.instant();
     if (l != null && l.active.isBefore(now.minus(config.expiry()))) {
       close(ref);
@@ -198,9 +209,12 @@ public final class Sessions {
 
   /** Ends a session; idempotent. Listeners are told once. */
   public void close(String ref) throws XenApiException {
-    if (live.remove(ref) == null) {
+    LiveSession ended = live.remove(ref);
+    if (ended == null) {
       return;
     }
+    owners.computeIfPresent(
+        Owner.of(ended.session), (owner, its) -> its.remove(ended) ? its : null);
     List<String> tasks =
         db.snapshot()
             .row("session", ref)
