@@ -4,18 +4,35 @@ import io.xenferry.migration.ledger.AuditRow;
 import io.xenferry.migration.ledger.ForwardingLedger;
 import io.xenferry.migration.ledger.Ledger;
 import io.xenferry.migration.ledger.LedgerRow;
+import io.xenferry.migration.ledger.MemoryLedger;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.Role;
+import io.xenferry.migration.state.State;
 import java.time.Instant;
 import java.util.List;
+import java.util.function.Supplier;
 
 /** A ledger that leaves out what a {@link Variant} says, to see that the simulation notices. */
 final class BrokenLedger extends ForwardingLedger {
   private final Variant variant;
 
-  BrokenLedger(Ledger ledger, Variant variant) {
+  private BrokenLedger(Ledger ledger, Variant variant) {
     super(ledger);
     this.variant = variant;
+  }
+
+  static Ledger open(
+      MemoryLedger.Disk disk, Supplier<Instant> clock, MemoryLedger.Probe probe, Variant variant) {
+    return new BrokenLedger(
+        new MemoryLedger(disk, clock, probe, row -> staysVolatile(row, variant)), variant);
+  }
+
+  private static boolean staysVolatile(LedgerRow row, Variant variant) {
+    return switch (variant) {
+      case NO_STARTING_RECORD -> row.state() == State.STARTING;
+      case COMMIT_BEFORE_COMMITTING_IS_DURABLE -> row.state() == State.COMMITTING;
+      default -> false;
+    };
   }
 
   private LedgerRow forgetting(LedgerRow written) {

@@ -18,6 +18,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.UUID;
+import java.util.function.Supplier;
 
 /**
  * What people do meanwhile: move the VM, twice at once, there and back; cancel; start it wherever
@@ -93,36 +94,15 @@ final class Clients {
 
   void move(SimHost source, UUID vm) {
     SimHost destination = world.other(source);
-    Coordinator from = source.coordinator;
-    Coordinator to = destination.coordinator;
+    Coordinator from = source.answering();
+    Coordinator to = destination.answering();
     SimHost.VmRecord record = source.vms.get(vm);
-    if (from == null
-        || to == null
-        || record == null
-        || record.hidden()
-        || !source.serverUp()
-        || !destination.serverUp()) {
+    if (from == null || to == null || record == null || record.hidden()) {
       return;
     }
     movesLeft--;
     boolean running = source.guests.containsKey(vm);
-    Aim aim = world.aim;
-    List<Plan.Disk> disks = new ArrayList<>();
-    for (UUID vdi : record.vdis) {
-      SimHost.Vdi disk = source.vdis.get(vdi);
-      if (disk != null) {
-        disks.add(
-            new Plan.Disk(
-                vdi,
-                "xvd" + (char) ('a' + disks.size()),
-                disk.disk.size(),
-                "sr",
-                Optional.ofNullable(aim)
-                    .flatMap(Aim::strategy)
-                    .orElseGet(() -> STRATEGIES.get(world.random.nextInt(STRATEGIES.size()))),
-                false));
-      }
-    }
+    List<Plan.Disk> disks = disks(source, record, this::strategy);
     if (disks.size() != world.scale.disks()) {
       return;
     }
@@ -151,10 +131,29 @@ final class Clients {
           world.count(obstacle == null ? "checks passed" : "checks failed");
           // The server asks first and begins then; whoever died meanwhile begins nothing, nor does
           // anybody once the world has come to rest, which does not wait for a check.
-          if (obstacle == null && !world.quiet && from == source.coordinator && source.serverUp()) {
+          if (obstacle == null && !world.quiet && from == source.answering()) {
             start(from, request);
           }
         });
+  }
+
+  private String strategy() {
+    return Optional.ofNullable(world.aim)
+        .flatMap(Aim::strategy)
+        .orElseGet(() -> STRATEGIES.get(world.random.nextInt(STRATEGIES.size())));
+  }
+
+  /** A VM's disks, as a plan has them; those that are gone left out. */
+  static List<Plan.Disk> disks(SimHost source, SimHost.VmRecord record, Supplier<String> strategy) {
+    List<Plan.Disk> disks = new ArrayList<>();
+    for (UUID vdi : record.vdis) {
+      SimHost.Vdi disk = source.vdis.get(vdi);
+      if (disk != null) {
+        String device = "xvd" + (char) ('a' + disks.size());
+        disks.add(new Plan.Disk(vdi, device, disk.disk.size(), "sr", strategy.get(), false));
+      }
+    }
+    return disks;
   }
 
   private void start(Coordinator from, MoveRequest request) {
@@ -175,18 +174,17 @@ final class Clients {
   boolean again(MigrationId migration) {
     MoveRequest request = requests.get(migration);
     for (SimHost host : world.hosts) {
-      Coordinator from = host.coordinator;
+      Coordinator from = host.answering();
       if (request != null
           && from != null
-          && host.serverUp()
           && host.ledgerDisk.find(migration, Role.SOURCE).isPresent()) {
         world.count("double requests");
         world.trace("a client begins the move from " + host.name + " once more");
         world.met(Fault.DOUBLE_REQUEST, migration);
         from.start(request);
         SimHost destination = world.other(host);
-        Coordinator to = destination.coordinator;
-        if (to != null && destination.serverUp()) {
+        Coordinator to = destination.answering();
+        if (to != null) {
           from.start(
               new MoveRequest(
                   request.plan(), "{}", to.issueToken(List.of("sr"), destination.url())));
@@ -203,8 +201,8 @@ final class Clients {
    * @return false when the server is away
    */
   boolean cancel(SimHost host, LedgerRow row) {
-    Coordinator coordinator = host.coordinator;
-    if (coordinator == null || !host.serverUp()) {
+    Coordinator coordinator = host.answering();
+    if (coordinator == null) {
       return false;
     }
     world.count("cancels");
@@ -216,16 +214,12 @@ final class Clients {
 
   /** Asks the gate wherever the VM has a record, and runs it where the gate says so. */
   private void start(SimHost host) {
-    Gate gate = host.gate;
-    if (gate == null
-        || !host.serverUp()
-        || !host.shows(world.vm)
-        || host.guests.containsKey(world.vm)) {
+    if (!host.serverUp() || !host.shows(world.vm) || host.guests.containsKey(world.vm)) {
       return;
     }
     int boot = host.boot;
     try {
-      Gate.Permit permit = gate.enter(world.vm, Operation.START);
+      Gate.Permit permit = host.server().gate.enter(world.vm, Operation.START);
       world.later(
           world.latency(20),
           () -> {

@@ -172,11 +172,11 @@ final class Mishaps {
       }
       case GUEST_HALTS -> {
         world.count("guests shut down");
-        if (host.toldToStop(world.vm)) {
-          host.guestHeeds(world.vm, guest); // nobody can tell whether it would have so by itself
+        if (host.ends.toldToStop(world.vm)) {
+          host.ends.heed(world.vm, guest); // nobody can tell whether it would have so by itself
         } else {
           world.first.memoryLost = true;
-          host.guestEnds(GuestState.SHUTDOWN);
+          host.ends.byItself(GuestState.SHUTDOWN);
         }
       }
       default -> {
@@ -185,7 +185,7 @@ final class Mishaps {
         } else {
           world.guestDied();
         }
-        host.guestEnds(GuestState.GONE);
+        host.ends.byItself(GuestState.GONE);
       }
     }
     return true;

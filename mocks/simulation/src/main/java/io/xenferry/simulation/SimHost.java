@@ -2,68 +2,32 @@ package io.xenferry.simulation;
 
 import io.xenferry.copy.MemoryDirtyLog;
 import io.xenferry.migration.Coordinator;
-import io.xenferry.migration.flow.SourceMigration;
-import io.xenferry.migration.gate.Gate;
-import io.xenferry.migration.json.StrictJson;
-import io.xenferry.migration.ledger.JournalEntry;
-import io.xenferry.migration.ledger.Ledger;
-import io.xenferry.migration.ledger.LedgerException;
 import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.ledger.MemoryLedger;
-import io.xenferry.migration.peer.PeerAddress;
 import io.xenferry.migration.ports.GuestState;
-import io.xenferry.migration.state.Deadlines;
 import io.xenferry.migration.state.MigrationId;
-import io.xenferry.migration.state.MigrationStatus;
-import io.xenferry.migration.state.Plan;
-import io.xenferry.migration.state.Randomness;
 import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
-import io.xenferry.time.Scheduler;
-import io.xenferry.time.SimulatedScheduler;
 import java.time.Duration;
-import java.time.Instant;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.UUID;
-import java.util.concurrent.CompletableFuture;
-import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
-/** One host: what survives its server (guests, disks, exports, ledger), and the server. */
+/**
+ * One host: what survives its server (guests, disks, exports, ledger), what goes wrong there, and
+ * the server, which dies and is started anew.
+ */
 final class SimHost {
-  static final Deadlines DEADLINES =
-      new Deadlines(
-          Duration.ofSeconds(2),
-          Duration.ofSeconds(15),
-          Duration.ofSeconds(20),
-          Duration.ofSeconds(10),
-          Duration.ofSeconds(6),
-          Duration.ofSeconds(3),
-          Duration.ofSeconds(1),
-          Duration.ofSeconds(2),
-          Duration.ofSeconds(8),
-          Duration.ofMillis(50),
-          Duration.ofSeconds(2),
-          Duration.ofHours(2),
-          Duration.ofSeconds(1));
-
-  /** Counted when its first record is durable. */
-  static final String BEGUN = "migrations";
-
-  /** Counted, with the role, when a server goes on with a copy that one before it had begun. */
-  static final String GONE_ON = "copies taken up by the ";
-
-  /** How soon the product notices that a ledger works again, at the latest. */
-  private static final Duration LEDGER_NOTICED = DEADLINES.retryMost().multipliedBy(2);
-
   /** What befalls a host or its guest. */
   enum Happening {
     SERVER_STARTS,
@@ -92,13 +56,12 @@ final class SimHost {
   /** The files of the durable dirty logs, by migration and disk. */
   final Map<String, MemoryDirtyLog> dirtyLogs = new TreeMap<>();
 
+  final GuestEnds ends;
+
   int boot;
 
   /** Does not come back by itself. */
   boolean heldDown;
-
-  /** Who waits for the end of the guest. */
-  private List<CompletableFuture<GuestState>> watchers = new ArrayList<>();
 
   /** How long its hypervisor takes to say what the guest is doing. */
   Duration observing = Duration.ZERO;
@@ -142,14 +105,8 @@ final class SimHost {
   /** Until when its ledger cannot be written, on the scheduler's clock. */
   long ledgerFailsUntil;
 
-  SimulatedScheduler.@Nullable Process process;
-  @Nullable Coordinator coordinator;
-  @Nullable Gate gate;
-  @Nullable Ledger ledger;
-  private Map<String, Double> progress = new HashMap<>();
-
-  /** Moves in the middle of which a server of this host was started, until that goes on with it. */
-  private Set<String> interrupted = new HashSet<>();
+  /** The newest; it may be dead. */
+  private @Nullable SimServer server;
 
   /** A disk; the tag names the migration that created it, until it is the VM's own. */
   static final class Vdi {
@@ -190,14 +147,25 @@ final class SimHost {
     byte[] secret = new byte[32];
     world.random.nextBytes(secret);
     this.ledgerDisk = new MemoryLedger.Disk(world.uuid(), secret);
+    this.ends = new GuestEnds(world, this);
   }
 
   String url() {
-    return "http://" + name.toLowerCase(java.util.Locale.ROOT) + ":1";
+    return "http://" + name.toLowerCase(Locale.ROOT) + ":1";
+  }
+
+  /** The newest server there was; it may be dead. */
+  SimServer server() {
+    return Objects.requireNonNull(server, "no server was ever started");
   }
 
   boolean serverUp() {
-    return process != null && process.alive();
+    return server != null && server.alive();
+  }
+
+  /** Who answers for the host; null while its server is away. */
+  @Nullable Coordinator answering() {
+    return server != null && server.alive() ? server.coordinator : null;
   }
 
   @Nullable Vdi diskOf(UUID vm, int index) {
@@ -231,101 +199,9 @@ final class SimHost {
 
   void startServer() {
     world.onHappening.accept(this, Happening.SERVER_STARTS);
-    SimulatedScheduler.Process fresh = world.scheduler.process(name);
-    process = fresh;
-    Scheduler clock = new HostClock(fresh);
-    progress = new HashMap<>();
-    interrupted = new HashSet<>();
-    ledgerDisk.unended().forEach(row -> interrupted.add(row.migration() + " " + row.state()));
-    Ledger opened =
-        new MemoryLedger(
-            ledgerDisk, clock::now, (what, durable) -> probe(fresh, what, durable), lazy());
-    opened = new BrokenLedger(opened, world.variant);
-    ledger = opened;
-    Gate fleshGate = new Gate(opened, name + boot);
-    gate = fleshGate;
-    Coordinator started =
-        new Coordinator(
-            clock,
-            opened,
-            fleshGate,
-            new SeededRandomness(),
-            DEADLINES,
-            new SimSourcePorts(world, this, fresh),
-            new SimDestinationPorts(world, this, fresh),
-            new SimNetwork(world, this),
-            name,
-            new PeerAddress(url(), ""),
-            name + boot);
-    coordinator = started;
-    started.listen(this::changed);
-    world.trace(name + ": server starts");
-    started.recover();
-    fresh.schedule(Duration.ofMillis(700), () -> watchdog(fresh));
-  }
-
-  private Predicate<LedgerRow> lazy() {
-    return switch (world.variant) {
-      case NO_STARTING_RECORD -> row -> row.state() == State.STARTING;
-      case COMMIT_BEFORE_COMMITTING_IS_DURABLE -> row -> row.state() == State.COMMITTING;
-      default -> row -> false;
-    };
-  }
-
-  /** Either side may be killed just before and just after each record. */
-  private void probe(SimulatedScheduler.Process mine, String what, boolean durable) {
-    if (!mine.alive()) {
-      throw new SimulatedCrash(name);
-    }
-    if (!durable) {
-      failLedger(what);
-    }
-    if (durable) {
-      world.trace(() -> name + ": durable: " + what);
-      if (what.equals("insert SENDING")) {
-        world.count(BEGUN);
-      }
-      world.onDurable.accept(this, what);
-      switch (what) {
-        case "COMMITTING" -> world.inspectCommit(world.other(this));
-        case "COMMITTED" -> world.inspectCommit(this);
-        default -> {}
-      }
-      Aim aim = world.aim;
-      if (aim != null) {
-        aim.durable(this, what);
-      }
-      if (!mine.alive()) {
-        throw new SimulatedCrash(name);
-      }
-    }
-    if (world.chance(Fault.SOURCE_KILLED)) {
-      crash("at " + (durable ? "(after) " : "(before) ") + what);
-      throw new SimulatedCrash(name);
-    }
-    if (durable && world.chance(Fault.LEDGER_FAILS)) {
-      world.count("ledger records in doubt");
-      world.met(Fault.LEDGER_FAILS, this);
-      ledgerFailsUntil = Math.max(ledgerFailsUntil, world.scheduler.nanoTime());
-      world.trace(name + ": fails, although durable: " + what);
-      world.onHappening.accept(this, Happening.LEDGER_FAILS);
-      throw new LedgerException("the disk does not answer");
-    }
-  }
-
-  private void failLedger(String what) {
-    if (world.chance(Fault.LEDGER_FAILS)) {
-      world.count("ledgers unwritable");
-      ledgerFailsUntil =
-          world.scheduler.nanoTime()
-              + Duration.ofMillis(100 + world.random.nextInt(12_000)).toNanos();
-    }
-    if (!world.quiet && world.scheduler.nanoTime() < ledgerFailsUntil) {
-      world.trace(name + ": cannot be written: " + what);
-      world.onHappening.accept(this, Happening.LEDGER_FAILS);
-      world.met(Fault.LEDGER_FAILS, this);
-      throw new LedgerException("the disk is full");
-    }
+    SimServer started = new SimServer(world, this);
+    server = started;
+    started.start();
   }
 
   /** Kills the server, perhaps the whole host; it comes back after a while. */
@@ -335,11 +211,9 @@ final class SimHost {
 
   /** Kills the server or, with the power, the guests and the target too. */
   void crash(String when, boolean power) {
-    SimulatedScheduler.Process mine = process;
-    if (mine == null || !mine.alive()) {
+    if (!serverUp()) {
       return;
     }
-
     world.count(power ? "hosts lost power" : "servers killed");
     world.trace(name + (power ? ": power lost " : ": server killed ") + when);
     for (LedgerRow row : ledgerDisk.unended()) {
@@ -350,7 +224,7 @@ final class SimHost {
         world.met(Fault.UNFLUSHED_LOST, row.migration());
       }
     }
-    mine.kill();
+    server().process.kill();
     world.onHappening.accept(this, power ? Happening.POWER_FAILS : Happening.SERVER_DIES);
     mayHaveRun();
     breakStreams();
@@ -389,125 +263,9 @@ final class SimHost {
     }
   }
 
-  CompletableFuture<GuestState> guestEnd(UUID vm) {
-    CompletableFuture<GuestState> end = new CompletableFuture<>();
-    SimGuest guest = guests.get(vm);
-    if (!vm.equals(world.vm)) {
-      return end; // only the first VM's guest ends by itself
-    }
-    if (guest == null || guest.state.ended()) {
-      tellEnd(List.of(end), guest == null ? GuestState.GONE : guest.state);
-    } else {
-      watchers.add(end);
-    }
-    return end;
-  }
-
-  /**
-   * A guest that was asked to shut down for its move does so, if it still runs. After the move it
-   * is as any other guest that ends; while that is being taken back it may be booted again or not.
-   */
-  void guestHeeds(UUID vm, SimGuest guest) {
-    if (guests.get(vm) == guest && guest.state == GuestState.RUNNING) {
-      boolean byItsMove = toldToStop(vm);
-      world.first.memoryLost |= !byItsMove;
-      if (!byItsMove
-          && ledgerDisk.unended().stream()
-              .noneMatch(row -> row.vm().equals(vm) && SourceMigration.bootsAgain(row))) {
-        guestEnds(GuestState.SHUTDOWN);
-        return;
-      }
-      world.trace(name + ": the guest shuts down");
-      guest.state = GuestState.SHUTDOWN;
-      List<CompletableFuture<GuestState>> told = watchers;
-      watchers = new ArrayList<>();
-      tellEnd(told, GuestState.SHUTDOWN);
-    }
-  }
-
-  /** Whether a move has durably said that it tells the VM's guest to shut down. */
-  boolean toldToStop(UUID vm) {
-    return ledgerDisk.unended().stream()
-        .anyMatch(row ->
-            row.vm().equals(vm)
-                && row.role() == Role.SOURCE
-                && row.state() == State.SENDING
-                && row.steering().contains("\"stopping\""));
-  }
-
-  /** The guest shuts down by itself, or its process dies: no command of ours. */
-  void guestEnds(GuestState how) {
-    SimGuest guest = java.util.Objects.requireNonNull(guests.get(world.vm));
-    world.trace(name + ": the guest, " + guest.state + ", ends by itself: " + how);
-    world.onHappening.accept(this, Happening.GUEST_DIES);
-    if (how == GuestState.SHUTDOWN) {
-      guest.state = how;
-    } else {
-      guests.remove(world.vm);
-    }
-    List<CompletableFuture<GuestState>> told = watchers;
-    watchers = new ArrayList<>();
-    tellEnd(told, how);
-    expectMoveToEnd();
-  }
-
-  private void tellEnd(List<CompletableFuture<GuestState>> told, GuestState how) {
-    world.scheduler.schedule(
-        world.latency(10), () -> told.forEach(watcher -> watcher.complete(how)));
-  }
-
-  /**
-   * A move of a running guest from here ends soon after it, if the server lives and its ledger
-   * works.
-   */
-  private void expectMoveToEnd() {
-    SimulatedScheduler.Process mine = process;
-    List<MigrationId> moves = new ArrayList<>();
-    ledgerDisk.rows().stream()
-        .filter(SimHost::undecided)
-        .filter(row -> StrictJson.read(row.plan(), Plan.class).running())
-        .forEach(row -> moves.add(row.migration()));
-    checkEnded(mine, moves);
-  }
-
-  private void checkEnded(SimulatedScheduler.@Nullable Process mine, List<MigrationId> moves) {
-    world.scheduler.schedule(
-        Duration.ofSeconds(1),
-        () -> {
-          if (world.scheduler.nanoTime() < ledgerFailsUntil + LEDGER_NOTICED.toNanos()) {
-            checkEnded(mine, moves);
-            return;
-          }
-          world.check(
-              mine == null
-                  || !mine.alive()
-                  || ledgerDisk.rows().stream()
-                      .noneMatch(row -> moves.contains(row.migration()) && undecided(row)),
-              Invariant.ENDS_WITH_ITS_GUEST,
-              name);
-        });
-  }
-
-  private static boolean undecided(LedgerRow row) {
-    return row.state() == State.SENDING || row.state() == State.SWITCHING;
-  }
-
-  /** What records of VMs follow: a guest that has shut down is ended, once it is surely ours. */
-  private void reap() {
-    SimGuest guest = guests.get(world.vm);
-    if (guest != null
-        && guest.state == GuestState.SHUTDOWN
-        && ledgerDisk.rows().stream()
-            .allMatch(row ->
-                row.ended() || (row.state() == State.OWNED && !SourceMigration.bootsAgain(row)))) {
-      guests.remove(world.vm);
-      world.trace(name + ": the guest that has shut down is ended");
-    }
-  }
-
   private void losePower() {
     boot++;
-    watchers.clear();
+    ends.losePower();
     for (SimVm each : world.vms) {
       SimGuest lost = guests.remove(each.uuid);
       if (lost != null && lost.state != GuestState.INCOMING) {
@@ -517,70 +275,6 @@ final class SimHost {
     exports.clear();
     accounts.clear();
     vdis.values().forEach(vdi -> vdi.disk.losePower(world.random));
-  }
-
-  /** Makes anew what the journal says is OPEN and the target has lost. */
-  private void watchdog(SimulatedScheduler.Process mine) {
-    Ledger reading = ledger;
-    if (reading != null && !reading.restored()) {
-      for (JournalEntry entry : reading.journal()) {
-        UUID vdi =
-            entry.kind() == JournalEntry.Kind.EXPORT ? UUID.fromString(entry.detail()) : null;
-        if (vdi != null
-            && entry.standing() == JournalEntry.Standing.OPEN
-            && vdis.containsKey(vdi)
-            && !exports.containsKey(entry.name())) {
-          world.count("exports made anew");
-          openExport(entry.name(), vdi);
-        }
-      }
-      sweep(reading);
-      reap();
-    }
-    mine.schedule(Duration.ofMillis(700), () -> watchdog(mine));
-  }
-
-  /**
-   * Intent goes before effect, so what is tagged as ours, not in the journal, and of no unended
-   * row, is an orphan: an effect that a killed server had begun, and that came about after its
-   * successor's clean-up. A ledger that was replaced does not know of every row there was.
-   */
-  private void sweep(Ledger reading) {
-    List<JournalEntry> journal = reading.journal();
-    Set<String> known = new HashSet<>();
-    journal.forEach(entry -> known.add(entry.kind() + " " + entry.name()));
-    int before = exports.size() + accounts.size() + vms.size() + vdis.size() + guests.size();
-    exports.keySet().removeIf(name -> !known(known, JournalEntry.Kind.EXPORT, name));
-    accounts.removeIf(name -> !known(known, JournalEntry.Kind.ACCOUNT, name));
-    vms.entrySet()
-        .removeIf(vm ->
-            over(reading, vm.getValue().tag)
-                && !known(known, JournalEntry.Kind.VM, vm.getKey().toString()));
-    vdis.entrySet()
-        .removeIf(vdi ->
-            over(reading, vdi.getValue().tag)
-                && !known(known, JournalEntry.Kind.VDI, vdi.getKey().toString()));
-    guests
-        .entrySet()
-        .removeIf(guest ->
-            (guest.getValue().state == GuestState.INCOMING
-                    || guest.getValue().fresh && !vms.containsKey(guest.getKey()))
-                && reading.unended(guest.getKey()).isEmpty()
-                && !known(known, JournalEntry.Kind.GUEST, guest.getKey().toString()));
-    if (exports.size() + accounts.size() + vms.size() + vdis.size() + guests.size() < before) {
-      world.count("orphans removed");
-      world.trace(name + ": orphans are removed");
-      world.checkCompleteCopy(name + " removed orphans");
-    }
-  }
-
-  private static boolean over(Ledger reading, @Nullable MigrationId tag) {
-    return tag != null
-        && reading.find(tag, Role.DESTINATION).map(LedgerRow::ended).orElse(reading.whole());
-  }
-
-  private static boolean known(Set<String> known, JournalEntry.Kind kind, String object) {
-    return known.contains(kind + " " + object);
   }
 
   void inspectCopies() {
@@ -599,22 +293,6 @@ final class SimHost {
             .anyMatch(guest -> guest != null && guest.active);
     world.check(!open, Invariant.ONE_WRITES, name + " exports a disk that its guest has open");
     exports.put(export, new Export(vdi));
-  }
-
-  private void changed(MigrationStatus status) {
-    String key = status.migration() + " " + status.role();
-    double before = progress.getOrDefault(key, 0.0);
-    world.check(status.progress() >= before, Invariant.PROGRESS, key);
-    progress.put(key, status.progress());
-    boolean goesOn =
-        switch (status.state()) {
-          case RECEIVING -> status.phase().equals("receiving");
-          case SENDING -> status.phase().equals("copying the disks");
-          default -> false;
-        };
-    if (goesOn && interrupted.remove(status.migration() + " " + status.state())) {
-      world.count(GONE_ON + status.role());
-    }
   }
 
   /** What a clean host does not have. */
@@ -650,53 +328,5 @@ final class SimHost {
 
   boolean allEnded() {
     return ledgerDisk.allEnded();
-  }
-
-  /** What the server lives on, with the host's wall clock. */
-  private final class HostClock implements Scheduler {
-    private final SimulatedScheduler.Process server;
-
-    HostClock(SimulatedScheduler.Process server) {
-      this.server = server;
-    }
-
-    @Override
-    public long nanoTime() {
-      return server.nanoTime();
-    }
-
-    @Override
-    public Instant now() {
-      return server.now().plus(clockAhead);
-    }
-
-    @Override
-    public void execute(Runnable task) {
-      server.execute(task);
-    }
-
-    @Override
-    public Cancellable schedule(Duration delay, Runnable task) {
-      return server.schedule(delay, task);
-    }
-  }
-
-  private final class SeededRandomness implements Randomness {
-    @Override
-    public UUID uuid() {
-      return world.uuid();
-    }
-
-    @Override
-    public byte[] bytes(int count) {
-      byte[] bytes = new byte[count];
-      world.random.nextBytes(bytes);
-      return bytes;
-    }
-
-    @Override
-    public double fraction() {
-      return world.random.nextDouble();
-    }
   }
 }

@@ -115,8 +115,8 @@ final class SimNetwork implements PeerTransport {
     if (world.cut()) {
       return;
     }
-    Coordinator server = target.coordinator;
-    if (!target.serverUp() || server == null) {
+    Coordinator server = target.answering();
+    if (server == null) {
       answer.completeExceptionally(new IOException("connection refused"));
       return;
     }

@@ -91,7 +91,7 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
 
     @Override
     public CompletableFuture<GuestState> ended(UUID vm) {
-      return host.guestEnd(vm);
+      return host.ends.watch(vm);
     }
 
     @Override
@@ -212,7 +212,7 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
     @Override
     public CompletableFuture<Void> shutDown(UUID vm, boolean byAgent) {
       world.check(
-          !world.inspecting || !process.alive() || host.toldToStop(vm),
+          !world.inspecting || !process.alive() || host.ends.toldToStop(vm),
           Invariant.DURABLE_FIRST,
           host.name + " tells its guest to shut down");
       CompletableFuture<Void> asked = new CompletableFuture<>();
@@ -233,7 +233,7 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
                   host.shutsDownIn.get(),
                   () -> {
                     if (guest.boots == boot) {
-                      host.guestHeeds(vm, guest);
+                      host.ends.heed(vm, guest);
                     }
                   });
             }

@@ -18,7 +18,6 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Optional;
 import java.util.Random;
 import java.util.TreeMap;
@@ -194,7 +193,7 @@ public final class Simulation {
         () -> false,
         () -> {},
         () -> {
-          Ledger lost = Objects.requireNonNull(destination.ledger);
+          Ledger lost = destination.server().ledger;
           destination.crash("and its ledger is lost", false);
           MemoryLedger.Disk empty = new MemoryLedger.Disk(lost.incarnation(), lost.secret());
           destination.ledgerDisk =
@@ -204,7 +203,7 @@ public final class Simulation {
           world.scheduler.schedule(
               Duration.ofSeconds(50),
               () -> {
-                Coordinator late = Objects.requireNonNull(destination.coordinator);
+                Coordinator late = destination.server().coordinator;
                 LedgerRow row = source.ledgerDisk.rows().getFirst();
                 new PeerClient((to, request, deadline) -> late.endpoint().handle(request))
                     .send(
@@ -215,7 +214,7 @@ public final class Simulation {
                         new PeerMessage.Open(
                             List.of(PeerAnswer.VERSION),
                             row.key(),
-                            Objects.requireNonNull(source.ledger).incarnation(),
+                            source.server().ledger.incarnation(),
                             source.url(),
                             "",
                             StrictJson.read(row.plan(), Plan.class),
@@ -256,10 +255,7 @@ public final class Simulation {
       drive(world, Duration.ofSeconds(10), until);
       replaced.run();
       drive(world, Duration.ofMinutes(1), destination::serverUp);
-      Coordinator restarted = destination.coordinator;
-      if (restarted != null) {
-        restarted.acceptRestoredLedger("operator");
-      }
+      destination.server().coordinator.acceptRestoredLedger("operator");
       drive(world, Duration.ofMinutes(2), () -> false);
       world.check(
           source.ledgerDisk.rows().getFirst().state() == State.COMMITTING,
@@ -372,10 +368,7 @@ public final class Simulation {
 
   /** Also of moves that a server before this one began: their tasks are this one's now. */
   static void checkOutcomes(World world, SimHost host) {
-    Coordinator coordinator = host.coordinator;
-    if (coordinator == null) {
-      return;
-    }
+    Coordinator coordinator = host.server().coordinator;
     for (LedgerRow row : host.ledgerDisk.rows()) {
       world.check(
           row.role() != Role.SOURCE || coordinator.outcome(row.migration()).isDone(),

@@ -97,7 +97,7 @@ final class SimulationBench {
       sum =
           sum.plus(
               new Cost(
-                  result.counts().getOrDefault(SimHost.BEGUN, 0),
+                  result.counts().getOrDefault(LedgerFaults.BEGUN, 0),
                   0,
                   result.virtual().toMillis() / 1e3,
                   result.events()));

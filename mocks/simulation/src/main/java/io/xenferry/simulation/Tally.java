@@ -100,6 +100,6 @@ final class Tally {
   }
 
   int migrations() {
-    return counts.getOrDefault(SimHost.BEGUN, 0);
+    return counts.getOrDefault(LedgerFaults.BEGUN, 0);
   }
 }

@@ -103,8 +103,7 @@ class InvariantTest {
   @Test
   void aDiskIsMadeThatNobodyHasJournaled() {
     other.startServer();
-    SimDestinationPorts ports =
-        new SimDestinationPorts(world, other, Objects.requireNonNull(other.process));
+    SimDestinationPorts ports = new SimDestinationPorts(world, other, other.server().process);
     Plan.Disk disk = new Plan.Disk(new UUID(1, 2), "xvda", 512, "sr", "auto", false);
     broken(
         Invariant.DURABLE_FIRST,

@@ -48,8 +48,8 @@ class SimulationTest {
             "guests shut down",
             "guests booted again",
             "guests booted at the destination",
-            SimHost.GONE_ON + Role.SOURCE,
-            SimHost.GONE_ON + Role.DESTINATION);
+            SimServer.GONE_ON + Role.SOURCE,
+            SimServer.GONE_ON + Role.DESTINATION);
   }
 
   @Test

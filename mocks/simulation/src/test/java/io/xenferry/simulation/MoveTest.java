@@ -1,0 +1,145 @@
+package io.xenferry.simulation;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.xenferry.migration.ports.GuestState;
+import io.xenferry.migration.state.MigrationStatus;
+import io.xenferry.migration.state.State;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.EnumSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.CompletableFuture;
+import org.junit.jupiter.api.Test;
+
+/** A move that succeeds, also at the second attempt; its phases, and when success is told. */
+class MoveTest extends Story {
+  MoveTest() {
+    super(11);
+  }
+
+  @Test
+  void aRunningVmMoves() {
+    move();
+    run(Duration.ofSeconds(20));
+    assertMoved();
+    assertThat(status().ended()).isTrue();
+    assertThat(status().progress()).isEqualTo(1);
+    assertThat(status().downtime().orElseThrow()).isLessThan(Duration.ofSeconds(1));
+  }
+
+  @Test
+  void aTokenIsGoodForOneMigrationOnly() {
+    move();
+    run(Duration.ofSeconds(20));
+    assertMoved();
+    assertThat(destination.ledgerDisk.rows()).hasSize(1);
+  }
+
+  @Test
+  void theProcessThatReceivesIsThereBeforeTheDisksAreCopied() {
+    boolean[] there = {false};
+    whenIn(
+        source,
+        "waiting for the process that receives the memory",
+        () -> there[0] = guest(destination) == GuestState.INCOMING);
+    start(request());
+    run(Duration.ofSeconds(20));
+    assertThat(there[0]).isTrue();
+    assertMoved();
+  }
+
+  @Test
+  void aReceivingProcessThatDiedWhileTheDisksWereCopiedIsStartedAnew() {
+    boolean[] died = {false};
+    whenIn(
+        source,
+        "waiting for the process that receives the memory",
+        () -> died[0] = destination.guests.remove(world.vm) != null);
+    start(request());
+    run(Duration.ofSeconds(20));
+    assertThat(died[0]).isTrue();
+    assertMoved();
+  }
+
+  @Test
+  void aGuestThatTheHypervisorCouldNotStopIsSentOnceMore() {
+    source.failingPauses = 2;
+    start(request());
+    run(Duration.ofSeconds(40));
+    assertThat(source.failingPauses).isZero();
+    assertMoved();
+  }
+
+  /** Every phase, in the order in which it was first shown, by the states that showed it. */
+  private Map<String, Set<State>> phasesOfAMove() {
+    Map<String, Set<State>> shown = new LinkedHashMap<>();
+    for (SimHost host : world.hosts) {
+      server(host)
+          .listen(status ->
+              shown
+                  .computeIfAbsent(status.phase(), phase -> EnumSet.noneOf(State.class))
+                  .add(status.state()));
+    }
+    move();
+    run(Duration.ofSeconds(20));
+    return shown;
+  }
+
+  @Test
+  void everyStateBeginsWithAPhaseOfItsOwn() {
+    assertThat(Arrays.stream(State.values()).map(State::phase)).doesNotHaveDuplicates();
+    Map<String, Set<State>> shown = phasesOfAMove();
+    shown.remove("ended");
+    assertThat(shown)
+        .allSatisfy((phase, states) -> assertThat(states).as(phase).hasSize(1))
+        .containsKeys(
+            State.SENDING.phase(),
+            State.SWITCHING.phase(),
+            State.COMMITTING.phase(),
+            State.GIVEN.phase(),
+            State.RECEIVING.phase(),
+            State.READY.phase(),
+            State.COMMITTED.phase(),
+            State.STARTING.phase(),
+            State.RUNNING.phase());
+  }
+
+  @Test
+  void aMoveThatIsTakenBackSaysSoAtBothHosts() {
+    when(source, "SWITCHING", this::cancel);
+    Map<String, Set<State>> shown = phasesOfAMove();
+    assertThat(shown.get(State.OWNED.phase())).containsExactly(State.OWNED);
+    assertThat(shown.get(State.ABORTED.phase())).containsExactly(State.ABORTED);
+  }
+
+  @Test
+  void successIsToldWhenTheVmIsShownAndNothingIsLeft() {
+    List<String> seen = new ArrayList<>();
+    CompletableFuture<Void> told =
+        start(request())
+            .thenAccept(status -> {
+              seen.add(destination.shows(world.vm) ? "shown" : "hidden");
+              seen.add(source.vms.isEmpty() ? "removed" : "still at the source");
+            });
+    runUntil(told::isDone);
+    assertThat(seen).containsExactly("shown", "removed");
+  }
+
+  @Test
+  void aDestinationThatDiesAfterItRanDelaysTheSuccessAndNoMore() {
+    when(source, "GIVEN", () -> kill(destination));
+    CompletableFuture<MigrationStatus> outcome = start(request());
+    runUntil(outcome::isDone);
+    assertThat(outcome).isCompleted();
+    assertThat(guest(destination)).isEqualTo(GuestState.RUNNING);
+    assertThat(state(source)).isEqualTo(State.GIVEN);
+    comeBack(destination);
+    run(Duration.ofSeconds(30));
+    assertMoved();
+  }
+}
