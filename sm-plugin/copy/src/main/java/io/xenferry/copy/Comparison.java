@@ -23,8 +23,8 @@ final class Comparison {
   /** Asked about at once: 16 MiB of blocks of 64 KiB. */
   private static final int CHUNK = 256;
 
-  /** Chunks that are remembered: all that sixteen transfers can be about, and what comes next. */
-  private static final int REMEMBERED = 24;
+  /** Chunks that are remembered: what 64 transfers are about, most of them, and what comes next. */
+  private static final int REMEMBERED = 96;
 
   private static final Duration DEADLINE = Duration.ofSeconds(30);
 

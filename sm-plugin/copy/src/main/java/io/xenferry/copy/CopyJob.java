@@ -55,7 +55,7 @@ public final class CopyJob {
       List<DiskPlan> plans,
       CopyOptions options,
       BufferPool buffers,
-      ByteRate total,
+      SharedRate total,
       Scheduler scheduler,
       CopyListener listener) {
     this.scheduler = scheduler;
@@ -63,8 +63,9 @@ public final class CopyJob {
     this.rate = ByteRate.of(options.bytesPerSecond());
     this.started = scheduler.nanoTime();
     this.counted = started;
+    SharedRate shared = new SharedRate(rate);
     for (DiskPlan plan : plans) {
-      disks.add(new DiskCopy(this, plan, options, buffers, rate, total, scheduler));
+      disks.add(new DiskCopy(this, plan, options, buffers, shared, total, scheduler));
     }
     this.latest =
         new CopySnapshot(

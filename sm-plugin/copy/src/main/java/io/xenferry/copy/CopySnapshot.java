@@ -94,7 +94,9 @@ public record CopySnapshot(
    * @param left dirty now, as far as known
    * @param bytesPerSecond of the current or last pass
    * @param dirtyBytesPerSecond of the guest, over the last pass
-   * @param depth requests that may be under way now: fewer while reading the source takes long
+   * @param depth requests that may be under way now, as many as have been found to be of use; fewer
+   *     while reading the source takes long
+   * @param requestSize bytes of the largest that are sent now
    * @param passes the first sixteen and the last ones, at most 64
    */
   public record Disk(
@@ -111,6 +113,7 @@ public record CopySnapshot(
       long bytesPerSecond,
       long dirtyBytesPerSecond,
       int depth,
+      int requestSize,
       Bottleneck bottleneck,
       Waits waits,
       Mirror mirror,

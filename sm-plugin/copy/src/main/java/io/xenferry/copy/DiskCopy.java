@@ -2,7 +2,6 @@ package io.xenferry.copy;
 
 import io.xenferry.block.BlockBackend;
 import io.xenferry.block.BlockException;
-import io.xenferry.block.ByteRate;
 import io.xenferry.block.Range;
 import io.xenferry.time.Scheduler;
 import java.time.Duration;
@@ -35,6 +34,7 @@ final class DiskCopy
   private final CopyOptions options;
   private final Scheduler scheduler;
   private final DestinationLink link;
+  private final Window window;
   private final DiskCounters counters = new DiskCounters();
   private final PassCycle passes;
   private final Forecast forecast;
@@ -46,8 +46,8 @@ final class DiskCopy
       DiskPlan plan,
       CopyOptions options,
       BufferPool buffers,
-      ByteRate rate,
-      ByteRate total,
+      SharedRate rate,
+      SharedRate total,
       Scheduler scheduler) {
     this.job = job;
     this.plan = plan;
@@ -60,6 +60,7 @@ final class DiskCopy
       point.layeredDestination();
     }
     this.link = new DestinationLink(plan, options, scheduler, point, this);
+    this.window = new Window(options.depth(), point.map().blockSize(), buffers.bufferSize());
     this.passes =
         new PassCycle(
             this,
@@ -68,6 +69,7 @@ final class DiskCopy
             options,
             scheduler,
             counters,
+            window,
             owner -> new Pump(owner, point, buffers, rate, total, scheduler, counters));
     this.forecast = passes.forecast();
     this.verification =
@@ -100,6 +102,7 @@ final class DiskCopy
   @Override
   public void attached(boolean again) {
     if (again) {
+      window.restart();
       job.destinationBack(this);
     }
     passes.attached();
@@ -259,7 +262,7 @@ final class DiskCopy
     if (!forecast.firstPassDone()) {
       return 0; // the network is busy enough
     }
-    return draining ? options.depth() : Math.min(READ_BACK, passes.depth());
+    return draining ? passes.depth() : Math.min(READ_BACK, passes.depth());
   }
 
   @Override
@@ -350,7 +353,8 @@ final class DiskCopy
         counters.rate(scheduler.nanoTime()),
         counters.dirtyRate,
         passes.depth(),
-        counters.bottleneck(options.depth()),
+        window.requestSize(),
+        counters.bottleneck(passes.depth()),
         counters.waits(),
         passes.mirroring().snapshot(),
         new CopySnapshot.Proof(

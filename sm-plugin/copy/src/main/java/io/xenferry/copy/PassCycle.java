@@ -114,6 +114,7 @@ final class PassCycle implements RunningPass.Owner {
       CopyOptions options,
       Scheduler scheduler,
       DiskCounters counters,
+      Window window,
       Function<Pump.Owner, Pump> pump) {
     this.owner = owner;
     this.plan = plan;
@@ -124,7 +125,7 @@ final class PassCycle implements RunningPass.Owner {
     this.resumed = plan.log().begun();
     this.forecast = new Forecast(options, counters, plan.source().size());
     this.mirroring = new Mirroring(plan, point, options, scheduler, this::mirrorDied);
-    this.pass = new RunningPass(this, plan.source(), options, scheduler, pump);
+    this.pass = new RunningPass(this, plan.source(), options, window, scheduler, pump);
   }
 
   State state() {

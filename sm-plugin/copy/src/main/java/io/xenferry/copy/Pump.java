@@ -1,7 +1,6 @@
 package io.xenferry.copy;
 
 import io.xenferry.block.BlockBackend;
-import io.xenferry.block.ByteRate;
 import io.xenferry.copy.Flight.Transfer;
 import io.xenferry.time.Scheduler;
 import java.nio.ByteBuffer;
@@ -29,6 +28,14 @@ final class Pump {
     /** How many transfers may be under way. */
     int depth();
 
+    /**
+     * Bytes of the largest of them, of zeroes apart; a block or more, and no more than a buffer.
+     */
+    int requestSize();
+
+    /** Fewer are under way than may be: there is a limit, no buffer, or nothing to send. */
+    void hindered();
+
     /** Whether no more is to be begun of this pass. */
     boolean sourceLost();
 
@@ -44,34 +51,35 @@ final class Pump {
 
   private final Owner owner;
   private final WriteOrderingPoint point;
-  private final BufferPool buffers;
-  private final ByteRate rate;
-  private final ByteRate total;
+  private final BufferPool.Share buffers;
+  private final SharedRate.Turn rate;
+  private final SharedRate.Turn total;
   private final Scheduler scheduler;
   private final DiskCounters counters;
   private int cursor;
   private int inFlight;
-  private boolean waitsForRate;
+  private Scheduler.@Nullable Cancellable rateTimer;
+  private long rateAsked;
   private boolean waitsForBuffer;
   private boolean holdsOff;
 
   /**
-   * @param rate the limit of this disk
-   * @param total the limit of all
+   * @param rate the limit of the job's disks
+   * @param total the limit of all jobs
    */
   Pump(
       Owner owner,
       WriteOrderingPoint point,
       BufferPool buffers,
-      ByteRate rate,
-      ByteRate total,
+      SharedRate rate,
+      SharedRate total,
       Scheduler scheduler,
       DiskCounters counters) {
     this.owner = owner;
     this.point = point;
-    this.buffers = buffers;
-    this.rate = rate;
-    this.total = total;
+    this.buffers = buffers.share();
+    this.rate = rate.turn(() -> scheduler.execute(this::rateDue));
+    this.total = total.turn(() -> scheduler.execute(this::rateDue));
     this.scheduler = scheduler;
     this.counters = counters;
   }
@@ -85,27 +93,35 @@ final class Pump {
   /** Begins what may be begun now. */
   void run() {
     BlockBackend content = owner.content();
-    if (content == null || holdsOff || !point.attached() || waitsForRate || waitsForBuffer) {
+    if (content == null || holdsOff || !point.attached()) {
+      standStill();
+      return;
+    }
+    if (rateTimer != null || waitsForBuffer) {
+      owner.hindered();
       return;
     }
     while (inFlight < owner.depth() && !owner.sourceLost()) {
       if (waitForRate()) {
+        owner.hindered();
         return;
       }
       long asked = scheduler.nanoTime();
-      ByteBuffer buffer = buffers.acquire(() -> scheduler.execute(() -> bufferFree(asked)));
+      ByteBuffer buffer = buffers.acquire(() -> scheduler.execute(() -> bufferKept(asked)));
       if (buffer == null) {
         waitsForBuffer = true;
+        leaveTurns();
+        owner.hindered();
         return;
       }
-      BlockMap map = point.map();
+      int blockSize = point.map().blockSize();
       Transfer transfer =
           point.lockNext(
-              cursor,
-              buffers.bufferSize() / map.blockSize(),
-              Math.max(1, LARGEST_ZERO / map.blockSize()));
+              cursor, owner.requestSize() / blockSize, Math.max(1, LARGEST_ZERO / blockSize));
       if (transfer == null) {
         buffers.release(buffer);
+        leaveTurns();
+        owner.hindered();
         break;
       }
       cursor = transfer.endBlock;
@@ -121,28 +137,53 @@ final class Pump {
     }
   }
 
+  /** Nothing may be sent now: what others wait for is not kept from them. */
+  private void standStill() {
+    owner.hindered();
+    leaveTurns();
+    if (waitsForBuffer) {
+      waitsForBuffer = false;
+      buffers.waitNoMore();
+    }
+  }
+
+  private void leaveTurns() {
+    rate.leave();
+    total.leave();
+  }
+
   private boolean waitForRate() {
     long now = scheduler.nanoTime();
-    long wait = Math.max(rate.delay(now), total.delay(now));
+    long ofDisks = rate.delay(now);
+    long wait = ofDisks == 0 ? total.delay(now) : ofDisks;
     if (wait == 0) {
       return false;
     }
-    waitsForRate = true;
-    long step = Math.min(wait, LONGEST_STEP);
-    scheduler.schedule(
-        Duration.ofNanos(step),
-        () -> {
-          waitsForRate = false;
-          counters.rateNanos += step;
-          run();
-        });
+    rateAsked = now;
+    rateTimer = scheduler.schedule(Duration.ofNanos(Math.min(wait, LONGEST_STEP)), this::rateDue);
     return true;
   }
 
-  private void bufferFree(long asked) {
-    waitsForBuffer = false;
-    counters.bufferNanos += scheduler.nanoTime() - asked;
-    run();
+  /** It is time to ask again, or its turn. */
+  private void rateDue() {
+    Scheduler.Cancellable timer = rateTimer;
+    if (timer != null) {
+      rateTimer = null;
+      timer.cancel();
+      counters.rateNanos += scheduler.nanoTime() - rateAsked;
+      run();
+    }
+  }
+
+  private void bufferKept(long asked) {
+    if (waitsForBuffer) {
+      waitsForBuffer = false;
+      counters.bufferNanos += scheduler.nanoTime() - asked;
+      run();
+    }
+    if (!waitsForBuffer) {
+      buffers.waitNoMore(); // nothing was there to be sent after all
+    }
   }
 
   private void sent(Transfer transfer, ByteBuffer buffer, long charged) {
@@ -153,8 +194,8 @@ final class Pump {
       buffers.release(buffer);
     }
     counters.count(transfer);
-    rate.take(transfer.bytesSent - charged);
-    total.take(transfer.bytesSent - charged);
+    rate.correct(transfer.bytesSent - charged);
+    total.correct(transfer.bytesSent - charged);
     owner.sent(transfer);
     run();
   }

@@ -57,9 +57,9 @@ final class RunningPass implements Pump.Owner {
 
   private final Owner owner;
   private final SourceDisk source;
-  private final CopyOptions options;
   private final Scheduler scheduler;
   private final Failures failures = new Failures();
+  private final Window window;
   private final Yielding yielding;
   private final Pump pump;
   private SourceDisk.@Nullable Pass pass;
@@ -75,12 +75,13 @@ final class RunningPass implements Pump.Owner {
       Owner owner,
       SourceDisk source,
       CopyOptions options,
+      Window window,
       Scheduler scheduler,
       Function<Pump.Owner, Pump> pump) {
     this.owner = owner;
     this.source = source;
-    this.options = options;
     this.scheduler = scheduler;
+    this.window = window;
     this.yielding = new Yielding(options.depth());
     this.pump = pump.apply(this);
   }
@@ -177,9 +178,10 @@ final class RunningPass implements Pump.Owner {
     frozen = false;
   }
 
-  /** Nothing that fails from now on matters. */
+  /** Nothing that fails from now on matters, and nothing more is sent. */
   void stop() {
     stopped = true;
+    pump.run();
   }
 
   // ---- what the pump asks and tells
@@ -209,9 +211,20 @@ final class RunningPass implements Pump.Owner {
   @Override
   public int depth() {
     if (owner.draining()) {
-      return options.depth();
+      return window.depth();
     }
-    return owner.mirrored() ? Math.min(yielding.depth(), DEPTH_BESIDE_A_MIRROR) : yielding.depth();
+    int beside = owner.mirrored() ? DEPTH_BESIDE_A_MIRROR : window.depth();
+    return Math.min(yielding.depth(), Math.min(window.depth(), beside));
+  }
+
+  @Override
+  public int requestSize() {
+    return window.requestSize();
+  }
+
+  @Override
+  public void hindered() {
+    window.hindered();
   }
 
   @Override
@@ -228,7 +241,13 @@ final class RunningPass implements Pump.Owner {
   public void sent(Transfer transfer) {
     owner.transferred();
     if (transfer.bytesRead > 0) {
-      yielding.read(transfer.readIssued, transfer.readDone);
+      yielding.read(transfer.readIssued, transfer.readDone, window.depth());
+    }
+    if (transfer.lost || depth() < window.depth()) {
+      window.hindered();
+    } else {
+      window.arrived(
+          transfer.readIssued, scheduler.nanoTime(), transfer.length, transfer.bytesSent);
     }
     if (transfer.sourceFailure != null) {
       sourceFailed(transfer.sourceFailure);

@@ -32,13 +32,17 @@ final class Yielding {
     this.window = most;
   }
 
-  /** A read of the source has come back. */
-  void read(long issued, long done) {
+  /**
+   * A read of the source has come back.
+   *
+   * @param allowed requests that may be under way for other reasons
+   */
+  void read(long issued, long done, int allowed) {
     if (done - issued <= TARGET) {
       window = Math.min(most, window + 1 / window);
     } else if (issued - fewerSince > 0 || fewerSince == Long.MIN_VALUE) {
       // Those that were under way already when the window became smaller say nothing new.
-      window = Math.max(Math.min(LEAST, most), window * FEWER);
+      window = Math.max(Math.min(LEAST, most), Math.min(window, allowed) * FEWER);
       fewerSince = done;
     }
   }

@@ -84,6 +84,15 @@ class CopyJobTest {
           disk, opener, knownZero, MemoryDirtyLog.immediate(new BlockMap(SIZE, BLOCK), scheduler));
     }
 
+    /** Bytes of what it is filled with. */
+    long arrived() {
+      long bytes = 0;
+      for (byte one : target.content) {
+        bytes += one == 7 ? 1 : 0;
+      }
+      return bytes;
+    }
+
     void assertCopied() {
       assertThat(target.content).isEqualTo(source.content);
       assertThat(target.durable()).isEqualTo(source.content);
@@ -143,6 +152,73 @@ class CopyJobTest {
     drained(job, Duration.ofSeconds(10));
 
     disks.forEach(Disk::assertCopied);
+  }
+
+  /** However few there are, and although the first could use them all. */
+  @Test
+  void noDiskKeepsTheBuffersFromTheOthers() {
+    CopyEngine narrow = new CopyEngine(4 * BLOCK, 6 * 4 * BLOCK);
+    List<Disk> disks =
+        List.of(new Disk("a").filled(256), new Disk("b").filled(256), new Disk("c").filled(256));
+    List<CopyJob> jobs = new ArrayList<>();
+    for (Disk disk : disks) {
+      disk.target.latencyNanos = Duration.ofMillis(20).toNanos();
+      jobs.add(narrow.start(List.of(disk.plan()), options, scheduler, listener));
+    }
+
+    assertInStep(disks);
+
+    jobs.forEach(job -> drained(job, Duration.ofSeconds(10)));
+    disks.forEach(Disk::assertCopied);
+  }
+
+  @Test
+  void noDiskKeepsTheLimitOfAJobFromTheOthers() {
+    options = options.withBytesPerSecond(64 * BLOCK);
+    List<Disk> disks =
+        List.of(new Disk("a").filled(256), new Disk("b").filled(256), new Disk("c").filled(256));
+    start(disks.get(0).plan(), disks.get(1).plan(), disks.get(2).plan());
+
+    assertInStep(disks);
+  }
+
+  @Test
+  void noJobKeepsTheLimitOfAllFromTheOthers() {
+    engine.totalRate().set(64 * BLOCK);
+    List<Disk> disks =
+        List.of(new Disk("a").filled(256), new Disk("b").filled(256), new Disk("c").filled(256));
+    disks.forEach(disk -> start(disk.plan()));
+
+    assertInStep(disks);
+  }
+
+  @Test
+  void aJobThatIsHeldOrEndedKeepsNothingFromTheOthers() {
+    engine.totalRate().set(64 * BLOCK);
+    SimulatedScheduler.Process dies = scheduler.process("dies");
+    engine.start(List.of(new Disk("a").filled(256).plan()), options, dies, listener);
+    CopyJob held = start(new Disk("b").filled(256).plan());
+    CopyJob cancelled = start(new Disk("c").filled(256).plan());
+    Disk disk = new Disk("d").filled(256);
+    CopyJob alone = start(disk.plan());
+    scheduler.runFor(Duration.ofSeconds(1));
+
+    dies.kill();
+    held.pause();
+    cancelled.cancel();
+
+    drained(alone, Duration.ofSeconds(10));
+    disk.assertCopied();
+  }
+
+  /** When one disk is at its half, no other one is much behind. */
+  private void assertInStep(List<Disk> disks) {
+    assertThat(
+            scheduler.runUntil(
+                () -> disks.stream().anyMatch(disk -> disk.arrived() > SIZE / 2),
+                Duration.ofSeconds(60)))
+        .isTrue();
+    assertThat(disks).allSatisfy(disk -> assertThat(disk.arrived()).isGreaterThan(SIZE / 3L));
   }
 
   @Test
@@ -577,11 +653,11 @@ class CopyJobTest {
 
   @Test
   void itYieldsWhileReadingTheSourceTakesLongAndOnlyThen() {
-    options = options.withDepth(8).withBytesPerSecond(40 * BLOCK);
+    options = options.withBytesPerSecond(40 * BLOCK);
     Disk disk = new Disk("a").filled(256);
     CopyJob job = start(disk.plan());
     scheduler.runFor(Duration.ofSeconds(2));
-    assertThat(job.snapshot().disks().getFirst().depth()).isEqualTo(8);
+    assertThat(job.snapshot().disks().getFirst().depth()).isEqualTo(4);
     disk.source.latencyNanos = Duration.ofMillis(400).toNanos();
     job.bytesPerSecond(0);
     assertThat(

@@ -28,6 +28,12 @@ final class SimulatedDisk {
   private long stalledUntil;
   long latencyNanos = 200_000;
 
+  /** What writes go through one after another, and how long the way is; 0 for no such limit. */
+  double writtenPerSecond;
+
+  long roundTripNanos;
+  private long wayFree;
+
   /** What a flush takes longer than other requests. */
   long flushNanos;
 
@@ -134,6 +140,15 @@ final class SimulatedDisk {
     return Duration.ofNanos(stall + 1000 + (long) (random.nextDouble() * latencyNanos));
   }
 
+  private long way(long bytes) {
+    if (writtenPerSecond == 0) {
+      return 0;
+    }
+    long now = scheduler.nanoTime();
+    wayFree = Math.max(now, wayFree) + (long) (bytes / writtenPerSecond * 1e9);
+    return wayFree - now + roundTripNanos;
+  }
+
   final class Connection implements BlockBackend {
     private final List<Request> pending = new ArrayList<>();
     private boolean dead;
@@ -186,7 +201,7 @@ final class SimulatedDisk {
       }
       pending.add(request);
       scheduler.schedule(
-          delay().plusNanos(length == 0 ? flushNanos : 0),
+          delay().plusNanos(length == 0 ? flushNanos : 0).plusNanos(changes ? way(length) : 0),
           () -> {
             if (!fenced && !request.applied) {
               request.applied = true;

@@ -16,7 +16,7 @@ class YieldingTest {
   private void round(long takes) {
     int together = yielding.depth();
     for (int i = 0; i < together; i++) {
-      yielding.read(now, now + takes);
+      yielding.read(now, now + takes, 16);
     }
     now += takes + 1;
   }
@@ -51,9 +51,16 @@ class YieldingTest {
   }
 
   @Test
+  void itBeginsWithWhatIsUnderWayAndNotWithWhatMightBe() {
+    Yielding wide = new Yielding(64);
+    wide.read(1, 1 + SLOW, 10);
+    assertThat(wide.depth()).isEqualTo(7);
+  }
+
+  @Test
   void aDiskOfOneRequestKeepsIt() {
     Yielding one = new Yielding(1);
-    one.read(1, 1 + SLOW);
+    one.read(1, 1 + SLOW, 1);
     assertThat(one.depth()).isEqualTo(1);
   }
 }

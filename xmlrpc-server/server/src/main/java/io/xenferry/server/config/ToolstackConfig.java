@@ -18,7 +18,8 @@ import java.util.List;
  *     directory
  * @param guestUser as whom guests' processes run: {@code server}, {@code auto}, {@code FIRST-LAST}
  *     or an account
- * @param copyMemory bytes for the buffers of all copies together: eight disks at full depth
+ * @param copyMemory bytes for the buffers of all copies together, which share them evenly: two
+ *     disks at full depth, eight as a fast network nearby needs
  */
 public record ToolstackConfig(
     String hypervisor,

@@ -127,6 +127,7 @@ final class MigrationJson {
       node.put("to-verify", proof.left());
       node.put("verify-seconds", proof.took().toNanos() / 1e9);
       node.put("depth", d.depth());
+      node.put("request-size", d.requestSize());
       node.put("bottleneck", d.bottleneck().name().toLowerCase(Locale.ROOT));
       ArrayNode passes = node.putArray("passes");
       for (CopySnapshot.Pass pass : d.passes()) {
