@@ -45,6 +45,7 @@ final class Commands {
     TuningCommands.register(built);
     FigureCommands.register(built);
     BlobCommands.register(built);
+    ApplianceCommands.register(built);
     built.put("console", ConsoleCommand::run);
     VmInstall.register(built);
     SnapshotCommands.register(built);

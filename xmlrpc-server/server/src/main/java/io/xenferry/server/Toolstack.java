@@ -31,6 +31,8 @@ import io.xenferry.server.migration.Decorators;
 import io.xenferry.server.migration.MigrationService;
 import io.xenferry.server.plugin.HostPlugins;
 import io.xenferry.server.plugin.PluginMessages;
+import io.xenferry.server.schedule.ScheduleMessages;
+import io.xenferry.server.schedule.SnapshotSchedules;
 import io.xenferry.server.storage.DiskCopies;
 import io.xenferry.server.storage.DiskMoves;
 import io.xenferry.server.storage.HostStorage;
@@ -40,6 +42,8 @@ import io.xenferry.server.storage.StorageMessages;
 import io.xenferry.server.storage.StorageRoutes;
 import io.xenferry.server.vm.AgentRecords;
 import io.xenferry.server.vm.AgentWatch;
+import io.xenferry.server.vm.ApplianceMessages;
+import io.xenferry.server.vm.Appliances;
 import io.xenferry.server.vm.BootFiles;
 import io.xenferry.server.vm.DeviceGuard;
 import io.xenferry.server.vm.DeviceMessages;
@@ -66,6 +70,7 @@ import java.net.InetAddress;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
+import java.time.ZoneId;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
@@ -115,6 +120,7 @@ final class Toolstack implements AutoCloseable {
   private final InterruptedOperations interrupted;
   private final GuestLeavings leavings;
   private final HostPlugins plugins;
+  private final SnapshotSchedules schedules;
 
   /**
    * @param port of this server's TLS listener
@@ -247,7 +253,10 @@ final class Toolstack implements AutoCloseable {
       GuestMemory memory = new GuestMemory(database, copies, host);
       VmSuspend suspend =
           new VmSuspend(database, hypervisor, gate, storage, copies, admission, lifecycle, memory);
-      new VmLifecycleMessages(lifecycle, suspend, gate, admission).register(registry);
+      VmLifecycleMessages power =
+          new VmLifecycleMessages(database, lifecycle, suspend, gate, admission);
+      power.register(registry);
+      new ApplianceMessages(new Appliances(database, lifecycle, power)).register(registry);
       new DeviceMessages(devices).register(registry);
       new FirmwareMessages(lifecycle, admission, gate).register(registry);
       new VtpmMessages(lifecycle, admission, gate).register(registry);
@@ -265,8 +274,21 @@ final class Toolstack implements AutoCloseable {
               context.tasks(),
               moving,
               vm -> ledger.unended(vm).stream().anyMatch(row -> !settledHere(row) && !row.letGo()));
-      new VmSnapshotMessages(copies, snapshots, checkpoints, suspend, lifecycle, admission, gate)
-          .register(registry);
+      VmSnapshotMessages taking =
+          new VmSnapshotMessages(
+              database, copies, snapshots, checkpoints, suspend, lifecycle, admission, gate);
+      taking.register(registry);
+      schedules =
+          new SnapshotSchedules(
+              database,
+              context.tasks(),
+              context.alerts(),
+              context.clock(),
+              ZoneId.systemDefault(),
+              taking::takeScheduled,
+              (snapshot, task) -> power.destroyWithDisks(snapshot, copies, task.ref()));
+      begun.push(schedules);
+      new ScheduleMessages(schedules).register(registry);
       migrations.register(registry);
       metrics.register(registry);
       new DeviceGuard(gate).register(registry);
@@ -364,10 +386,12 @@ final class Toolstack implements AutoCloseable {
     leavings.recover();
     metrics.start();
     merging.start();
+    schedules.start();
   }
 
   @Override
   public void close() {
+    schedules.close();
     plugins.close();
     merging.close();
     leavings.close();

@@ -110,6 +110,67 @@ class CommandsTest {
   }
 
   @Test
+  void vmsOfAnApplianceStartAndStopTogether() throws Exception {
+    String appliance = xe("appliance-create", "name-label=shop", "name-description=two VMs");
+    assertThat(xe("appliance-list", "name-label=shop", "--minimal")).isEqualTo(appliance);
+    String first = xe("vm-create", "name-label=first");
+    String second = xe("vm-create", "name-label=second");
+    for (String vm : List.of(first, second)) {
+      xe("vm-param-set", "uuid=" + vm, "appliance=" + appliance);
+      assertThat(xe("vm-param-get", "uuid=" + vm, "param-name=appliance")).isEqualTo(appliance);
+    }
+    xe("appliance-start", "uuid=" + appliance, "paused=true");
+    assertThat(xe("vm-param-get", "uuid=" + first, "param-name=power-state")).isEqualTo("paused");
+    xe("appliance-shutdown", "uuid=" + appliance, "--force");
+    assertThat(xe("vm-param-get", "uuid=" + second, "param-name=power-state")).isEqualTo("halted");
+    assertThat(refused("appliance-shutdown", "uuid=" + appliance)).contains("clean_shutdown");
+    xe("appliance-start", "uuid=" + appliance);
+    xe("appliance-shutdown", "uuid=" + appliance);
+    assertThat(xe("appliance-param-get", "uuid=" + appliance, "param-name=allowed-operations"))
+        .isEqualTo("start");
+    xe("vm-param-clear", "uuid=" + first, "param-name=appliance");
+    assertThat(xe("appliance-param-get", "uuid=" + appliance, "param-name=VMs")).isEqualTo(second);
+    xe("appliance-destroy", "uuid=" + appliance);
+    assertThat(xe("vm-param-get", "uuid=" + second, "param-name=appliance"))
+        .isEqualTo("<not in database>");
+  }
+
+  @Test
+  void aScheduleIsMadeAndChanged() throws Exception {
+    String schedule =
+        xe(
+            "vmss-create",
+            "name-label=weekend",
+            "type=snapshot",
+            "frequency=weekly",
+            "schedule:days=Saturday,Sunday",
+            "schedule:hour=4");
+    assertThat(xe("vmss-param-get", "uuid=" + schedule, "param-name=schedule", "param-key=days"))
+        .isEqualTo("Saturday,Sunday");
+    assertThat(xe("vmss-param-get", "uuid=" + schedule, "param-name=retained-snapshots"))
+        .isEqualTo("7");
+    xe("vmss-param-set", "uuid=" + schedule, "schedule:min=45", "enabled=false");
+    assertThat(xe("vmss-param-get", "uuid=" + schedule, "param-name=schedule", "param-key=min"))
+        .isEqualTo("45");
+    assertThat(refused("vmss-create", "name-label=x", "type=image", "frequency=daily"))
+        .contains("checkpoint");
+    assertThat(
+            refused(
+                "vmss-create",
+                "name-label=x",
+                "type=snapshot",
+                "frequency=daily",
+                "retained-snapshots=some"))
+        .contains("some");
+    String vm = xe("vm-create", "name-label=weekly");
+    xe("vm-param-set", "uuid=" + vm, "snapshot-schedule=" + schedule);
+    assertThat(refused("vmss-destroy", "uuid=" + schedule)).isNotEmpty();
+    xe("vm-param-clear", "uuid=" + vm, "param-name=snapshot-schedule");
+    xe("vmss-destroy", "uuid=" + schedule);
+    assertThat(xe("vmss-list", "--minimal")).isEmpty();
+  }
+
+  @Test
   void aVmGetsItsDevicesRunsAndGoes() throws Exception {
     String sr = sr("devices");
     String vdi = xe("vdi-create", "sr-uuid=" + sr, "name-label=d", "virtual-size=1MiB");

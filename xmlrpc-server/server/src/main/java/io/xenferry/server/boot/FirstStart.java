@@ -298,14 +298,16 @@ public final class FirstStart {
             "vm_groups",
             "vmpr",
             "vmss",
-            "vss",
             "vswitch_controller",
             "vtpm",
             "web_selfservice",
-            "wlb",
             "xcm",
             "xen_motion")) {
       r.put("restrict_" + feature, "false");
+    }
+    // Guests are not asked to hold their writes back, and nobody balances load.
+    for (String feature : List.of("vss", "wlb")) {
+      r.put("restrict_" + feature, "true");
     }
     return r;
   }

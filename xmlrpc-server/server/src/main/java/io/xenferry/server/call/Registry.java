@@ -67,7 +67,6 @@ public final class Registry {
           "VM.VCPUs_params",
           "VM.hardware_platform_version",
           "VM.xenstore_data",
-          "VMSS.enabled",
           "host.address",
           "host.display",
           "host.guest_VCPUs_params",
@@ -87,18 +86,10 @@ public final class Registry {
           "tunnel.protocol",
           "tunnel.status");
 
-  // Classes whose constructor ought to set something going: an account, a console, a schedule, a
+  // Classes whose constructor ought to set something going: an account, a console, a
   // cache, a trace, a limit.
   private static final Set<String> NOT_MADE =
-      Set.of(
-          "Caller",
-          "Observer",
-          "PVS_cache_storage",
-          "Rate_limit",
-          "VMSS",
-          "console",
-          "subject",
-          "user");
+      Set.of("Caller", "Observer", "PVS_cache_storage", "Rate_limit", "console", "subject", "user");
 
   private final Map<String, Entry> entries = new TreeMap<>();
   private final Map<String, Guard> recordGuards = new TreeMap<>();

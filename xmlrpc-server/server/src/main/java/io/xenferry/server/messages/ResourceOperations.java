@@ -10,12 +10,14 @@ import io.xenferry.model.VDI;
 import io.xenferry.model.Value;
 import io.xenferry.model.VbdMode;
 import io.xenferry.model.VdiType;
+import io.xenferry.model.VmApplianceOperation;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.model.db.Transaction;
 import io.xenferry.server.schema.Schema;
+import io.xenferry.server.vm.Appliances;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
@@ -24,9 +26,9 @@ import java.util.Set;
 import java.util.function.Consumer;
 
 /**
- * The database, with {@code allowed_operations} of VDIs, SRs and hosts following in the same
- * transaction from what it changes: what this server would accept now. Pools have none, since none
- * of theirs is implemented; VMs and their devices are {@link AllowedOperations}' part.
+ * The database, with {@code allowed_operations} of VDIs, SRs, hosts and appliances following in the
+ * same transaction from what it changes: what this server would accept now. Pools have none, since
+ * none of theirs is implemented; VMs and their devices are {@link AllowedOperations}' part.
  *
  * <p>What needs more than the records to be known, such as whether a VM is being moved, is left to
  * the messages to refuse.
@@ -104,6 +106,7 @@ public final class ResourceOperations implements ObjectDatabase {
   private void follow(Transaction tx, List<Snapshot.Change> changes) throws XenApiException {
     Set<String> disks = new HashSet<>();
     Set<String> repositories = new HashSet<>();
+    Set<String> appliances = new HashSet<>();
     for (Snapshot.Change change : changes) {
       Row row = tx.row(change.className(), change.ref()).orElse(null);
       if (row == null) {
@@ -115,6 +118,8 @@ public final class ResourceOperations implements ObjectDatabase {
         case "PBD" -> repositories.add(schema.text(row, "SR"));
         case "SR" -> repositories.add(row.ref());
         case "host" -> set(tx, row, host(tx, Ref.of(row.ref())));
+        case "VM" -> appliances.add(schema.text(row, "appliance"));
+        case "VM_appliance" -> appliances.add(row.ref());
         default -> {}
       }
     }
@@ -137,6 +142,13 @@ public final class ResourceOperations implements ObjectDatabase {
       Row row = tx.row("VDI", disk).orElse(null);
       if (row != null) {
         set(tx, row, disk(tx, Ref.of(disk)));
+      }
+    }
+    for (String appliance : appliances) {
+      Row row = tx.row("VM_appliance", appliance).orElse(null);
+      if (row != null) {
+        List<VmApplianceOperation> allowed = Appliances.allowed(tx, Ref.of(appliance));
+        set(tx, row, allowed.stream().map(VmApplianceOperation::wire).toList());
       }
     }
   }

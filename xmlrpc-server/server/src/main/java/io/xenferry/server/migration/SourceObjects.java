@@ -124,6 +124,9 @@ final class SourceObjects implements SourcePorts.Objects {
                   KeptVms.note(
                       tx.get(vm.get(), VM.OTHER_CONFIG), migration, plan.options(), Instant.now()));
               EjectedCds.putBack(tx, vm.get());
+              // Nobody is to start it, nor to take snapshots of it.
+              tx.set(vm.get(), VM.APPLIANCE, Ref.nullRef());
+              tx.set(vm.get(), VM.SNAPSHOT_SCHEDULE, Ref.nullRef());
               tx.set(vm.get(), VM.ALLOWED_OPERATIONS, List.of());
             });
           }

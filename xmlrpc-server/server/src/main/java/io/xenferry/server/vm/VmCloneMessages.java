@@ -137,6 +137,7 @@ public final class VmCloneMessages {
     // Of a snapshot with memory: that is no other VM's.
     f.put("power_state", Value.of(VmPowerState.HALTED.wire()));
     f.put("suspend_VDI", Value.of(Ref.nullRef()));
+    VmRecords.standAlone(f);
     Map<String, String> config = new LinkedHashMap<>(tx.get(vm, VM.OTHER_CONFIG));
     config.remove(DEFAULT_TEMPLATE_KEY);
     f.put("other_config", Value.ofTexts(config));

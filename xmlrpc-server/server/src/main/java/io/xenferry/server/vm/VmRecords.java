@@ -33,6 +33,13 @@ public final class VmRecords {
     tx.set(vm, VM.METRICS, new Ref<VMMetrics>(metrics));
   }
 
+  /** Of the fields of a VM that is made of another: it belongs to no appliance and no schedule. */
+  static void standAlone(Map<String, Value> fields) {
+    fields.put("appliance", Value.of(Ref.nullRef()));
+    fields.put("snapshot_schedule", Value.of(Ref.nullRef()));
+    fields.put("is_vmss_snapshot", Value.of(false));
+  }
+
   /**
    * Removes the VM with its VBDs, VIFs, consoles and metrics; its disks stay. What was made of a
    * snapshot that goes is a child of the snapshot before; its own snapshots are nobody's.

@@ -15,6 +15,7 @@ import io.xenferry.model.VbdType;
 import io.xenferry.model.VmOperations;
 import io.xenferry.model.VmPowerState;
 import io.xenferry.model.XenApiException;
+import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.model.db.Transaction;
@@ -54,8 +55,11 @@ public final class VmSnapshotMessages {
           "is_default_template",
           "blocked_operations",
           "affinity",
-          "appliance");
+          "appliance",
+          "snapshot_schedule",
+          "is_vmss_snapshot");
 
+  private final ObjectDatabase database;
   private final DiskMaker disks;
   private final SnapshotDisks snapshots;
   private final VmCheckpoint checkpoints;
@@ -65,6 +69,7 @@ public final class VmSnapshotMessages {
   private final Gate gate;
 
   public VmSnapshotMessages(
+      ObjectDatabase database,
       DiskMaker disks,
       SnapshotDisks snapshots,
       VmCheckpoint checkpoints,
@@ -72,6 +77,7 @@ public final class VmSnapshotMessages {
       VmLifecycle lifecycle,
       VmAdmission admission,
       Gate gate) {
+    this.database = database;
     this.disks = disks;
     this.snapshots = snapshots;
     this.checkpoints = checkpoints;
@@ -97,22 +103,27 @@ public final class VmSnapshotMessages {
   // ---- taking one
 
   private Value snapshot(Call c) throws XenApiException {
-    Ref<VM> vm = c.ref(0);
-    Set<String> ignored = Set.copyOf(c.texts(2));
-    try (var running = admission.begin(vm, VmOperations.SNAPSHOT, task(c));
-        Gate.Permit permit = gate.enter(uuid(c, vm), Operation.CHANGE_DEVICE)) {
-      Snapshot db = c.server().db().snapshot();
+    return Value.of(
+        snapshot(c.ref(0), c.text(1), Set.copyOf(c.texts(2)), false, c.task().orElseThrow()));
+  }
+
+  private Ref<VM> snapshot(
+      Ref<VM> vm, String name, Set<String> ignored, boolean scheduled, Task task)
+      throws XenApiException {
+    try (var running = admission.begin(vm, VmOperations.SNAPSHOT, task.ref());
+        Gate.Permit permit = gate.enter(uuid(vm), Operation.CHANGE_DEVICE)) {
+      Snapshot db = database.snapshot();
       List<Ref<VBD>> vbds = new ArrayList<>();
       for (Ref<VBD> vbd : disksOf(db, vm)) {
         if (!ignored.contains(db.get(vbd, VBD.VDI).opaque())) {
           vbds.add(vbd);
         }
       }
-      Map<Ref<VBD>, Ref<VDI>> taken = snapshots.take(vm, vbds, c.task().orElseThrow());
+      Map<Ref<VBD>, Ref<VDI>> taken = snapshots.take(vm, vbds, task);
       boolean done = false;
       try {
         lifecycle.firmware().note(vm);
-        Value made = c.server().db().write(tx -> Value.of(record(tx, vm, c.arg(1), taken)));
+        Ref<VM> made = database.write(tx -> record(tx, vm, name, scheduled, taken));
         done = true;
         return made;
       } finally {
@@ -124,25 +135,27 @@ public final class VmSnapshotMessages {
   }
 
   private Value checkpoint(Call c) throws XenApiException {
-    Ref<VM> vm = c.ref(0);
+    return Value.of(checkpoint(c.ref(0), c.text(1), false, c.task().orElseThrow()));
+  }
+
+  private Ref<VM> checkpoint(Ref<VM> vm, String name, boolean scheduled, Task task)
+      throws XenApiException {
     // Who stops the guest must be able to let it go on.
-    try (var running = admission.begin(vm, VmOperations.CHECKPOINT, task(c));
-        Gate.Permit permit = gate.enter(uuid(c, vm), Operation.UNPAUSE);
-        Gate.Permit pausing = gate.enter(uuid(c, vm), Operation.PAUSE)) {
-      List<Ref<VBD>> vbds = disksOf(c.server().db().snapshot(), vm);
-      VmCheckpoint.Taken taken = checkpoints.take(vm, vbds, c.task().orElseThrow());
+    try (var running = admission.begin(vm, VmOperations.CHECKPOINT, task.ref());
+        Gate.Permit permit = gate.enter(uuid(vm), Operation.UNPAUSE);
+        Gate.Permit pausing = gate.enter(uuid(vm), Operation.PAUSE)) {
+      List<Ref<VBD>> vbds = disksOf(database.snapshot(), vm);
+      VmCheckpoint.Taken taken = checkpoints.take(vm, vbds, task);
       boolean done = false;
       try {
         lifecycle.firmware().note(vm);
-        Value made =
-            c.server()
-                .db()
-                .write(tx -> {
-                  Ref<VM> snapshot = record(tx, vm, c.arg(1), taken.disks());
-                  VmCheckpoint.record(tx, vm, snapshot, taken.memory());
-                  admission.refresh(tx, snapshot);
-                  return Value.of(snapshot);
-                });
+        Ref<VM> made =
+            database.write(tx -> {
+              Ref<VM> snapshot = record(tx, vm, name, scheduled, taken.disks());
+              VmCheckpoint.record(tx, vm, snapshot, taken.memory());
+              admission.refresh(tx, snapshot);
+              return snapshot;
+            });
         done = true;
         return made;
       } finally {
@@ -154,6 +167,18 @@ public final class VmSnapshotMessages {
     }
   }
 
+  /**
+   * Takes a snapshot that a schedule wants.
+   *
+   * @param memory with the memory of a guest that runs; others have none
+   */
+  public Ref<VM> takeScheduled(Ref<VM> vm, String name, boolean memory, Task task)
+      throws XenApiException {
+    return memory && database.snapshot().get(vm, VM.POWER_STATE) == VmPowerState.RUNNING
+        ? checkpoint(vm, name, true, task)
+        : snapshot(vm, name, Set.of(), true, task);
+  }
+
   private void takeBack(Ref<VDI> vdi) {
     try {
       disks.destroy(vdi);
@@ -162,8 +187,8 @@ public final class VmSnapshotMessages {
     }
   }
 
-  private static UUID uuid(Call c, Ref<VM> vm) throws XenApiException {
-    return UUID.fromString(c.server().db().snapshot().get(vm, VM.UUID));
+  private UUID uuid(Ref<VM> vm) throws XenApiException {
+    return UUID.fromString(database.snapshot().get(vm, VM.UUID));
   }
 
   /** The VBDs of disks, not those of CDs and empty drives. */
@@ -179,10 +204,13 @@ public final class VmSnapshotMessages {
     return found;
   }
 
-  private Ref<VM> record(Transaction tx, Ref<VM> vm, Value name, Map<Ref<VBD>, Ref<VDI>> taken)
+  private Ref<VM> record(
+      Transaction tx, Ref<VM> vm, String name, boolean scheduled, Map<Ref<VBD>, Ref<VDI>> taken)
       throws XenApiException {
     Map<String, Value> f = settable(tx, "VM", vm);
-    f.put("name_label", name);
+    f.put("name_label", Value.of(name));
+    VmRecords.standAlone(f);
+    f.put("is_vmss_snapshot", Value.of(scheduled));
     f.put("is_a_template", Value.of(true));
     f.put("is_a_snapshot", Value.of(true));
     f.put("snapshot_of", Value.of(vm));
@@ -285,7 +313,7 @@ public final class VmSnapshotMessages {
     }
     try (var one = admission.begin(snapshot, VmOperations.REVERT, task(c));
         var other = admission.begin(vm, VmOperations.REVERTING, task(c));
-        Gate.Permit permit = gate.enter(uuid(c, vm), Operation.CHANGE_DEVICE)) {
+        Gate.Permit permit = gate.enter(uuid(vm), Operation.CHANGE_DEVICE)) {
       lifecycle.firmware().take(vm);
       List<Ref<VDI>> replaced = revert(c, vm, snapshot);
       for (Ref<VDI> old : replaced) {
