@@ -187,9 +187,9 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
     }
 
     @Override
-    public CompletableFuture<Void> seal(UUID vdi, Plan.Disk disk, String digest) {
+    public CompletableFuture<Void> seal(UUID vdi) {
       return act(
-          "disk " + disk.device() + " is flushed",
+          "disk " + vdi + " is flushed",
           () -> {
             SimHost.Vdi found = host.vdis.get(vdi);
             require(found != null, "no such disk");

@@ -6,6 +6,7 @@ import io.xenferry.copy.CopySnapshot.Phase;
 import io.xenferry.time.Scheduler;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
@@ -73,7 +74,7 @@ public final class CopyJob {
             0,
             0,
             Optional.empty(),
-            Duration.ZERO,
+            Optional.empty(),
             true,
             Duration.ZERO,
             Map.of(),
@@ -327,7 +328,9 @@ public final class CopyJob {
     boolean ready = disks.stream().allMatch(DiskCopy::readyToSwitch);
     if (phase == Phase.COPYING && ready) {
       become(Phase.CONVERGED);
-      listener.onConverged(predictedDowntime(), disks.stream().allMatch(DiskCopy::fits));
+      listener.onConverged(
+          disks.stream().map(DiskCopy::downtimeNow).max(Duration::compareTo).orElse(Duration.ZERO),
+          disks.stream().allMatch(DiskCopy::fits));
     } else {
       publish();
     }
@@ -448,13 +451,17 @@ public final class CopyJob {
     return paused ? Phase.PAUSED : phase;
   }
 
-  private Duration predictedDowntime() {
+  /** Of the disk that takes longest; empty where one has no end in sight. */
+  private Optional<Duration> predictedDowntime() {
     Duration longest = Duration.ZERO;
     for (DiskCopy disk : disks) {
-      Duration one = disk.predictedDowntime();
-      longest = one.compareTo(longest) > 0 ? one : longest;
+      Optional<Duration> one = disk.predictedDowntime();
+      if (one.isEmpty()) {
+        return one;
+      }
+      longest = Collections.max(List.of(longest, one.get()));
     }
-    return longest;
+    return Optional.of(longest);
   }
 
   private void publish() {

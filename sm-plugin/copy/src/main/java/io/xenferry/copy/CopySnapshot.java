@@ -11,7 +11,8 @@ import java.util.Optional;
  * @param progress 0 to 1; never less than in an earlier snapshot of the job
  * @param bytesPerSecond logical bytes brought to the destinations
  * @param predictedRemaining until converged or drained; empty when it would not end
- * @param predictedDowntime for what is dirty now
+ * @param predictedDowntime how long the disks will keep the guest paused; empty while there is no
+ *     end in sight
  * @param converges whether the guest dirties less than is copied
  * @param elapsed since the start
  * @param phases how much of that the job has spent in each phase; what never was is missing
@@ -21,7 +22,7 @@ public record CopySnapshot(
     double progress,
     long bytesPerSecond,
     Optional<Duration> predictedRemaining,
-    Duration predictedDowntime,
+    Optional<Duration> predictedDowntime,
     boolean converges,
     Duration elapsed,
     Map<Phase, Duration> phases,

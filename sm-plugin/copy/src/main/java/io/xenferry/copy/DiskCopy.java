@@ -6,6 +6,7 @@ import io.xenferry.block.Range;
 import io.xenferry.time.Scheduler;
 import java.time.Duration;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import org.jspecify.annotations.Nullable;
 
@@ -320,8 +321,14 @@ final class DiskCopy
     return forecast.fits(scheduler.nanoTime());
   }
 
-  Duration predictedDowntime() {
+  /** How long the guest would be paused for what is left now. */
+  Duration downtimeNow() {
     return forecast.downtime(scheduler.nanoTime());
+  }
+
+  /** How long it will be paused for the disk; empty while there is no end in sight. */
+  Optional<Duration> predictedDowntime() {
+    return forecast.expectedDowntime(scheduler.nanoTime());
   }
 
   /** What the disk counts in the progress of the whole job. */

@@ -1,6 +1,7 @@
 package io.xenferry.copy;
 
 import java.time.Duration;
+import java.util.Optional;
 import java.util.OptionalLong;
 
 /**
@@ -13,6 +14,9 @@ final class Forecast {
 
   /** Nobody is asked to write slower than this. */
   private static final long SLOWEST_GUEST = 1 << 20;
+
+  /** A prediction beyond this says only that there is no end in sight. */
+  private static final Duration LONGEST_TOLD = Duration.ofDays(1);
 
   private final CopyOptions options;
   private final DiskCounters counters;
@@ -75,6 +79,19 @@ final class Forecast {
     long rate = Math.max(1, counters.rate(now));
     double seconds = (double) left / rate;
     return Duration.ofNanos((long) (Math.min(seconds, 1e6) * 1e9) + counters.flushNanos);
+  }
+
+  /**
+   * How long the disk will keep the guest paused: as what is left now would, and no longer than is
+   * allowed, since passes go on until it fits that, unless they get no shorter. Empty where it
+   * would be more than anybody waits for.
+   */
+  Optional<Duration> expectedDowntime(long now) {
+    Duration atOnce = downtime(now);
+    if (!diverges() && !limitReached()) {
+      return Optional.of(atOnce.compareTo(budget) < 0 ? atOnce : budget);
+    }
+    return Optional.of(atOnce).filter(told -> told.compareTo(LONGEST_TOLD) <= 0);
   }
 
   /** Whether passes get no shorter. */

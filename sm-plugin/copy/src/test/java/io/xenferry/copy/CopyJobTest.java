@@ -428,6 +428,15 @@ class CopyJobTest {
     disk.assertCopied();
   }
 
+  @Test
+  void predictsNoLongerPauseThanIsAllowedWhileItMayStillGetThere() {
+    options = options.withBytesPerSecond(8 * BLOCK);
+    CopyJob job = start(new Disk("a").filled(100).plan());
+    scheduler.runFor(Duration.ofSeconds(1));
+    assertThat(job.snapshot().disks().getFirst().left()).isGreaterThan(80 * BLOCK);
+    assertThat(job.snapshot().predictedDowntime()).hasValue(options.downtimeBudget());
+  }
+
   /** However often it was gone through before, when there was little. */
   @Test
   void theGuestDoesNotPauseForADestinationThatIsSlowToTellWhatItHolds() {

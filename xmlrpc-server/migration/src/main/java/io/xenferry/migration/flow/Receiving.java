@@ -13,9 +13,7 @@ import io.xenferry.migration.state.Plan;
 import io.xenferry.migration.state.State;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
@@ -337,38 +335,33 @@ final class Receiving extends DestinationStage {
     if (sealed) {
       return now(migration.answer());
     }
-    Map<UUID, String> digests = new HashMap<>();
-    close.disks().forEach(disk -> digests.put(disk.vdi(), disk.digest()));
     for (Plan.Disk disk : migration.plan().disks()) {
-      if (!digests.containsKey(disk.vdi())) {
+      if (!close.disks().contains(disk.vdi())) {
         return now(migration.refusal("no word about disk " + disk.device()));
       }
     }
     CompletableFuture<PeerAnswer> waiter = later();
     if (!sealing) {
       sealing = true;
-      seal(digests);
+      seal();
     }
     return waiter;
   }
 
   /** CLOSED is durable before any export is closed; all disks at once, since the guest waits. */
-  private void seal(Map<UUID, String> digests) {
+  private void seal() {
     host().ledger().closeExports(migration.id());
     step(
         "closing the exports and flushing the disks",
         () -> {
           List<CompletableFuture<Void>> closing = new ArrayList<>();
           List<ExportSpec> exports = disks.exports();
-          for (int i = 0; i < exports.size(); i++) {
-            ExportSpec export = exports.get(i);
-            Plan.Disk disk = migration.plan().disks().get(i);
-            String digest = digests.getOrDefault(disk.vdi(), "");
+          for (ExportSpec export : exports) {
             closing.add(
                 ports()
                     .storage()
                     .closeExport(migration.id(), export)
-                    .thenCompose(closed -> ports().storage().seal(export.vdi(), disk, digest)));
+                    .thenCompose(closed -> ports().storage().seal(export.vdi())));
           }
           return CompletableFuture.allOf(closing.toArray(CompletableFuture[]::new));
         },

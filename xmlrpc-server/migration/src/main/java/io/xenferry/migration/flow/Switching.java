@@ -60,8 +60,7 @@ final class Switching extends SourceStage {
         failure -> migration.failed(this, "the last blocks could not be written", failure));
   }
 
-  private void closeExports(List<CopyJob.Digest> digests) {
-    List<UUID> drained = digests.stream().map(CopyJob.Digest::vdi).toList();
+  private void closeExports(List<UUID> drained) {
     List<UUID> planned = migration.plan().disks().stream().map(Plan.Disk::vdi).toList();
     if (!drained.equals(planned)) {
       migration.backToOwned(migration.failure("not every disk's books were closed"));
@@ -77,10 +76,7 @@ final class Switching extends SourceStage {
         migration,
         this,
         "close the exports and flush",
-        new PeerMessage.CloseExports(
-            digests.stream()
-                .map(digest -> new PeerMessage.DiskDigest(digest.vdi(), digest.digest()))
-                .toList()),
+        new PeerMessage.CloseExports(drained),
         answer -> {
           if (!counts(answer)) {
             return false;

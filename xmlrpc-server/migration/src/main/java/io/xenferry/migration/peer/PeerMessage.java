@@ -105,7 +105,7 @@ public sealed interface PeerMessage {
   record StartGuest() implements PeerMessage {}
 
   /** Every byte is there: fence the exports and flush. */
-  record CloseExports(List<DiskDigest> disks) implements PeerMessage {}
+  record CloseExports(List<UUID> disks) implements PeerMessage {}
 
   /**
    * A write was refused for reasons that the target did not make clear: is there still room for
@@ -169,10 +169,4 @@ public sealed interface PeerMessage {
 
   /** Asked by the destination: how does it stand at the source? */
   record SourceStatus() implements PeerMessage {}
-
-  /**
-   * @param vdi uuid at the source
-   * @param digest empty where none was asked for
-   */
-  record DiskDigest(UUID vdi, String digest) {}
 }

@@ -35,7 +35,7 @@ public interface CopyJob {
    * The guest is paused: sends what is left, flushes through to the destination's disk, and
    * completes when every disk's books agree (nothing dirty, nothing in flight).
    */
-  CompletableFuture<List<Digest>> drain();
+  CompletableFuture<List<UUID>> drain();
 
   /** Fails when the job has failed for good, with why; completes when it was closed well. */
   CompletableFuture<Void> ended();
@@ -64,13 +64,4 @@ public interface CopyJob {
 
   /** What is known now; cheap. */
   List<DiskProgress> progress();
-
-  /**
-   * What a disk was when its books were closed.
-   *
-   * @param vdi uuid at the source
-   * @param bytes sent, repeated ones included
-   * @param digest lower-case hex, or empty where none was asked for
-   */
-  record Digest(UUID vdi, long bytes, String digest) {}
 }

@@ -78,12 +78,8 @@ public interface DestinationPorts {
     /** Removes the account of a closed export. One that is not there is no error. */
     CompletableFuture<Void> removeAccount(MigrationId migration, String account);
 
-    /**
-     * Flushes the disk to stable storage and, where a digest was asked for, compares it.
-     *
-     * @param digest empty for no comparison
-     */
-    CompletableFuture<Void> seal(UUID vdi, Plan.Disk disk, String digest);
+    /** Flushes the disk to stable storage. */
+    CompletableFuture<Void> seal(UUID vdi);
 
     /** Destroys a disk that was created for this migration, and only then; gone is no error. */
     CompletableFuture<Void> destroyVdi(MigrationId migration, UUID vdi);

@@ -16,6 +16,7 @@ import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.List;
 import java.util.Locale;
+import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 
 /** The copy engine's job as the coordinator sees it. */
@@ -117,15 +118,8 @@ public final class EngineCopyJob implements CopyJob {
   }
 
   @Override
-  public CompletableFuture<List<Digest>> drain() {
-    return job.drain()
-        .thenApply(snapshot -> {
-          List<Digest> digests = new ArrayList<>();
-          for (int i = 0; i < disks.size(); i++) {
-            digests.add(new Digest(disks.get(i).vdi(), snapshot.disks().get(i).sent(), ""));
-          }
-          return digests;
-        });
+  public CompletableFuture<List<UUID>> drain() {
+    return job.drain().thenApply(snapshot -> disks.stream().map(Plan.Disk::vdi).toList());
   }
 
   @Override

@@ -170,8 +170,7 @@ class PeerProtocolTest {
             open(),
             new PeerMessage.Heartbeat(),
             new PeerMessage.StartGuest(),
-            new PeerMessage.CloseExports(
-                List.of(new PeerMessage.DiskDigest(UUID.randomUUID(), "aa"))),
+            new PeerMessage.CloseExports(List.of(UUID.randomUUID())),
             new PeerMessage.Room(),
             new PeerMessage.Digests(UUID.randomUUID(), 1 << 16, 1 << 20, 1 << 16, Digest.CHECKSUM),
             new PeerMessage.Prepare(),

@@ -200,7 +200,7 @@ final class DestinationStorage implements DestinationPorts.Storage {
   }
 
   @Override
-  public CompletableFuture<Void> seal(UUID vdi, Plan.Disk disk, String digest) {
+  public CompletableFuture<Void> seal(UUID vdi) {
     return run(
         "flush " + vdi,
         () -> {

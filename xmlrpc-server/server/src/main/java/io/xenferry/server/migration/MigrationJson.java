@@ -75,7 +75,7 @@ final class MigrationJson {
     copy.ifPresent(c -> {
       node.put("bytes-per-second", c.bytesPerSecond());
       node.put("converges", c.converges());
-      node.put("predicted-downtime-ms", c.predictedDowntime().toNanos() / 1e6);
+      c.predictedDowntime().ifPresent(d -> node.put("predicted-downtime-ms", d.toNanos() / 1e6));
       c.predictedRemaining().ifPresent(r -> node.put("predicted-remaining-ms", r.toNanos() / 1e6));
     });
     return node;

@@ -94,7 +94,9 @@ final class MigrationTable implements Migrations {
           status.ended() || status.role() == Role.DESTINATION
               ? Optional.empty()
               : copies.apply(status.migration());
-      row.put("predicted_downtime", copy.map(c -> seconds(c.predictedDowntime())).orElse(""));
+      row.put(
+          "predicted_downtime",
+          copy.flatMap(CopySnapshot::predictedDowntime).map(MigrationTable::seconds).orElse(""));
       row.put(
           "time_left",
           copy.flatMap(CopySnapshot::predictedRemaining).map(MigrationTable::seconds).orElse(""));

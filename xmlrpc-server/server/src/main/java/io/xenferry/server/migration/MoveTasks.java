@@ -208,7 +208,8 @@ final class MoveTasks {
         .apply(status.migration())
         .ifPresent(copy -> {
           told.put(
-              TOLD + "predicted-downtime-ms", Long.toString(copy.predictedDowntime().toMillis()));
+              TOLD + "predicted-downtime-ms",
+              copy.predictedDowntime().map(pause -> Long.toString(pause.toMillis())).orElse(""));
           told.put(
               TOLD + "predicted-remaining-ms",
               copy.predictedRemaining().map(left -> Long.toString(left.toMillis())).orElse(""));

@@ -15,6 +15,7 @@ import io.xenferry.time.RealScheduler;
 import java.io.IOException;
 import java.util.List;
 import java.util.Optional;
+import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -74,7 +75,7 @@ final class RunningCopy implements CopyJob {
   }
 
   @Override
-  public CompletableFuture<List<Digest>> drain() {
+  public CompletableFuture<List<UUID>> drain() {
     return job.drain();
   }
 
