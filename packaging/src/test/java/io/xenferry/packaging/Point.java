@@ -118,7 +118,8 @@ record Point(Side side, Moment moment, String name, Stage stage, boolean cancell
             .source(Stage.COPYING, "copies.start", "message guest")
             .source(Stage.SENDING_MEMORY, "guests.sendMemory", "job.prepareSwitch", "guests.pause")
             .source(Stage.SENDING_MEMORY, Stage.SWITCHING, "SWITCHING")
-            .source(Stage.SWITCHING, "job.drain", "message close-exports", "guests.finishMemory")
+            .source(Stage.SWITCHING, "job.drain", "message close-exports")
+            .source(Stage.SWITCHING, Stage.READY, "guests.finishMemory")
             .source(Stage.SWITCHING, Stage.READY, "message prepare")
             .destination(
                 Stage.SWITCHING,

@@ -21,6 +21,7 @@ import java.util.stream.Collectors;
  * panic             the guest panics a second after it has begun to run
  * halt              the guest shuts itself down a second after it has begun to run
  * stall-memory      the memory stream stops after its first pass
+ * stall-end         the same once all of it is sent and the disks are given up
  * die=POINT         the process kills itself at one of: running, stopped (at the switch, standing
  *                   still), pre-switchover, device (told to go on), sent, incoming (a stream has
  *                   begun), received, cont, reopen (a disk is to go on with another image), power-button

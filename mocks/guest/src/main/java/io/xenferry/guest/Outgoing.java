@@ -65,6 +65,16 @@ final class Outgoing {
     machine.tell("MIGRATION", QmpServer.object().put("status", next));
   }
 
+  /** Unless it was cancelled until now; afterwards it cannot be any more. */
+  private void complete() throws IOException {
+    synchronized (this) {
+      checkNotCancelled();
+      status = "completed";
+      notifyAll();
+    }
+    machine.tell("MIGRATION", QmpServer.object().put("status", "completed"));
+  }
+
   synchronized void goOn(String expected) throws QmpError {
     if (!status.equals("pre-switchover") || !expected.equals(status)) {
       throw new QmpError("Migration not in expected state: " + status);
@@ -125,8 +135,11 @@ final class Outgoing {
       channel.shutdownOutput();
       checkNotCancelled();
       machine.deactivateDisks();
+      if (machine.faults.has("stall-end")) {
+        untilCancelled();
+      }
       // In QEMU's order: completed first.
-      enter("completed");
+      complete();
       machine.stop(RunState.POSTMIGRATE);
       machine.faults.dieAt("sent");
     } catch (IOException | InterruptedException e) {
@@ -202,9 +215,13 @@ final class Outgoing {
     }
   }
 
-  private synchronized void awaitCancel() throws IOException, InterruptedException {
-    while (true) {
-      checkNotCancelled();
+  private void awaitCancel() throws IOException, InterruptedException {
+    untilCancelled();
+    checkNotCancelled();
+  }
+
+  private synchronized void untilCancelled() throws InterruptedException {
+    while (!cancelled) {
       wait();
     }
   }

@@ -46,6 +46,22 @@ class SimulatedHypervisorTest extends HypervisorContract {
     awaitState(source, State.SENT);
   }
 
+  @Test
+  void runsOnWhenItIsCancelledAfterAllWasSent() throws Exception {
+    Guest source =
+        guests
+            .host("s")
+            .start(
+                guests.spec(vm, Map.of("xenferry:fault", "stall-end"), guests.disk("a", SIZE)),
+                false);
+    Guest destination = guests.host("d").startIncoming(spec("b"));
+    toPreSwitchover(source, destination.incomingSocket());
+    source.finishMemory();
+    awaitState(destination, State.RECEIVED);
+    source.cancelSend();
+    assertThat(source.state()).isEqualTo(State.RUNNING);
+  }
+
   private GuestSpec faulty(String fault) throws Exception {
     return guests.spec(vm, Map.of("xenferry:fault", fault), guests.disk("b", SIZE));
   }
