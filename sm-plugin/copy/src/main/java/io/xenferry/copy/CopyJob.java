@@ -6,12 +6,8 @@ import io.xenferry.copy.CopySnapshot.Phase;
 import io.xenferry.time.Scheduler;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.Collections;
-import java.util.EnumMap;
 import java.util.List;
-import java.util.Map;
 import java.util.NoSuchElementException;
-import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import org.jspecify.annotations.Nullable;
 
@@ -39,18 +35,13 @@ public final class CopyJob {
   private final ByteRate rate;
   private final CompletableFuture<Void> cancelled = new CompletableFuture<>();
   private final CompletableFuture<Void> ended = new CompletableFuture<>();
-  private final long started;
+  private final JobFigures figures;
   private Phase phase = Phase.COPYING;
-  private Phase shown = Phase.COPYING;
-  private final Map<Phase, Duration> phases = new EnumMap<>(Phase.class);
-  private long counted;
   private boolean paused;
   private boolean switchHeld;
-  private double progress;
   private @Nullable CompletableFuture<CopySnapshot> drain;
   private @Nullable CompletableFuture<Void> preparing;
   private @Nullable CopyException endedBy;
-  private volatile CopySnapshot latest;
 
   CopyJob(
       List<DiskPlan> plans,
@@ -62,23 +53,11 @@ public final class CopyJob {
     this.scheduler = scheduler;
     this.listener = listener;
     this.rate = ByteRate.of(options.bytesPerSecond());
-    this.started = scheduler.nanoTime();
-    this.counted = started;
+    this.figures = new JobFigures(disks, scheduler, listener);
     SharedRate shared = new SharedRate(rate);
     for (DiskPlan plan : plans) {
       disks.add(new DiskCopy(this, plan, options, buffers, shared, total, scheduler));
     }
-    this.latest =
-        new CopySnapshot(
-            Phase.COPYING,
-            0,
-            0,
-            Optional.empty(),
-            Optional.empty(),
-            true,
-            Duration.ZERO,
-            Map.of(),
-            List.of());
   }
 
   void start() {
@@ -91,7 +70,7 @@ public final class CopyJob {
 
   /** The job as it was a moment ago; cheap. */
   public CopySnapshot snapshot() {
-    return latest;
+    return figures.latest();
   }
 
   /**
@@ -282,7 +261,7 @@ public final class CopyJob {
                   result.completeExceptionally(failure);
                   return;
                 }
-                progress = 1;
+                figures.complete();
                 become(Phase.CLOSED);
                 ended.complete(null);
                 result.complete(null);
@@ -357,7 +336,7 @@ public final class CopyJob {
                 fail(new CopyException(CopyException.Kind.BOOKS, wrong));
               } else {
                 become(Phase.DRAINED);
-                waiter.complete(latest);
+                waiter.complete(figures.latest());
               }
             }));
   }
@@ -451,62 +430,8 @@ public final class CopyJob {
     return paused ? Phase.PAUSED : phase;
   }
 
-  /** Of the disk that takes longest; empty where one has no end in sight. */
-  private Optional<Duration> predictedDowntime() {
-    Duration longest = Duration.ZERO;
-    for (DiskCopy disk : disks) {
-      Optional<Duration> one = disk.predictedDowntime();
-      if (one.isEmpty()) {
-        return one;
-      }
-      longest = Collections.max(List.of(longest, one.get()));
-    }
-    return Optional.of(longest);
-  }
-
   private void publish() {
-    List<CopySnapshot.Disk> figures = disks.stream().map(DiskCopy::snapshot).toList();
-    double weighted = 0;
-    double weights = 0;
-    long rate = 0;
-    boolean converges = true;
-    double remaining = 0;
-    for (int i = 0; i < figures.size(); i++) {
-      CopySnapshot.Disk figure = figures.get(i);
-      double weight = Math.max(1, disks.get(i).weight());
-      weighted += weight * disks.get(i).progress();
-      weights += weight;
-      rate += figure.bytesPerSecond();
-      long gain = figure.bytesPerSecond() - figure.dirtyBytesPerSecond();
-      converges &= gain > 0 || figure.left() == 0;
-      if (figure.left() > 0) {
-        remaining = Math.max(remaining, gain > 0 ? (double) figure.left() / gain : 1e9);
-      }
-    }
-    if (weights > 0) {
-      progress = Math.max(progress, Math.min(1, weighted / weights));
-    }
-    Phase now = phaseToShow();
-    long instant = scheduler.nanoTime();
-    phases.merge(shown, Duration.ofNanos(instant - counted), Duration::plus);
-    counted = instant;
-    latest =
-        new CopySnapshot(
-            now,
-            progress,
-            rate,
-            remaining >= 1e9 || rate == 0
-                ? Optional.empty()
-                : Optional.of(Duration.ofMillis((long) (remaining * 1000))),
-            predictedDowntime(),
-            converges,
-            Duration.ofNanos(instant - started),
-            phases,
-            figures);
-    if (now != shown) {
-      shown = now;
-      listener.onPhase(shown);
-    }
+    figures.publish(phaseToShow());
   }
 
   private DiskCopy find(String disk) {
