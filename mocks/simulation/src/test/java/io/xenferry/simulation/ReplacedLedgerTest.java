@@ -86,7 +86,9 @@ class ReplacedLedgerTest extends Story {
     comeBackWith(destination, copy);
     run(Duration.ofMinutes(1));
     assertThat(state(destination)).isEqualTo(State.ABORTED);
-    assertStayed();
+    assertThat(destination.allEnded()).isTrue();
+    assertThat(destination.leftovers()).isEmpty();
+    assertThat(guest(source)).isEqualTo(GuestState.RUNNING);
   }
 
   @Test
