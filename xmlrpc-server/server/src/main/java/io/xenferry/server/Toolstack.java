@@ -40,6 +40,7 @@ import io.xenferry.server.storage.LayeredDisks;
 import io.xenferry.server.storage.LiveMerging;
 import io.xenferry.server.storage.StorageMessages;
 import io.xenferry.server.storage.StorageRoutes;
+import io.xenferry.server.storage.VdiSettingMessages;
 import io.xenferry.server.vm.AgentRecords;
 import io.xenferry.server.vm.AgentWatch;
 import io.xenferry.server.vm.ApplianceMessages;
@@ -250,6 +251,7 @@ final class Toolstack implements AutoCloseable {
       begun.push(plugins);
       new PluginMessages(plugins).register(registry);
       new StorageMessages(storage, copies, moves).register(registry);
+      new VdiSettingMessages(storage).register(registry);
       GuestMemory memory = new GuestMemory(database, copies, host);
       VmSuspend suspend =
           new VmSuspend(database, hypervisor, gate, storage, copies, admission, lifecycle, memory);

@@ -62,8 +62,10 @@ class CoverageTest {
   void whatIsRefusedSaysSo() throws Exception {
     TestServer.Calls calls = server.calls();
     assertThat(
-            SessionTest.assertCode("NOT_IMPLEMENTED", () -> calls.call("pool.disable_ha")).params())
-        .containsExactly("pool.disable_ha");
+            SessionTest.assertCode(
+                    "NOT_IMPLEMENTED", () -> calls.call("pool.disable_binary_storage"))
+                .params())
+        .containsExactly("pool.disable_binary_storage");
     assertThat(
             SessionTest.assertCode(
                     "NOT_IMPLEMENTED",

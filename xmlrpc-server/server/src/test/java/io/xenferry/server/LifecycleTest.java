@@ -78,6 +78,29 @@ class LifecycleTest {
     assertCode("HANDLE_INVALID", () -> state(vm));
   }
 
+  @Test
+  void aVmWhoseGuestIsGoneIsHalted() throws Exception {
+    String vm = vm("gone", server.directory.resolve("gone"));
+    root.call("VM.start", vm, false, false);
+    assertCode("OPERATION_NOT_ALLOWED", () -> root.call("VM.power_state_reset", vm));
+    assertThat(state(vm)).isEqualTo("Running");
+    root.call("VM.hard_shutdown", vm);
+    // As a record that is wrong: no process is behind it.
+    server
+        .server
+        .context()
+        .db()
+        .change(tx -> {
+          tx.set(Ref.<VM>of(vm), VM.POWER_STATE, io.xenferry.model.VmPowerState.RUNNING);
+        });
+    root.call("VM.power_state_reset", vm);
+    assertThat(state(vm)).isEqualTo("Halted");
+    root.call("VM.power_state_reset", vm);
+    root.call("VM.start", vm, false, false);
+    root.call("VM.hard_shutdown", vm);
+    root.call("VM.destroy", vm);
+  }
+
   private static String vmOf(String name, long memory) throws XenApiException {
     String vm = root.vm(name, Map.of());
     root.call("VM.set_memory_limits", vm, memory, memory, memory, memory);

@@ -77,6 +77,11 @@ class PlugTest {
     assertThat(allowed("VBD", vbd)).contains("plug").doesNotContain("unplug");
     assertCode("DEVICE_ALREADY_DETACHED", () -> root.call("VBD.unplug", vbd));
 
+    root.call("VBD.assert_attachable", vbd);
+    root.call("VDI.set_read_only", vdi, true);
+    assertCode("VDI_READONLY", () -> root.call("VBD.assert_attachable", vbd));
+    assertCode("VDI_READONLY", () -> root.call("VBD.plug", vbd));
+    root.call("VDI.set_read_only", vdi, false);
     root.call("VBD.plug", vbd);
     assertThat(attached("VBD", vbd)).isTrue();
     assertThat(root.text("VBD.get_device", vbd)).isEqualTo("xvdb");

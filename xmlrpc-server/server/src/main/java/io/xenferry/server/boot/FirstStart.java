@@ -242,6 +242,26 @@ public final class FirstStart {
     return v;
   }
 
+  /** What is refused with LICENCE_RESTRICTION, or for want of what a host would need. */
+  private static final List<String> RESTRICTED =
+      List.of(
+          "corosync",
+          "gpu",
+          "guest_ip_setting",
+          "ha",
+          "integrated_gpu_passthrough",
+          "live_patching",
+          "network_sriov",
+          "pci_device_for_auto_update",
+          "pool_secret_rotation",
+          "pvs_proxy",
+          "updates",
+          "usb_passthrough",
+          "vif_locking",
+          "vss",
+          "vswitch_controller",
+          "wlb");
+
   // Clients take a missing restrict_ key for "restricted".
   private static Map<String, String> restrictions() {
     Map<String, String> r = new LinkedHashMap<>();
@@ -253,33 +273,23 @@ public final class FirstStart {
             "checkpoint",
             "cifs",
             "connection",
-            "corosync",
             "cpu_masking",
             "dmc",
             "email_alerting",
             "equalogic",
             "export_resource_data",
-            "gpu",
             "guest_agent_auto_update",
-            "guest_ip_setting",
-            "ha",
             "historical_performance",
             "hotfix_apply",
             "import_vdi",
-            "integrated_gpu_passthrough",
             "intellicache",
             "lab",
-            "live_patching",
             "marathon",
             "netapp",
-            "network_sriov",
             "nested_virt",
-            "pci_device_for_auto_update",
             "pool_attached_storage",
-            "pool_secret_rotation",
             "pool_size",
             "pooling",
-            "pvs_proxy",
             "qos",
             "rbac",
             "read_caching",
@@ -291,24 +301,17 @@ public final class FirstStart {
             "storage_xen_motion",
             "storagelink",
             "storagelink_site_recovery",
-            "updates",
-            "usb_passthrough",
-            "vif_locking",
             "vlan",
             "vm_groups",
             "vmpr",
             "vmss",
-            "vswitch_controller",
             "vtpm",
             "web_selfservice",
             "xcm",
             "xen_motion")) {
       r.put("restrict_" + feature, "false");
     }
-    // Guests are not asked to hold their writes back, and nobody balances load.
-    for (String feature : List.of("vss", "wlb")) {
-      r.put("restrict_" + feature, "true");
-    }
+    RESTRICTED.forEach(feature -> r.put("restrict_" + feature, "true"));
     return r;
   }
 

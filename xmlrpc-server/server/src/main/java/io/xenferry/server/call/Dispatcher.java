@@ -209,7 +209,7 @@ public final class Dispatcher implements AutoCloseable {
       return switch (registry.entry(call.message())) {
         case Registry.Implemented i -> i.handler().call(call);
         case Registry.Generic g -> accessors.call(call);
-        case Registry.Refused r -> throw Registry.refusal(call.message(), r);
+        case Registry.Refused r -> throw Registry.refusal(call, r);
       };
     }
   }

@@ -2,9 +2,11 @@ package io.xenferry.server.call;
 
 import io.xenferry.model.DataModel;
 import io.xenferry.model.MessageDef;
+import io.xenferry.model.Type;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import io.xenferry.wire.Content;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
@@ -29,8 +31,14 @@ public final class Registry {
 
   /**
    * @param code what it answers
+   * @param params and with which parameters; those of NOT_IMPLEMENTED and HANDLE_INVALID follow
+   *     from the call
    */
-  public record Refused(String code) implements Entry {}
+  public record Refused(String code, List<String> params) implements Entry {
+    Refused(String code) {
+      this(code, List.of());
+    }
+  }
 
   // Custom messages with an accessor's name that do nothing but store: words for people, and maps
   // and lists that clients keep for themselves or that are read when something else happens.
@@ -94,6 +102,7 @@ public final class Registry {
   private final Map<String, Entry> entries = new TreeMap<>();
   private final Map<String, Guard> recordGuards = new TreeMap<>();
   private final Set<String> cancellable = new TreeSet<>();
+  private final Set<String> withoutObjects = new TreeSet<>();
 
   /**
    * @param test the test that shows it, {@code Class.method}, for the table of coverage
@@ -208,6 +217,25 @@ public final class Registry {
     }
   }
 
+  /** The same where a license is said to be lacking: LICENCE_RESTRICTION [feature]. */
+  public void refuseFeature(String feature, String... wireNames) {
+    for (String n : wireNames) {
+      require(n);
+      add(n, new Refused("LICENCE_RESTRICTION", List.of(feature)));
+    }
+  }
+
+  /**
+   * Classes of which there are no objects, since nothing here makes any: whatever is not
+   * implemented of them, for an object, answers HANDLE_INVALID.
+   */
+  public void withoutObjects(String... classNames) {
+    for (String name : classNames) {
+      DataModel.classDef(name);
+      withoutObjects.add(name);
+    }
+  }
+
   /** Lets a custom message with an accessor's name be done generically: it only stores. */
   public void generic(String... wireNames) {
     for (String n : wireNames) {
@@ -236,6 +264,17 @@ public final class Registry {
     if (m.lifecycle().removed()) {
       return new Refused("MESSAGE_REMOVED");
     }
+    if (m.poolInternal()) {
+      // As the dispatcher answers it: there are no sessions between servers of a pool.
+      return new Refused("INTERNAL_ERROR");
+    }
+    Entry derived = derived(m);
+    return derived instanceof Refused && withoutObjects.contains(m.className()) && ofObject(m)
+        ? new Refused("HANDLE_INVALID")
+        : derived;
+  }
+
+  private static Entry derived(MessageDef m) {
     if (m.generated()) {
       return actsByItself(m) ? new Refused("NOT_IMPLEMENTED") : new Generic();
     }
@@ -249,6 +288,11 @@ public final class Registry {
     return new Refused("NOT_IMPLEMENTED");
   }
 
+  private static boolean ofObject(MessageDef m) {
+    return !m.params().isEmpty()
+        && m.params().getFirst().type().equals(new Type.RefTo(m.className()));
+  }
+
   /** Whether a generated message would have to do more than its field or its row. */
   private static boolean actsByItself(MessageDef m) {
     return switch (m.kind()) {
@@ -258,9 +302,16 @@ public final class Registry {
     };
   }
 
-  static XenApiException refusal(MessageDef m, Refused r) {
+  static XenApiException refusal(Call call, Refused r) {
+    MessageDef m = call.message();
+    if (r.code().equals("HANDLE_INVALID")) {
+      String ref = call.args().getFirst() instanceof Value.Text(String text) ? text : "";
+      return call.server().db().snapshot().row(m.className(), ref).isPresent()
+          ? new XenApiException("NOT_IMPLEMENTED", m.wireName())
+          : new XenApiException(r.code(), m.className(), ref);
+    }
     return r.code().equals("NOT_IMPLEMENTED")
         ? new XenApiException(r.code(), m.wireName())
-        : new XenApiException(r.code());
+        : new XenApiException(r.code(), r.params());
   }
 }

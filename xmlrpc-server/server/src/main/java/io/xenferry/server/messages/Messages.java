@@ -18,6 +18,8 @@ public final class Messages {
     RoleMessages.register(r);
     AlertMessages.register(r);
     PoolMessages.register(r);
+    PoolOfOneMessages.register(r);
+    Refusals.register(r);
     new HostMessages(certificate).register(r);
     PlacementMessages.register(r);
     SecretMessages.register(r);
@@ -25,5 +27,7 @@ public final class Messages {
     new VifMessages(allowed).register(r);
     new VbdMessages(allowed).register(r);
     new VmRecordMessages(allowed).register(r);
+    new VmSettingMessages(allowed).register(r);
+    TrafficMessages.register(r);
   }
 }

@@ -46,6 +46,7 @@ final class VifMessages {
         || (Integer.parseInt(mac.substring(0, 2), 16) & 1) != 0) {
       throw new XenApiException("MAC_INVALID", mac);
     }
+    TrafficMessages.requireUnfiltered(f);
     f.put("currently_attached", Value.of(false));
     return c.server()
         .db()

@@ -14,14 +14,18 @@ final class DiskSharing {
 
   /**
    * @param vbd that is about to be attached
-   * @throws XenApiException VDI_IN_USE when another VM's guest has the disk
+   * @throws XenApiException VDI_IN_USE when another VM's guest has the disk; VDI_READONLY for one
+   *     that is not to be written
    */
   static void check(Snapshot db, Ref<VBD> vbd) throws XenApiException {
     Ref<VDI> vdi = db.get(vbd, VBD.VDI);
+    boolean writes = db.get(vbd, VBD.MODE) == VbdMode.RW;
+    if (writes && db.get(vdi, VDI.READ_ONLY)) {
+      throw new XenApiException("VDI_READONLY", vdi.opaque());
+    }
     if (db.get(vdi, VDI.SHARABLE)) {
       return;
     }
-    boolean writes = db.get(vbd, VBD.MODE) == VbdMode.RW;
     for (Ref<VBD> other : db.get(vdi, VDI.VBDS)) {
       if (!other.equals(vbd)
           && db.get(other, VBD.CURRENTLY_ATTACHED)

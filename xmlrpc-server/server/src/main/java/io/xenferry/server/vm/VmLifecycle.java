@@ -214,6 +214,27 @@ public final class VmLifecycle {
   }
 
   /**
+   * Records that a VM is halted whose guest is gone. One that is there is left alone: unlike a
+   * record, its disks cannot be freed by a word.
+   *
+   * @throws XenApiException OPERATION_NOT_ALLOWED while the guest is there
+   */
+  public void resetPowerState(Ref<VM> vm, String task) throws XenApiException {
+    try (var operation = admission.begin(vm, VmOperations.POWER_STATE_RESET, task);
+        Gate.Permit permit = gate.enter(uuid(vm), Operation.DESTROY_VM)) {
+      if (hypervisor.find(uuid(vm)).isPresent()) {
+        throw new XenApiException(
+            "OPERATION_NOT_ALLOWED", "the guest of the VM is there: end it by a hard shutdown");
+      }
+      if (database.snapshot().get(vm, VM.POWER_STATE) != VmPowerState.HALTED) {
+        records.gone(vm, VmPowerState.HALTED);
+      }
+    } catch (HypervisorException | InterruptedException e) {
+      throw translated(e, task);
+    }
+  }
+
+  /**
    * Lets the guest shut down and run again, without its process's end or a moment in which others
    * could have its disks; but for a machine that {@link #lacksDrives}.
    *

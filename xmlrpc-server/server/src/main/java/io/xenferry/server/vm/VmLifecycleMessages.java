@@ -68,6 +68,10 @@ public final class VmLifecycleMessages {
         "VM.hard_shutdown",
         c -> done(() -> hardShutdown(c.ref(0), task(c))),
         TEST + "aVmStartsAndStops");
+    r.implement(
+        "VM.power_state_reset",
+        c -> done(() -> resetPowerState(c.ref(0), task(c))),
+        TEST + "aVmWhoseGuestIsGoneIsHalted");
     r.implement("VM.suspend", c -> done(() -> suspend.suspend(c.ref(0), task(c))), SUSPEND_TEST);
     r.implement(
         "VM.resume",
@@ -141,6 +145,15 @@ public final class VmLifecycleMessages {
       suspend.shutDown(vm, task);
     } else {
       lifecycle.hardShutdown(vm, task);
+    }
+  }
+
+  /** With the memory of one that is suspended. */
+  private void resetPowerState(Ref<VM> vm, String task) throws XenApiException {
+    if (database.snapshot().get(vm, VM.POWER_STATE) == VmPowerState.SUSPENDED) {
+      suspend.shutDown(vm, task);
+    } else {
+      lifecycle.resetPowerState(vm, task);
     }
   }
 
