@@ -18,6 +18,7 @@ final class StorageCommands {
     commands.put("sr-create", StorageCommands::createSr);
     commands.put("sr-introduce", StorageCommands::introduceSr);
     commands.put("sr-probe", StorageCommands::probeSr);
+    commands.put("vdi-introduce", StorageCommands::introduceVdi);
     commands.put("pbd-create", StorageCommands::createPbd);
     commands.put("vdi-create", StorageCommands::createVdi);
     commands.put("vdi-destroy", run -> onVdi(run, "VDI.destroy"));
@@ -113,6 +114,28 @@ final class StorageCommands {
                     deviceConfig(run),
                     Value.of(a.need("type")),
                     Value.ofTexts(a.map("sm-config"))));
+  }
+
+  private static void introduceVdi(Run run) throws XenApiException, CliException, IOException {
+    Arguments a = run.arguments();
+    RecordClass.EnumWords types = RecordClass.words("vdi_type");
+    String type = a.need("type");
+    String vdi =
+        run.calls()
+            .text(
+                "VDI.introduce",
+                Value.of(a.need("uuid")),
+                Value.of(a.get("name-label", "")),
+                Value.of(a.get("name-description", "")),
+                Value.of(run.calls().byUuid("SR", a.need("sr-uuid"))),
+                Value.of(types.read(type).orElse(type)),
+                Value.of(a.flag("sharable")),
+                Value.of(a.flag("read-only")),
+                Value.ofTexts(a.map("other-config")),
+                Value.of(a.need("location")),
+                Value.ofTexts(a.map("xenstore-data")),
+                Value.ofTexts(a.map("sm-config")));
+    run.printer().line(run.calls().uuid("VDI", vdi));
   }
 
   private static void createPbd(Run run) throws XenApiException, CliException, IOException {

@@ -31,6 +31,8 @@ final class VmCommands {
         "vm-unpause",
         run -> each(run, false, false, vm -> run.calls().call("VM.unpause", Value.of(vm.ref()))));
     commands.put("vm-reset-powerstate", VmCommands::resetPowerState);
+    commands.put("vm-copy-bios-strings", VmCommands::copyBiosStrings);
+    commands.put("vm-is-bios-customized", VmCommands::isBiosCustomized);
     commands.put("vm-clone", run -> copies(run, true, "VM.clone"));
     commands.put("vm-snapshot", run -> copies(run, false, "VM.snapshot"));
     commands.put("vm-checkpoint", run -> copies(run, false, "VM.checkpoint"));
@@ -217,6 +219,31 @@ final class VmCommands {
           "This declares the VM halted whether it is or not; --force says that it is");
     }
     each(run, true, false, vm -> run.calls().call("VM.power_state_reset", Value.of(vm.ref())));
+  }
+
+  private static void copyBiosStrings(Run run) throws XenApiException, CliException, IOException {
+    Value host = Value.of(run.calls().byUuid("host", run.arguments().need("host-uuid")));
+    each(
+        run,
+        false,
+        false,
+        vm -> run.calls().call("VM.copy_bios_strings", Value.of(vm.ref()), host));
+  }
+
+  private static void isBiosCustomized(Run run)
+      throws XenApiException, CliException, IOException {
+    each(
+        run,
+        false,
+        false,
+        vm -> {
+          Value strings = run.calls().call("VM.get_bios_strings", Value.of(vm.ref()));
+          run.printer()
+              .line(
+                  Calls.members(strings).isEmpty()
+                      ? "The BIOS strings of this VM have not been set."
+                      : "This VM has BIOS strings of its own.");
+        });
   }
 
   private static void copies(Run run, boolean templates, String method)

@@ -208,6 +208,7 @@ public final class QemuLauncher implements GuestLauncher {
                 vcpus.maximum(),
                 vcpus.maximum() / vcpus.coresPerSocket(),
                 vcpus.coresPerSocket()));
+    Smbios.options(spec.biosStrings()).forEach(option -> add(command, "-smbios", option));
     if (spec.boot() instanceof Boot.Kernel kernel) {
       add(command, "-kernel", kernel.kernel().toString());
       kernel.ramdisk().ifPresent(path -> add(command, "-initrd", path.toString()));
@@ -344,7 +345,7 @@ public final class QemuLauncher implements GuestLauncher {
   }
 
   /** A comma ends an option's value unless doubled. */
-  private static String doubled(String value) {
+  static String doubled(String value) {
     return value.replace(",", ",,");
   }
 

@@ -80,6 +80,8 @@ final class SpecFile {
     }
     ObjectNode platform = root.putObject("platform");
     spec.platform().forEach(platform::put);
+    ObjectNode strings = root.putObject("biosStrings");
+    spec.biosStrings().forEach(strings::put);
     spec.tpm().ifPresent(directory -> root.put("tpm", directory.toString()));
     return JSON.writeValueAsBytes(root);
   }
@@ -143,6 +145,10 @@ final class SpecFile {
     root.path("platform")
         .properties()
         .forEach(entry -> platform.put(entry.getKey(), entry.getValue().asText()));
+    Map<String, String> biosStrings = new LinkedHashMap<>();
+    root.path("biosStrings")
+        .properties()
+        .forEach(entry -> biosStrings.put(entry.getKey(), entry.getValue().asText()));
     JsonNode machine = root.path("machine");
     return new GuestSpec(
         UUID.fromString(text(root, "vm")),
@@ -165,7 +171,8 @@ final class SpecFile {
         List.copyOf(drives),
         List.copyOf(nics),
         Map.copyOf(platform),
-        root.has("tpm") ? Optional.of(Path.of(text(root, "tpm"))) : Optional.empty());
+        root.has("tpm") ? Optional.of(Path.of(text(root, "tpm"))) : Optional.empty(),
+        Map.copyOf(biosStrings));
   }
 
   private static String text(JsonNode node, String field) {

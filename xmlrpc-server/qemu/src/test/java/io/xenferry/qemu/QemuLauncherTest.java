@@ -74,6 +74,28 @@ class QemuLauncherTest {
   }
 
   @Test
+  void aGuestIsToldOfItsMachine() throws Exception {
+    GuestDirectory directory = new GuestDirectory(Path.of("run"), Path.of("run"));
+    GuestSpec spec =
+        spec("xenferry:serial-ports", "1")
+            .withBiosStrings(
+                Map.of(
+                    "bios-vendor", "Ship, Yard",
+                    "system-product-name", "Barge",
+                    "system-serial-number", "7",
+                    "enclosure-asset-tag", "T",
+                    "oem-1", "unknown"));
+    List<String> command = LAUNCHER.command(spec, directory, GuestLauncher.Mode.RUNNING);
+    assertThat(String.join(" ", command))
+        .contains("-smbios type=0,vendor=Ship,, Yard -smbios type=1,product=Barge,serial=7")
+        .contains("-smbios type=3,asset=T")
+        .doesNotContain("type=2")
+        .doesNotContain("unknown");
+    assertThat(LAUNCHER.command(spec("k", "v"), directory, GuestLauncher.Mode.RUNNING))
+        .doesNotContain("-smbios");
+  }
+
+  @Test
   void onlyTheValueThatQemuComplainsOfIsToBlame() {
     GuestSpec spec = spec("xenferry:cpu", "none");
     assertThat(LAUNCHER.invalid(spec, "unable to find CPU model 'none'"))

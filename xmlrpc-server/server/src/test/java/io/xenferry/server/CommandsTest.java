@@ -136,6 +136,48 @@ class CommandsTest {
   }
 
   @Test
+  void aForgottenDiskComesBack() throws Exception {
+    String sr = sr("introduced");
+    String vdi = xe("vdi-create", "sr-uuid=" + sr, "name-label=d", "virtual-size=2MiB");
+    String location = xe("vdi-param-get", "uuid=" + vdi, "param-name=location");
+    xe("vdi-forget", "uuid=" + vdi);
+    String back =
+        xe(
+            "vdi-introduce",
+            "uuid=" + vdi,
+            "sr-uuid=" + sr,
+            "type=user",
+            "location=" + location,
+            "name-label=back",
+            "other-config:k=v");
+    assertThat(back).isEqualTo(vdi);
+    assertThat(xe("vdi-param-get", "uuid=" + vdi, "param-name=name-label")).isEqualTo("back");
+    assertThat(xe("vdi-param-get", "uuid=" + vdi, "param-name=virtual-size"))
+        .isEqualTo("2097152");
+    assertThat(xe("vdi-param-get", "uuid=" + vdi, "param-name=other-config", "param-key=k"))
+        .isEqualTo("v");
+  }
+
+  @Test
+  void aVmIsToldOfItsMachine() throws Exception {
+    String vm = xe("vm-create", "name-label=told");
+    assertThat(xe("vm-is-bios-customized", "uuid=" + vm)).contains("not");
+    root.call(
+        "VM.set_bios_strings",
+        root.text("VM.get_by_uuid", vm),
+        Map.of("bios-vendor", "Yard"));
+    assertThat(xe("vm-is-bios-customized", "uuid=" + vm)).doesNotContain("not");
+    assertThat(
+            refused(
+                "vm-copy-bios-strings",
+                "uuid=" + vm,
+                "host-uuid=" + xe("host-list", "--minimal")))
+        .isNotEmpty();
+    assertThat(refused("vm-reset-powerstate", "uuid=" + vm)).contains("--force");
+    xe("vm-reset-powerstate", "uuid=" + vm, "--force");
+  }
+
+  @Test
   void aScheduleIsMadeAndChanged() throws Exception {
     String schedule =
         xe(

@@ -66,6 +66,9 @@ class KeptVmsTest {
     String vm = source.vm("kept", Map.of());
     String vdi = source.vdi(from, "disk", SIZE);
     source.vbd(vm, vdi, 0);
+    String appliance =
+        source.text("VM_appliance.create", Map.of("name_label", "a", "name_description", ""));
+    source.call("VM.set_appliance", vm, appliance);
     Value token =
         destination.call(
             "host.migrate_receive",
@@ -80,6 +83,9 @@ class KeptVmsTest {
         Map.of(vdi, to),
         Map.of(),
         Map.of("keep-source", howLong));
+    assertThat(TestServer.texts(source.call("VM_appliance.get_VMs", appliance)))
+        .as("nobody is to start the VM that is kept")
+        .isEmpty();
     return new Kept(vm, vdi);
   }
 

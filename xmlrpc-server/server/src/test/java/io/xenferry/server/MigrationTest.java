@@ -170,10 +170,26 @@ class MigrationTest {
     destination.call("pool.remove_from_other_config", pool, key);
     String network = destination.text("network.get_uuid", destination.only("network"));
     destination.call("pool.add_to_other_config", pool, key, network);
+    String appliance =
+        source.text("VM_appliance.create", Map.of("name_label", "a", "name_description", ""));
+    source.call("VM.set_appliance", t.vm(), appliance);
+    String schedule =
+        source.text(
+            "VMSS.create", Map.of("name_label", "s", "type", "snapshot", "frequency", "daily"));
+    source.call("VM.set_snapshot_schedule", t.vm(), schedule);
+    source.call("VM.set_bios_strings", t.vm(), Map.of("bios-vendor", "Yard"));
     Value token = destination.call("VM.receive", destination.only("host"), to, Map.of());
     String moved = source.text("VM.migrate", t.vm(), token, true, Map.of());
     assertThat(destination.text("VM.get_uuid", moved)).isEqualTo(t.uuid());
     assertThat(destination.text("VM.get_power_state", moved)).isEqualTo("Halted");
+    // What one pool's records say of it means nothing in the other; what its machine is goes along.
+    for (String field : List.of("appliance", "snapshot_schedule")) {
+      assertThat(destination.text("VM.get_" + field, moved)).isEqualTo("OpaqueRef:NULL");
+    }
+    assertThat(destination.call("VM.get_bios_strings", moved))
+        .isEqualTo(TestServer.value(Map.of("bios-vendor", "Yard")));
+    source.call("VMSS.destroy", schedule);
+    assertThat(TestServer.texts(source.call("VM_appliance.get_VMs", appliance))).isEmpty();
     Verdict verdict = Verifier.verify(t.ledger(), t.arrived());
     assertThat(verdict.examples()).isEmpty();
     assertThat(verdict.good()).isTrue();

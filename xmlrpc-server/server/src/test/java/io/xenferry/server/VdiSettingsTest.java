@@ -41,8 +41,7 @@ class VdiSettingsTest {
     String vdi = root.vdi(sr, "shared", 1 << 20);
     root.call("VDI.set_sharable", vdi, false);
     assertThat(
-            assertCode(
-                    "SR_OPERATION_NOT_SUPPORTED", () -> root.call("VDI.set_sharable", vdi, true))
+            assertCode("SR_OPERATION_NOT_SUPPORTED", () -> root.call("VDI.set_sharable", vdi, true))
                 .params())
         .containsExactly(sr);
     assertThat(root.call("VDI.get_sharable", vdi)).isEqualTo(Value.of(false));

@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.UUID;
 
 /**
@@ -17,6 +18,8 @@ import java.util.UUID;
  * @param platform the VM's platform map, for what has no field of its own
  * @param tpm the directory in which its TPM, if it has one, keeps its state; nobody else writes to
  *     it while the guest is there
+ * @param biosStrings what the machine's SMBIOS tells the guest, by {@link #BIOS_STRINGS}; what is
+ *     not there is the hypervisor's own
  */
 public record GuestSpec(
     UUID vm,
@@ -29,7 +32,25 @@ public record GuestSpec(
     List<CdDrive> drives,
     List<Nic> nics,
     Map<String, String> platform,
-    Optional<Path> tpm) {
+    Optional<Path> tpm,
+    Map<String, String> biosStrings) {
+
+  /** By the XenAPI's keys what can be told of a machine. */
+  public static final Set<String> BIOS_STRINGS =
+      Set.of(
+          "bios-vendor",
+          "bios-version",
+          "system-manufacturer",
+          "system-product-name",
+          "system-version",
+          "system-serial-number",
+          "baseboard-manufacturer",
+          "baseboard-product-name",
+          "baseboard-version",
+          "baseboard-serial-number",
+          "baseboard-asset-tag",
+          "baseboard-location-in-chassis",
+          "enclosure-asset-tag");
 
   /** Of {@link #slot}: XenServer's limit for guests that it fully virtualises is the same. */
   public static final int DISK_SLOTS = 16;
@@ -53,13 +74,25 @@ public record GuestSpec(
         List.copyOf(drives),
         List.copyOf(nics),
         platform,
-        tpm);
+        tpm,
+        biosStrings);
   }
 
   /** The same with other processors and another share of its memory. */
   public GuestSpec with(Vcpus otherVcpus, Memory otherMemory) {
     return new GuestSpec(
-        vm, name, machine, otherMemory, otherVcpus, boot, disks, drives, nics, platform, tpm);
+        vm,
+        name,
+        machine,
+        otherMemory,
+        otherVcpus,
+        boot,
+        disks,
+        drives,
+        nics,
+        platform,
+        tpm,
+        biosStrings);
   }
 
   /** A guest that boots from its first disk by BIOS, all of its memory and processors present. */
@@ -82,10 +115,11 @@ public record GuestSpec(
         List.of(),
         nics,
         platform,
-        Optional.empty());
+        Optional.empty(),
+        Map.of());
   }
 
-  /** A guest without a TPM. */
+  /** A guest without a TPM, of whose machine nothing particular is told. */
   public GuestSpec(
       UUID vm,
       String name,
@@ -97,7 +131,19 @@ public record GuestSpec(
       List<CdDrive> drives,
       List<Nic> nics,
       Map<String, String> platform) {
-    this(vm, name, machine, memory, vcpus, boot, disks, drives, nics, platform, Optional.empty());
+    this(
+        vm,
+        name,
+        machine,
+        memory,
+        vcpus,
+        boot,
+        disks,
+        drives,
+        nics,
+        platform,
+        Optional.empty(),
+        Map.of());
   }
 
   /** The same with a TPM. */
@@ -113,7 +159,25 @@ public record GuestSpec(
         drives,
         nics,
         platform,
-        Optional.of(directory));
+        Optional.of(directory),
+        biosStrings);
+  }
+
+  /** The same of whose machine that is told. */
+  public GuestSpec withBiosStrings(Map<String, String> strings) {
+    return new GuestSpec(
+        vm,
+        name,
+        machine,
+        memory,
+        vcpus,
+        boot,
+        disks,
+        drives,
+        nics,
+        platform,
+        tpm,
+        Map.copyOf(strings));
   }
 
   /**

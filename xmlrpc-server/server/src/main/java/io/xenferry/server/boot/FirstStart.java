@@ -196,6 +196,7 @@ public final class FirstStart {
     h.put("software_version", Value.ofTexts(softwareVersion()));
     h.put("license_params", Value.ofTexts(licenseParams()));
     h.put("cpu_info", Value.ofTexts(facts.cpuInfo()));
+    h.put("bios_strings", Value.ofTexts(HostFacts.biosStrings(HostFacts.DMI)));
     h.put("chipset_info", Value.ofTexts(Map.of("iommu", "false")));
     h.put("current_operations", Value.ofTexts(Map.of()));
     for (Map.Entry<String, Value> e : h.entrySet()) {

@@ -100,6 +100,33 @@ public record HostFacts(
     return digits.isEmpty() || digits.length() > 15 ? 0 : Long.parseLong(digits);
   }
 
+  /** What the firmware tells of the machine, as the kernel shows it to everybody. */
+  static final Path DMI = Path.of("/sys/class/dmi/id");
+
+  /** As host.bios_strings holds it: nothing that only this one machine has. */
+  static Map<String, String> biosStrings(Path dmi) {
+    Map<String, String> strings = new LinkedHashMap<>();
+    Map.of(
+            "bios-vendor", "bios_vendor",
+            "bios-version", "bios_version",
+            "system-manufacturer", "sys_vendor",
+            "system-product-name", "product_name",
+            "system-version", "product_version",
+            "baseboard-manufacturer", "board_vendor",
+            "baseboard-product-name", "board_name")
+        .forEach((key, file) -> {
+          try {
+            String text = Files.readString(dmi.resolve(file), StandardCharsets.ISO_8859_1).strip();
+            if (text.matches("[ -~]{1,512}")) {
+              strings.put(key, text);
+            }
+          } catch (IOException e) {
+            // Not told, then.
+          }
+        });
+    return strings;
+  }
+
   /** As host.cpu_info holds it. */
   public Map<String, String> cpuInfo() {
     Map<String, String> info = new LinkedHashMap<>();

@@ -28,6 +28,7 @@ public final class Messages {
     new VbdMessages(allowed).register(r);
     new VmRecordMessages(allowed).register(r);
     new VmSettingMessages(allowed).register(r);
+    BiosStringMessages.register(r);
     TrafficMessages.register(r);
   }
 }

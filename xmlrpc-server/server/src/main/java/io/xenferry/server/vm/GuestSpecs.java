@@ -136,16 +136,17 @@ public final class GuestSpecs {
     Map<String, String> platform = db.get(vm, VM.PLATFORM);
     GuestSpec spec =
         new GuestSpec(
-            UUID.fromString(db.get(vm, VM.UUID)),
-            db.get(vm, VM.NAME_LABEL),
-            machine(platform),
-            memory(db, vm),
-            vcpus(db, vm, platform, asItRuns),
-            boot(db, vm, bootFiles, asItRuns),
-            disks,
-            drives,
-            nics(db, vm, asItRuns),
-            platform);
+                UUID.fromString(db.get(vm, VM.UUID)),
+                db.get(vm, VM.NAME_LABEL),
+                machine(platform),
+                memory(db, vm),
+                vcpus(db, vm, platform, asItRuns),
+                boot(db, vm, bootFiles, asItRuns),
+                disks,
+                drives,
+                nics(db, vm, asItRuns),
+                platform)
+            .withBiosStrings(db.get(vm, VM.BIOS_STRINGS));
     Optional<Vtpms.Tpm> tpm = Vtpms.of(db, vm);
     return tpm.isPresent() ? spec.withTpm(bootFiles.tpm(spec.vm(), tpm.get(), asItRuns)) : spec;
   }

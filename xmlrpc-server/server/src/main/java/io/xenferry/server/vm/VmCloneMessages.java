@@ -138,6 +138,7 @@ public final class VmCloneMessages {
     f.put("power_state", Value.of(VmPowerState.HALTED.wire()));
     f.put("suspend_VDI", Value.of(Ref.nullRef()));
     VmRecords.standAlone(f);
+    f.put("bios_strings", Value.ofTexts(tx.get(vm, VM.BIOS_STRINGS)));
     Map<String, String> config = new LinkedHashMap<>(tx.get(vm, VM.OTHER_CONFIG));
     config.remove(DEFAULT_TEMPLATE_KEY);
     f.put("other_config", Value.ofTexts(config));

@@ -210,6 +210,7 @@ public final class VmSnapshotMessages {
     Map<String, Value> f = settable(tx, "VM", vm);
     f.put("name_label", Value.of(name));
     VmRecords.standAlone(f);
+    f.put("bios_strings", Value.ofTexts(tx.get(vm, VM.BIOS_STRINGS)));
     f.put("is_vmss_snapshot", Value.of(scheduled));
     f.put("is_a_template", Value.of(true));
     f.put("is_a_snapshot", Value.of(true));
