@@ -46,6 +46,8 @@ final class Commands {
     FigureCommands.register(built);
     BlobCommands.register(built);
     ApplianceCommands.register(built);
+    HostCommands.register(built);
+    PoolCommands.register(built);
     built.put("console", ConsoleCommand::run);
     VmInstall.register(built);
     SnapshotCommands.register(built);

@@ -6,7 +6,7 @@ import java.io.IOException;
 import java.util.Map;
 import java.util.Optional;
 
-/** Snapshots of VMs, which are VMs that only some commands may name. */
+/** Snapshots of VMs, and templates: VMs that only some commands may name. */
 final class SnapshotCommands {
   private SnapshotCommands() {}
 
@@ -14,6 +14,8 @@ final class SnapshotCommands {
     commands.put("snapshot-revert", run -> run.calls().call("VM.revert", Value.of(snapshot(run))));
     commands.put("snapshot-destroy", SnapshotCommands::destroy);
     commands.put("snapshot-uninstall", run -> VmUninstall.of(run, snapshot(run)));
+    commands.put("snapshot-reset-powerstate", SnapshotCommands::resetPowerState);
+    commands.put("template-uninstall", SnapshotCommands::uninstallTemplate);
     commands.put("snapshot-clone", SnapshotCommands::cloneSnapshot);
     commands.put("snapshot-copy", SnapshotCommands::copy);
   }
@@ -36,6 +38,21 @@ final class SnapshotCommands {
       run.calls().call("VM.hard_shutdown", Value.of(ref));
     }
     run.calls().call("VM.destroy", Value.of(ref));
+  }
+
+  private static void resetPowerState(Run run) throws XenApiException, CliException {
+    VmCommands.requireForce(run);
+    run.calls().call("VM.power_state_reset", Value.of(snapshot(run)));
+  }
+
+  private static void uninstallTemplate(Run run) throws XenApiException, CliException, IOException {
+    String uuid = run.arguments().need("template-uuid");
+    String ref = run.calls().byUuid("VM", uuid);
+    if (!Calls.truth(run.calls().call("VM.get_is_a_template", Value.of(ref)))
+        || Calls.truth(run.calls().call("VM.get_is_a_snapshot", Value.of(ref)))) {
+      throw CliException.failed("The VM " + uuid + " is not a template");
+    }
+    VmUninstall.of(run, ref);
   }
 
   private static void cloneSnapshot(Run run) throws XenApiException, CliException, IOException {

@@ -31,6 +31,7 @@ final class VmCommands {
         "vm-unpause",
         run -> each(run, false, false, vm -> run.calls().call("VM.unpause", Value.of(vm.ref()))));
     commands.put("vm-reset-powerstate", VmCommands::resetPowerState);
+    commands.put("vm-compute-maximum-memory", VmCommands::maximumMemory);
     commands.put("vm-copy-bios-strings", VmCommands::copyBiosStrings);
     commands.put("vm-is-bios-customized", VmCommands::isBiosCustomized);
     commands.put("vm-clone", run -> copies(run, true, "VM.clone"));
@@ -214,11 +215,29 @@ final class VmCommands {
   }
 
   private static void resetPowerState(Run run) throws XenApiException, CliException, IOException {
+    requireForce(run);
+    each(run, true, false, vm -> run.calls().call("VM.power_state_reset", Value.of(vm.ref())));
+  }
+
+  static void requireForce(Run run) throws CliException {
     if (!run.arguments().flag("force")) {
       throw CliException.failed(
           "This declares the VM halted whether it is or not; --force says that it is");
     }
-    each(run, true, false, vm -> run.calls().call("VM.power_state_reset", Value.of(vm.ref())));
+  }
+
+  private static void maximumMemory(Run run) throws XenApiException, CliException, IOException {
+    Value total = Value.of(run.arguments().size("total").orElse(0L));
+    Value approximate = Value.of(run.arguments().flag("approximate"));
+    each(
+        run,
+        false,
+        false,
+        vm ->
+            run.printer()
+                .line(
+                    run.calls()
+                        .text("VM.maximise_memory", Value.of(vm.ref()), total, approximate)));
   }
 
   private static void copyBiosStrings(Run run) throws XenApiException, CliException, IOException {
@@ -230,8 +249,7 @@ final class VmCommands {
         vm -> run.calls().call("VM.copy_bios_strings", Value.of(vm.ref()), host));
   }
 
-  private static void isBiosCustomized(Run run)
-      throws XenApiException, CliException, IOException {
+  private static void isBiosCustomized(Run run) throws XenApiException, CliException, IOException {
     each(
         run,
         false,

@@ -152,8 +152,7 @@ class CommandsTest {
             "other-config:k=v");
     assertThat(back).isEqualTo(vdi);
     assertThat(xe("vdi-param-get", "uuid=" + vdi, "param-name=name-label")).isEqualTo("back");
-    assertThat(xe("vdi-param-get", "uuid=" + vdi, "param-name=virtual-size"))
-        .isEqualTo("2097152");
+    assertThat(xe("vdi-param-get", "uuid=" + vdi, "param-name=virtual-size")).isEqualTo("2097152");
     assertThat(xe("vdi-param-get", "uuid=" + vdi, "param-name=other-config", "param-key=k"))
         .isEqualTo("v");
   }
@@ -163,18 +162,75 @@ class CommandsTest {
     String vm = xe("vm-create", "name-label=told");
     assertThat(xe("vm-is-bios-customized", "uuid=" + vm)).contains("not");
     root.call(
-        "VM.set_bios_strings",
-        root.text("VM.get_by_uuid", vm),
-        Map.of("bios-vendor", "Yard"));
+        "VM.set_bios_strings", root.text("VM.get_by_uuid", vm), Map.of("bios-vendor", "Yard"));
     assertThat(xe("vm-is-bios-customized", "uuid=" + vm)).doesNotContain("not");
     assertThat(
             refused(
-                "vm-copy-bios-strings",
-                "uuid=" + vm,
-                "host-uuid=" + xe("host-list", "--minimal")))
+                "vm-copy-bios-strings", "uuid=" + vm, "host-uuid=" + xe("host-list", "--minimal")))
         .isNotEmpty();
     assertThat(refused("vm-reset-powerstate", "uuid=" + vm)).contains("--force");
     xe("vm-reset-powerstate", "uuid=" + vm, "--force");
+  }
+
+  @Test
+  void aHostIsTakenOutOfUseAndTellsOfItself() throws Exception {
+    String host = xe("host-list", "--minimal");
+    xe("host-disable", "uuid=" + host);
+    assertThat(xe("host-param-get", "uuid=" + host, "param-name=enabled")).isEqualTo("false");
+    xe("host-param-set", "uuid=" + host, "other-config:MAINTENANCE_MODE=true");
+    xe("host-enable", "uuid=" + host);
+    assertThat(xe("host-param-get", "uuid=" + host, "param-name=enabled")).isEqualTo("true");
+    assertThat(xe("host-param-get", "uuid=" + host, "param-name=other-config"))
+        .doesNotContain("MAINTENANCE_MODE");
+    assertThat(xe("host-cpu-info")).contains("cpu_count");
+    assertThat(xe("host-license-view", "host-uuid=" + host)).contains("restrict_pooling");
+    assertThat(xe("host-is-in-emergency-mode")).isEqualTo("false");
+    xe("host-apply-edition", "edition=free");
+    assertThat(refused("host-apply-edition", "edition=gold")).contains("gold");
+    xe("host-license-remove");
+    assertThat(refused("host-call-plugin", "host-uuid=" + host, "plugin=none", "fn=x", "args:a=b"))
+        .contains("none");
+  }
+
+  @Test
+  void thePoolAnswersToItsCommands() throws Exception {
+    String host = xe("host-list", "--minimal");
+    xe("pool-sync-database");
+    xe("pool-designate-new-master", "host-uuid=" + host);
+    assertThat(xe("pool-recover-slaves")).isEmpty();
+    xe("pool-apply-edition", "edition=free");
+    xe("pool-disable-redo-log");
+    for (String missing :
+        List.of(
+            "pool-ha-enable",
+            "pool-ha-disable",
+            "pool-retrieve-wlb-configuration",
+            "pool-deconfigure-wlb",
+            "pool-secret-rotate")) {
+      assertThat(refused(missing)).as(missing).isNotEmpty().doesNotContain("not available");
+    }
+  }
+
+  @Test
+  void whatIsKeptWithThePoolIsMade() throws Exception {
+    String secret = xe("secret-create", "value=hush");
+    assertThat(xe("secret-param-get", "uuid=" + secret, "param-name=value")).isEqualTo("hush");
+    String group = xe("vm-group-create", "name-label=apart", "placement=anti_affinity");
+    assertThat(xe("vm-group-param-get", "uuid=" + group, "param-name=placement"))
+        .isEqualTo("anti_affinity");
+    String vm = xe("vm-create", "name-label=spoken of");
+    xe("message-create", "name=note", "priority=3", "body=text", "vm-uuid=" + vm);
+    String message = xe("message-list", "obj-uuid=" + vm, "--minimal");
+    assertThat(xe("message-param-get", "uuid=" + message, "param-name=body")).isEqualTo("text");
+    xe("message-destroy", "uuids=" + message);
+    assertThat(xe("message-list", "obj-uuid=" + vm)).isEmpty();
+    assertThat(refused("message-create", "name=n", "priority=3", "body=b")).contains("vm-uuid");
+    assertThat(xe("vm-compute-maximum-memory", "uuid=" + vm, "total=1GiB")).isEqualTo("1073741824");
+    xe("vm-param-set", "uuid=" + vm, "is-a-template=true");
+    assertThat(refused("template-uninstall", "template-uuid=" + secret, "--force")).isNotEmpty();
+    xe("template-uninstall", "template-uuid=" + vm, "--force");
+    assertThat(xe("template-list", "uuid=" + vm)).isEmpty();
+    assertThat(refused("user-password-change", "old=wrong", "new=")).isNotEmpty();
   }
 
   @Test
