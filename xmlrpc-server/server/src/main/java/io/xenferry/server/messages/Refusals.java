@@ -1,6 +1,5 @@
 package io.xenferry.server.messages;
 
-import io.xenferry.model.Ref;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.Row;
@@ -176,6 +175,6 @@ final class Refusals {
     if (type.equals("metadata")) {
       throw new XenApiException("NOT_IMPLEMENTED", c.message().wireName());
     }
-    return refuse("VDI_INCOMPATIBLE_TYPE", Ref.of(vdi.ref()).opaque(), type);
+    return refuse("VDI_INCOMPATIBLE_TYPE", vdi.ref(), type);
   }
 }

@@ -60,14 +60,7 @@ public final class ApplianceMessages {
     c.server()
         .db()
         .change(tx -> {
-          for (var other : tx.get(appliance, VMAppliance.CURRENT_OPERATIONS).entrySet()) {
-            throw new XenApiException(
-                "OTHER_OPERATION_IN_PROGRESS",
-                "VM_appliance",
-                appliance.opaque(),
-                other.getValue().wire(),
-                other.getKey());
-          }
+          Appliances.requireIdle(tx, appliance);
           for (Ref<VM> vm : List.copyOf(tx.get(appliance, VMAppliance.VMS))) {
             tx.set(vm, VM.APPLIANCE, Ref.nullRef());
           }

@@ -186,14 +186,7 @@ public final class Appliances {
   private void begin(Ref<VMAppliance> appliance, VmApplianceOperation operation, String task)
       throws XenApiException {
     database.change(tx -> {
-      for (var other : tx.get(appliance, VMAppliance.CURRENT_OPERATIONS).entrySet()) {
-        throw new XenApiException(
-            "OTHER_OPERATION_IN_PROGRESS",
-            "VM_appliance",
-            appliance.opaque(),
-            other.getValue().wire(),
-            other.getKey());
-      }
+      requireIdle(tx, appliance);
       if (!allowed(tx, appliance).contains(operation)) {
         throw new XenApiException(
             "OPERATION_NOT_ALLOWED",
@@ -201,6 +194,20 @@ public final class Appliances {
       }
       tx.set(appliance, VMAppliance.CURRENT_OPERATIONS, Map.of(task, operation));
     });
+  }
+
+  /**
+   * @throws XenApiException OTHER_OPERATION_IN_PROGRESS
+   */
+  static void requireIdle(Snapshot db, Ref<VMAppliance> appliance) throws XenApiException {
+    for (var other : db.get(appliance, VMAppliance.CURRENT_OPERATIONS).entrySet()) {
+      throw new XenApiException(
+          "OTHER_OPERATION_IN_PROGRESS",
+          "VM_appliance",
+          appliance.opaque(),
+          other.getValue().wire(),
+          other.getKey());
+    }
   }
 
   /** Also when the database is on a full disk: until then nothing else may be done with it. */
