@@ -35,6 +35,7 @@ final class HostEvacuate {
     VmMigrate.checkOnce(run, run.command().own());
     List<Selection.Chosen> hosts = run.selection().hosts(Selection.filters(a, run.command().own()));
     if (Destination.NEEDED.stream().noneMatch(a::has)) {
+      batchSize(a);
       VmCommands.each(run, hosts, "hosts", host -> insidePool(run, host));
       return;
     }
@@ -54,7 +55,17 @@ final class HostEvacuate {
             "host.evacuate",
             Value.of(host.ref()),
             Value.of(network),
-            Value.of(Parameter.number("batch-size", a.get("batch-size", "0"))));
+            Value.of(batchSize(a)));
+  }
+
+  private static long batchSize(Arguments a) throws CliException {
+    long size = Parameter.number("batch-size", a.get("batch-size", "0"));
+    if (size < 0) {
+      throw CliException.failed(
+          "Parameter 'batch-size' takes a number of VMs, 0 for the server's own choice, not '%d'"
+              .formatted(size));
+    }
+    return size;
   }
 
   private static void elsewhere(Run run, Selection.Chosen host)

@@ -422,6 +422,12 @@ class CliSessionTest {
     terminal.xe("migration-param-set", "uuid=m1", "bandwidth=0", "cutover=hold");
     assertThat(terminal.xe("migration-param-set", "uuid=m1").err())
         .contains("bandwidth, max-downtime, cutover, paused, strategy");
+    assertThat(terminal.xe("migration-param-set", "uuid=m1", "bandwidth=0", "frob=1").err())
+        .contains("Unknown parameter 'frob'", "uuid, bandwidth, max-downtime");
+    assertThat(terminal.xe("migration-param-set", "uuid=m1", "bandwidth=0", "bandwidth=1").err())
+        .contains("'bandwidth' is given twice");
+    assertThat(terminal.xe("migration-cancel", "uuid=m1", "force-commit=true").status())
+        .isNotZero();
     terminal.xe("migration-cancel", "uuid=m1");
     assertThat(terminal.xe("migration-report", "uuid=m1").out())
         .isEqualTo("seconds              : 12.500\n    copying the disks: 10.000 s\n\n\n");

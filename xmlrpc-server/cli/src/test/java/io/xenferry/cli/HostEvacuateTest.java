@@ -229,6 +229,27 @@ class HostEvacuateTest {
   }
 
   @Test
+  void aBatchOfFewerThanNoneIsRefused() throws IOException {
+    for (String size : List.of("-1", "many")) {
+      Terminal.Result refused = terminal.xe("host-evacuate", "host=one", "batch-size=" + size);
+      assertThat(refused.status()).isEqualTo(1);
+      assertThat(refused.err()).contains("batch-size", size);
+    }
+    assertThat(here.changes()).isEmpty();
+  }
+
+  /** The options are those of vm-migrate. */
+  @Test
+  void allGoWhenTheyAreToAndOnWhatIsThere() throws IOException {
+    ends(List.of());
+    assertThat(evacuate("cutover=hold", "base=auto").err()).isEmpty();
+    assertThat(here.changes())
+        .filteredOn(call -> call.startsWith("Async.VM.migrate_send("))
+        .hasSize(2)
+        .allMatch(call -> call.contains("cutover: hold") && call.contains("base: auto"));
+  }
+
+  @Test
   void anEmptyHostNeedsNoDestination() throws IOException {
     vm("web", Calls.NULL);
     vm("db", Calls.NULL);
