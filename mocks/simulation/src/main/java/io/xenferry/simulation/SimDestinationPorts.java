@@ -17,7 +17,9 @@ import io.xenferry.migration.state.Places;
 import io.xenferry.migration.state.Plan;
 import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
+import io.xenferry.migration.ports.RefusedException;
 import io.xenferry.time.SimulatedScheduler;
+import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -294,15 +296,25 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
     public CompletableFuture<Void> startIncoming(
         MigrationId migration, Plan plan, List<UUID> vdis) {
       journaled(JournalEntry.Kind.GUEST, plan.vmAtDestination().toString());
-      return act(
-          "the receiving process starts",
-          () -> {
-            SimGuest there = host.guests.get(plan.vmAtDestination());
-            require(there == null || there.state == GuestState.INCOMING, "there is a guest");
-            if (there == null) {
-              host.guests.put(plan.vmAtDestination(), new SimGuest(GuestState.INCOMING, -1));
-            }
-          });
+      UUID vm = plan.vmAtDestination();
+      CompletableFuture<Void> made =
+          act(
+              "the receiving process starts",
+              () -> {
+                SimGuest there = host.guests.get(vm);
+                require(there == null || there.state == GuestState.INCOMING, "there is a guest");
+                if (there == null) {
+                  host.guests.put(vm, new SimGuest(GuestState.INCOMING, -1));
+                }
+              });
+      return host.starting.isZero() ? made : made.thenCompose(done -> started(vm));
+    }
+
+    private CompletableFuture<Void> started(UUID vm) {
+      CompletableFuture<Void> started = new CompletableFuture<>();
+      host.starts.put(vm, started);
+      world.later(host.starting, () -> started.complete(null));
+      return started;
     }
 
     @Override
@@ -411,19 +423,31 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
 
     @Override
     public CompletableFuture<Void> giveUp(UUID vm) {
-      return act(
-          "the guest that never ran is ended",
-          () -> {
-            SimGuest guest = host.guests.get(vm);
-            if (guest == null) {
-              return;
-            }
-            require(
-                guest.state != GuestState.RUNNING && guest.state != GuestState.PAUSED,
-                "the guest does not wait");
-            host.guests.remove(vm);
-            world.checkMemory(vm, host.name + " ended its guest");
-          });
+      CompletableFuture<Void> ended =
+          act(
+              "the guest that never ran is ended",
+              () -> {
+                SimGuest guest = host.guests.get(vm);
+                if (guest == null) {
+                  return;
+                }
+                require(
+                    guest.state != GuestState.RUNNING && guest.state != GuestState.PAUSED,
+                    "the guest does not wait");
+                host.guests.remove(vm);
+                world.checkMemory(vm, host.name + " ended its guest");
+                CompletableFuture<Void> start = host.starts.remove(vm);
+                if (start != null) {
+                  start.completeExceptionally(new RefusedException("the process ended"));
+                }
+              });
+      return host.ending.isZero() ? ended : ended.thenCompose(done -> after(host.ending));
+    }
+
+    private CompletableFuture<Void> after(Duration time) {
+      CompletableFuture<Void> passed = new CompletableFuture<>();
+      world.later(time, () -> passed.complete(null));
+      return passed;
     }
 
     @Override

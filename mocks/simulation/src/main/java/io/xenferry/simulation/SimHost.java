@@ -21,6 +21,7 @@ import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -77,6 +78,15 @@ final class SimHost {
 
   /** How long its hypervisor thinks before it asks a guest to shut down. */
   Duration asking = Duration.ZERO;
+
+  /** How long a process that is to receive memory takes to start, unless it is ended. */
+  Duration starting = Duration.ZERO;
+
+  /** Of those that start. */
+  final Map<UUID, CompletableFuture<Void>> starts = new HashMap<>();
+
+  /** How long its hypervisor takes to end a process. */
+  Duration ending = Duration.ZERO;
 
   /** How long its hypervisor thinks before it stops a guest. */
   Duration stopping = Duration.ZERO;

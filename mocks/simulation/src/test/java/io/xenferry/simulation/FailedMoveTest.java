@@ -45,6 +45,8 @@ class FailedMoveTest extends Story {
     Simulation.drive(world, Duration.ofSeconds(1), outcome::isDone);
     assertThat(failure(outcome).getMessage())
         .contains("while it was being moved")
+        .endsWith("the VM stays at the source")
+        .doesNotContain("still runs")
         .contains(how == GuestState.SHUTDOWN ? "shut down" : "stopped");
     run(Duration.ofSeconds(5));
     assertThat(guest(source)).isEqualTo(GuestState.GONE);

@@ -5,7 +5,6 @@ import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.Places;
 import io.xenferry.migration.state.Plan;
-import io.xenferry.migration.state.Role;
 import java.time.Duration;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
@@ -52,11 +51,7 @@ final class Arrivals {
    */
   void promise(MigrationId id, Set<String> srs) {
     long now = host.scheduler().nanoTime();
-    promises
-        .entrySet()
-        .removeIf(e ->
-            e.getValue().until() - now <= 0
-                || roster.find(e.getKey(), Role.DESTINATION).isPresent());
+    promises.values().removeIf(promise -> promise.until() - now <= 0);
     promises.remove(id);
     int arriving = promises.size();
     Map<String, Integer> atSr = new HashMap<>();
@@ -69,16 +64,23 @@ final class Arrivals {
     }
     Places places = host.destination().places(srs);
     if (!places.hostHas(arriving) || promises.size() >= MOST_PROMISES) {
-      throw tooMany(places.host(), arriving + " moves arrive at the destination already");
+      throw tooMany(
+          places.host(), arriving + " moves are arriving at the destination, or expected there");
     }
     for (String sr : srs) {
       int there = atSr.getOrDefault(sr, 0);
       if (!places.srHas(sr, there)) {
         throw tooMany(
-            places.srs().getOrDefault(sr, 0), there + " moves arrive at its SR " + sr + " already");
+            places.srs().getOrDefault(sr, 0),
+            there + " moves are arriving at its SR " + sr + ", or expected there");
       }
     }
     promises.put(id, new Promise(Set.copyOf(srs), now + PROMISED.toNanos()));
+  }
+
+  /** The move has come, or never will: its place is kept for it no longer. */
+  void over(MigrationId id) {
+    promises.remove(id);
   }
 
   private static MigrationException tooMany(int limit, String sentence) {

@@ -149,6 +149,7 @@ final class IncomingMessages implements PeerHandler {
       return PeerAnswer.unknown(ledger.incarnation())
           .refusing("VM_MIGRATE_FAILED", List.of("", "another incarnation"), "another incarnation");
     }
+    arrivals.over(id);
     Token token = caller.token().orElseThrow();
     if (!token.expiry().isAfter(scheduler.now())) {
       return aborted;
@@ -245,6 +246,7 @@ final class IncomingMessages implements PeerHandler {
 
   private CompletableFuture<PeerAnswer> accept(
       MigrationId id, PeerMessage.Open open, Caller caller) {
+    arrivals.over(id);
     UUID vm = open.plan().vmAtDestination();
     Token token = caller.token().orElseThrow();
     PeerAddress peer;

@@ -80,7 +80,7 @@ final class Opening {
   /** Whoever started or stopped it before the gate was closed to them did so after the plan. */
   private void open(GuestState seen) {
     if (plan().running() == (seen == GuestState.GONE)) {
-      migration.backToOwned(
+      migration.backToOwnedAsItIs(
           migration.failure(
               "the VM was "
                   + (plan().running() ? "stopped" : "started")

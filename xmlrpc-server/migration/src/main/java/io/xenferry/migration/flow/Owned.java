@@ -278,7 +278,7 @@ final class Owned extends SourceStage {
       return;
     }
     if (mayHeed.isPresent() && migration.mayStillShutDown()) {
-      migration.phase("watching whether the guest still shuts down, as it was told to");
+      migration.phase(SourceMigration.WATCHING);
     } else {
       leave();
       migration.note(LedgerRow::withCleaned);

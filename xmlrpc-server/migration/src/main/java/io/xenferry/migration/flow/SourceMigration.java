@@ -32,6 +32,10 @@ public final class SourceMigration extends Migration {
 
   private static final String SR_FULL = "SR_FULL";
 
+  /** The phase of a row that ends only when its guest is past shutting down, minutes later. */
+  public static final String WATCHING =
+      "watching whether the guest still shuts down, as it was told to";
+
   /** Of a hurried switch's deadline the last blocks may take one part in so many, at most. */
   private static final int HURRIED = 2;
 
@@ -230,10 +234,33 @@ public final class SourceMigration extends Migration {
     return failure;
   }
 
-  /** The VM stays here: durable first; the guest goes on in {@link Owned}. */
+  /** The VM stays here: durable first; the guest goes on in {@link Owned}. Says so, and why. */
   void backToOwned(MigrationException cause) {
-    failure = cause;
-    move(new Owned(this), row -> row.withOutcome(String.valueOf(cause.getMessage())));
+    backToOwned(cause, staying());
+  }
+
+  /** The same for a VM that is not as the plan has it. */
+  void backToOwnedAsItIs(MigrationException cause) {
+    backToOwned(cause, "the VM stays at the source");
+  }
+
+  private void backToOwned(MigrationException cause, String where) {
+    MigrationException told = cause.saying(where);
+    failure = told;
+    move(new Owned(this), row -> row.withOutcome(String.valueOf(told.getMessage())));
+  }
+
+  /** What becomes of the VM; its guest, if the switch has stopped it, goes on next. */
+  private String staying() {
+    if (row().doubtful()) {
+      return "the VM stays at the source";
+    }
+    if (!plan().running()) {
+      return "the VM stays at the source as it was; nothing was changed";
+    }
+    return mayStillShutDown()
+        ? "the VM stays at the source, and boots there again if it has shut down"
+        : "the VM still runs at the source; nothing was changed";
   }
 
   /** A guest that ends has nothing left to be moved: whoever ended it, that is why. */
@@ -252,7 +279,7 @@ public final class SourceMigration extends Migration {
         () -> ended,
         seen -> {
           if (!awaited.test(seen)) {
-            backToOwned(stopped(seen));
+            backToOwnedAsItIs(stopped(seen));
           }
         },
         // The stage has means of its own to notice; the sentence is then less exact.
@@ -275,7 +302,7 @@ public final class SourceMigration extends Migration {
         () -> host().source().guests().observe(plan().vm()),
         seen -> {
           if (seen.ended() && !(toldToStop() && seen == GuestState.SHUTDOWN)) {
-            backToOwned(stopped(seen));
+            backToOwnedAsItIs(stopped(seen));
           } else {
             blame(owner, what, cause);
           }
@@ -323,9 +350,8 @@ public final class SourceMigration extends Migration {
   private MigrationException stopped(GuestState seen) {
     return failure(
         seen == GuestState.SHUTDOWN
-            ? "the guest shut down while it was being moved; the VM stays at the source"
-            : "the guest stopped while it was being moved, by a forced shutdown or a crash; the VM"
-                + " stays at the source");
+            ? "the guest shut down while it was being moved"
+            : "the guest stopped while it was being moved, by a forced shutdown or a crash");
   }
 
   void guestPaused() {

@@ -50,6 +50,6 @@ abstract class SourceStage extends Stage {
 
   static MigrationException cancelled(SourceMigration migration) {
     return new MigrationException(
-        "TASK_CANCELLED", List.of(migration.id().toString()), "cancelled; the VM stays here");
+        "TASK_CANCELLED", List.of(migration.id().toString()), "cancelled");
   }
 }

@@ -10,6 +10,7 @@ import io.xenferry.migration.ports.DestinationPorts.Metadata.Standing;
 import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
 import io.xenferry.model.XenApiException;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.UUID;
@@ -21,6 +22,11 @@ import java.util.concurrent.CompletableFuture;
  * acknowledged.
  */
 final class Undoing extends DestinationStage {
+  /**
+   * A source that waits is answered at once when nothing is left here, which takes a moment mostly,
+   * and told that something is after this; well before it takes the answer for lost.
+   */
+  private static final Duration PATIENCE = Duration.ofSeconds(1);
 
   Undoing(DestinationMigration migration, State outcome) {
     super(migration, outcome);
@@ -30,10 +36,29 @@ final class Undoing extends DestinationStage {
   void enter(boolean recovered) {
     if (!migration.row().cleaned() && !migration.row().forced()) {
       host().ledger().closeExports(migration.id());
+      endWhatStarts();
       whenQuiet(() -> persist(this::effects, this::cleaned));
     }
     if (migration.row().doubtful() && !migration.row().settled()) {
       askSource();
+    }
+  }
+
+  /**
+   * A process that is being started to receive memory would else be waited for, only to be ended.
+   * The start fails once it is gone. Whatever comes of this, the clean-up ends the process as the
+   * journal says, after both; a guest that may have run is never touched, see {@link #endGuest}.
+   */
+  private void endWhatStarts() {
+    boolean journaled =
+        host().ledger().journal(migration.id()).stream()
+            .anyMatch(entry -> entry.kind() == JournalEntry.Kind.GUEST);
+    if (state() == State.ABORTED && migration.plan().live() && journaled && !migration.effects().quiet()) {
+      step(
+          "ending the process that was to receive the memory",
+          () -> endGuest(vm()).thenApply(done -> true),
+          done -> {},
+          failure -> {});
     }
   }
 
@@ -62,6 +87,7 @@ final class Undoing extends DestinationStage {
   private void cleaned() {
     migration.note(LedgerRow::withCleaned);
     migration.phase("nothing is left here");
+    answerAll(migration.answer());
     migration.settleIf(state());
   }
 
@@ -129,14 +155,24 @@ final class Undoing extends DestinationStage {
       case PeerMessage.Abort abort -> now(migration.answer());
       case PeerMessage.Acknowledge acknowledge -> {
         migration.note(LedgerRow::withSettled);
-        PeerAnswer answer = migration.answer();
-        migration.settleIf(state());
-        yield now(answer);
+        yield acknowledged();
       }
       // The decision stands; it is an answer, so that a source in COMMITTING hears it.
       case PeerMessage.Commit commit -> now(migration.refusal("cannot commit in " + state()));
       default -> super.on(message);
     };
+  }
+
+  /** Until nothing is left, since the source's client waits for that. */
+  private CompletableFuture<PeerAnswer> acknowledged() {
+    PeerAnswer answer = migration.answer();
+    if (migration.ended()) {
+      migration.settleIf(state());
+      return now(answer);
+    }
+    CompletableFuture<PeerAnswer> waiter = later();
+    after(PATIENCE, () -> answerOne(waiter, migration.answer()));
+    return waiter;
   }
 
   @Override

@@ -127,7 +127,7 @@ final class WarmStop {
           migration.failure(
               "the guest did not shut down within "
                   + warm.shutdown().toSeconds()
-                  + " s, and goes on at the source; "
+                  + " s; "
                   + WarmMove.TIMEOUT
                   + "= gives it more time, "
                   + WarmMove.HARD

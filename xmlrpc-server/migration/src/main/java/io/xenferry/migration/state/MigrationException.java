@@ -25,6 +25,17 @@ public final class MigrationException extends RuntimeException {
     this.params = List.copyOf(params);
   }
 
+  /** The same with one thing more to say, also in the parameter that holds the sentence. */
+  public MigrationException saying(String more) {
+    String sentence = getMessage();
+    String longer = sentence + "; " + more;
+    return new MigrationException(
+        code,
+        params.stream().map(param -> param.equals(sentence) ? longer : param).toList(),
+        longer,
+        this);
+  }
+
   public String code() {
     return code;
   }
