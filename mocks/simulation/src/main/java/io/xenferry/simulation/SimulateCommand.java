@@ -87,6 +87,7 @@ public final class SimulateCommand implements Callable<Integer> {
     if (verbose) {
       System.setProperty("xenferry.simulation.log", "INFO"); // before the first logger is made
     }
+    checkSeeds();
     if (bench) {
       new SimulationBench(out, seconds).run();
       return 0;
@@ -121,6 +122,17 @@ public final class SimulateCommand implements Callable<Integer> {
         tally.failed() == 0 ? "every promise held" : tally.failed() + " seeds broke a promise");
     out.flush();
     return tally.failed() == 0 && !(judged && !wrong.isEmpty()) ? 0 : 1;
+  }
+
+  /** None at all would keep every promise. */
+  private void checkSeeds() {
+    if (spec != null && (seeds < 1 || first > Long.MAX_VALUE - seeds)) {
+      throw new CommandLine.ParameterException(
+          spec.commandLine(),
+          seeds < 1
+              ? "--seeds takes a number from 1 on, not " + seeds
+              : "--first is too large for " + seeds + " seeds: " + first);
+    }
   }
 
   private Tally traced(PrintWriter out) {
