@@ -213,6 +213,8 @@ class DryRunTest {
             "",
             "[]",
             "{",
+            "{\"live\": true, " + good.toString().substring(1),
+            good + " {}",
             "{\"vm\": 3}",
             good.deepCopy().put("speed", 1).toString(),
             good.deepCopy().put("vm", NOWHERE).toString(),

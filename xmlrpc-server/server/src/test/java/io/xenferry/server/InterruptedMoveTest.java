@@ -13,6 +13,7 @@ import io.xenferry.model.XenApiException;
 import io.xenferry.server.TwoHosts.Traveller;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.atomic.AtomicBoolean;
@@ -222,6 +223,7 @@ class InterruptedMoveTest {
         assertThat(cancelled.params()).as(moment).hasSize(1);
       }
       assertThat(source.text("VM.get_power_state", t.vm())).as(moment).isEqualTo("Running");
+      assertThat(saved(t)).as(moment).containsOnly(0L);
       // Nothing of it is left on either side, and so the VM is free to move again: at once.
       assertThat(hosts.movesOf(t)).as(moment).isNotEmpty().allMatch(MigrationStatus::ended);
       assertThat(TwoHosts.objects(hosts.there)).as(moment).isEqualTo(before);
@@ -266,5 +268,18 @@ class InterruptedMoveTest {
           source.call("VM.set_name_label", t.vm(), "renamed");
         });
     source.call("VM.hard_shutdown", t.vm());
+  }
+
+  /** What the moves of a VM say that they saved; 0 for one that has no report. */
+  private static List<Long> saved(Traveller t) throws Exception {
+    List<Long> saved = new ArrayList<>();
+    for (MigrationStatus move : hosts.movesOf(t)) {
+      saved.add(
+          Rest.get(hosts.here, "/v1/migrations/" + move.migration())
+              .path("report")
+              .path("saved")
+              .asLong());
+    }
+    return saved;
   }
 }

@@ -7,6 +7,11 @@ import com.fasterxml.jackson.databind.JsonNode;
 import io.xenferry.model.Value;
 import io.xenferry.server.TwoHosts.Traveller;
 import java.util.Map;
+import io.xenferry.xe.client.Xe;
+import java.io.ByteArrayOutputStream;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
+import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -43,6 +48,29 @@ class QueuedMoveTest {
       }
     }
     return com.fasterxml.jackson.databind.node.MissingNode.getInstance();
+  }
+
+  /** What {@code migration-list} says that a move waits for. */
+  private String listed(Traveller t) throws Exception {
+    ByteArrayOutputStream out = new ByteArrayOutputStream();
+    new Xe(Map.of(), InputStream.nullInputStream(), out, out)
+        .run(
+            List.of(
+                "migration-list",
+                "vm-uuid=" + t.uuid(),
+                "state=QUEUED",
+                "params=waiting",
+                "--minimal",
+                "-s",
+                hosts.here.address,
+                "--nossl",
+                "-p",
+                "" + hosts.here.httpPort(),
+                "-u",
+                "root",
+                "-pw",
+                hosts.here.password));
+    return out.toString(StandardCharsets.UTF_8).strip();
   }
 
   private void awaitQueued(Traveller t, String phase) {
@@ -126,7 +154,9 @@ class QueuedMoveTest {
     String one = begin(first, "hold");
     awaitFollowing(first);
     String two = begin(second, "auto");
-    awaitQueued(second, "1 moves arrive at the destination already");
+    awaitQueued(second, "1 moves are arriving at the destination, or expected there");
+    assertThat(listed(second))
+        .startsWith("1 moves are arriving at the destination, or expected there since ");
     // Whoever only asks whether it could go is told yes: it need but wait.
     Traveller third = hosts.traveller("third", 1);
     source.call("VM.assert_can_migrate", third.arguments(hosts.token(), hosts.to, Map.of()));
@@ -139,7 +169,7 @@ class QueuedMoveTest {
         .isEqualTo(200);
     assertThat(awaitEnd(two)).isEqualTo("cancelled");
     String again = begin(second, "auto");
-    awaitQueued(second, "1 moves arrive");
+    awaitQueued(second, "1 moves are arriving");
     cutOver(first);
     assertThat(awaitEnd(one)).isEqualTo("success");
     assertThat(awaitEnd(again)).isEqualTo("success");

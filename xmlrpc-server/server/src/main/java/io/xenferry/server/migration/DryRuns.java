@@ -1,6 +1,8 @@
 package io.xenferry.server.migration;
 
+import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
@@ -35,7 +37,12 @@ final class DryRuns {
   /** Who may send this may ask by other ways as well. */
   private static final String MESSAGE = "VM.assert_can_migrate";
 
-  private static final ObjectMapper JSON = new ObjectMapper();
+  /** Of a member that comes twice one would be taken, and nobody would know which. */
+  private static final ObjectMapper JSON =
+      new ObjectMapper()
+          .enable(JsonParser.Feature.STRICT_DUPLICATE_DETECTION)
+          .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
+
 
   private static final Set<String> MEMBERS =
       Set.of(

@@ -119,7 +119,22 @@ final class MigrationTable implements Migrations {
       row.put("role", "source");
       row.put("state", MoveQueue.QUEUED);
       row.put("phase", waits.phase());
+      row.put("strategy", "");
       row.put("progress", "0.000");
+      row.put("waiting", waits.waitsFor() + " since " + waits.since());
+      for (String none :
+          List.of(
+              "peer",
+              "predicted_downtime",
+              "time_left",
+              "paused",
+              "cutover",
+              "bandwidth",
+              "max_downtime",
+              "outcome")) {
+        row.put(none, "");
+      }
+      row.put("forced", "false");
       row.put("ended", "false");
       rows.add(row);
     }

@@ -11,11 +11,14 @@ import io.xenferry.model.db.Snapshot;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * How many moves may be under way at once, as the pool's and the SRs' {@code other_config} say. A
- * value that is no number counts as none.
+ * value that is no number counts as none, and is told once.
  */
 final class MovePlaces {
   /** Of the pool: moves that a host sends. */
@@ -30,6 +33,16 @@ final class MovePlaces {
   /** What the published server bears of storage migrations at once. */
   static final int DEFAULT = 3;
 
+  private static final Logger log = LoggerFactory.getLogger(MovePlaces.class);
+
+  /** Characters of a value that the log repeats. */
+  private static final int SHOWN = 40;
+
+  /** Values that make no sense and have been told; queues look every second. */
+  private static final Set<String> TOLD = ConcurrentHashMap.newKeySet();
+
+  private static final int MOST_TOLD = 100;
+
   private MovePlaces() {}
 
   /**
@@ -42,11 +55,13 @@ final class MovePlaces {
     Map<String, Integer> each = new HashMap<>();
     try {
       for (Row pool : db.rows("pool")) {
-        host = number(db.get(new Ref<Pool>(pool.ref()), Pool.OTHER_CONFIG).get(direction));
+        host = number(
+                direction, db.get(new Ref<Pool>(pool.ref()), Pool.OTHER_CONFIG).get(direction));
       }
       for (String sr : srs) {
         if (db.row("SR", sr).isPresent()) {
-          each.put(sr, number(db.get(new Ref<SR>(sr), SR.OTHER_CONFIG).get(SR_MOVES)));
+          each.put(
+              sr, number(SR_MOVES, db.get(new Ref<SR>(sr), SR.OTHER_CONFIG).get(SR_MOVES)));
         }
       }
     } catch (XenApiException e) {
@@ -55,7 +70,17 @@ final class MovePlaces {
     return new Places(host, each);
   }
 
-  private static int number(@Nullable String text) {
-    return text != null && text.matches("[0-9]{1,6}") ? Integer.parseInt(text) : DEFAULT;
+  private static int number(String key, @Nullable String text) {
+    if (text == null) {
+      return DEFAULT;
+    }
+    if (text.matches("[0-9]{1,6}")) {
+      return Integer.parseInt(text);
+    }
+    String what = key + "=" + text.substring(0, Math.min(text.length(), SHOWN));
+    if (TOLD.size() < MOST_TOLD && TOLD.add(what)) {
+      log.warn("{} in other_config is no number from 0 to 999999: it counts as {}", what, DEFAULT);
+    }
+    return DEFAULT;
   }
 }

@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.xenferry.copy.CopySnapshot;
 import io.xenferry.migration.state.MigrationStatus;
+import io.xenferry.migration.state.State;
 import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -22,6 +23,8 @@ import java.util.function.ToLongFunction;
  * @param logical bytes of the disks as the guest sees them
  * @param allocated bytes that the first passes were about
  * @param sent bytes written to the destination, repeated ones included
+ * @param saved what was not sent of the disks, and would have been by a copy of every block, once;
+ *     0 of a move that has come to nothing
  * @param zero bytes of zeroes that were not sent as data
  * @param alreadyThere bytes that the destination held already, by comparison, and was not sent
  * @param verify what was to be verified: {@code none}, {@code sampled}, {@code full}
@@ -39,6 +42,7 @@ record MoveReport(
     long logical,
     long allocated,
     long sent,
+    long saved,
     long zero,
     long alreadyThere,
     String verify,
@@ -63,11 +67,14 @@ record MoveReport(
     waits.put("rate_limit", sum(disks, CopySnapshot.Waits::rateLimit));
     waits.put("buffers", sum(disks, CopySnapshot.Waits::buffers));
     waits.put("flush", sum(disks, CopySnapshot.Waits::flush));
+    long logical = bytes(disks, CopySnapshot.Disk::logical);
+    long sent = bytes(disks, CopySnapshot.Disk::sent);
     return new MoveReport(
         status.phases().values().stream().reduce(Duration.ZERO, Duration::plus),
-        bytes(disks, CopySnapshot.Disk::logical),
+        logical,
         bytes(disks, CopySnapshot.Disk::allocated),
-        bytes(disks, CopySnapshot.Disk::sent),
+        sent,
+        status.state() == State.OWNED ? 0 : Math.max(0, logical - sent),
         bytes(disks, disk -> disk.skipped() + disk.zeroed()),
         bytes(disks, CopySnapshot.Disk::saved),
         disks.stream().findFirst().map(disk -> disk.proof().verify().word()).orElse("none"),
@@ -104,11 +111,6 @@ record MoveReport(
         .orElse("none");
   }
 
-  /** What was not sent of the disks, and would have been by a copy of every block, once. */
-  long saved() {
-    return Math.max(0, logical - sent);
-  }
-
   /** Bytes a second, of disks and memory together, over the whole time. */
   long rate() {
     return (long) ((sent + memory) / Math.max(1e-3, took.toNanos() / 1e9));
@@ -123,7 +125,7 @@ record MoveReport(
     all.put("allocated", allocated);
     all.put("sent", sent);
     all.put("zero", zero);
-    all.put("saved", saved());
+    all.put("saved", saved);
     all.put("already-there", alreadyThere);
     all.put("verified", verified);
     all.put("verify-seconds", seconds(verifying));

@@ -49,9 +49,6 @@ final class MoveTasks {
    */
   private static final Duration CLEAN_UP = Duration.ofSeconds(15);
 
-  /** A guest that may still shut down is watched for minutes, which nobody needs to wait for. */
-  private static final Duration WATCHED = Duration.ofSeconds(2);
-
   /** After so many questions without an answer the destination is not waited for. */
   private static final int UNANSWERED = 3;
 
@@ -158,9 +155,7 @@ final class MoveTasks {
         });
     try {
       if (coordinator.status(id, Role.SOURCE).filter(status -> !isOver(status)).isPresent()) {
-        boolean watched =
-            ledger.find(id, Role.SOURCE).filter(SourceMigration::bootsAgain).isPresent();
-        over.get((watched ? WATCHED : CLEAN_UP).toMillis(), TimeUnit.MILLISECONDS);
+        over.get(CLEAN_UP.toMillis(), TimeUnit.MILLISECONDS);
       }
     } catch (TimeoutException e) {
       log.info("migration {}: its task ends before all that it has left is gone", id);
@@ -171,8 +166,10 @@ final class MoveTasks {
     }
   }
 
+  /** A guest that may still shut down is watched for minutes, which nobody needs to wait for. */
   private static boolean isOver(MigrationStatus status) {
     return status.ended()
+        || status.phase().equals(SourceMigration.WATCHING)
         || status
             .waiting()
             .filter(asked -> asked.attempts() > UNANSWERED && asked.unanswered())

@@ -30,8 +30,10 @@ class MoveOptionsTest {
       value = {
         "strategy     | foo      | log-dirty, mirror, auto, snapshot",
         "strategy     | AUTO     | log-dirty, mirror, auto, snapshot",
-        "max-downtime | 300ms    | a number of milliseconds, 1 or more",
-        "max-downtime | 0        | a number of milliseconds, 1 or more",
+        "max-downtime | 300ms    | a number of milliseconds, 1 to 86400000",
+        "max-downtime | 0        | a number of milliseconds, 1 to 86400000",
+        "max-downtime | 86400001 | a number of milliseconds, 1 to 86400000",
+        "max-downtime | 99999999999 | a number of milliseconds, 1 to 86400000",
         "bandwidth    | 10MiB    | a number of bytes a second, 0 for no limit",
         "bandwidth    | -1       | a number of bytes a second, 0 for no limit",
         "verify       | yes      | none, sampled, full, true, false",
@@ -118,7 +120,7 @@ class MoveOptionsTest {
       value = {
         "paused       | maybe    | true, false",
         "bandwidth    | 1.5      | a number of bytes a second, 0 for no limit",
-        "max-downtime | 0        | a number of milliseconds, 1 or more",
+        "max-downtime | 0        | a number of milliseconds, 1 to 86400000",
         "cutover      | soon     | " + INSTANT,
         "strategy     | snapshot | log-dirty, mirror, auto"
       })
