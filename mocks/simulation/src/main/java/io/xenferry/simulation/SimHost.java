@@ -57,6 +57,15 @@ final class SimHost {
   /** The files of the durable dirty logs, by migration and disk. */
   final Map<String, MemoryDirtyLog> dirtyLogs = new TreeMap<>();
 
+  /**
+   * The progress that was shown of each move and role, by the ledger that it was of: a ledger that
+   * is put back knows less.
+   */
+  final Map<String, Double> progress = new HashMap<>();
+
+  /** What the tasks of moves from here show, in steps as they do. */
+  final Map<MigrationId, Double> tasks = new HashMap<>();
+
   final GuestEnds ends;
 
   int boot;

@@ -7,13 +7,12 @@ import io.xenferry.migration.peer.PeerAddress;
 import io.xenferry.migration.state.Deadlines;
 import io.xenferry.migration.state.MigrationStatus;
 import io.xenferry.migration.state.Randomness;
+import io.xenferry.migration.state.Role;
 import io.xenferry.time.Scheduler;
 import io.xenferry.time.SimulatedScheduler;
 import java.time.Duration;
 import java.time.Instant;
-import java.util.HashMap;
 import java.util.HashSet;
-import java.util.Map;
 import java.util.Set;
 import java.util.UUID;
 
@@ -38,6 +37,9 @@ final class SimServer {
   /** Counted, with the role, when a server goes on with a copy that one before it had begun. */
   static final String GONE_ON = "copies taken up by the ";
 
+  /** As {@code Tasks} has it. */
+  private static final double TASK_STEP = 0.01;
+
   final SimulatedScheduler.Process process;
   final Ledger ledger;
   final Gate gate;
@@ -45,7 +47,6 @@ final class SimServer {
 
   private final World world;
   private final SimHost host;
-  private final Map<String, Double> progress = new HashMap<>();
 
   /** Moves in the middle of which this server was started, until it goes on with them. */
   private final Set<String> interrupted = new HashSet<>();
@@ -79,7 +80,7 @@ final class SimServer {
     host.ledgerDisk.unended().forEach(row -> interrupted.add(row.migration() + " " + row.state()));
     coordinator.listen(this::changed);
     world.trace(host.name + ": server starts");
-    coordinator.recover();
+    coordinator.recover(id -> host.tasks.getOrDefault(id, -TASK_STEP) + TASK_STEP);
     new Watchdog(world, host, ledger, process).start();
   }
 
@@ -89,9 +90,14 @@ final class SimServer {
 
   private void changed(MigrationStatus status) {
     String key = status.migration() + " " + status.role();
-    double before = progress.getOrDefault(key, 0.0);
-    world.check(status.progress() >= before, Invariant.PROGRESS, key);
-    progress.put(key, status.progress());
+    Double before = host.progress.put(ledger.incarnation() + " " + key, status.progress());
+    world.check(before == null || status.progress() >= before, Invariant.PROGRESS, key);
+    if (status.role() == Role.SOURCE) {
+      host.tasks.merge(
+          status.migration(),
+          status.progress(),
+          (shown, now) -> now >= shown + TASK_STEP ? now : shown);
+    }
     boolean goesOn =
         switch (status.state()) {
           case RECEIVING -> status.phase().equals("receiving");

@@ -39,6 +39,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.Function;
 import java.util.function.Supplier;
+import java.util.function.ToDoubleFunction;
 
 /**
  * Migrations on one host, in both roles.
@@ -67,6 +68,9 @@ public final class Coordinator {
   private final PeerEndpoint endpoint;
   private final Roster roster;
   private final List<MigrationListener> listeners = new CopyOnWriteArrayList<>();
+
+  /** Confined to the scheduler. */
+  private ToDoubleFunction<MigrationId> shown = migration -> 0;
 
   /**
    * @param hostUuid of the XenAPI host, named in tokens
@@ -144,11 +148,15 @@ public final class Coordinator {
   /**
    * Takes up every unended row of the ledger. With a restored ledger nothing is done until {@link
    * #acceptRestoredLedger}: what it says may be old.
+   *
+   * @param shown the progress, 0 to 1, below which that of a migration from here does not fall: what
+   *     clients have been told by a server before this one
    */
-  public CompletableFuture<Void> recover() {
+  public CompletableFuture<Void> recover(ToDoubleFunction<MigrationId> shown) {
     return call(() -> {
+      this.shown = shown;
       if (!ledger.restored()) {
-        roster.takeUp();
+        roster.takeUp(shown);
       }
       return null;
     });
@@ -165,7 +173,7 @@ public final class Coordinator {
                 "accept-restored-ledger",
                 ledger.incarnation().toString(),
                 "the operator states that no VM of this host runs elsewhere"));
-        roster.takeUp();
+        roster.takeUp(shown);
       }
       return null;
     });

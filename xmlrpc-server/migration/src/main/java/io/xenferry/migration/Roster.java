@@ -18,6 +18,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.ToDoubleFunction;
 
 /**
  * The migrations at work on this host, and those that ended of late. Changed on the scheduler only;
@@ -45,12 +46,20 @@ final class Roster {
     return takenUp;
   }
 
-  /** Takes up every unended row. */
-  void takeUp() {
+  /**
+   * Takes up every unended row.
+   *
+   * @param shown see {@link Coordinator#recover}
+   */
+  void takeUp(ToDoubleFunction<MigrationId> shown) {
     host.ledger().purge(host.scheduler().now().minus(TOMBSTONE_MARGIN));
     for (LedgerRow row : host.ledger().rows()) {
       if (!row.ended()) {
-        add(row).takeUp();
+        Migration migration = add(row);
+        if (row.role() == Role.SOURCE) {
+          migration.shown(shown.applyAsDouble(row.migration()));
+        }
+        migration.takeUp();
       }
     }
     takenUp = true;

@@ -17,7 +17,6 @@ final class Committed extends Deciding {
 
   @Override
   void enter(boolean recovered) {
-    migration.progress(0.98);
     if (!recovered && !asking) {
       goOn();
       return;

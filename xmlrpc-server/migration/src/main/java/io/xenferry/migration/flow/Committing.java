@@ -20,7 +20,6 @@ final class Committing extends SourceStage {
 
   @Override
   void enter(boolean recovered) {
-    migration.progress(0.98);
     UUID incarnation = migration.row().peerIncarnation();
     Asking.ask(
         migration, this, "commit: run the VM", new PeerMessage.Commit(incarnation), this::answered);

@@ -28,7 +28,6 @@ final class Given extends SourceStage {
 
   @Override
   void enter(boolean recovered) {
-    migration.progress(0.99);
     after(host().deadlines().step(), this::tell);
     Asking.ask(
         migration,
@@ -55,6 +54,7 @@ final class Given extends SourceStage {
 
   private void settle() {
     if (migration.row().settled() && (migration.row().cleaned() || migration.row().forced())) {
+      migration.progress(1);
       tell();
     }
     migration.settleIf(State.GIVEN);
@@ -66,7 +66,6 @@ final class Given extends SourceStage {
    * VM is the destination's already.
    */
   private void tell() {
-    migration.progress(1);
     migration.publish();
     migration.outcome().complete(migration.status());
   }

@@ -238,6 +238,7 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
       throw new IllegalStateException(first.state() + " for a row in " + row.state());
     }
     stage = first;
+    progress(share(first.state()));
     enter(first.state().phase());
     publish();
     first.enter(recovered);
@@ -262,6 +263,7 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
 
   private void moved(@Nullable Stage old, Stage next) {
     stage = next;
+    progress(share(next.state()));
     enter(next.state().phase());
     waiting = Optional.empty();
     seen = Optional.empty();
@@ -293,6 +295,28 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
   private void enter(String words) {
     phase = words;
     times.become(words, host.scheduler().nanoTime());
+  }
+
+  /** What clients have been told of the progress by a server before this one; see {@link #progress}. */
+  public final void shown(double before) {
+    progress(before);
+  }
+
+  /**
+   * What of a move has been done when it comes to a state, also at a server that is started anew:
+   * the part that does not depend on how much there was to send. Of a destination that undoes what
+   * it had begun nothing is to come.
+   */
+  private static double share(State state) {
+    return switch (state) {
+      case OWNED, SENDING -> 0;
+      case RECEIVING -> 0.05;
+      case SWITCHING -> 0.95;
+      case READY -> 0.97;
+      case COMMITTING, COMMITTED, STARTING -> 0.98;
+      case GIVEN -> 0.99;
+      case RUNNING, ABORTED, RETURNED -> 1;
+    };
   }
 
   /** Progress, 0 to 1; lower values than before are ignored. */

@@ -20,7 +20,6 @@ final class Ready extends DestinationStage {
   @Override
   void enter(boolean recovered) {
     returning = recovered;
-    migration.progress(0.97);
     if (migration.plan().running()) {
       watchGuest();
     }

@@ -25,7 +25,6 @@ final class Running extends DestinationStage {
 
   @Override
   void enter(boolean recovered) {
-    migration.progress(1);
     if (!migration.row().cleaned()) {
       if (migration.plan().running() && !recovered) {
         step(

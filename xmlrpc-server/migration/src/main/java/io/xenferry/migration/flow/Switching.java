@@ -34,7 +34,6 @@ final class Switching extends SourceStage {
               "the source's server " + migration.interruption() + " during the switch"));
       return;
     }
-    migration.progress(0.95);
     if (migration.plan().running()) {
       guestEnded =
           migration.watchGuest(

@@ -316,7 +316,7 @@ public final class MigrationService implements AutoCloseable {
    */
   public void recover() throws InterruptedException {
     try {
-      coordinator.recover().get();
+      coordinator.recover(tasks.shown()).get();
     } catch (ExecutionException e) {
       throw new IllegalStateException("the ledger cannot be taken up", e.getCause());
     }

@@ -23,6 +23,7 @@ import io.xenferry.wire.Content;
 import io.xenferry.wire.Dialect;
 import io.xenferry.wire.XmlRpcCodec;
 import java.time.Duration;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Optional;
@@ -32,6 +33,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Function;
+import java.util.function.ToDoubleFunction;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -221,6 +223,19 @@ final class MoveTasks {
     } catch (Exception e) {
       throw new IllegalStateException(e);
     }
+  }
+
+  /**
+   * What tasks of a server before this one show of their moves, by these; a step more, since they
+   * tell whole steps only.
+   */
+  ToDoubleFunction<MigrationId> shown() {
+    Map<String, Double> shown = new HashMap<>();
+    tasks
+        .pendingWith(MIGRATION)
+        .forEach((ref, migration) ->
+            shown.merge(migration, tasks.progress(ref) + Tasks.STEP, Math::max));
+    return migration -> shown.getOrDefault(migration.toString(), 0.0);
   }
 
   /**

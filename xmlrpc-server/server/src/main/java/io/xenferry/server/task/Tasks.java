@@ -29,6 +29,9 @@ import org.slf4j.LoggerFactory;
  * </pre>
  */
 public final class Tasks {
+  /** Progress is told in steps of one per cent: a commit and an event each. */
+  public static final double STEP = 0.01;
+
   private static final Logger LOG = LoggerFactory.getLogger(Tasks.class);
 
   /** How long completed tasks are kept, and how many of all; the published server's figures. */
@@ -141,6 +144,14 @@ public final class Tasks {
       }
     }
     return noted;
+  }
+
+  /** What a task shows, 0 to 1; 0 for none. */
+  public double progress(String ref) {
+    return db.snapshot()
+        .row("task", ref)
+        .map(row -> ((Value.Real) schema.get(row, "progress")).value())
+        .orElse(0.0);
   }
 
   /** Whether somebody has asked for cancelling, also of a server before this one. */
@@ -387,8 +398,7 @@ public final class Tasks {
     @Override
     public void progress(double fraction) {
       synchronized (this) {
-        // A step of one per cent: a commit and an event each.
-        if (!(fraction >= shown + 0.01)) {
+        if (!(fraction >= shown + STEP)) {
           return;
         }
         shown = Math.min(fraction, 1);
