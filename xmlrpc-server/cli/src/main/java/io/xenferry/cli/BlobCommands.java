@@ -3,13 +3,16 @@ package io.xenferry.cli;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import java.io.IOException;
+import java.net.URLEncoder;
+import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.TreeMap;
 
-/** Blobs: files kept with an object, made, fetched and sent. */
+/** Blobs: files kept with an object, made, fetched and sent; the audit log, fetched. */
 final class BlobCommands {
   /** By the argument that names one, the classes of what keeps blobs; the first given counts. */
   private static final SequencedMap<String, String> KEEPERS =
@@ -34,6 +37,7 @@ final class BlobCommands {
             transfer(
                 run,
                 "Downloading a blob",
+                blob(run),
                 path -> run.client().get(run.arguments().need("filename"), path)));
     commands.put(
         "blob-put",
@@ -41,7 +45,23 @@ final class BlobCommands {
             transfer(
                 run,
                 "Uploading a blob",
+                blob(run),
                 path -> run.client().put(run.arguments().need("filename"), path)));
+    commands.put("audit-log-get", BlobCommands::auditLog);
+  }
+
+  private static String blob(Run run) throws XenApiException, CliException {
+    return "/blob?ref=" + run.calls().byUuid("blob", run.arguments().need("uuid"));
+  }
+
+  private static void auditLog(Run run) throws XenApiException, CliException, IOException {
+    String file = run.arguments().need("filename");
+    Optional<String> since = run.arguments().get("since");
+    transfer(
+        run,
+        "Downloading the audit log",
+        "/audit_log?since=" + URLEncoder.encode(since.orElse(""), StandardCharsets.UTF_8),
+        path -> run.client().get(file, path));
   }
 
   private static void create(Run run) throws XenApiException, CliException, IOException {
@@ -64,18 +84,18 @@ final class BlobCommands {
     run.printer().list(List.of(run.calls().uuid("blob", blob)));
   }
 
-  private interface Transfer {
+  /** What the client is told to do. */
+  interface Transfer {
     boolean done(String path) throws CliException, IOException;
   }
 
   /** Within a task, which the server ends with the request: it knows better what went wrong. */
-  private static void transfer(Run run, String label, Transfer transfer)
+  static void transfer(Run run, String label, String address, Transfer transfer)
       throws XenApiException, CliException, IOException {
     Calls calls = run.calls();
-    String blob = calls.byUuid("blob", run.arguments().need("uuid"));
     String task = calls.text("task.create", Value.of(label), Value.of(""));
     try {
-      String path = "/blob?session_id=" + calls.session() + "&task_id=" + task + "&ref=" + blob;
+      String path = address + "&session_id=" + calls.session() + "&task_id=" + task;
       if (transfer.done(path)) {
         Tasks.await(run, task, false);
         return;

@@ -47,6 +47,8 @@ final class Commands {
     BlobCommands.register(built);
     ApplianceCommands.register(built);
     HostCommands.register(built);
+    SubjectCommands.register(built);
+    DiagnosticCommands.register(built);
     PoolCommands.register(built);
     built.put("console", ConsoleCommand::run);
     VmInstall.register(built);

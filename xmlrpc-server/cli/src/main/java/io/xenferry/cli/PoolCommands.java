@@ -52,6 +52,13 @@ final class PoolCommands {
     commands.put("pool-apply-edition", PoolCommands::edition);
     commands.put("message-create", PoolCommands::createMessage);
     commands.put("message-destroy", PoolCommands::destroyMessages);
+    commands.put("message-destroy-all", PoolCommands::destroyAllMessages);
+    commands.put("pool-dump-database", PoolCommands::dump);
+    for (String of : List.of("certificate", "crl")) {
+      commands.put(
+          "pool-" + of + "-list",
+          run -> run.printer().list(Calls.texts(run.calls().call("pool." + of + "_list"))));
+    }
     commands.put("secret-create", PoolCommands::createSecret);
     commands.put("vm-group-create", PoolCommands::createGroup);
     commands.put("user-password-change", PoolCommands::changePassword);
@@ -126,6 +133,23 @@ final class PoolCommands {
       throw CliException.required("uuid");
     }
     run.calls().call("message.destroy_many", new Value.Array(messages));
+  }
+
+  private static void destroyAllMessages(Run run) throws XenApiException {
+    Map<String, String> filters = new LinkedHashMap<>();
+    for (String name : List.of("before", "after", "priority")) {
+      run.arguments().get(name).ifPresent(value -> filters.put(name, value));
+    }
+    run.calls().call("message.destroy_all", Value.ofTexts(filters));
+  }
+
+  private static void dump(Run run) throws XenApiException, CliException, IOException {
+    String file = run.arguments().need("file-name");
+    BlobCommands.transfer(
+        run,
+        "Downloading the database",
+        "/pool/xmldbdump?",
+        path -> run.client().get(file, path));
   }
 
   private static void made(Run run, String className, SequencedMap<String, Value> record)

@@ -26,6 +26,7 @@ import io.xenferry.server.console.ConsoleService;
 import io.xenferry.server.http.Certificate;
 import io.xenferry.server.http.Router;
 import io.xenferry.server.messages.AllowedOperations;
+import io.xenferry.server.messages.VmAlerts;
 import io.xenferry.server.metrics.Metrics;
 import io.xenferry.server.migration.Decorators;
 import io.xenferry.server.migration.MigrationService;
@@ -173,7 +174,8 @@ final class Toolstack implements AutoCloseable {
               host,
               state.resolve("datapaths.json"));
       begun.push(storage);
-      storageRoutes = new StorageRoutes(storage, context.sessions(), config.limits());
+      storageRoutes =
+          new StorageRoutes(storage, context.sessions(), config.limits(), context.audit());
       Predicate<UUID> moving = vm -> ledger.unended(vm).stream().anyMatch(row -> !settledHere(row));
       VmAdmission admission = new VmAdmission(database, allowed::refresh);
       lifecycle =
@@ -200,7 +202,8 @@ final class Toolstack implements AutoCloseable {
       lifecycle.watch().alsoFor(agents::follow);
       metrics = new Metrics(context, hypervisor, state.resolve("rrd"), host, storage::noteUse);
       begun.push(metrics);
-      consoles = new ConsoleService(consoleRecords, hypervisor, context.sessions());
+      consoles =
+          new ConsoleService(consoleRecords, hypervisor, context.sessions(), context.audit());
       begun.push(consoles);
       leavings = new GuestLeavings(database, hypervisor);
       begun.push(leavings);
@@ -225,6 +228,7 @@ final class Toolstack implements AutoCloseable {
                   admission,
                   context.sessions(),
                   context.tasks(),
+                  context.audit(),
                   engine,
                   moves,
                   snapshots),
@@ -295,6 +299,9 @@ final class Toolstack implements AutoCloseable {
       metrics.register(registry);
       new DeviceGuard(gate).register(registry);
       moves.guard(registry);
+      VmAlerts alerts = new VmAlerts(database, context.alerts());
+      alerts.register(registry);
+      lifecycle.watch().onCrash(alerts::crashed);
     } catch (IOException | XenApiException | RuntimeException | Error e) {
       endAll(begun, e);
       throw e;

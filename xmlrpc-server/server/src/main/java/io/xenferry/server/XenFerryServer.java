@@ -3,9 +3,11 @@ package io.xenferry.server;
 import io.xenferry.migration.Coordinator;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
+import io.xenferry.server.audit.Audit;
 import io.xenferry.server.blob.BlobMessages;
 import io.xenferry.server.blob.BlobRoutes;
 import io.xenferry.server.blob.Blobs;
+import io.xenferry.server.boot.CertificateRecord;
 import io.xenferry.server.boot.FirstStart;
 import io.xenferry.server.boot.HostFacts;
 import io.xenferry.server.call.Dispatcher;
@@ -22,17 +24,26 @@ import io.xenferry.server.http.CliService;
 import io.xenferry.server.http.HttpServer;
 import io.xenferry.server.http.TlsWarmUp;
 import io.xenferry.server.messages.AllowedOperations;
+import io.xenferry.server.messages.DiagnosticMessages;
+import io.xenferry.server.messages.MeasuredDatabase;
 import io.xenferry.server.messages.Messages;
 import io.xenferry.server.messages.ResourceOperations;
 import io.xenferry.server.migration.Decorators;
+import io.xenferry.server.routes.AuditRoutes;
+import io.xenferry.server.routes.DatabaseRoutes;
+import io.xenferry.server.routes.MessageRoutes;
 import io.xenferry.server.schema.Schema;
+import io.xenferry.server.session.Accounts;
+import io.xenferry.server.session.HostAccounts;
 import io.xenferry.server.session.Sessions;
+import io.xenferry.server.session.Subjects;
 import io.xenferry.server.session.Users;
 import io.xenferry.server.storage.HostStorage;
 import io.xenferry.server.task.Tasks;
 import io.xenferry.wire.Fingerprint;
 import java.io.IOException;
 import java.time.Clock;
+import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.concurrent.atomic.AtomicReference;
 
@@ -52,6 +63,7 @@ public final class XenFerryServer implements AutoCloseable {
   private final Dispatcher dispatcher;
   private final HttpServer http;
   private final Certificate certificate;
+  private final Audit audit;
   private final Toolstack toolstack;
 
   public XenFerryServer(ServerConfig config, ObjectDatabase db, Clock clock)
@@ -65,18 +77,39 @@ public final class XenFerryServer implements AutoCloseable {
   public XenFerryServer(
       ServerConfig config, ObjectDatabase database, Clock clock, Decorators decorators)
       throws IOException, XenApiException, InterruptedException {
+    this(config, database, clock, decorators, new HostAccounts(Optional.empty()));
+  }
+
+  /**
+   * @param accounts whom this host knows
+   */
+  XenFerryServer(
+      ServerConfig config,
+      ObjectDatabase database,
+      Clock clock,
+      Decorators decorators,
+      Accounts accounts)
+      throws IOException, XenApiException, InterruptedException {
     StateDirectory.prepare(config.stateDirectory());
     certificate = Certificate.in(config.stateDirectory());
     Schema schema = new Schema();
-    ResourceOperations db = new ResourceOperations(database);
+    MeasuredDatabase measured = new MeasuredDatabase(database);
+    ResourceOperations db = new ResourceOperations(measured);
     new FirstStart(config, clock, HostFacts.of(config.listen(), config.stateDirectory())).run(db);
+    CertificateRecord.refresh(db, certificate.x509());
     db.refreshAll();
     Users users = new Users(config.stateDirectory(), config.sessions().hashIterations());
-    Sessions sessions = new Sessions(db, schema, users, config.sessions(), clock);
+    Subjects subjects = new Subjects(db, schema, accounts);
+    Sessions sessions = new Sessions(db, schema, users, subjects, config.sessions(), clock);
+    audit =
+        new Audit(config.stateDirectory().resolve("audit"), db, clock, config.product().hostName());
+    sessions.tell(audit);
     Tasks tasks = new Tasks(db, schema, clock);
     Alerts alerts = new Alerts(config.stateDirectory().resolve("messages"), clock);
     Events events = new Events(db, schema, sessions, alerts, clock);
-    context = new ServerContext(config, db, schema, clock, users, sessions, tasks, events, alerts);
+    context =
+        new ServerContext(
+            config, db, schema, clock, users, subjects, sessions, tasks, events, alerts, audit);
     Registry registry = new Registry();
     AllowedOperations allowed = new AllowedOperations(registry);
     Messages.register(registry, allowed, certificate);
@@ -100,11 +133,17 @@ public final class XenFerryServer implements AutoCloseable {
     } catch (IOException | XenApiException | RuntimeException e) {
       http.close();
       dispatcher.close();
+      audit.close();
       throw e;
     }
     try {
       toolstack.mount(http.router());
-      new BlobRoutes(blobs, new AdmittedRoutes(sessions, tasks)).mount(http.router());
+      AdmittedRoutes routes = new AdmittedRoutes(context);
+      new BlobRoutes(blobs, routes).mount(http.router());
+      new AuditRoutes(audit, routes).mount(http.router());
+      new MessageRoutes(alerts, db, routes).mount(http.router());
+      new DatabaseRoutes(db, routes).mount(http.router());
+      new DiagnosticMessages(measured, http.router()).register(registry);
       http.connectWith(toolstack.consoles());
       xe.set(
           new CliServer(
@@ -168,6 +207,7 @@ public final class XenFerryServer implements AutoCloseable {
       dispatcher.close();
       toolstack.close();
       context.db().close();
+      audit.close();
     }
   }
 }

@@ -2,9 +2,11 @@ package io.xenferry.server;
 
 import static io.xenferry.server.SessionTest.assertCode;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.awaitility.Awaitility.await;
 
 import io.xenferry.model.Value;
 import io.xenferry.model.db.SqliteDatabase;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
@@ -98,6 +100,79 @@ class AlertTest {
     assertThat(root.all("message")).contains(a, b);
     root.call("message.destroy_many", List.of(a, b, a));
     assertThat(root.all("message")).doesNotContain(a, b);
+  }
+
+  @Test
+  void thoseThatFitAreDismissed() throws Exception {
+    String minor = root.text("message.create", "MINOR", 7, "Pool", pool, "");
+    String major = root.text("message.create", "MAJOR", 1, "Pool", pool, "");
+    root.call("message.destroy_all", Map.of("before", "20200101T00:00:00Z"));
+    root.call("message.destroy_all", Map.of("after", "2999-01-01T00:00:00Z"));
+    root.call("message.destroy_all", Map.of("priority", "7", "before", "20200101T00:00:00Z"));
+    assertThat(root.all("message")).contains(minor, major);
+    root.call("message.destroy_all", Map.of("priority", "7", "after", "20200101T00:00:00Z"));
+    assertThat(root.all("message")).contains(major).doesNotContain(minor);
+    for (Map<String, String> wrong :
+        List.of(Map.of("name", "MAJOR"), Map.of("before", "soon"), Map.of("priority", "high"))) {
+      assertCode("INVALID_VALUE", () -> root.call("message.destroy_all", wrong));
+    }
+    assertThat(root.all("message")).contains(major);
+    root.call("message.destroy_all", Map.of("before", "29990101T00:00:00Z"));
+    assertThat(root.all("message")).isEmpty();
+  }
+
+  private static List<String> told(String vm) throws Exception {
+    Value all = root.call("message.get", "VM", vm, TestServer.value("20260101T00:00:00Z"));
+    return ((Value.Struct) all)
+        .members().values().stream()
+            .map(m ->
+                TestServer.text(TestServer.member(m, "name"))
+                    + " "
+                    + TestServer.text(TestServer.member(m, "priority"))
+                    + " "
+                    + TestServer.text(TestServer.member(m, "body")))
+            .toList();
+  }
+
+  @Test
+  void whatIsDoneWithAVmIsTold() throws Exception {
+    String vm = root.vm("busy", Map.of());
+    String uuid = root.text("VM.get_uuid", vm);
+    String onHost = "on host: " + root.text("host.get_name_label", root.only("host"));
+    onHost += " (uuid: " + host + ")";
+    root.call("VM.start", vm, false, false);
+    assertCode("VM_BAD_POWER_STATE", () -> root.call("VM.start", vm, false, false));
+    root.call("VM.pause", vm);
+    root.call("VM.unpause", vm);
+    root.call("VM.hard_reboot", vm);
+    root.call("VM.hard_shutdown", vm);
+    String clone = root.text("VM.clone", vm, "other");
+    assertThat(told(uuid))
+        .containsExactlyInAnyOrder(
+            "VM_STARTED 5 VM 'busy' started " + onHost,
+            "VM_PAUSED 5 VM 'busy' paused",
+            "VM_UNPAUSED 5 VM 'busy' unpaused",
+            "VM_REBOOTED 5 VM 'busy' rebooted forcibly",
+            "VM_SHUTDOWN 5 VM 'busy' shutdown forcibly",
+            "VM_CLONED 5 VM 'busy' cloned (new uuid: " + root.text("VM.get_uuid", clone) + ")");
+    root.call("VM.destroy", clone);
+    root.call("VM.destroy", vm);
+  }
+
+  @Test
+  void aCrashIsTold() throws Exception {
+    String vm = root.vm("frail", Map.of());
+    String uuid = root.text("VM.get_uuid", vm);
+    root.call("VM.set_actions_after_crash", vm, "destroy");
+    root.call("VM.start", vm, false, false);
+    long process =
+        Long.parseLong(
+            Files.readString(server.directory.resolve("guests").resolve(uuid).resolve("pid"))
+                .strip());
+    ProcessHandle.of(process).orElseThrow().destroyForcibly();
+    await().until(() -> told(uuid).contains("VM_CRASHED 2 VM 'frail' crashed"));
+    assertThat(root.text("VM.get_power_state", vm)).isEqualTo("Halted");
+    root.call("VM.destroy", vm);
   }
 
   @Test

@@ -176,6 +176,65 @@ class BlobTest {
         .untilAsserted(() -> assertThat(files()).noneMatch(name -> name.endsWith(".part")));
   }
 
+  private static String ended(String task) throws Exception {
+    Awaitility.await().until(() -> !root.text("task.get_status", task).equals("pending"));
+    String status = root.text("task.get_status", task);
+    root.call("task.destroy", task);
+    return status;
+  }
+
+  @Test
+  void aTransferThatBreaksOffFailsItsTask() throws Exception {
+    String ref = root.text("blob.create", "", false);
+    put(by(ref), BodyPublishers.ofByteArray(bytes(32 << 20)));
+    for (String method : List.of("GET", "PUT")) {
+      String task = root.text("task.create", "half", "");
+      try (Socket socket = new Socket(server.address, server.httpPort())) {
+        send(socket, method, by(ref) + "&task_id=" + task, "Content-Length: 100000\r\n", bytes(10));
+        if (method.equals("GET")) {
+          assertThat(socket.getInputStream().readNBytes(12)).asString().contains("200");
+        } else {
+          Awaitility.await()
+              .untilAsserted(() -> assertThat(files()).anyMatch(name -> name.endsWith(".part")));
+        }
+      }
+      assertThat(ended(task)).as(method).isEqualTo("failure");
+    }
+    String whole = root.text("task.create", "whole", "");
+    assertThat(get(by(ref) + "&task_id=" + whole).body()).hasSize(32 << 20);
+    assertThat(ended(whole)).isEqualTo("success");
+    String unknown = root.text("task.create", "unknown", "");
+    assertThat(get(by("OpaqueRef:none") + "&task_id=" + unknown).statusCode()).isEqualTo(404);
+    Awaitility.await()
+        .untilAsserted(() ->
+            assertThat(TestServer.texts(root.call("task.get_error_info", unknown)))
+                .containsExactly("HANDLE_INVALID", "blob", "OpaqueRef:none"));
+    root.call("task.destroy", unknown);
+    root.call("blob.destroy", ref);
+  }
+
+  @Test
+  void aTransferIsCancelledByItsTask() throws Exception {
+    String ref = root.text("blob.create", "", false);
+    put(by(ref), BodyPublishers.ofByteArray(bytes(32 << 20)));
+    String task = root.text("task.create", "long", "");
+    try (Socket socket = new Socket(server.address, server.httpPort())) {
+      send(socket, "GET", by(ref) + "&task_id=" + task, "", new byte[0]);
+      InputStream in = socket.getInputStream();
+      assertThat(in.readNBytes(12)).asString().contains("200");
+      Awaitility.await()
+          .until(() ->
+              TestServer.texts(root.call("task.get_allowed_operations", task)).contains("cancel"));
+      assertThat(get(by(ref) + "&task_id=" + task).statusCode())
+          .as("two for a task")
+          .isEqualTo(409);
+      root.call("task.cancel", task);
+      assertThat(in.readAllBytes().length).isLessThan(32 << 20);
+    }
+    assertThat(ended(task)).isEqualTo("cancelled");
+    root.call("blob.destroy", ref);
+  }
+
   @Test
   void allOfThemHaveOneLimitAlsoWhileTheyCome() throws Exception {
     String full = root.text("blob.create", "", false);

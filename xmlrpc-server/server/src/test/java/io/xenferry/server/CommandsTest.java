@@ -73,6 +73,67 @@ class CommandsTest {
   }
 
   @Test
+  void messagesAreMadeAndDismissed() throws Exception {
+    String pool = xe("pool-list", "--minimal");
+    xe("message-create", "name=FULL", "priority=4", "body=nearly", "pool-uuid=" + pool);
+    String full = xe("message-list", "name=FULL", "--minimal");
+    assertThat(xe("message-param-get", "uuid=" + full, "param-name=obj-uuid")).isEqualTo(pool);
+    xe("message-create", "name=FULLER", "priority=4", "body=nearly", "pool-uuid=" + pool);
+    assertThat(refused("message-create", "name=X", "priority=4", "body=")).contains("pool-uuid");
+    assertThat(refused("message-destroy")).contains("uuid");
+    xe("message-destroy", "uuids=" + full + "," + xe("message-list", "name=FULLER", "--minimal"));
+    assertThat(xe("message-list", "priority=4", "--minimal")).isEmpty();
+    xe("message-create", "name=OLD", "priority=4", "body=", "pool-uuid=" + pool);
+    xe("message-destroy-all", "priority=4", "before=20200101T00:00:00Z");
+    assertThat(xe("message-list", "name=OLD", "--minimal")).isNotEmpty();
+    xe("message-destroy-all", "priority=4");
+    assertThat(xe("message-list", "name=OLD", "--minimal")).isEmpty();
+  }
+
+  @Test
+  void theServerTellsOfItself() throws Exception {
+    assertThat(xe("diagnostic-gc-stats")).contains("live_words", "major_collections");
+    xe("diagnostic-compact");
+    assertThat(xe("diagnostic-db-stats")).contains("avgtime");
+    assertThat(xe("diagnostic-net-stats", "method=GET", "uri=/blob", "params=method,uri"))
+        .isEqualTo("GET /blob");
+    String host = xe("host-list", "--minimal");
+    assertThat(xe("host-get-thread-diagnostics", "uuid=" + host)).contains("RUNNABLE");
+    xe("host-sync-data");
+    xe("pool-sync-database");
+    assertThat(xe("pool-certificate-list")).isEmpty();
+    assertThat(xe("pool-crl-list")).isEmpty();
+    Path dump = server.directory.resolve("dump.xml");
+    xe("pool-dump-database", "file-name=" + dump);
+    assertThat(dump).content().contains("<table name=\"pool\">").endsWith("</database>");
+  }
+
+  /** The group of the user that runs the tests is on every host. */
+  @Test
+  void subjectsAreAddedAndGivenRoles() throws Exception {
+    String me = System.getProperty("user.name");
+    assertThat(refused("subject-add", "subject-name=" + me)).isNotEmpty();
+    xe("pool-enable-external-auth", "auth-type=PAM", "service-name=this host");
+    String subject = xe("subject-add", "subject-name=" + me);
+    assertThat(xe("subject-list", "--minimal")).isEqualTo(subject);
+    xe("subject-role-add", "uuid=" + subject, "role-name=vm-operator");
+    String role = xe("role-list", "name=read-only", "--minimal");
+    xe("subject-role-add", "uuid=" + subject, "role-uuid=" + role);
+    assertThat(xe("subject-param-get", "uuid=" + subject, "param-name=roles"))
+        .contains("vm-operator", "read-only");
+    xe("subject-role-remove", "uuid=" + subject, "role-uuid=" + role);
+    assertThat(refused("subject-role-remove", "uuid=" + subject, "role-uuid=" + role)).isNotEmpty();
+    assertThat(refused("subject-role-add", "uuid=" + subject, "role-name=king")).contains("king");
+    assertThat(refused("subject-role-add", "uuid=" + subject)).contains("role-name");
+    assertThat(xe("session-subject-identifier-list")).isEmpty();
+    xe("session-subject-identifier-logout", "subject-identifier=nobody");
+    xe("session-subject-identifier-logout-all");
+    xe("subject-remove", "subject-uuid=" + subject);
+    assertThat(xe("subject-list", "--minimal")).isEmpty();
+    xe("pool-disable-external-auth");
+  }
+
+  @Test
   void storageIsMadePluggedScannedAndDestroyed() throws Exception {
     String host = xe("host-list", "--minimal");
     String sr = sr("commands");

@@ -17,6 +17,7 @@ import io.xenferry.server.config.ServerConfig;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Clock;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -116,6 +117,26 @@ class PoolAndHostTest {
       }
       assertThat(types).contains("file").doesNotHaveDuplicates();
     }
+  }
+
+  @Test
+  void theServersCertificateIsTold(@TempDir Path directory) throws Exception {
+    Path file = directory.resolve("pool.db");
+    TestServer first = TestServer.start(directory, SqliteDatabase.open(file), TestServer.limits());
+    TestServer.Calls root = first.calls();
+    String certificate = root.only("Certificate");
+    Map<String, Value> record = root.record("Certificate", certificate);
+    assertThat(record)
+        .containsEntry("type", Value.of("host"))
+        .containsEntry("host", Value.of(root.only("host")))
+        .containsEntry("fingerprint_sha256", Value.of(first.server.fingerprint().toString()));
+    assertThat(TestServer.text(record.get("fingerprint_sha1")))
+        .matches("[0-9A-F]{2}(:[0-9A-F]{2}){19}");
+    assertThat(((Value.Time) record.get("not_after")).instant()).isAfter(Instant.now());
+    first.stop();
+    TestServer second = TestServer.start(directory, SqliteDatabase.open(file), TestServer.limits());
+    assertThat(second.calls().all("Certificate")).containsExactly(certificate);
+    second.stop();
   }
 
   @Test

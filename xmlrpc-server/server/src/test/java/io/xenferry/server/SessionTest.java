@@ -149,17 +149,6 @@ class SessionTest {
   }
 
   @Test
-  void rolesTellTheirPermissions() throws Exception {
-    TestServer.Calls root = server.calls();
-    String role = TestServer.texts(root.call("role.get_by_name_label", "read-only")).getFirst();
-    assertThat(TestServer.texts(root.call("role.get_permissions_name_label", role)))
-        .contains("vm.get_record")
-        .doesNotContain("vm.destroy");
-    assertThat(TestServer.texts(root.call("role.get_by_permission_name_label", "vm.get_record")))
-        .contains(role);
-  }
-
-  @Test
   void aSessionTellsItsPermissions() throws Exception {
     server.server.context().users().put("ivan", "vm-operator", "some-password");
     TestServer.Calls ivan = login("ivan", "some-password");
@@ -219,21 +208,6 @@ class SessionTest {
     assertCode(
         "RBAC_PERMISSION_DENIED", () -> kurt.call("pool.add_to_other_config", pool, "auto", "1"));
     root.call("VM.destroy", vm);
-  }
-
-  /**
-   * An expression that is none of the query language: what published clients send for role-list.
-   */
-  @Test
-  void rolesAreListedForXe() throws Exception {
-    TestServer.Calls root = server.calls();
-    Value all = root.call("role.get_all_records");
-    assertThat(((Value.Struct) all).members()).isNotEmpty();
-    assertThat(root.call("role.get_all_records_where", "subroles<>[]")).isEqualTo(all);
-    assertThat(root.call("role.get_all_records_where", "field \"name__label\" = \"none\""))
-        .isEqualTo(new Value.Struct(new java.util.LinkedHashMap<>()));
-    assertCode("INVALID_VALUE", () -> root.call("role.get_all_records_where", "subroles<>"));
-    assertCode("INVALID_VALUE", () -> root.call("VM.get_all_records_where", "subroles<>[]"));
   }
 
   @Test

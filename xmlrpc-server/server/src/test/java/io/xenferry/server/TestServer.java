@@ -15,6 +15,9 @@ import io.xenferry.server.config.ListenConfig;
 import io.xenferry.server.config.ServerConfig;
 import io.xenferry.server.config.SessionConfig;
 import io.xenferry.server.config.ToolstackConfig;
+import io.xenferry.server.migration.Decorators;
+import io.xenferry.server.session.Accounts;
+import io.xenferry.server.session.HostAccounts;
 import io.xenferry.spi.Guest;
 import io.xenferry.spi.HypervisorException;
 import io.xenferry.spi.XenApi;
@@ -49,6 +52,17 @@ final class TestServer implements AutoCloseable {
 
   static TestServer start() throws Exception {
     return start(Files.createTempDirectory("xenferry"), MemoryDatabase.create(), limits());
+  }
+
+  /** A host that knows other people. */
+  static TestServer startWith(Accounts accounts) throws Exception {
+    return new TestServer(
+        Files.createTempDirectory("xenferry"),
+        MemoryDatabase.create(),
+        limits(),
+        "127.0.0.1",
+        config -> config,
+        accounts);
   }
 
   static LimitsConfig limits() {
@@ -123,6 +137,17 @@ final class TestServer implements AutoCloseable {
       String address,
       UnaryOperator<ServerConfig> change)
       throws Exception {
+    this(directory, db, limits, address, change, new HostAccounts(Optional.empty()));
+  }
+
+  private TestServer(
+      Path directory,
+      ObjectDatabase db,
+      LimitsConfig limits,
+      String address,
+      UnaryOperator<ServerConfig> change,
+      Accounts accounts)
+      throws Exception {
     this.directory = directory;
     this.address = address;
     this.change = change;
@@ -140,7 +165,9 @@ final class TestServer implements AutoCloseable {
             .with(limits)
             .with(sessions)
             .with(ToolstackConfig.defaults().withTargets(ToolstackConfig.Targets.EMBEDDED));
-    server = new XenFerryServer(change.apply(config), db, Clock.systemUTC());
+    server =
+        new XenFerryServer(
+            change.apply(config), db, Clock.systemUTC(), Decorators.none(), accounts);
     this.port = server.port();
     if (certificate == null) {
       certificate = Files.createTempFile("xenferry", ".p12");

@@ -50,9 +50,7 @@ public final class BlobRoutes {
   }
 
   public void mount(Router router) {
-    Request.Handler admitted =
-        routes.handler(
-            PATH, "get_blob", e -> send(transfers, find(e.query()), e.response(), e.callback()));
+    Request.Handler admitted = routes.handler(PATH, "get_blob", this::send);
     router.route(
         "GET",
         PATH,
@@ -61,7 +59,7 @@ public final class BlobRoutes {
           if (open.isEmpty()) {
             return admitted.handle(request, response, callback);
           }
-          send(anonymous, open, response, callback);
+          send(open.get(), response, callback);
           return true;
         });
     router.route("PUT", PATH, routes.handler(PATH, "put_blob", this::receive));
@@ -89,27 +87,63 @@ public final class BlobRoutes {
         Optional.ofNullable(query.getValue("ref")), Optional.ofNullable(query.getValue("uuid")));
   }
 
-  private void send(Semaphore permits, Optional<Row> blob, Response response, Callback callback) {
+  private void send(AdmittedRoutes.Exchange exchange) {
+    Optional<Row> blob = find(exchange.query());
     if (blob.isEmpty()) {
-      unknown(response, callback);
-    } else if (!permits.tryAcquire()) {
-      Answers.error(response, callback, HttpStatus.SERVICE_UNAVAILABLE_503);
+      unknown(exchange);
+    } else if (!transfers.tryAcquire()) {
+      exchange.refuse(HttpStatus.SERVICE_UNAVAILABLE_503, new XenApiException("TOO_BUSY"));
     } else {
       try {
-        send(blob.get(), response, callback);
+        send(
+            blob.get(),
+            exchange.response(),
+            exchange.callback(),
+            done -> {
+              exchange.requireTime();
+              exchange.task().ifPresent(task -> task.progress(done));
+            });
       } catch (IOException e) {
-        callback.failed(e);
+        exchange.breakOff(e);
       } finally {
-        permits.release();
+        transfers.release();
       }
     }
   }
 
-  private static void unknown(Response response, Callback callback) {
-    Answers.error(response, callback, HttpStatus.NOT_FOUND_404, "Unknown reference");
+  /** To whom says nothing of himself. */
+  private void send(Row blob, Response response, Callback callback) {
+    if (!anonymous.tryAcquire()) {
+      Answers.error(response, callback, HttpStatus.SERVICE_UNAVAILABLE_503);
+      return;
+    }
+    long end = System.nanoTime() + AdmittedRoutes.DEADLINE.toNanos();
+    try {
+      send(
+          blob,
+          response,
+          callback,
+          done -> {
+            if (System.nanoTime() - end > 0) {
+              throw new IOException("the client takes too long");
+            }
+          });
+    } catch (IOException e) {
+      callback.failed(e);
+    } finally {
+      anonymous.release();
+    }
   }
 
-  private void send(Row blob, Response response, Callback callback) throws IOException {
+  private static void unknown(AdmittedRoutes.Exchange exchange) {
+    String named = String.valueOf(exchange.query().getValue("ref"));
+    exchange.failure().set(new XenApiException("HANDLE_INVALID", "blob", named));
+    Answers.error(
+        exchange.response(), exchange.callback(), HttpStatus.NOT_FOUND_404, "Unknown reference");
+  }
+
+  private void send(Row blob, Response response, Callback callback, Blobs.Pace pace)
+      throws IOException {
     Optional<FileChannel> content = blobs.open(blob);
     if (content.isEmpty()) {
       Answers.bytes(response, callback, HttpStatus.OK_200, blobs.mimeType(blob), new byte[0]);
@@ -122,14 +156,12 @@ public final class BlobRoutes {
       // A browser shall not take for a page of ours what somebody has put here.
       response.getHeaders().put("X-Content-Type-Options", "nosniff");
       response.getHeaders().put("Content-Security-Policy", "sandbox");
-      long left = file.size();
+      long size = file.size();
+      long left = size;
       response.getHeaders().put(HttpHeader.CONTENT_LENGTH, left);
       ByteBuffer piece = ByteBuffer.allocate(PIECE);
-      long end = System.nanoTime() + Blobs.DEADLINE.toNanos();
       do {
-        if (System.nanoTime() - end > 0) {
-          throw new IOException("the client takes too long");
-        }
+        pace.told(size == 0 ? 0 : (double) (size - left) / size);
         piece.clear();
         while (piece.hasRemaining() && file.read(piece) >= 0) {
           // until it is full, or the file has ended
@@ -148,12 +180,11 @@ public final class BlobRoutes {
     Optional<Row> blob = find(exchange.query());
     long length = exchange.request().getHeaders().getLongField(HttpHeader.CONTENT_LENGTH);
     if (blob.isEmpty()) {
-      unknown(exchange.response(), exchange.callback());
+      unknown(exchange);
     } else if (length < 0) {
       Answers.error(exchange.response(), exchange.callback(), HttpStatus.LENGTH_REQUIRED_411);
     } else if (length > Blobs.LIMIT) {
-      refuse(
-          exchange,
+      exchange.refuse(
           HttpStatus.PAYLOAD_TOO_LARGE_413,
           new XenApiException(
               "VALUE_NOT_SUPPORTED",
@@ -161,25 +192,17 @@ public final class BlobRoutes {
               Long.toString(length),
               "a blob has at most " + Blobs.LIMIT + " bytes"));
     } else if (!transfers.tryAcquire()) {
-      refuse(exchange, HttpStatus.SERVICE_UNAVAILABLE_503, new XenApiException("TOO_BUSY"));
+      exchange.refuse(HttpStatus.SERVICE_UNAVAILABLE_503, new XenApiException("TOO_BUSY"));
     } else {
       try (Blobs.Arrival arrival = blobs.expect(blob.get(), length)) {
         receive(exchange, arrival);
       } catch (Blobs.NoRoom e) {
-        refuse(
-            exchange,
-            HttpStatus.INSUFFICIENT_STORAGE_507,
-            new XenApiException("OUT_OF_SPACE", "blobs"));
+        exchange.refuse(
+            HttpStatus.INSUFFICIENT_STORAGE_507, new XenApiException("OUT_OF_SPACE", "blobs"));
       } finally {
         transfers.release();
       }
     }
-  }
-
-  /** Before any of the content is read. */
-  private static void refuse(AdmittedRoutes.Exchange exchange, int status, XenApiException why) {
-    exchange.failure().set(why);
-    Answers.error(exchange.response(), exchange.callback(), status);
   }
 
   /**
@@ -196,10 +219,15 @@ public final class BlobRoutes {
       if (answered) {
         begin(response);
       }
-      arrival.take(content);
+      arrival.take(
+          content,
+          done -> {
+            exchange.requireTime();
+            exchange.task().ifPresent(task -> task.progress(done));
+          });
     } catch (XenApiException | IOException e) {
       LOG.info("a blob was not replaced", e);
-      exchange.failure().set(why(e));
+      exchange.failure().compareAndSet(null, why(e));
       if (answered) {
         // The client would see no more than that its connection is broken.
         discard(content);

@@ -51,6 +51,11 @@ public final class Blobs {
   /** Bytes of what is coming; guarded by this. */
   private long expected;
 
+  /** Told between the pieces how much has come or gone, 0 to 1; may break it off. */
+  interface Pace {
+    void told(double done) throws IOException;
+  }
+
   /** The content does not come in time. */
   static final class TooSlow extends IOException {
     private static final long serialVersionUID = 1L;
@@ -186,11 +191,11 @@ public final class Blobs {
      * @throws IOException it did not come
      * @throws XenApiException HANDLE_INVALID when the object went meanwhile
      */
-    void take(InputStream content) throws IOException, XenApiException {
+    void take(InputStream content, Pace pace) throws IOException, XenApiException {
       String uuid = schema.text(blob, "uuid");
       Path part = newPart(uuid);
       try {
-        receive(content, length, part);
+        receive(content, length, part, pace);
         keep(blob, uuid, part, length);
       } finally {
         Files.deleteIfExists(part);
@@ -211,11 +216,13 @@ public final class Blobs {
     }
   }
 
-  private static void receive(InputStream content, long length, Path to) throws IOException {
+  private static void receive(InputStream content, long length, Path to, Pace pace)
+      throws IOException {
     long end = System.nanoTime() + DEADLINE.toNanos();
     try (FileChannel out = FileChannel.open(to, StandardOpenOption.WRITE)) {
       byte[] piece = new byte[PIECE];
       for (long left = length; left > 0; ) {
+        pace.told((double) (length - left) / length);
         int n = content.read(piece, 0, (int) Math.min(left, piece.length));
         if (n < 0) {
           throw new IOException("the content ended " + left + " bytes early");

@@ -7,6 +7,7 @@ import io.xenferry.model.Type;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.Row;
+import io.xenferry.server.audit.Audit;
 import io.xenferry.server.schema.Coercion;
 import io.xenferry.server.session.Permission;
 import io.xenferry.server.session.Session;
@@ -125,8 +126,13 @@ public final class Dispatcher implements AutoCloseable {
     Optional<Session> session = Optional.empty();
     if (m.session()) {
       Session s = server.sessions().check(sessionRef(params.getFirst()));
-      requireRights(m, s, args);
-      requireKeys(m, s, args);
+      try {
+        requireRights(m, s, args);
+        requireKeys(m, s, args);
+      } catch (XenApiException e) {
+        server.audit().call(m, args, s, origin.address()).ifPresent(Audit.Entry::denied);
+        throw e;
+      }
       session = Optional.of(s);
     }
     if (async && !canBeAsync(m)) {
@@ -200,7 +206,34 @@ public final class Dispatcher implements AutoCloseable {
     }
   }
 
+  /** Carries it out, and notes that unless it only reads. */
   private Content run(Call call) throws XenApiException, InterruptedException {
+    Optional<Audit.Entry> entry =
+        call.session()
+            .flatMap(
+                s -> server.audit().call(call.message(), call.args(), s, call.origin().address()));
+    if (entry.isEmpty()) {
+      return carryOut(call);
+    }
+    String failure = "INTERNAL_ERROR";
+    boolean done = false;
+    try {
+      Content answer = carryOut(call);
+      done = true;
+      return answer;
+    } catch (XenApiException e) {
+      failure = e.code();
+      throw e;
+    } finally {
+      if (done) {
+        entry.get().done();
+      } else {
+        entry.get().failed(failure);
+      }
+    }
+  }
+
+  private Content carryOut(Call call) throws XenApiException, InterruptedException {
     if (call.message().kind() == MessageDef.Kind.CREATE
         && !(registry.entry(call.message()) instanceof Registry.Refused)) {
       Accessors.constructorFields(DataModel.classDef(call.message().className()), call.members(0));
@@ -269,7 +302,7 @@ public final class Dispatcher implements AutoCloseable {
   /** A whole map is set by whoever may do so, but for keys that need more. */
   private void requireKeys(MessageDef m, Session s, List<Value> args) throws XenApiException {
     if (s.superuser()
-        || s.role().isEmpty()
+        || s.roles().isEmpty()
         || !Permission.setsKeys(m)
         || !(args.getFirst() instanceof Value.Text(String ref))
         || !(args.get(1) instanceof Value.Struct after)) {

@@ -24,8 +24,13 @@ public final class HttpAccess {
   /** What came of asking. */
   public sealed interface Answer {}
 
-  /** A status with which to refuse: 401 or 403. */
-  public record Refused(int status) implements Answer {}
+  /**
+   * Refused.
+   *
+   * @param status 401 or 403
+   * @param session that may not do this, where there is one
+   */
+  public record Refused(int status, Optional<Session> session) implements Answer {}
 
   /** Whoever came over the Unix socket, which only the administrator can open. */
   public record Local() implements Answer {}
@@ -54,7 +59,8 @@ public final class HttpAccess {
       Optional<Password> password = authorization.flatMap(HttpAccess::basic);
       if (password.isPresent()) {
         Session session =
-            sessions.login(password.get().user(), password.get().password(), origin.address());
+            sessions.loginInPassing(
+                password.get().user(), password.get().password(), origin.address());
         return judged(action, new Admitted(session, true));
       }
     } catch (XenApiException | IllegalArgumentException e) {
@@ -62,7 +68,7 @@ public final class HttpAccess {
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     }
-    return new Refused(401);
+    return new Refused(401, Optional.empty());
   }
 
   /** What HTTP Basic carries. */
@@ -90,11 +96,11 @@ public final class HttpAccess {
             .findFirst()
             .orElseThrow(() -> new IllegalArgumentException("no HTTP action " + action));
     Session session = admitted.session();
-    if (session.superuser() || session.role().map(known.roles()::contains).orElse(false)) {
+    if (session.superuser() || session.hasOneOf(known.roles())) {
       return admitted;
     }
     end(admitted);
-    return new Refused(403);
+    return new Refused(403, Optional.of(session));
   }
 
   /** Closes what was opened for one request only. */

@@ -97,7 +97,7 @@ public final class Registry {
   // Classes whose constructor ought to set something going: an account, a console, a
   // cache, a trace, a limit.
   private static final Set<String> NOT_MADE =
-      Set.of("Caller", "Observer", "PVS_cache_storage", "Rate_limit", "console", "subject", "user");
+      Set.of("Caller", "Observer", "PVS_cache_storage", "Rate_limit", "console", "user");
 
   private final Map<String, Entry> entries = new TreeMap<>();
   private final Map<String, Guard> recordGuards = new TreeMap<>();
@@ -157,6 +157,27 @@ public final class Registry {
           }
         };
     entries.put(wireName, new Implemented(guarded, test));
+  }
+
+  /** Told of a message that has been obeyed. */
+  @FunctionalInterface
+  public interface Afterwards {
+    /** Must not fail: the message has been obeyed. */
+    void told(Call call, Content answer);
+  }
+
+  /** Tells of each time that a message which is implemented already has been obeyed. */
+  public void afterwards(String wireName, Afterwards afterwards) {
+    if (!(entries.get(wireName) instanceof Implemented(StreamHandler handler, String test))) {
+      throw new IllegalArgumentException(wireName + " is not implemented");
+    }
+    StreamHandler telling =
+        call -> {
+          Content answer = handler.call(call);
+          afterwards.told(call, answer);
+          return answer;
+        };
+    entries.put(wireName, new Implemented(telling, test));
   }
 
   /** Lets a guard decide on every message that changes a field of a class's records. */

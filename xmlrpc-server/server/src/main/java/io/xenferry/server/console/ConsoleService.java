@@ -1,10 +1,12 @@
 package io.xenferry.server.console;
 
 import io.xenferry.model.XenApiException;
+import io.xenferry.server.audit.Audit;
 import io.xenferry.server.call.HttpAccess;
 import io.xenferry.server.call.Origin;
 import io.xenferry.server.http.ConnectService;
 import io.xenferry.server.http.RawStream;
+import io.xenferry.server.session.Session;
 import io.xenferry.server.session.Sessions;
 import io.xenferry.spi.Guest;
 import io.xenferry.spi.Hypervisor;
@@ -22,9 +24,11 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.regex.Pattern;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -45,17 +49,23 @@ public final class ConsoleService implements ConnectService, AutoCloseable {
   /** Of one guest's screen: a team's worth of windows. */
   static final int SCREENS = 8;
 
+  /** A reference or a uuid. */
+  private static final Pattern NAMED = Pattern.compile("[-A-Za-z0-9:]{1,64}");
+
   private static final Duration SESSION_LOOK = Duration.ofSeconds(10);
 
   private final ConsoleRecords records;
   private final Hypervisor hypervisor;
   private final Sessions sessions;
   private final HttpAccess access;
+  private final Audit audit;
   private final Object lock = new Object();
   private final Map<Path, Map<Shown, Boolean>> shown = new HashMap<>();
   private volatile boolean closed;
 
-  public ConsoleService(ConsoleRecords records, Hypervisor hypervisor, Sessions sessions) {
+  public ConsoleService(
+      ConsoleRecords records, Hypervisor hypervisor, Sessions sessions, Audit audit) {
+    this.audit = audit;
     this.records = records;
     this.hypervisor = hypervisor;
     this.sessions = sessions;
@@ -78,14 +88,37 @@ public final class ConsoleService implements ConnectService, AutoCloseable {
         access.admit(ACTION, session, Optional.ofNullable(headers.get("authorization")), origin);
     try {
       switch (answer) {
-        case HttpAccess.Refused(int status) -> refuse(stream, status);
-        case HttpAccess.Local local -> connect(query, stream, Optional.empty());
-        case HttpAccess.Admitted admitted ->
-            connect(query, stream, Optional.of(admitted.session().ref()));
+        case HttpAccess.Refused refused -> {
+          if (refused.session().isPresent()) {
+            note(refused.session(), query, origin).ifPresent(Audit.Entry::denied);
+          }
+          refuse(stream, refused.status());
+        }
+        case HttpAccess.Local local -> {
+          note(Optional.empty(), query, origin).ifPresent(Audit.Entry::done);
+          connect(query, stream, Optional.empty());
+        }
+        case HttpAccess.Admitted admitted -> {
+          note(Optional.of(admitted.session()), query, origin).ifPresent(Audit.Entry::done);
+          connect(query, stream, Optional.of(admitted.session().ref()));
+        }
       }
     } finally {
       access.end(answer);
     }
+  }
+
+  /** For the audit log, which is told when somebody comes: he may stay for hours. */
+  private Optional<Audit.Entry> note(
+      Optional<Session> session, Map<String, String> query, Origin origin) {
+    Map<String, String> told = new LinkedHashMap<>();
+    for (String name : List.of("ref", "uuid")) {
+      String value = query.getOrDefault(name, "");
+      if (NAMED.matcher(value).matches() && !sessions.isLive(value)) {
+        told.put(name, value);
+      }
+    }
+    return audit.request(ACTION, session, told, origin.address());
   }
 
   static Map<String, String> query(String text) throws IOException {

@@ -25,6 +25,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.UUID;
+import java.util.function.Predicate;
 import java.util.stream.Stream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -141,16 +142,46 @@ public final class Alerts {
    */
   public synchronized Alert create(
       String name, long priority, String of, String object, String body) throws XenApiException {
-    Alert alert =
-        new Alert(
+    return keep(
+        new Foreign(
             Ref.random().opaque(),
             UUID.randomUUID().toString(),
             name,
             priority,
+            clock.instant().truncatedTo(ChronoUnit.SECONDS),
+            body),
+        of,
+        object);
+  }
+
+  /** What comes with an object from another pool. */
+  public record Foreign(
+      String ref, String uuid, String name, long priority, Instant timestamp, String body) {}
+
+  /**
+   * Keeps one that comes with its object, unless it is here already.
+   *
+   * @param message its uuid is one in the usual notation
+   * @throws XenApiException INTERNAL_ERROR when it cannot be written
+   */
+  public synchronized void take(Foreign message, String of, String object) throws XenApiException {
+    if (!live.containsKey(message.ref())
+        && live.values().stream().noneMatch(alert -> alert.uuid().equals(message.uuid()))) {
+      keep(message, of, object);
+    }
+  }
+
+  private Alert keep(Foreign message, String of, String object) throws XenApiException {
+    Alert alert =
+        new Alert(
+            message.ref(),
+            message.uuid(),
+            message.name(),
+            message.priority(),
             of,
             object,
-            clock.instant().truncatedTo(ChronoUnit.SECONDS),
-            body,
+            message.timestamp(),
+            message.body(),
             next());
     write(alert);
     live.put(alert.ref(), alert);
@@ -218,6 +249,16 @@ public final class Alerts {
     for (String ref : refs) {
       Alert alert = live.get(ref);
       if (alert != null) { // named twice
+        remove(alert);
+      }
+    }
+    listener.run();
+  }
+
+  /** Destroys those that are wanted. */
+  public synchronized void destroyIf(Predicate<Alert> wanted) throws XenApiException {
+    for (Alert alert : List.copyOf(live.values())) {
+      if (wanted.test(alert)) {
         remove(alert);
       }
     }

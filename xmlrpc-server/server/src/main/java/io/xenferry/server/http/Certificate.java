@@ -117,6 +117,10 @@ public final class Certificate {
     }
   }
 
+  public X509Certificate x509() {
+    return certificate;
+  }
+
   /** As host.get_server_certificate answers it. */
   public String pem() throws GeneralSecurityException {
     String body =

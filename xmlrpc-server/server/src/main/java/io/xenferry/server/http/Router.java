@@ -1,8 +1,11 @@
 package io.xenferry.server.http;
 
+import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.concurrent.atomic.LongAdder;
 import org.eclipse.jetty.http.HttpStatus;
 import org.eclipse.jetty.server.Handler;
 import org.eclipse.jetty.server.Request;
@@ -17,7 +20,25 @@ import org.jspecify.annotations.Nullable;
  * a method without any is 501, as published servers answer.
  */
 public final class Router extends Handler.Abstract {
-  private final Map<String, TreeMap<String, Request.Handler>> routes = new HashMap<>();
+  private final Map<String, TreeMap<String, Route>> routes = new HashMap<>();
+
+  /** Where requests go, and how many have gone there. */
+  private static final class Route {
+    final Request.Handler handler;
+    final LongAdder requests = new LongAdder();
+    final LongAdder connections = new LongAdder();
+
+    Route(Request.Handler handler) {
+      this.handler = handler;
+    }
+  }
+
+  /**
+   * Requests that a path has had since the start.
+   *
+   * @param connections of which this was the first request
+   */
+  public record Requests(String method, String path, long count, long connections) {}
 
   /**
    * Before the server starts only.
@@ -25,7 +46,8 @@ public final class Router extends Handler.Abstract {
    * @param path without a slash at the end, unless it is {@code /}, which matches everything
    */
   public Router route(String method, String path, Request.Handler handler) {
-    if (routes.computeIfAbsent(method, m -> new TreeMap<>()).put(path, handler) != null) {
+    if (routes.computeIfAbsent(method, m -> new TreeMap<>()).put(path, new Route(handler))
+        != null) {
       throw new IllegalArgumentException(method + " " + path + " has two handlers");
     }
     return this;
@@ -37,23 +59,37 @@ public final class Router extends Handler.Abstract {
       Answers.error(response, callback, HttpStatus.BAD_REQUEST_400);
       return true;
     }
-    TreeMap<String, Request.Handler> paths = routes.get(request.getMethod());
+    TreeMap<String, Route> paths = routes.get(request.getMethod());
     if (paths == null) {
       Answers.error(response, callback, HttpStatus.NOT_IMPLEMENTED_501);
       return true;
     }
-    Request.Handler handler = find(paths, Request.getPathInContext(request));
-    if (handler == null) {
+    Route route = find(paths, Request.getPathInContext(request));
+    if (route == null) {
       Answers.error(response, callback, HttpStatus.FORBIDDEN_403);
       return true;
     }
-    return handler.handle(request, response, callback);
+    route.requests.increment();
+    if (request.getConnectionMetaData().getConnection().getMessagesIn() <= 1) {
+      route.connections.increment();
+    }
+    return route.handler.handle(request, response, callback);
   }
 
-  private static Request.@Nullable Handler find(
-      TreeMap<String, Request.Handler> paths, String path) {
+  /** By method and path. */
+  public List<Requests> requests() {
+    List<Requests> all = new ArrayList<>();
+    new TreeMap<>(routes)
+        .forEach((method, paths) ->
+            paths.forEach((path, route) ->
+                all.add(
+                    new Requests(method, path, route.requests.sum(), route.connections.sum()))));
+    return all;
+  }
+
+  private static @Nullable Route find(TreeMap<String, Route> paths, String path) {
     for (String p = path; !p.isEmpty(); p = p.substring(0, p.lastIndexOf('/'))) {
-      Request.Handler h = paths.get(p);
+      Route h = paths.get(p);
       if (h != null) {
         return h;
       }

@@ -1,12 +1,15 @@
 package io.xenferry.server.messages;
 
+import io.xenferry.model.Type;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import io.xenferry.server.call.Call;
 import io.xenferry.server.call.Registry;
 import io.xenferry.server.event.Alert;
 import io.xenferry.server.event.Alerts;
+import io.xenferry.server.schema.Coercion;
 import io.xenferry.wire.Content;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -27,6 +30,8 @@ final class AlertMessages {
         "message.destroy", c -> destroy(c, List.of(c.text(0))), TEST + "anAlertComesAndGoes");
     r.implement(
         "message.destroy_many", c -> destroy(c, c.texts(0)), TEST + "severalAreDismissedAtOnce");
+    r.implement(
+        "message.destroy_all", AlertMessages::destroyAll, TEST + "thoseThatFitAreDismissed");
     r.implement(
         "message.get_all",
         c -> Value.ofTexts(alerts(c).all().stream().map(Alert::ref).toList()),
@@ -70,6 +75,38 @@ final class AlertMessages {
   private static Value destroy(Call c, List<String> refs) throws XenApiException {
     alerts(c).destroy(refs);
     return Value.VOID;
+  }
+
+  /** Those older than {@code before}, newer than {@code after} and of one {@code priority}. */
+  private static Value destroyAll(Call c) throws XenApiException {
+    Predicate<Alert> wanted = a -> true;
+    for (Map.Entry<String, String> filter : c.textMap(0).entrySet()) {
+      wanted = wanted.and(filter(filter.getKey(), filter.getValue()));
+    }
+    alerts(c).destroyIf(wanted);
+    return Value.VOID;
+  }
+
+  private static Predicate<Alert> filter(String key, String value) throws XenApiException {
+    return switch (key) {
+      case "before" -> {
+        Instant before = time(key, value);
+        yield a -> a.timestamp().isBefore(before);
+      }
+      case "after" -> {
+        Instant after = time(key, value);
+        yield a -> a.timestamp().isAfter(after);
+      }
+      case "priority" -> {
+        long priority = ((Value.Int) Coercion.coerce(key, Type.Basic.INT, Value.of(value))).value();
+        yield a -> a.priority() == priority;
+      }
+      default -> throw new XenApiException("INVALID_VALUE", "filters", key);
+    };
+  }
+
+  private static Instant time(String key, String value) throws XenApiException {
+    return ((Value.Time) Coercion.coerce(key, Type.Basic.DATETIME, Value.of(value))).instant();
   }
 
   private static Value byUuid(Call c) throws XenApiException {

@@ -13,6 +13,7 @@ public final class Messages {
 
   public static void register(Registry r, AllowedOperations allowed, Certificate certificate) {
     SessionMessages.register(r);
+    SubjectMessages.register(r);
     TaskMessages.register(r);
     EventMessages.register(r);
     RoleMessages.register(r);

@@ -5,7 +5,9 @@ import io.xenferry.model.XenApiException;
 import io.xenferry.server.call.Call;
 import io.xenferry.server.call.Registry;
 import io.xenferry.server.session.Session;
+import io.xenferry.server.session.Users;
 import java.io.IOException;
+import java.util.Optional;
 
 /** Logging in and out, and passwords. */
 final class SessionMessages {
@@ -14,12 +16,6 @@ final class SessionMessages {
   private SessionMessages() {}
 
   static void register(Registry r) {
-    // There is no directory of users beside this server's own.
-    r.refuseWith(
-        "AUTH_IS_DISABLED",
-        "auth.get_subject_identifier",
-        "auth.get_subject_information_from_identifier",
-        "auth.get_group_membership");
     r.implement("session.login_with_password", SessionMessages::login, TEST + ".logsInAndOut");
     r.implement("session.logout", SessionMessages::logout, TEST + ".logsInAndOut");
     r.implement("session.local_logout", SessionMessages::logout, TEST + ".logsInAndOut");
@@ -30,8 +26,7 @@ final class SessionMessages {
         c ->
             Value.ofTexts(
                 c.server().sessions().all().stream()
-                    .filter(s -> !s.superuser())
-                    .map(Session::user)
+                    .flatMap(s -> subject(s).stream())
                     .distinct()
                     .toList()),
         TEST + ".rolesLimitWhatASessionMayDo");
@@ -39,6 +34,15 @@ final class SessionMessages {
         "session.logout_subject_identifier",
         SessionMessages::logoutSubject,
         TEST + ".rolesLimitWhatASessionMayDo");
+  }
+
+  /** By what a user who is not root is known. */
+  private static Optional<String> subject(Session s) {
+    return switch (s.rights()) {
+      case Session.Superuser u -> Optional.empty();
+      case Session.Role r -> Optional.of(r.subject());
+      case Session.Restricted r -> Optional.of(s.user());
+    };
   }
 
   private static Value login(Call c) throws XenApiException, InterruptedException {
@@ -59,10 +63,11 @@ final class SessionMessages {
     Session s = c.caller();
     String role =
         switch (s.rights()) {
-          case Session.Superuser u -> io.xenferry.server.session.Users.SUPERUSER;
-          case Session.Role u -> u.name();
-          case Session.Restricted u ->
-              throw new XenApiException("USER_IS_NOT_LOCAL_SUPERUSER", s.user());
+          case Session.Superuser u -> Users.SUPERUSER;
+          // The host's users have their passwords there.
+          case Session.Role u when !u.external() -> u.names().getFirst();
+          case Session.Role u -> throw notOurs(s);
+          case Session.Restricted u -> throw notOurs(s);
         };
     int characters = c.text(1).codePointCount(0, c.text(1).length());
     if (characters < 6 || characters > 256) {
@@ -79,9 +84,13 @@ final class SessionMessages {
     return Value.VOID;
   }
 
+  private static XenApiException notOurs(Session s) {
+    return new XenApiException("USER_IS_NOT_LOCAL_SUPERUSER", s.user());
+  }
+
   private static Value logoutSubject(Call c) throws XenApiException {
     for (Session s : c.server().sessions().all()) {
-      if (!s.superuser() && s.user().equals(c.text(0))) {
+      if (subject(s).filter(c.text(0)::equals).isPresent()) {
         c.server().sessions().close(s.ref());
       }
     }

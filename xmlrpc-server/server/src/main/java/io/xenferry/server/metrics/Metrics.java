@@ -39,9 +39,7 @@ public final class Metrics implements AutoCloseable {
     Figures figures = new Figures(new ArchiveFiles(directory));
     LiveRecords records = new LiveRecords(context.db(), figures, context.clock(), host);
     sampler = new Sampler(hypervisor, context.db(), figures, records, disks, context.clock(), uuid);
-    routes =
-        new RrdRoutes(
-            figures, context.db(), uuid, new AdmittedRoutes(context.sessions(), context.tasks()));
+    routes = new RrdRoutes(figures, context.db(), uuid, new AdmittedRoutes(context));
     messages = new DataSourceMessages(figures);
   }
 

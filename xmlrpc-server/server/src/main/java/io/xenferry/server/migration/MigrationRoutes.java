@@ -10,6 +10,7 @@ import io.xenferry.migration.state.MigrationStatus;
 import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.Steering;
 import io.xenferry.model.XenApiException;
+import io.xenferry.server.audit.Audit;
 import io.xenferry.server.call.HttpAccess;
 import io.xenferry.server.http.Answers;
 import io.xenferry.server.http.Router;
@@ -20,6 +21,7 @@ import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ArrayBlockingQueue;
@@ -60,6 +62,10 @@ final class MigrationRoutes {
   private static final int QUEUE = 64;
 
   private static final Duration KEEP_ALIVE = Duration.ofSeconds(15);
+
+  /** An attribute of a request: who asks for more than to be told. */
+  private static final String OPERATOR = "xenferry.operator";
+
   private static final Duration DECISION = Duration.ofSeconds(30);
   private static final Duration BODY = Duration.ofSeconds(20);
 
@@ -71,6 +77,7 @@ final class MigrationRoutes {
   private final MoveQueue queue;
   private final Sessions sessions;
   private final DryRuns dryRuns;
+  private final Audit audit;
 
   /** Of those who follow; an empty entry ends the following. */
   private final Set<BlockingQueue<Optional<MigrationStatus>>> followers =
@@ -83,7 +90,9 @@ final class MigrationRoutes {
       SourceCopies copies,
       MoveQueue queue,
       Sessions sessions,
-      DryRuns dryRuns) {
+      DryRuns dryRuns,
+      Audit audit) {
+    this.audit = audit;
     this.queue = queue;
     this.dryRuns = dryRuns;
     this.coordinator = coordinator;
@@ -94,8 +103,33 @@ final class MigrationRoutes {
   void mount(Router router) {
     router
         .route("GET", BASE, this::get)
-        .route("POST", BASE, this::post)
-        .route("PATCH", BASE, this::patch);
+        .route("POST", BASE, noted("post_migrations", this::post))
+        .route("PATCH", BASE, noted("patch_migrations", this::patch));
+  }
+
+  /** In the audit log, with who asked for it. */
+  private Request.Handler noted(String action, Request.Handler handler) {
+    return (request, response, callback) -> {
+      boolean handled = handler.handle(request, response, callback);
+      if (request.getAttribute(OPERATOR) instanceof Session session) {
+        String what = Request.getPathInContext(request).substring(BASE.length());
+        Optional<Audit.Entry> entry =
+            audit.request(
+                action,
+                Optional.of(session),
+                Map.of("name", what),
+                Answers.origin(request).address());
+        int status = response.getStatus();
+        if (status == HttpStatus.FORBIDDEN_403) {
+          entry.ifPresent(Audit.Entry::denied);
+        } else if (HttpStatus.isSuccess(status)) {
+          entry.ifPresent(Audit.Entry::done);
+        } else {
+          entry.ifPresent(e -> e.failed(Integer.toString(status)));
+        }
+      }
+      return handled;
+    };
   }
 
   /** Ends all following, which would else keep a server from stopping at once. */
@@ -181,6 +215,7 @@ final class MigrationRoutes {
   private Optional<Session> operator(Request request, Response response, Callback callback)
       throws Exception {
     Optional<Session> session = authenticate(request);
+    session.ifPresent(s -> request.setAttribute(OPERATOR, s));
     if (session.isEmpty()) {
       unauthorized(response, callback);
     } else if (!session.get().operator()) {
@@ -393,7 +428,8 @@ final class MigrationRoutes {
       if (password.isEmpty()) {
         return Optional.empty();
       }
-      Session session = sessions.login(password.get().user(), password.get().password(), "rest");
+      Session session =
+          sessions.loginInPassing(password.get().user(), password.get().password(), "rest");
       sessions.close(session.ref());
       return Optional.of(session);
     } catch (XenApiException | IllegalArgumentException e) {

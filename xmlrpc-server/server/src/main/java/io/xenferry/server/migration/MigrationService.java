@@ -24,6 +24,7 @@ import io.xenferry.model.Ref;
 import io.xenferry.model.VM;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
+import io.xenferry.server.audit.Audit;
 import io.xenferry.server.call.Registry;
 import io.xenferry.server.config.IscsiConfig;
 import io.xenferry.server.http.Certificate;
@@ -90,6 +91,7 @@ public final class MigrationService implements AutoCloseable {
       VmAdmission admission,
       Sessions sessions,
       Tasks tasks,
+      Audit audit,
       CopyEngine engine,
       DiskMoves moves,
       SnapshotDisks snapshots) {}
@@ -210,7 +212,8 @@ public final class MigrationService implements AutoCloseable {
     sessions = parts.sessions();
     this.copies = copies;
     this.queue = queue;
-    routes = new MigrationRoutes(coordinator, copies, queue, parts.sessions(), dryRuns);
+    routes =
+        new MigrationRoutes(coordinator, copies, queue, parts.sessions(), dryRuns, parts.audit());
   }
 
   private static IscsiOptions options(IscsiConfig config) {

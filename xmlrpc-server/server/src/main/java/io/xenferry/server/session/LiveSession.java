@@ -10,8 +10,16 @@ final class LiveSession {
   /** When its row was told so. */
   volatile Instant written;
 
-  LiveSession(Session session, Instant now) {
+  /** Whether it is for one request only, of which somebody else tells. */
+  final boolean passing;
+
+  /** When it was last known that its user may log in. */
+  volatile Instant validated;
+
+  LiveSession(Session session, boolean passing, Instant now) {
     this.session = session;
+    this.passing = passing;
+    this.validated = now;
     this.active = now;
     this.written = now;
   }

@@ -124,6 +124,17 @@ public record Permission(String name, List<String> roles) {
                     .toList()));
   }
 
+  /** The same of several roles together. */
+  public static Value ofRoles(List<String> names) {
+    return names.size() == 1
+        ? ofRole(names.getFirst())
+        : Value.ofTexts(
+            all().entrySet().stream()
+                .filter(e -> e.getValue().stream().anyMatch(names::contains))
+                .map(Map.Entry::getKey)
+                .toList());
+  }
+
   boolean has(String role) {
     return roles.isEmpty() || roles.contains(role);
   }

@@ -1,9 +1,10 @@
 package io.xenferry.server.session;
 
 import io.xenferry.model.MessageDef;
+import io.xenferry.model.Roles;
 import io.xenferry.model.Value;
+import java.util.Collection;
 import java.util.List;
-import java.util.Optional;
 
 /**
  * Who calls.
@@ -20,8 +21,20 @@ public record Session(String ref, String user, String origin, Rights rights) {
   /** root: everything. */
   public record Superuser() implements Rights {}
 
-  /** A user with a built-in role: messages that name the role. */
-  public record Role(String name) implements Rights {}
+  /**
+   * A user with built-in roles: messages that name one of them.
+   *
+   * @param subject the user's identifier
+   * @param rows of the class subject, for which a user of the host was let in, his own before his
+   *     groups'; none for a user of this server's own
+   * @param names of the roles, at least one
+   */
+  public record Role(String subject, List<String> rows, List<String> names) implements Rights {
+    /** Whether the operating system knows the user, and not this server. */
+    public boolean external() {
+      return !rows.isEmpty();
+    }
+  }
 
   /** Somebody who carries a token and may do what it is for, nothing else. */
   public record Restricted(Scope scope) implements Rights {}
@@ -36,12 +49,18 @@ public record Session(String ref, String user, String origin, Rights rights) {
     return rights instanceof Superuser;
   }
 
-  public Optional<String> role() {
+  /** Names of its roles; none when it may do what a token is for. */
+  public List<String> roles() {
     return switch (rights) {
-      case Superuser s -> Optional.of("pool-admin");
-      case Role r -> Optional.of(r.name());
-      case Restricted r -> Optional.empty();
+      case Superuser s -> List.of(Roles.POOL_ADMIN);
+      case Role r -> r.names();
+      case Restricted r -> List.of();
     };
+  }
+
+  /** Whether one of its roles is among these. */
+  public boolean hasOneOf(Collection<String> wanted) {
+    return roles().stream().anyMatch(wanted::contains);
   }
 
   /**
@@ -51,7 +70,7 @@ public record Session(String ref, String user, String origin, Rights rights) {
   public boolean mayCall(MessageDef message, List<Value> args) {
     return switch (rights) {
       case Superuser s -> true;
-      case Role r -> Permission.of(message, args).has(r.name());
+      case Role r -> r.names().stream().anyMatch(Permission.of(message, args)::has);
       case Restricted r -> r.scope().allows(message, args);
     };
   }
@@ -60,7 +79,7 @@ public record Session(String ref, String user, String origin, Rights rights) {
   public boolean has(Permission permission) {
     return switch (rights) {
       case Superuser s -> true;
-      case Role r -> permission.has(r.name());
+      case Role r -> r.names().stream().anyMatch(permission::has);
       case Restricted r -> false;
     };
   }
@@ -69,7 +88,7 @@ public record Session(String ref, String user, String origin, Rights rights) {
   public boolean operator() {
     return switch (rights) {
       case Superuser s -> true;
-      case Role r -> r.name().equals("pool-admin") || r.name().equals("pool-operator");
+      case Role r -> hasOneOf(List.of(Roles.POOL_ADMIN, Roles.POOL_OPERATOR));
       case Restricted r -> false;
     };
   }

@@ -36,21 +36,60 @@ public final class Sessions {
   private static final Duration LOOK_FOR_EXPIRED = Duration.ofMinutes(1);
   private static final Value NOBODY = Value.of(Ref.nullRef());
 
+  /** After which it is asked again whether a user of the host may still log in. */
+  private static final Duration VALID = Duration.ofMinutes(30);
+
   private final ObjectDatabase db;
   private final Schema schema;
   private final Users users;
+  private final Subjects subjects;
   private final SessionConfig config;
   private final Clock clock;
   private final Map<String, LiveSession> live = new ConcurrentHashMap<>();
   private final Map<Owner, OwnersSessions> owners = new ConcurrentHashMap<>();
   private volatile Instant expireNext = Instant.EPOCH;
   private final List<Consumer<String>> endListeners = new CopyOnWriteArrayList<>();
+  private volatile Witness witness = Witness.NOBODY;
 
-  public Sessions(ObjectDatabase db, Schema schema, Users users, SessionConfig config, Clock clock)
+  /** Whoever is told of logins and their ends. Must neither fail nor block for long. */
+  public interface Witness {
+    void opened(Session session);
+
+    void ended(Session session);
+
+    /**
+     * A login that failed.
+     *
+     * @param code of the error
+     */
+    void refused(String user, String originator, String code);
+
+    /** Is told nothing. */
+    Witness NOBODY =
+        new Witness() {
+          @Override
+          public void opened(Session session) {}
+
+          @Override
+          public void ended(Session session) {}
+
+          @Override
+          public void refused(String user, String originator, String code) {}
+        };
+  }
+
+  public Sessions(
+      ObjectDatabase db,
+      Schema schema,
+      Users users,
+      Subjects subjects,
+      SessionConfig config,
+      Clock clock)
       throws XenApiException {
     this.db = db;
     this.schema = schema;
     this.users = users;
+    this.subjects = subjects;
     this.config = config;
     this.clock = clock;
     db.change(tx -> {
@@ -66,35 +105,62 @@ public final class Sessions {
     });
   }
 
+  /** Tells of logins from now on. */
+  public void tell(Witness whom) {
+    witness = whom;
+  }
+
   /**
-   * Checks the password; a wrong one costs time.
+   * Checks the password; a wrong one costs time. This server's own users come first, then, where
+   * they are let in, the host's.
    *
-   * @throws XenApiException SESSION_AUTHENTICATION_FAILED [user, message]
+   * @throws XenApiException SESSION_AUTHENTICATION_FAILED [user, message];
+   *     SESSION_AUTHORIZATION_FAILED likewise for an account that is disabled;
+   *     RBAC_PERMISSION_DENIED for one without a role
    */
   public Session login(String user, String password, String originator)
       throws XenApiException, InterruptedException {
-    Optional<String> role = users.authenticate(user, password);
-    if (role.isEmpty()) {
-      Thread.sleep(config.failedLoginDelay());
+    return open(user, originator, rights(user, password, originator), false);
+  }
+
+  /** The same for one request, of which somebody else tells what it was for. */
+  public Session loginInPassing(String user, String password, String originator)
+      throws XenApiException, InterruptedException {
+    return open(user, originator, rights(user, password, originator), true);
+  }
+
+  private Session.Rights rights(String user, String password, String originator)
+      throws XenApiException, InterruptedException {
+    try {
+      Optional<String> role = users.authenticate(user, password);
+      if (role.isPresent()) {
+        return role.get().equals(Users.SUPERUSER)
+            ? new Session.Superuser()
+            : new Session.Role(user, List.of(), List.of(role.get()));
+      }
+      if (!users.has(user) && subjects.enabled()) {
+        return subjects.authenticate(user, password);
+      }
       throw new XenApiException(
           "SESSION_AUTHENTICATION_FAILED", user, "The user name or the password is wrong");
+    } catch (XenApiException e) {
+      witness.refused(user, originator, e.code());
+      Thread.sleep(config.failedLoginDelay());
+      throw e;
     }
-    Session.Rights rights =
-        role.get().equals(Users.SUPERUSER) ? new Session.Superuser() : new Session.Role(role.get());
-    return open(user, originator, rights);
   }
 
   /** For callers who are root without a password, such as those on the Unix socket. */
   public Session openRoot(String originator) throws XenApiException {
-    return open("root", originator, new Session.Superuser());
+    return open("root", originator, new Session.Superuser(), false);
   }
 
   /** For the bearer of a token. */
   public Session openRestricted(String user, Session.Scope scope) throws XenApiException {
-    return open(user, "token", new Session.Restricted(scope));
+    return open(user, "token", new Session.Restricted(scope), false);
   }
 
-  private Session open(String user, String originator, Session.Rights rights)
+  private Session open(String user, String originator, Session.Rights rights, boolean passing)
       throws XenApiException {
     expire();
     Instant now = clock.instant();
@@ -109,17 +175,22 @@ public final class Sessions {
           fields.put("validation_time", Value.of(now));
           fields.put("pool", Value.of(false));
           fields.put("is_local_superuser", Value.of(root));
-          fields.put("auth_user_sid", Value.of(root ? "" : user));
+          fields.put(
+              "auth_user_sid", Value.of(rights instanceof Session.Role r ? r.subject() : ""));
           fields.put("auth_user_name", Value.of(user));
           fields.put("originator", Value.of(originator));
           // Root needs none: clients ask for is_local_superuser first.
-          if (rights instanceof Session.Role(String name)) {
-            fields.put("rbac_permissions", Permission.ofRole(name));
+          if (rights instanceof Session.Role(var subject, var rows, var names)) {
+            fields.put("rbac_permissions", Permission.ofRoles(names));
+            rows.stream()
+                .filter(r -> tx.row("subject", r).isPresent())
+                .findFirst()
+                .ifPresent(r -> fields.put("subject", Value.of(r)));
           }
           return tx.create("session", fields);
         });
     Session session = new Session(ref, user, originator, rights);
-    LiveSession opened = new LiveSession(session, now);
+    LiveSession opened = new LiveSession(session, passing, now);
     live.put(ref, opened);
     Owner owner = Owner.of(session);
     owners.compute(
@@ -129,6 +200,9 @@ public final class Sessions {
           all.add(opened);
           return all;
         });
+    if (!passing) {
+      witness.opened(session);
+    }
     evict(owner);
     return session;
   }
@@ -187,6 +261,10 @@ public final class Sessions {
     if (l == null) {
       throw new XenApiException("SESSION_INVALID", ref);
     }
+    if (l.validated.isBefore(now.minus(VALID))) {
+      l.validated = now;
+      validate(l);
+    }
     l.active = now;
     if (l.written.isBefore(now.minus(config.touchEvery()))) {
       l.written = now;
@@ -197,6 +275,31 @@ public final class Sessions {
       });
     }
     return l.session;
+  }
+
+  /** A user of the host may have lost his account, or the group that he was let in for. */
+  private void validate(LiveSession l) throws XenApiException {
+    if (l.session.rights() instanceof Session.Role role
+        && role.external()
+        && !subjects.stillHas(role)) {
+      close(l.session.ref());
+      throw new XenApiException("SESSION_INVALID", l.session.ref());
+    }
+  }
+
+  /**
+   * Ends the sessions of users of the host who are let in for a subject.
+   *
+   * @param row of the subject; empty for all users of the host
+   */
+  public void closeOf(Optional<String> row) throws XenApiException {
+    for (Session s : all()) {
+      if (s.rights() instanceof Session.Role role
+          && role.external()
+          && (row.isEmpty() || role.rows().contains(row.get()))) {
+        close(s.ref());
+      }
+    }
   }
 
   public boolean isLive(String ref) {
@@ -215,6 +318,9 @@ public final class Sessions {
     }
     owners.computeIfPresent(
         Owner.of(ended.session), (owner, its) -> its.remove(ended) ? its : null);
+    if (!ended.passing) {
+      witness.ended(ended.session);
+    }
     List<String> tasks =
         db.snapshot()
             .row("session", ref)

@@ -119,6 +119,13 @@ public final class Users {
     }
   }
 
+  /** Whether there is such a user. */
+  boolean has(String name) {
+    synchronized (users) {
+      return users.containsKey(name);
+    }
+  }
+
   /** Makes or changes a user; durable when it returns. */
   public void put(String name, String role, String password) throws IOException {
     if (!name.matches("[A-Za-z0-9._@-]{1,64}")) {

@@ -6,6 +6,7 @@ import io.xenferry.iscsi.initiator.IscsiOptions;
 import io.xenferry.migration.gate.Gate;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
+import io.xenferry.server.audit.Audit;
 import io.xenferry.server.config.LimitsConfig;
 import io.xenferry.server.http.Answers;
 import io.xenferry.server.http.Router;
@@ -22,9 +23,11 @@ import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.Set;
+import java.util.regex.Pattern;
 import org.eclipse.jetty.http.HttpStatus;
 import org.eclipse.jetty.server.Request;
 import org.eclipse.jetty.server.Response;
@@ -53,13 +56,19 @@ public final class StorageRoutes {
           "VDI.epoch_begin",
           "VDI.epoch_end");
 
+  /** Methods that change nothing. */
+  private static final Pattern ASKING =
+      Pattern.compile(".*\\.(stat|scan|ls|query|attach_info|similar_content|get_.*|list.*)");
+
   private final HostStorage storage;
   private final Sessions sessions;
+  private final Audit audit;
   private final LimitsConfig limits;
   private final SmapiV2 smapi;
   private final XmlRpcCodec codec = new XmlRpcCodec(Dialect.SMAPI);
 
-  public StorageRoutes(HostStorage storage, Sessions sessions, LimitsConfig limits) {
+  public StorageRoutes(HostStorage storage, Sessions sessions, LimitsConfig limits, Audit audit) {
+    this.audit = audit;
     this.storage = storage;
     this.sessions = sessions;
     this.limits = limits;
@@ -107,9 +116,41 @@ public final class StorageRoutes {
       return true;
     }
     ByteArrayOutputStream out = new ByteArrayOutputStream();
-    codec.writeBare(out, Content.of(answer(call.method(), arguments)));
+    Value.Struct answer = answer(call.method(), arguments);
+    note(request, call.method(), answer);
+    codec.writeBare(out, Content.of(answer));
     Answers.bytes(response, callback, HttpStatus.OK_200, "text/xml", out.toByteArray());
     return true;
+  }
+
+  /** In the audit log, unless it only asks. */
+  private void note(Request request, String method, Value.Struct answer) {
+    if (ASKING.matcher(method).matches()) {
+      return;
+    }
+    Optional<Session> session = session(request);
+    if (session.isEmpty() && !Answers.origin(request).trusted()) {
+      return; // has ended meanwhile
+    }
+    Optional<Audit.Entry> entry =
+        audit.request(
+            "post_services_sm", session, Map.of("name", method), Answers.origin(request).address());
+    if (Value.of("Success").equals(answer.members().get("Status"))) {
+      entry.ifPresent(Audit.Entry::done);
+    } else {
+      entry.ifPresent(e -> e.failed("SMAPI"));
+    }
+  }
+
+  private Optional<Session> session(Request request) {
+    String ref = Request.extractQueryParameters(request).getValue("session_id");
+    try {
+      return Answers.origin(request).trusted() || ref == null
+          ? Optional.empty()
+          : Optional.of(sessions.check(ref));
+    } catch (XenApiException e) {
+      return Optional.empty();
+    }
   }
 
   private boolean mayCall(Request request) {
@@ -122,7 +163,7 @@ public final class StorageRoutes {
     }
     try {
       Session session = sessions.check(ref);
-      return session.superuser() || session.role().map(ROLES::contains).orElse(false);
+      return session.superuser() || session.hasOneOf(ROLES);
     } catch (XenApiException e) {
       return false;
     }

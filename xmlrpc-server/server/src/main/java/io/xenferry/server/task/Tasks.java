@@ -179,6 +179,28 @@ public final class Tasks {
     return Optional.of(task);
   }
 
+  /**
+   * Works at a task that its client has made: it may be cancelled, and shows how far the work is.
+   *
+   * @return empty when it has ended, or somebody works at it
+   */
+  public Optional<Task> carryOut(String ref) {
+    if (!isPending(ref)) {
+      return Optional.empty();
+    }
+    LiveTask task = new LiveTask(ref, false);
+    if (live.putIfAbsent(ref, task) != null) {
+      return Optional.empty();
+    }
+    if (!isPending(ref)) { // by now
+      live.remove(ref, task);
+      return Optional.empty();
+    }
+    task.cancellable(true);
+    task.write("progress", Value.of(0.0));
+    return Optional.of(task);
+  }
+
   /** At start-up, after adopting: whatever is still pending has nobody behind it. */
   public void failOrphans() throws XenApiException {
     for (Row r : List.copyOf(db.snapshot().rows("task"))) {

@@ -41,6 +41,7 @@ public final class GuestWatch {
   private final AfterEnd afterEnd;
   private final Map<UUID, Guest> watched = new ConcurrentHashMap<>();
   private final List<Consumer<Guest>> followers = new CopyOnWriteArrayList<>();
+  private final List<Consumer<Ref<VM>>> crashListeners = new CopyOnWriteArrayList<>();
   private final ReentrantLock ending = new ReentrantLock();
 
   /**
@@ -63,6 +64,11 @@ public final class GuestWatch {
   /** Calls somebody once for each guest that is followed from now on. */
   public void alsoFor(Consumer<Guest> follower) {
     followers.add(follower);
+  }
+
+  /** Tells of each VM whose guest has crashed while this server was there, once it is recorded. */
+  public void onCrash(Consumer<Ref<VM>> listener) {
+    crashListeners.add(listener);
   }
 
   /** After a start of the server: finds the guests, and brings every VM's record up to date. */
@@ -207,6 +213,11 @@ public final class GuestWatch {
         records.state(vm, VmPowerState.PAUSED);
       } else {
         halt(vm, guest);
+      }
+      // A process that a new server does not find may have gone with its host.
+      if (state == Guest.State.CRASHED
+          || state == Guest.State.GONE && seen == AfterEnd.Seen.AT_ONCE) {
+        crashListeners.forEach(listener -> listener.accept(vm));
       }
       return then;
     } finally {
