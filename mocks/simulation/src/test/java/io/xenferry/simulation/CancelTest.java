@@ -34,9 +34,7 @@ class CancelTest extends Story {
   void aProcessThatStartsOnlyToBeEndedIsNotWaitedFor() {
     destination.starting = Duration.ofMinutes(1);
     start(request());
-    runUntil(
-        () ->
-            destination.starts.size() == 1 && status().phase().equals("copying the disks"));
+    runUntil(() -> destination.starts.size() == 1 && status().phase().equals("copying the disks"));
     cancel();
     assertThat(until(() -> source.allEnded() && destination.allEnded())).isLessThan(SOON);
     assertStayed();

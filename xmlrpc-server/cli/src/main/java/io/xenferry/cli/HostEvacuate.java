@@ -51,11 +51,7 @@ final class HostEvacuate {
     String network =
         a.has("network-uuid") ? run.calls().byUuid("network", a.need("network-uuid")) : Calls.NULL;
     run.calls()
-        .call(
-            "host.evacuate",
-            Value.of(host.ref()),
-            Value.of(network),
-            Value.of(batchSize(a)));
+        .call("host.evacuate", Value.of(host.ref()), Value.of(network), Value.of(batchSize(a)));
   }
 
   private static long batchSize(Arguments a) throws CliException {

@@ -93,15 +93,13 @@ final class MigrationCommands {
                                 .migrations()
                                 .report(run.calls().session(), run.arguments().need("uuid"))
                                 .entrySet()))));
-    strictly(
-        commands,"migration-param-set", MigrationCommands::set);
-    strictly(
-        commands,"migration-pause", run -> steer(run, Map.of("paused", "true")));
-    strictly(
-        commands,"migration-resume", run -> steer(run, Map.of("paused", "false")));
+    strictly(commands, "migration-param-set", MigrationCommands::set);
+    strictly(commands, "migration-pause", run -> steer(run, Map.of("paused", "true")));
+    strictly(commands, "migration-resume", run -> steer(run, Map.of("paused", "false")));
     strictly(
         commands,
-        "migration-cut-over", run -> steer(run, Map.of("paused", "false", "cutover", "now")));
+        "migration-cut-over",
+        run -> steer(run, Map.of("paused", "false", "cutover", "now")));
     strictly(
         commands,
         "migration-cancel",

@@ -146,10 +146,7 @@ final class PoolCommands {
   private static void dump(Run run) throws XenApiException, CliException, IOException {
     String file = run.arguments().need("file-name");
     BlobCommands.transfer(
-        run,
-        "Downloading the database",
-        "/pool/xmldbdump?",
-        path -> run.client().get(file, path));
+        run, "Downloading the database", "/pool/xmldbdump?", path -> run.client().get(file, path));
   }
 
   private static void made(Run run, String className, SequencedMap<String, Value> record)

@@ -23,7 +23,8 @@ class NamedCommandsTest {
    * row's name, as in the benchmarks.
    */
   private static final Pattern NAMED =
-      Pattern.compile("(?<![\\w./-])(?<!\\| )xe`?(?: -[a-z]+ [^ ]+)* +`?([a-z]+(?:-[a-z0-9]+)+)(?![\\w-])");
+      Pattern.compile(
+          "(?<![\\w./-])(?<!\\| )xe`?(?: -[a-z]+ [^ ]+)* +`?([a-z]+(?:-[a-z0-9]+)+)(?![\\w-])");
 
   @Test
   void everyCommandThatIsNamedSomewhereIsBuilt() throws IOException {

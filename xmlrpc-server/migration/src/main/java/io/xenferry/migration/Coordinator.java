@@ -149,8 +149,8 @@ public final class Coordinator {
    * Takes up every unended row of the ledger. With a restored ledger nothing is done until {@link
    * #acceptRestoredLedger}: what it says may be old.
    *
-   * @param shown the progress, 0 to 1, below which that of a migration from here does not fall: what
-   *     clients have been told by a server before this one
+   * @param shown the progress, 0 to 1, below which that of a migration from here does not fall:
+   *     what clients have been told by a server before this one
    */
   public CompletableFuture<Void> recover(ToDoubleFunction<MigrationId> shown) {
     return call(() -> {

@@ -60,8 +60,7 @@ class DiagnosticsTest {
 
       assertThat(root.text("host.get_thread_diagnostics", host))
           .contains(Thread.currentThread().getName(), getClass().getName());
-      for (String message :
-          List.of("Diagnostics.gc_stats", "host.get_thread_diagnostics")) {
+      for (String message : List.of("Diagnostics.gc_stats", "host.get_thread_diagnostics")) {
         assertCode("HANDLE_INVALID", () -> root.call(message, "OpaqueRef:none"));
       }
     }

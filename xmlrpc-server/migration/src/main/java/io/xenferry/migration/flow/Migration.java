@@ -297,7 +297,9 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
     times.become(words, host.scheduler().nanoTime());
   }
 
-  /** What clients have been told of the progress by a server before this one; see {@link #progress}. */
+  /**
+   * What clients have been told of the progress by a server before this one; see {@link #progress}.
+   */
   public final void shown(double before) {
     progress(before);
   }

@@ -53,7 +53,10 @@ final class Undoing extends DestinationStage {
     boolean journaled =
         host().ledger().journal(migration.id()).stream()
             .anyMatch(entry -> entry.kind() == JournalEntry.Kind.GUEST);
-    if (state() == State.ABORTED && migration.plan().live() && journaled && !migration.effects().quiet()) {
+    if (state() == State.ABORTED
+        && migration.plan().live()
+        && journaled
+        && !migration.effects().quiet()) {
       step(
           "ending the process that was to receive the memory",
           () -> endGuest(vm()).thenApply(done -> true),

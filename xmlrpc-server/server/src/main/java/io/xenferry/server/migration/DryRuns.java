@@ -43,7 +43,6 @@ final class DryRuns {
           .enable(JsonParser.Feature.STRICT_DUPLICATE_DETECTION)
           .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
 
-
   private static final Set<String> MEMBERS =
       Set.of(
           "vm",

@@ -41,11 +41,13 @@ final class MoveOptions {
       new OptionValues(
           value -> value.matches("0|[1-9][0-9]{0,14}"),
           "a number of bytes a second, 0 for no limit");
+
   /** A guest that may stand still for longer than a day is one that may be shut down. */
   static final OptionValues MILLISECONDS =
       new OptionValues(
           value -> value.matches("[1-9][0-9]{0,7}") && Integer.parseInt(value) <= 86_400_000,
           "a number of milliseconds, 1 to 86400000");
+
   static final OptionValues SECONDS =
       new OptionValues(
           value -> value.matches("[1-9][0-9]{0,4}") && Integer.parseInt(value) <= 86_400,

@@ -55,13 +55,12 @@ final class MovePlaces {
     Map<String, Integer> each = new HashMap<>();
     try {
       for (Row pool : db.rows("pool")) {
-        host = number(
-                direction, db.get(new Ref<Pool>(pool.ref()), Pool.OTHER_CONFIG).get(direction));
+        host =
+            number(direction, db.get(new Ref<Pool>(pool.ref()), Pool.OTHER_CONFIG).get(direction));
       }
       for (String sr : srs) {
         if (db.row("SR", sr).isPresent()) {
-          each.put(
-              sr, number(SR_MOVES, db.get(new Ref<SR>(sr), SR.OTHER_CONFIG).get(SR_MOVES)));
+          each.put(sr, number(SR_MOVES, db.get(new Ref<SR>(sr), SR.OTHER_CONFIG).get(SR_MOVES)));
         }
       }
     } catch (XenApiException e) {

@@ -120,7 +120,8 @@ class MoveQueueTest {
     awaitBegun("c");
     assertThat(waitsFor())
         .containsExactly(
-            "3 moves are arriving at the destination, or expected there", "its turn at the destination");
+            "3 moves are arriving at the destination, or expected there",
+            "its turn at the destination");
     full.clear();
     await().atMost(LONG).until(() -> begun.size() == 2);
     assertThat(begun).containsExactly("c", "a");
