@@ -21,6 +21,7 @@ import picocli.CommandLine.Spec;
       EngineBench.class,
       LedgerBench.class,
       MigrateBench.class,
+      NbdBench.class,
       ProbeBench.class,
       ProofBench.class,
       TargetBench.class

@@ -1,5 +1,9 @@
 package io.xenferry.bench;
 
+import io.xenferry.bench.measure.ByteCount;
+import io.xenferry.bench.measure.Medians;
+import io.xenferry.bench.measure.Rounds;
+import io.xenferry.bench.measure.Usage;
 import io.xenferry.copy.BlockMap;
 import io.xenferry.copy.CopyEngine;
 import io.xenferry.copy.CopyJob;
@@ -10,8 +14,6 @@ import io.xenferry.copy.DiskPlan;
 import io.xenferry.copy.LiveDisk;
 import io.xenferry.copy.MemoryDirtyLog;
 import io.xenferry.time.RealScheduler;
-import java.lang.management.BufferPoolMXBean;
-import java.lang.management.ManagementFactory;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
@@ -24,6 +26,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /**
@@ -47,24 +50,14 @@ final class EngineBench implements Callable<Integer> {
   /** Threads that read, as many as a file has here. */
   private static final int READERS = 4;
 
+  @Mixin private final Rounds rounds = new Rounds(5, 2);
+
   @Option(
       names = "--size",
       description = "Bytes copied, of all disks together (default: ${DEFAULT-VALUE}).",
       defaultValue = "8G",
       converter = ByteCount.class)
   private long size = 8L << 30;
-
-  @Option(
-      names = "--rounds",
-      description = "Copies of each kind (default: ${DEFAULT-VALUE}).",
-      defaultValue = "5")
-  private int rounds = 5;
-
-  @Option(
-      names = "--warm-up",
-      description = "Such copies beforehand that do not count (default: ${DEFAULT-VALUE}).",
-      defaultValue = "2")
-  private int warmUp = 2;
 
   @Option(
       names = "--sparse",
@@ -77,14 +70,9 @@ final class EngineBench implements Callable<Integer> {
 
   private final ByteBuffer slab = ByteBuffer.allocateDirect(SLAB);
 
-  /** One way to copy. */
-  private interface Kind {
-    void copy() throws Exception;
-  }
-
   @Override
   public Integer call() throws Exception {
-    if (rounds < 1 || warmUp < 0 || size % (16L << 20) != 0 || sparse % (16L << 20) != 0) {
+    if (!rounds.any() || size % (16L << 20) != 0 || sparse % (16L << 20) != 0) {
       System.err.println("at least one round, and sizes in steps of 16M");
       return 2;
     }
@@ -95,57 +83,48 @@ final class EngineBench implements Callable<Integer> {
       slab.put(noise);
     }
     slab.clear();
-    List<Kind> kinds =
-        List.of(
-            this::loop,
-            () -> engine(1, size, 1),
-            () -> engine(4, size, 1),
-            () -> engine(16, size, 1));
-    List<List<Double>> seconds = new ArrayList<>();
-    List<List<Double>> processor = new ArrayList<>();
-    kinds.forEach(kind -> {
-      seconds.add(new ArrayList<>());
-      processor.add(new ArrayList<>());
-    });
-    for (int round = -warmUp; round < rounds; round++) {
-      for (int i = 0; i < kinds.size(); i++) {
-        // Each round begins with another one.
-        int which = Math.floorMod(i + round, kinds.size());
-        double before = processorSeconds();
-        long began = System.nanoTime();
-        kinds.get(which).copy();
-        double took = (System.nanoTime() - began) / 1e9;
-        if (round >= 0) {
-          seconds.get(which).add(took);
-          processor.get(which).add(processorSeconds() - before);
-        }
-      }
-    }
-    System.out.printf("%-28s %8s %18s%n", "", "GB/s", "CPU s per GiB");
     List<String> labels =
         List.of("bare loop", "engine, 1 disk", "engine, 4 disks", "engine, 16 disks");
+    List<Rounds.Kind<Copied>> kinds =
+        List.of(
+            () -> timed(this::loop),
+            () -> timed(() -> engine(1, size, 1)),
+            () -> timed(() -> engine(4, size, 1)),
+            () -> timed(() -> engine(16, size, 1)));
+    List<List<Copied>> counted = rounds.measure(kinds, (round, all) -> {});
+    List<List<Double>> seconds =
+        counted.stream().map(all -> all.stream().map(Copied::seconds).toList()).toList();
+    System.out.printf("%-28s %8s %18s%n", "", "GB/s", "CPU s per GiB");
     for (int i = 0; i < kinds.size(); i++) {
       System.out.printf(
           Locale.ROOT,
           "%-28s %8.2f %18.3f%n",
           labels.get(i),
-          size / CopyBench.median(seconds.get(i)) / 1e9,
-          CopyBench.median(processor.get(i)) / (size / GIB));
+          size / Medians.of(seconds.get(i)) / 1e9,
+          Medians.of(counted.get(i).stream().map(Copied::processor).toList()) / (size / GIB));
     }
-    ratio("engine", seconds.get(0), seconds.get(1), "the bare loop's time over the engine's");
-    ratio("4 disks", seconds.get(1), seconds.get(2), "one disk's time over that of four");
-    ratio("16 disks", seconds.get(1), seconds.get(3), "one disk's time over that of sixteen");
+    Medians.ratio("engine", seconds.get(0), seconds.get(1));
+    Medians.ratio("4 disks", seconds.get(1), seconds.get(2));
+    Medians.ratio("16 disks", seconds.get(1), seconds.get(3));
     memory();
     return 0;
   }
 
-  private static void ratio(String name, List<Double> theirs, List<Double> ours, String meaning) {
-    System.out.printf(
-        Locale.ROOT,
-        "ratio %s: %.2f  %s%n",
-        name,
-        CopyBench.median(theirs) / CopyBench.median(ours),
-        meaning);
+  /** One way to copy. */
+  private interface Copy {
+    void copy() throws Exception;
+  }
+
+  /**
+   * @param processor seconds of it
+   */
+  private record Copied(double seconds, double processor) {}
+
+  private static Copied timed(Copy copy) throws Exception {
+    double before = Usage.seconds();
+    long began = System.nanoTime();
+    copy.copy();
+    return new Copied((System.nanoTime() - began) / 1e9, Usage.seconds() - before);
   }
 
   /** What every copy must do at the least: read once, write once. */
@@ -196,7 +175,7 @@ final class EngineBench implements Callable<Integer> {
   }
 
   private long held(long bytes) throws Exception {
-    long before = used();
+    long before = Usage.memory();
     long[] most = {0};
     Thread watch =
         Thread.ofPlatform()
@@ -205,7 +184,7 @@ final class EngineBench implements Callable<Integer> {
               try {
                 while (true) {
                   TimeUnit.MILLISECONDS.sleep(500);
-                  most[0] = Math.max(most[0], used() - before);
+                  most[0] = Math.max(most[0], Usage.memory() - before);
                 }
               } catch (InterruptedException e) {
                 // The copy is done.
@@ -214,25 +193,6 @@ final class EngineBench implements Callable<Integer> {
     engine(1, bytes, HOLES);
     watch.interrupt();
     watch.join();
-    return Math.max(most[0], used() - before);
-  }
-
-  private static long used() {
-    System.gc();
-    return ManagementFactory.getMemoryMXBean().getHeapMemoryUsage().getUsed() + direct();
-  }
-
-  private static long direct() {
-    return ManagementFactory.getPlatformMXBeans(BufferPoolMXBean.class).stream()
-        .filter(pool -> pool.getName().equals("direct"))
-        .mapToLong(BufferPoolMXBean::getMemoryUsed)
-        .sum();
-  }
-
-  private static double processorSeconds() {
-    return ManagementFactory.getOperatingSystemMXBean()
-            instanceof com.sun.management.OperatingSystemMXBean system
-        ? system.getProcessCpuTime() / 1e9
-        : Double.NaN;
+    return Math.max(most[0], Usage.memory() - before);
   }
 }

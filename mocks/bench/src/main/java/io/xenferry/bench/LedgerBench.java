@@ -1,5 +1,8 @@
 package io.xenferry.bench;
 
+import io.xenferry.bench.measure.Disks;
+import io.xenferry.bench.measure.Medians;
+import io.xenferry.bench.measure.Rounds;
 import io.xenferry.migration.ledger.JournalEntry;
 import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.ledger.SqliteLedger;
@@ -14,13 +17,13 @@ import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.time.Duration;
 import java.time.Instant;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.UUID;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /**
@@ -43,18 +46,7 @@ final class LedgerBench implements Callable<Integer> {
   private static final int PLAN = 2 << 10;
   private static final int BLOCK = 4096;
 
-  @Option(
-      names = "--rounds",
-      description = "Switches by each side (default: ${DEFAULT-VALUE}).",
-      defaultValue = "200")
-  private int rounds = 200;
-
-  @Option(
-      names = "--warm-up",
-      description =
-          "Such switches beforehand that do not count, for each side (default: ${DEFAULT-VALUE}).",
-      defaultValue = "50")
-  private int warmUp = 50;
+  @Mixin private final Rounds rounds = new Rounds(200, 50);
 
   @Option(
       names = "--directory",
@@ -65,7 +57,7 @@ final class LedgerBench implements Callable<Integer> {
 
   @Override
   public Integer call() throws Exception {
-    if (rounds < 1 || warmUp < 0) {
+    if (!rounds.any()) {
       System.err.println("at least one round");
       return CANNOT_RUN;
     }
@@ -84,23 +76,12 @@ final class LedgerBench implements Callable<Integer> {
     }
   }
 
-  private void measure(Switch ours, FileChannel bare) throws IOException {
-    List<Double> ledgers = new ArrayList<>();
-    List<Double> syncs = new ArrayList<>();
-    for (int round = -warmUp; round < rounds; round++) {
-      boolean oursFirst = round % 2 == 0;
-      double our = oursFirst ? ours.milliseconds() : 0;
-      double their = append(bare);
-      our = oursFirst ? our : ours.milliseconds();
-      if (round >= 0) {
-        ledgers.add(our);
-        syncs.add(their);
-      }
-    }
-    tell("ledgers", ledgers);
-    tell("fdatasync", syncs);
-    System.out.printf(
-        Locale.ROOT, "ratio ledger: %.2f%n", CopyBench.median(syncs) / CopyBench.median(ledgers));
+  private void measure(Switch ours, FileChannel bare) throws Exception {
+    List<Rounds.Kind<Double>> kinds = List.of(ours::milliseconds, () -> append(bare));
+    List<List<Double>> took = rounds.measure(kinds, (round, both) -> {});
+    tell("ledgers", took.getFirst());
+    tell("fdatasync", took.getLast());
+    Medians.ratio("ledger", took.getLast(), took.getFirst());
   }
 
   private static void tell(String who, List<Double> milliseconds) {
@@ -110,7 +91,7 @@ final class LedgerBench implements Callable<Integer> {
         "%s: %d durable changes while the guest stands still: median %.2f ms, p99 %.2f ms%n",
         who,
         Switch.CHANGES,
-        CopyBench.median(milliseconds),
+        Medians.of(milliseconds),
         sorted.get((int) Math.ceil(sorted.size() * 0.99) - 1));
   }
 

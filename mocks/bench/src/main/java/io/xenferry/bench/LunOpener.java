@@ -8,7 +8,6 @@ import io.xenferry.iscsi.initiator.IscsiDisk;
 import io.xenferry.iscsi.initiator.IscsiInitiator;
 import io.xenferry.iscsi.initiator.IscsiOptions;
 import java.time.Duration;
-import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.atomic.AtomicLong;
 
@@ -20,22 +19,24 @@ final class LunOpener implements DestinationOpener {
 
   /**
    * @param sessions to the LUN
+   * @param digests whether headers and data have checksums
    */
-  LunOpener(IscsiUrl url, int sessions) {
+  LunOpener(IscsiUrl url, int sessions, boolean digests) {
     this.url = url;
-    this.options =
+    IscsiOptions plain =
         IscsiOptions.defaults().withSessions(sessions).withCommandTimeout(Duration.ofSeconds(60));
+    this.options = digests ? plain.withDigests() : plain;
   }
 
   @Override
   public CompletableFuture<Destination> open() {
-    return run(
+    return Opening.run(
         () -> new Destination(IscsiInitiator.connect(url, options), generations.incrementAndGet()));
   }
 
   @Override
   public CompletableFuture<Void> fence(Destination destination) {
-    return run(() -> {
+    return Opening.run(() -> {
       IscsiDisk disk = (IscsiDisk) destination.backend();
       disk.close();
       if (!disk.fenced().join() && !disk.fenceAgain()) {
@@ -43,19 +44,5 @@ final class LunOpener implements DestinationOpener {
       }
       return null;
     });
-  }
-
-  private static <T extends @org.jspecify.annotations.Nullable Object> CompletableFuture<T> run(
-      Callable<T> work) {
-    CompletableFuture<T> result = new CompletableFuture<>();
-    Thread.ofVirtual()
-        .start(() -> {
-          try {
-            result.complete(work.call());
-          } catch (Exception e) {
-            result.completeExceptionally(e);
-          }
-        });
-    return result;
   }
 }

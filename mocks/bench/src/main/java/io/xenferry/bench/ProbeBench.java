@@ -2,6 +2,9 @@ package io.xenferry.bench;
 
 import io.xenferry.bench.command.Commands;
 import io.xenferry.bench.command.Tools;
+import io.xenferry.bench.measure.Disks;
+import io.xenferry.bench.measure.Medians;
+import io.xenferry.bench.measure.Rounds;
 import io.xenferry.iscsi.IscsiUrl;
 import io.xenferry.iscsi.initiator.IscsiInitiator;
 import io.xenferry.iscsi.initiator.IscsiInitiator.Discovered;
@@ -11,12 +14,12 @@ import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /**
@@ -42,18 +45,7 @@ final class ProbeBench implements Callable<Integer> {
       defaultValue = "191")
   private int units = 191;
 
-  @Option(
-      names = "--rounds",
-      description = "Lists by each side (default: ${DEFAULT-VALUE}).",
-      defaultValue = "7")
-  private int rounds = 7;
-
-  @Option(
-      names = "--warm-up",
-      description =
-          "Such lists beforehand that do not count, for each side (default: ${DEFAULT-VALUE}).",
-      defaultValue = "2")
-  private int warmUp = 2;
+  @Mixin private final Rounds rounds = new Rounds(7, 2);
 
   @Override
   public Integer call() throws Exception {
@@ -62,7 +54,7 @@ final class ProbeBench implements Callable<Integer> {
           "cannot run without tgtd and iscsi-ls (Debian: apt-get install tgt libiscsi-bin)");
       return CANNOT_RUN;
     }
-    if (units < 1 || units > 1000 || rounds < 1 || warmUp < 0) {
+    if (units < 1 || units > 1000 || !rounds.any()) {
       System.err.println("1 to 1000 units, and at least one round");
       return CANNOT_RUN;
     }
@@ -110,30 +102,25 @@ final class ProbeBench implements Callable<Integer> {
     return "unit" + lun;
   }
 
-  private void measure(IscsiUrl target) throws IOException, InterruptedException {
-    List<Double> ours = new ArrayList<>();
-    List<Double> theirs = new ArrayList<>();
-    for (int round = -warmUp; round < rounds; round++) {
-      boolean oursFirst = round % 2 == 0;
-      double our = oursFirst ? initiator(target) : 0;
-      double their = iscsiLs(target);
-      our = oursFirst ? our : initiator(target);
-      System.out.printf(
-          Locale.ROOT,
-          "%s: initiator %.3f s, iscsi-ls %.3f s%n",
-          round < 0 ? "warm-up" : "round " + (round + 1),
-          our,
-          their);
-      if (round >= 0) {
-        ours.add(our);
-        theirs.add(their);
-      }
-    }
-    double our = CopyBench.median(ours);
-    double their = CopyBench.median(theirs);
+  private void measure(IscsiUrl target) throws Exception {
+    List<Rounds.Kind<Double>> kinds = List.of(() -> initiator(target), () -> iscsiLs(target));
+    List<List<Double>> seconds =
+        rounds.measure(
+            kinds,
+            (round, both) ->
+                System.out.printf(
+                    Locale.ROOT,
+                    "%s: initiator %.3f s, iscsi-ls %.3f s%n",
+                    round,
+                    both.getFirst(),
+                    both.getLast()));
     System.out.printf(
-        Locale.ROOT, "%d LUNs, median: initiator %.3f s, iscsi-ls %.3f s%n", units, our, their);
-    System.out.printf(Locale.ROOT, "ratio probe: %.2f%n", their / our);
+        Locale.ROOT,
+        "%d LUNs, median: initiator %.3f s, iscsi-ls %.3f s%n",
+        units,
+        Medians.of(seconds.getFirst()),
+        Medians.of(seconds.getLast()));
+    Medians.ratio("probe", seconds.getLast(), seconds.getFirst());
   }
 
   private double initiator(IscsiUrl target) throws IOException {

@@ -1,6 +1,7 @@
 package io.xenferry.bench;
 
 import io.xenferry.bench.command.Tools;
+import io.xenferry.bench.measure.Disks;
 import io.xenferry.iscsi.IscsiUrl;
 import io.xenferry.iscsi.target.Acl;
 import io.xenferry.iscsi.target.Export;
@@ -26,7 +27,7 @@ final class TestLun implements AutoCloseable {
 
   private final TgtTargetService service;
   private final Path file;
-  private final IscsiUrl url;
+  private IscsiUrl url;
   private final long size;
 
   private final Thread whenInterrupted;
@@ -80,6 +81,11 @@ final class TestLun implements AutoCloseable {
     return url;
   }
 
+  /** From now on it is reached at another port, which leads there. */
+  void through(int port) {
+    url = new IscsiUrl(url.credentials(), url.host(), port, url.iqn(), url.lun());
+  }
+
   Path file() {
     return file;
   }
@@ -107,8 +113,18 @@ final class TestLun implements AutoCloseable {
     throw new IOException(io + " has no rchar");
   }
 
+  /** Fills the LUN with what is no zero, beside the target, durably. */
   void overwrite() throws IOException {
     Disks.fill(file, size);
+  }
+
+  /** Makes all of the LUN a hole, beside the target, durably. */
+  void clear() throws IOException {
+    try (RandomAccessFile backing = new RandomAccessFile(file.toFile(), "rw")) {
+      backing.setLength(0);
+      backing.setLength(size);
+      backing.getFD().sync();
+    }
   }
 
   @Override

@@ -3,6 +3,7 @@ package io.xenferry.bench;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.xenferry.bench.measure.Disks;
 import io.xenferry.block.BlockException;
 import io.xenferry.block.FileBackend;
 import io.xenferry.copy.BlockMap;
@@ -77,7 +78,7 @@ class IscsiCopyTest {
                   List.of(
                       new DiskPlan(
                           new LiveDisk("disk", source),
-                          new LunOpener(lun.url(), SESSIONS),
+                          new LunOpener(lun.url(), SESSIONS, false),
                           true,
                           log,
                           Optional.of(source))),
@@ -143,7 +144,7 @@ class IscsiCopyTest {
                   List.of(
                       new DiskPlan(
                           new LiveDisk("disk", source),
-                          new LunOpener(lun.url(), 1),
+                          new LunOpener(lun.url(), 1, false),
                           true,
                           log,
                           Optional.of(source))),

@@ -7,7 +7,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
-import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.concurrent.TimeUnit;
 
@@ -24,17 +23,6 @@ final class Program {
    * @param output of both its streams, the first megabyte
    */
   record Ended(OptionalInt status, String output) {}
-
-  /** Whether a program is there; daemons are often beyond a user's path. */
-  static boolean installed(String program) {
-    String path = Optional.ofNullable(System.getenv("PATH")).orElse("");
-    for (String directory : (path + ":/usr/sbin:/sbin").split(":")) {
-      if (!directory.isEmpty() && Files.isExecutable(Path.of(directory, program))) {
-        return true;
-      }
-    }
-    return false;
-  }
 
   static Ended run(Duration deadline, List<String> command)
       throws IOException, InterruptedException {

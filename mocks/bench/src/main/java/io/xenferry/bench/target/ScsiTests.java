@@ -1,5 +1,6 @@
 package io.xenferry.bench.target;
 
+import io.xenferry.bench.command.Tools;
 import java.io.IOException;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -16,7 +17,7 @@ final class ScsiTests {
   private ScsiTests() {}
 
   static boolean installed() {
-    return Program.installed(CLIENT);
+    return Tools.installed(CLIENT);
   }
 
   /** Their names, as Family.Test. */

@@ -1,5 +1,7 @@
 package io.xenferry.bench.target;
 
+import io.xenferry.bench.measure.Disks;
+import io.xenferry.bench.measure.Usage;
 import io.xenferry.block.BlockBackend;
 import io.xenferry.block.BlockException;
 import io.xenferry.block.FileBackend;
@@ -15,17 +17,16 @@ import io.xenferry.iscsi.tgt.TgtTargetService;
 import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.net.InetAddress;
-import java.nio.ByteBuffer;
-import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.Optional;
+import java.util.function.Supplier;
 
 /** A thin disk on a sparse file, offered by one of those who compete. */
 final class ServedDisk implements AutoCloseable {
   private static final String IQN = "iqn.2026-01.io.xenferry:bench";
   private static final int SECTOR = 512;
+  private static final long SMALL = 1 << 20;
 
   /** Ends a service, and the process that it may have. */
   private interface End {
@@ -36,6 +37,10 @@ final class ServedDisk implements AutoCloseable {
   private final Export export;
   private final Optional<BlockBackend> backend;
   private final End end;
+
+  /** Who serves it; none when this process does. */
+  private final Supplier<Optional<ProcessHandle>> daemon;
+
   private final Thread whenInterrupted;
 
   private ServedDisk(
@@ -43,13 +48,16 @@ final class ServedDisk implements AutoCloseable {
       Export export,
       Optional<BlockBackend> backend,
       End end,
-      Runnable whenInterrupted)
+      Supplier<Optional<ProcessHandle>> daemon)
       throws TargetException {
     this.service = service;
     this.export = export;
     this.backend = backend;
     this.end = end;
-    this.whenInterrupted = new Thread(whenInterrupted, "end the target");
+    this.daemon = daemon;
+    // The daemon is a process of its own: Ctrl-C must not leave it behind.
+    this.whenInterrupted =
+        new Thread(() -> daemon.get().ifPresent(ProcessHandle::destroyForcibly), "end the target");
     Runtime.getRuntime().addShutdownHook(this.whenInterrupted);
     try {
       service.open(export);
@@ -74,11 +82,10 @@ final class ServedDisk implements AutoCloseable {
             new FileExportJournal(directory));
     return new ServedDisk(
         service,
-        export(new Export.Backing.File(file)),
+        export(IQN, new Export.Backing.File(file)),
         Optional.empty(),
         service::stop,
-        // The daemon is a process of its own: Ctrl-C must not leave it behind.
-        () -> service.process().ifPresent(ProcessHandle::destroyForcibly));
+        service::process);
   }
 
   /**
@@ -96,10 +103,10 @@ final class ServedDisk implements AutoCloseable {
     if (blockSize == SECTOR) {
       return new ServedDisk(
           service,
-          export(new Export.Backing.File(file)),
+          export(IQN, new Export.Backing.File(file)),
           Optional.empty(),
           service::close,
-          () -> {});
+          Optional::empty);
     }
     BlockBackend coarse =
         new ForwardingBackend(FileBackend.open(file, FileBackend.Mode.READ_WRITE)) {
@@ -110,10 +117,10 @@ final class ServedDisk implements AutoCloseable {
         };
     return new ServedDisk(
         service,
-        export(new Export.Backing.Device(coarse)),
+        export(IQN, new Export.Backing.Device(coarse)),
         Optional.of(coarse),
         service::close,
-        () -> {});
+        Optional::empty);
   }
 
   private static Path sparse(Path directory, long size) throws IOException {
@@ -125,9 +132,9 @@ final class ServedDisk implements AutoCloseable {
     return file;
   }
 
-  private static Export export(Export.Backing backing) {
+  private static Export export(String iqn, Export.Backing backing) {
     return new Export(
-        IQN,
+        iqn,
         1,
         backing,
         "bench",
@@ -147,17 +154,32 @@ final class ServedDisk implements AutoCloseable {
     if (!(export.backing() instanceof Export.Backing.File file)) {
       throw new IllegalStateException("only what is on a file can be filled");
     }
-    ByteBuffer buffer = ByteBuffer.allocateDirect(1 << 20);
-    while (buffer.hasRemaining()) {
-      buffer.put((byte) 0xA5);
+    Disks.fill(file.path(), Files.size(file.path()));
+  }
+
+  /**
+   * Offers more disks beside it, each behind a target of its own, as the product does: small ones,
+   * that nobody uses.
+   *
+   * @param first number of a disk, from 2
+   * @param last number of a disk
+   */
+  void offerMore(int first, int last) throws IOException, TargetException {
+    if (!(export.backing() instanceof Export.Backing.File file)) {
+      throw new IllegalStateException("beside what is on a file");
     }
-    try (FileChannel channel = FileChannel.open(file.path(), StandardOpenOption.WRITE)) {
-      long size = channel.size();
-      for (long at = 0; at < size; ) {
-        at += channel.write(buffer.clear().limit((int) Math.min(1 << 20, size - at)), at);
+    for (int number = first; number <= last; number++) {
+      Path one = file.path().resolveSibling("disk" + number);
+      try (RandomAccessFile backing = new RandomAccessFile(one.toFile(), "rw")) {
+        backing.setLength(SMALL);
       }
-      channel.force(true);
+      service.open(export(IQN + number, new Export.Backing.File(one)));
     }
+  }
+
+  /** Bytes: of the daemon, or of this process when all that is not needed was collected. */
+  long memory() throws IOException {
+    return daemon.get().isPresent() ? Usage.resident(daemon.get().get()) : Usage.memory();
   }
 
   /** Ends all its sessions and begins anew, without what a client has left behind. */

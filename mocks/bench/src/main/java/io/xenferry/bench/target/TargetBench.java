@@ -1,12 +1,15 @@
 package io.xenferry.bench.target;
 
+import io.xenferry.bench.command.Tools;
+import io.xenferry.bench.measure.Disks;
+import io.xenferry.bench.measure.Rounds;
+import io.xenferry.bench.measure.Workspace;
 import io.xenferry.bench.target.Conformance.Competitor;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -17,6 +20,7 @@ import java.util.regex.PatternSyntaxException;
 import java.util.stream.Stream;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** The embedded target against tgtd: how fast, or what libiscsi's tests say of it. */
@@ -30,6 +34,8 @@ public final class TargetBench implements Callable<Integer> {
   private static final long CONFORMANCE_SIZE = 128L << 20;
   private static final long LARGE = 3L << 40;
   private static final int SECTOR = 512;
+  private static final long MIB = 1 << 20;
+  private static final int MOST_EXPORTS = 10_000;
 
   @Option(
       names = "--conformance",
@@ -47,10 +53,13 @@ public final class TargetBench implements Callable<Integer> {
   private Optional<Path> output = Optional.empty();
 
   @Option(
-      names = "--size",
-      description = "Size of each of the two disks, in MiB (default: ${DEFAULT-VALUE}).",
-      defaultValue = "512")
-  private int size = 512;
+      names = "--exports",
+      paramLabel = "N",
+      split = ",",
+      description =
+          "Numbers of disks that are exported, rising: what each costs, and what one of them does"
+              + " beside the others, instead; as in 1,100,1000.")
+  private List<Integer> exports = List.of();
 
   @Option(
       names = "--seconds",
@@ -58,27 +67,14 @@ public final class TargetBench implements Callable<Integer> {
       defaultValue = "3")
   private int seconds = 3;
 
-  @Option(
-      names = "--rounds",
-      description = "Runs of each load against each target (default: ${DEFAULT-VALUE}).",
-      defaultValue = "5")
-  private int rounds = 5;
-
-  @Option(
-      names = "--warm-up",
-      description = "Such runs beforehand that do not count (default: ${DEFAULT-VALUE}).",
-      defaultValue = "2")
-  private int warmUp = 2;
-
-  @Option(
-      names = "--directory",
-      description = "Where the files go; twice the size is needed (default: a temporary one).")
-  private Optional<Path> directory = Optional.empty();
+  @Mixin private final Rounds rounds = new Rounds(5, 2);
+  @Mixin private final Workspace workspace = new Workspace(512L << 20);
 
   @Override
   public Integer call() throws Exception {
-    if (size < 1 || seconds < 1 || rounds < 1 || warmUp < 0) {
-      System.err.println("at least one round of one second on one MiB");
+    if (workspace.size() % MIB != 0 || seconds < 1 || !rounds.any() || !rising(exports)) {
+      System.err.println(
+          "at least one round of one second, a size in MiB, and rising numbers of exports");
       return CommandLine.ExitCode.USAGE;
     }
     Pattern wanted;
@@ -91,7 +87,7 @@ public final class TargetBench implements Callable<Integer> {
     List<String> tools = conformance ? List.of("iscsi-test-cu") : TargetSpeed.tools();
     List<String> missing =
         Stream.concat(Stream.of("tgtd", "tgtadm"), tools.stream())
-            .filter(p -> !Program.installed(p))
+            .filter(p -> !Tools.installed(p))
             .toList();
     if (!missing.isEmpty()) {
       System.err.println(
@@ -100,30 +96,61 @@ public final class TargetBench implements Callable<Integer> {
               + " (Debian: apt-get install tgt libiscsi-bin qemu-utils qemu-block-extra)");
       return CANNOT_RUN;
     }
+    if (!exports.isEmpty()) {
+      return crowd();
+    }
     return conformance ? conform(wanted) : race(wanted);
   }
 
   private int race(Pattern wanted) throws Exception {
     List<TargetSpeed.Load> loads =
         TargetSpeed.loads().stream().filter(l -> wanted.matcher(l.name()).find()).toList();
-    Path base = base();
-    long bytes = (long) size << 20;
+    Path base = workspace.create();
+    long bytes = workspace.size();
     try (ServedDisk ours = ServedDisk.embedded(base.resolve("embedded"), bytes, SECTOR);
         ServedDisk theirs = ServedDisk.tgtd(base.resolve("tgtd"), bytes)) {
       ours.fill();
       theirs.fill();
-      new TargetSpeed(seconds, rounds, warmUp).measure(loads, ours.url(), theirs.url());
+      new TargetSpeed(seconds, rounds).measure(loads, ours.url(), theirs.url());
       return 0;
     } catch (IOException e) {
       System.err.println(e.getMessage());
       return 1;
     } finally {
-      deleteTree(base);
+      Disks.deleteTree(base);
+    }
+  }
+
+  private static boolean rising(List<Integer> numbers) {
+    int before = 0;
+    for (int number : numbers) {
+      if (number <= before || number > MOST_EXPORTS) {
+        return false;
+      }
+      before = number;
+    }
+    return true;
+  }
+
+  private int crowd() throws Exception {
+    Path base = workspace.create();
+    long bytes = workspace.size();
+    try (ServedDisk ours = ServedDisk.embedded(base.resolve("embedded"), bytes, SECTOR);
+        ServedDisk theirs = ServedDisk.tgtd(base.resolve("tgtd"), bytes)) {
+      ours.fill();
+      theirs.fill();
+      new Crowd(new TargetSpeed(seconds, rounds)).measure(exports, ours, theirs);
+      return 0;
+    } catch (IOException e) {
+      System.err.println(e.getMessage());
+      return 1;
+    } finally {
+      Disks.deleteTree(base);
     }
   }
 
   private int conform(Pattern wanted) throws Exception {
-    Conformance found = conformance(base(), wanted);
+    Conformance found = conformance(workspace.create(), wanted);
     if (output.isPresent()) {
       Files.writeString(output.get(), page(found));
     }
@@ -134,12 +161,6 @@ public final class TargetBench implements Callable<Integer> {
     System.out.println("passed by tgtd and left off with ours: " + found.leftOff().size());
     found.leftOff().forEach(test -> System.out.println("  " + test));
     return behind.isEmpty() ? 0 : 1;
-  }
-
-  private Path base() throws IOException {
-    return directory.isPresent()
-        ? Files.createTempDirectory(Files.createDirectories(directory.get()), "bench")
-        : Files.createTempDirectory("xenferry-bench");
   }
 
   /**
@@ -172,7 +193,7 @@ public final class TargetBench implements Callable<Integer> {
             }
           });
     } finally {
-      deleteTree(base);
+      Disks.deleteTree(base);
     }
   }
 
@@ -183,16 +204,6 @@ public final class TargetBench implements Callable<Integer> {
         throw new IOException("conformance.md is missing from the class path");
       }
       return new String(in.readAllBytes(), StandardCharsets.UTF_8) + "\n" + found.table();
-    }
-  }
-
-  private static void deleteTree(Path directory) throws IOException {
-    List<Path> all;
-    try (Stream<Path> tree = Files.walk(directory)) {
-      all = tree.sorted(Comparator.reverseOrder()).toList();
-    }
-    for (Path path : all) {
-      Files.deleteIfExists(path);
     }
   }
 }

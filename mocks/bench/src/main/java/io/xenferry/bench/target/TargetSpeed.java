@@ -1,5 +1,7 @@
 package io.xenferry.bench.target;
 
+import io.xenferry.bench.measure.Medians;
+import io.xenferry.bench.measure.Rounds;
 import io.xenferry.bench.target.Program.Ended;
 import io.xenferry.iscsi.IscsiUrl;
 import java.io.IOException;
@@ -44,21 +46,17 @@ final class TargetSpeed {
   }
 
   private final int seconds;
-  private final int rounds;
-  private final int warmUp;
+  private final Rounds rounds;
 
   /** Requests a second of the run before, by which the next one is made long enough. */
   private final Map<String, Double> before = new LinkedHashMap<>();
 
   /**
    * @param seconds of one run
-   * @param rounds that count
-   * @param warmUp rounds that do not
    */
-  TargetSpeed(int seconds, int rounds, int warmUp) {
+  TargetSpeed(int seconds, Rounds rounds) {
     this.seconds = seconds;
     this.rounds = rounds;
-    this.warmUp = warmUp;
   }
 
   static List<String> tools() {
@@ -80,32 +78,32 @@ final class TargetSpeed {
   void measure(List<Load> loads, IscsiUrl ours, IscsiUrl theirs) throws Exception {
     Map<Load, Double> ratios = new LinkedHashMap<>();
     for (Load load : loads) {
-      List<Double> our = new ArrayList<>();
-      List<Double> their = new ArrayList<>();
-      for (int round = -warmUp; round < rounds; round++) {
-        boolean oursFirst = round % 2 == 0;
-        double first = rate(load, oursFirst ? ours : theirs);
-        double second = rate(load, oursFirst ? theirs : ours);
-        double embedded = oursFirst ? first : second;
-        double tgtd = oursFirst ? second : first;
-        System.out.printf(
-            Locale.ROOT,
-            "%s %s: embedded %.0f/s (%.0f MB/s), tgtd %.0f/s (%.0f MB/s)%n",
-            load.name(),
-            round < 0 ? "warm-up" : "round " + (round + 1),
-            embedded,
-            embedded * load.size() / 1e6,
-            tgtd,
-            tgtd * load.size() / 1e6);
-        if (round >= 0) {
-          our.add(embedded);
-          their.add(tgtd);
-        }
-      }
-      ratios.put(load, median(our) / median(their));
+      List<List<Double>> rates = rates(load, List.of(ours, theirs), load.name());
+      ratios.put(load, Medians.of(rates.getFirst()) / Medians.of(rates.getLast()));
     }
-    ratios.forEach(
-        (load, ratio) -> System.out.printf(Locale.ROOT, "ratio %s: %.2f%n", load.name(), ratio));
+    ratios.forEach((load, ratio) -> Medians.ratio(load.name(), ratio));
+  }
+
+  /**
+   * Requests a second of both in the rounds that count; prints each round.
+   *
+   * @param both the embedded target's disk, and tgtd's
+   */
+  List<List<Double>> rates(Load load, List<IscsiUrl> both, String name) throws Exception {
+    List<Rounds.Kind<Double>> kinds =
+        List.of(() -> rate(load, both.getFirst()), () -> rate(load, both.getLast()));
+    return rounds.measure(
+        kinds,
+        (round, rates) ->
+            System.out.printf(
+                Locale.ROOT,
+                "%s %s: embedded %.0f/s (%.0f MB/s), tgtd %.0f/s (%.0f MB/s)%n",
+                name,
+                round,
+                rates.getFirst(),
+                rates.getFirst() * load.size() / 1e6,
+                rates.getLast(),
+                rates.getLast() * load.size() / 1e6));
   }
 
   private double rate(Load load, IscsiUrl url) throws Exception {
@@ -157,13 +155,5 @@ final class TargetSpeed {
       throw new IOException(command.getFirst() + " measured nothing: " + ended.output());
     }
     return number;
-  }
-
-  static double median(List<Double> values) {
-    List<Double> sorted = values.stream().sorted().toList();
-    int middle = sorted.size() / 2;
-    return sorted.size() % 2 == 1
-        ? sorted.get(middle)
-        : (sorted.get(middle - 1) + sorted.get(middle)) / 2;
   }
 }

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.xenferry.bench.BenchCommand;
+import io.xenferry.bench.command.Tools;
 import java.io.ByteArrayOutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
@@ -25,7 +26,7 @@ class ConformanceTest {
   void needsItsTools() {
     if (!"true".equals(System.getenv("XENFERRY_REQUIRE_TOOLS"))) {
       assumeTrue(
-          Stream.of("tgtd", "tgtadm", "iscsi-test-cu", "qemu-img").allMatch(Program::installed),
+          Stream.of("tgtd", "tgtadm", "iscsi-test-cu", "qemu-img").allMatch(Tools::installed),
           "a program is missing");
     }
   }

@@ -1,11 +1,11 @@
-package io.xenferry.bench;
+package io.xenferry.bench.measure;
 
 import java.util.Locale;
 import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.TypeConversionException;
 
 /** Sizes as people write them: 512K, 64M, 2G, or plain bytes. */
-final class ByteCount implements ITypeConverter<Long> {
+public final class ByteCount implements ITypeConverter<Long> {
 
   @Override
   public Long convert(String text) {

@@ -1,4 +1,4 @@
-package io.xenferry.bench;
+package io.xenferry.bench.measure;
 
 import java.io.IOException;
 import java.io.RandomAccessFile;
@@ -12,18 +12,18 @@ import java.util.Random;
 import java.util.stream.Stream;
 
 /** Disk images to copy. */
-final class Disks {
+public final class Disks {
   private static final int STEP = 1 << 20;
 
   private Disks() {}
 
   /** Incompressible data throughout. */
-  static Path random(Path path, long size) throws IOException {
+  public static Path random(Path path, long size) throws IOException {
     return make(path, size, 1);
   }
 
   /** Every tenth megabyte has data, the rest are holes. */
-  static Path sparse(Path path, long size) throws IOException {
+  public static Path sparse(Path path, long size) throws IOException {
     return make(path, size, 10);
   }
 
@@ -43,7 +43,7 @@ final class Disks {
   }
 
   /** Brings the file into the page cache. */
-  static void readOnce(Path path) throws IOException {
+  public static void readOnce(Path path) throws IOException {
     ByteBuffer buffer = ByteBuffer.allocateDirect(STEP);
     try (FileChannel channel = FileChannel.open(path)) {
       while (channel.read(buffer.clear()) > 0) {}
@@ -51,7 +51,7 @@ final class Disks {
   }
 
   /** Overwrites the whole file with what is no zero, durably. */
-  static void fill(Path path, long size) throws IOException {
+  public static void fill(Path path, long size) throws IOException {
     ByteBuffer buffer = ByteBuffer.allocateDirect(STEP);
     while (buffer.hasRemaining()) {
       buffer.put((byte) 0xA5);
@@ -64,7 +64,20 @@ final class Disks {
     }
   }
 
-  static void deleteTree(Path directory) throws IOException {
+  /** Overwrites a file with what another one has, durably; whoever has it open sees that. */
+  public static void copyInto(Path source, Path file) throws IOException {
+    try (FileChannel from = FileChannel.open(source);
+        FileChannel to = FileChannel.open(file, StandardOpenOption.WRITE)) {
+      long size = from.size();
+      for (long at = 0; at < size; ) {
+        at += from.transferTo(at, size - at, to.position(at));
+      }
+      to.force(true);
+    }
+  }
+
+  /** Deletes a directory and all that is in it. */
+  public static void deleteTree(Path directory) throws IOException {
     try (Stream<Path> tree = Files.walk(directory)) {
       for (Path path : tree.sorted(Comparator.reverseOrder()).toList()) {
         Files.deleteIfExists(path);

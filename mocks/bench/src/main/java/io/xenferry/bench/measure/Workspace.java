@@ -1,0 +1,43 @@
+package io.xenferry.bench.measure;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Optional;
+import picocli.CommandLine.Option;
+
+/** How large the disks are, and where they lie. */
+public final class Workspace {
+  @Option(
+      names = "--size",
+      paramLabel = "SIZE",
+      description = "Size of a disk, as in 512M or 2G (default: ${DEFAULT-VALUE} bytes).",
+      converter = ByteCount.class)
+  private long size;
+
+  @Option(
+      names = "--directory",
+      paramLabel = "DIR",
+      description =
+          "Where the files go, a few times the size, best in memory (default: the directory of"
+              + " temporary files).")
+  private Optional<Path> directory = Optional.empty();
+
+  /**
+   * @param size in bytes unless told otherwise
+   */
+  public Workspace(long size) {
+    this.size = size;
+  }
+
+  public long size() {
+    return size;
+  }
+
+  /** A new directory; whoever asks for it deletes it. */
+  public Path create() throws IOException {
+    return directory.isPresent()
+        ? Files.createTempDirectory(Files.createDirectories(directory.get()), "xenferry-bench")
+        : Files.createTempDirectory("xenferry-bench");
+  }
+}
