@@ -58,18 +58,7 @@ class CheckpointRecoveryTest {
             database(directory),
             config -> config.with(config.toolstack().withHypervisor("qemu")));
     root = server.calls();
-    sr =
-        root.text(
-            "SR.create",
-            root.only("host"),
-            Map.of("location", directory.resolve("layers").toString(), "image-format", "qcow2"),
-            0,
-            "layers",
-            "",
-            "file",
-            "user",
-            false,
-            Map.of());
+    sr = root.layeredSr(directory.resolve("layers"));
     root.call("pool.set_suspend_image_SR", root.only("pool"), sr);
   }
 

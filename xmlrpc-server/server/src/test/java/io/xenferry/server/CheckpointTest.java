@@ -6,7 +6,6 @@ import static org.awaitility.Awaitility.await;
 
 import io.xenferry.block.ExternalTools;
 import io.xenferry.model.Value;
-import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
@@ -27,24 +26,11 @@ class CheckpointTest {
   @BeforeAll
   static void start() throws Exception {
     ExternalTools.require("qemu-img", "qemu-nbd", "qemu-system-x86_64");
-    server =
-        TestServer.startAt(
-            "127.0.0.1", config -> config.with(config.toolstack().withHypervisor("qemu")));
-    root = server.calls();
-    Path directory = server.directory.resolve("layers");
-    sr =
-        root.text(
-            "SR.create",
-            root.only("host"),
-            Map.of("location", directory.toString(), "image-format", "qcow2"),
-            0,
-            "layers",
-            "",
-            "file",
-            "user",
-            false,
-            Map.of());
-    rawSr = root.sr(server.directory.resolve("raw"));
+    LayeredSite site = LayeredSite.start("127.0.0.1");
+    server = site.server();
+    root = site.root();
+    sr = site.sr();
+    rawSr = site.rawSr();
     root.call("pool.set_suspend_image_SR", root.only("pool"), sr);
   }
 

@@ -7,29 +7,16 @@ import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import java.util.List;
 import java.util.Map;
-import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 
 /** What may be done with VMs that have a snapshot with memory, and with that; simulated guests. */
-class CheckpointedVmTest {
+class CheckpointedVmTest extends BetweenHosts {
   private static final String NONE = "OpaqueRef:NULL";
 
-  private static TwoHosts hosts;
-  private static TestServer.Calls source;
-
   @BeforeAll
-  static void start() throws Exception {
-    hosts = TwoHosts.start();
-    source = hosts.source;
-    source.call("pool.set_suspend_image_SR", source.only("pool"), hosts.from);
-  }
-
-  @AfterAll
-  static void stop() throws Exception {
-    if (hosts != null) {
-      hosts.close();
-    }
+  static void memoryHasItsPlace() throws Exception {
+    source.call("pool.set_suspend_image_SR", source.only("pool"), from);
   }
 
   /** A VM that runs; the SR snapshots no disk that a VM writes, so it has none yet. */
@@ -75,19 +62,18 @@ class CheckpointedVmTest {
     source.call("VM.suspend", vm);
     assertStays(vm, Map.of());
     source.call("VM.hard_shutdown", vm);
-    String vdi = source.vdi(hosts.from, "disk", 4 << 20);
+    String vdi = source.vdi(from, "disk", 4 << 20);
     source.vbd(vm, vdi, 0);
-    assertStays(vm, Map.of(vdi, hosts.to));
+    assertStays(vm, Map.of(vdi, to));
 
     // A copy has no past, and within the host nothing stays behind.
-    String copy = source.text("VM.migrate_send", toTheOther(vm, Map.of(vdi, hosts.to), true));
-    assertThat(hosts.destination.text("VM.get_power_state", copy)).isEqualTo("Halted");
-    assertThat(TestServer.texts(hosts.destination.call("VM.get_snapshots", copy))).isEmpty();
+    String copy = source.text("VM.migrate_send", toTheOther(vm, Map.of(vdi, to), true));
+    assertThat(destination.text("VM.get_power_state", copy)).isEqualTo("Halted");
+    assertThat(TestServer.texts(destination.call("VM.get_snapshots", copy))).isEmpty();
     source.call("VM.start", vm, false, false);
     source.call("VM.pool_migrate", vm, source.only("host"), Map.of());
     String other = source.sr(hosts.here.directory.resolve("other"));
-    Value own =
-        source.call("host.migrate_receive", source.only("host"), source.only("network"), Map.of());
+    Value own = source.token();
     source.call("VM.migrate_send", vm, own, true, Map.of(vdi, other), Map.of(), Map.of());
     String now =
         source.text("VBD.get_VDI", TestServer.texts(source.call("VM.get_VBDs", vm)).getFirst());
@@ -96,10 +82,10 @@ class CheckpointedVmTest {
 
     source.call("VM.destroy", checkpoint);
     String uuid = source.text("VM.get_uuid", vm);
-    String moved = source.text("VM.migrate_send", toTheOther(vm, Map.of(now, hosts.to), false));
-    assertThat(hosts.destination.text("VM.get_uuid", moved)).isEqualTo(uuid);
-    assertThat(TestServer.texts(hosts.destination.call("VM.get_snapshots", moved))).hasSize(1);
-    hosts.destination.call("VM.hard_shutdown", moved);
+    String moved = source.text("VM.migrate_send", toTheOther(vm, Map.of(now, to), false));
+    assertThat(destination.text("VM.get_uuid", moved)).isEqualTo(uuid);
+    assertThat(TestServer.texts(destination.call("VM.get_snapshots", moved))).hasSize(1);
+    destination.call("VM.hard_shutdown", moved);
     assertThat(source.all("VDI")).isEmpty();
   }
 

@@ -226,18 +226,7 @@ class CloneTest {
   @Test
   void aCopyThatFailsLeavesNothing() throws Exception {
     String vm = marked("greedy");
-    String small =
-        root.text(
-            "SR.create",
-            root.only("host"),
-            Map.of("capacity", Long.toString(1 << 20)),
-            0,
-            "small",
-            "",
-            "memory",
-            "user",
-            false,
-            Map.of());
+    String small = root.memorySr(1 << 20);
     List<String> vms = root.all("VM");
     List<String> vdis = root.all("VDI");
     Value operations = root.call("VM.get_allowed_operations", vm);

@@ -161,18 +161,7 @@ class DiskMoveTest {
     calls.call("PBD.unplug", pbd);
     assertCode("SR_NOT_ATTACHED", () -> calls.call(message, vdi, to, Map.of()));
     calls.call("PBD.plug", pbd);
-    String tight =
-        calls.text(
-            "SR.create",
-            calls.only("host"),
-            Map.of("capacity", Long.toString(1 << 20)),
-            0,
-            "tight",
-            "",
-            "memory",
-            "user",
-            false,
-            Map.of());
+    String tight = calls.memorySr(1 << 20);
     assertCode("SR_FULL", () -> calls.call(message, vdi, tight, Map.of()));
     assertNothingMoved();
   }

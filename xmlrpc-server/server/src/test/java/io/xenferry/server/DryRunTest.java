@@ -16,7 +16,6 @@ import io.xenferry.model.Ref;
 import io.xenferry.model.VM;
 import io.xenferry.model.VMGuestMetrics;
 import io.xenferry.model.Value;
-import io.xenferry.server.TwoHosts.Traveller;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
@@ -29,33 +28,13 @@ import java.util.Map;
 import java.util.UUID;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.UnaryOperator;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 
 /** What is told of moves that are not begun. */
-class DryRunTest {
+class DryRunTest extends BetweenHosts {
   private static final String NOWHERE = "OpaqueRef:00000000-0000-4000-8000-000000000000";
   private static final String PATH = "/v1/migrations?dry-run";
   private static final ObjectMapper JSON = new ObjectMapper();
-
-  private static TwoHosts hosts;
-  private static TestServer.Calls source;
-  private static TestServer.Calls destination;
-  private static String to;
-
-  @BeforeAll
-  static void start() throws Exception {
-    hosts = TwoHosts.start();
-    source = hosts.source;
-    destination = hosts.destination;
-    to = hosts.to;
-  }
-
-  @AfterAll
-  static void stop() throws Exception {
-    hosts.close();
-  }
 
   private static ObjectNode body(
       String vm,
@@ -123,27 +102,16 @@ class DryRunTest {
     }
     assertThat(TwoHosts.objects(hosts.there)).isEqualTo(before);
     assertThat(hosts.there.server.coordinator().statuses()).hasSize(rows);
-    source.call("VM.hard_shutdown", t.vm());
+    t.end();
   }
 
   @Test
   void theDestinationTellsAllThatItSees() throws Exception {
     Traveller t = hosts.traveller("unwelcome", 2);
-    source.call("VM.start", t.vm(), false, false);
+    t.start();
     Map<String, String> stray = new LinkedHashMap<>(t.vifMap());
     stray.replaceAll((vif, network) -> NOWHERE);
-    String tight =
-        destination.text(
-            "SR.create",
-            destination.only("host"),
-            Map.of("capacity", Long.toString(1 << 20)),
-            0,
-            "tight",
-            "",
-            "memory",
-            "user",
-            false,
-            Map.of());
+    String tight = destination.memorySr(1 << 20);
     Ref<Host> there = new Ref<>(destination.only("host"));
     var db = hosts.there.server.context().db();
     Map<String, String> cpu = db.snapshot().get(there, Host.CPU_INFO);
@@ -161,7 +129,7 @@ class DryRunTest {
     } finally {
       db.change(tx -> tx.set(there, Host.CPU_INFO, cpu));
     }
-    source.call("VM.hard_shutdown", t.vm());
+    t.end();
     source.call("VM.migrate_send", t.arguments(token, to, Map.of()));
     assertThat(
             kinds(
@@ -185,8 +153,7 @@ class DryRunTest {
   @Test
   void withinThePoolAsWell() throws Exception {
     Traveller t = hosts.traveller("inside", 1);
-    Value self =
-        source.call("host.migrate_receive", source.only("host"), source.only("network"), Map.of());
+    Value self = source.token();
     assertThat(
             kinds(
                 Rest.post(
@@ -315,7 +282,7 @@ class DryRunTest {
   @Test
   void whoAsksFromWithinTheVmIsWarnedAndADestinationWithinItIsNone() throws Exception {
     Traveller t = hosts.traveller("inner", 1);
-    source.call("VM.start", t.vm(), false, false);
+    t.start();
     Value token = hosts.token();
     ObjectNode body = body(t.vm(), token, t.vdiMap(to), t.vifMap(), Map.of());
     assertThat(kinds(Rest.post(hosts.here, PATH, body))).isEmpty();
@@ -331,7 +298,7 @@ class DryRunTest {
         () -> source.call("VM.migrate_send", t.arguments(token, to, Map.of())));
     body.set("options", JSON.valueToTree(Map.of("force", "true")));
     assertThat(kinds(Rest.post(hosts.here, PATH, body))).isEmpty();
-    source.call("VM.hard_shutdown", t.vm());
+    t.end();
   }
 
   @Test
@@ -340,21 +307,17 @@ class DryRunTest {
     source.call("VM.add_to_platform", t.vm(), "nomigrate", "true");
     ObjectNode body = body(t.vm(), hosts.token(), t.vdiMap(to), t.vifMap(), Map.of());
     assertThat(kinds(Rest.post(hosts.here, PATH, body))).isEmpty();
-    source.call("VM.start", t.vm(), false, false);
+    t.start();
     var db = hosts.here.server.context().db();
     db.change(tx -> tx.set(new Ref<VM>(t.vm()), VM.PV_KERNEL, "no-kernel"));
     assertThat(kinds(Rest.post(hosts.here, PATH, body)))
         .containsExactly("vm-immobile", "boot-files");
     assertThat(TestServer.texts(source.call("VM.get_allowed_operations", t.vm())))
         .doesNotContain("migrate_send", "pool_migrate");
-    assertCode(
-        "VM_IS_IMMOBILE",
-        () -> source.call("VM.migrate_send", t.arguments(hosts.token(), to, Map.of())));
+    assertCode("VM_IS_IMMOBILE", t::move);
     db.change(tx -> tx.set(new Ref<VM>(t.vm()), VM.PLATFORM, Map.of()));
     assertThat(kinds(Rest.post(hosts.here, PATH, body))).containsExactly("boot-files");
-    assertCode(
-        "BOOTLOADER_FAILED",
-        () -> source.call("VM.migrate_send", t.arguments(hosts.token(), to, Map.of())));
-    source.call("VM.hard_shutdown", t.vm());
+    assertCode("BOOTLOADER_FAILED", t::move);
+    t.end();
   }
 }

@@ -5,38 +5,23 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.awaitility.Awaitility.await;
 
 import io.xenferry.model.XenApiException;
-import io.xenferry.server.TwoHosts.Traveller;
 import java.nio.file.Files;
 import java.util.List;
 import java.util.Map;
-import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /** What goes along with a VM beside its disks and memory, and what does not: firmware and CDs. */
-class FirmwareMoveTest {
-  private static TwoHosts hosts;
-  private static TestServer.Calls source;
-  private static TestServer.Calls destination;
+class FirmwareMoveTest extends BetweenHosts {
   private static Flash here;
   private static Flash there;
 
   @BeforeAll
-  static void start() throws Exception {
+  static void flash() throws Exception {
     Flash.require();
-    hosts = TwoHosts.start();
-    source = hosts.source;
-    destination = hosts.destination;
     here = new Flash(hosts.here, source);
     there = new Flash(hosts.there, destination);
-  }
-
-  @AfterAll
-  static void stop() throws Exception {
-    if (hosts != null) {
-      hosts.close();
-    }
   }
 
   private static Traveller traveller(String name) throws Exception {
@@ -45,27 +30,23 @@ class FirmwareMoveTest {
     return t;
   }
 
-  private static String move(Traveller t, Map<String, String> options) throws Exception {
-    return source.text("VM.migrate_send", t.arguments(hosts.token(), hosts.to, options));
-  }
-
   @Test
   void theVariablesOfHaltedAndSuspendedVmsGoAlong() throws Exception {
     Traveller t = traveller("halted");
-    source.call("VM.set_suspend_SR", t.vm(), hosts.from);
-    source.call("VM.start", t.vm(), false, false);
+    source.call("VM.set_suspend_SR", t.vm(), from);
+    t.start();
     here.write(t.vm(), "halted");
-    source.call("VM.hard_shutdown", t.vm());
+    t.end();
 
-    String copy = move(t, Map.of("copy", "true"));
+    String copy = t.move("copy", "true");
     assertThat(there.inRecord(copy, 6)).isEqualTo("halted");
 
-    source.call("VM.start", t.vm(), false, false);
+    t.start();
     here.write(t.vm(), "asleep");
     source.call("VM.suspend", t.vm());
     Files.createDirectories(there.fileOf(t.uuid()).getParent());
     Files.writeString(there.fileOf(t.uuid()), "of a VM that was there before");
-    String moved = move(t, Map.of());
+    String moved = t.move();
     assertThat(there.inRecord(moved, 6)).isEqualTo("asleep");
     assertThat(there.file(moved)).doesNotExist();
     destination.call("VM.resume", moved, false, false);
@@ -76,9 +57,9 @@ class FirmwareMoveTest {
   @Test
   void theVariablesOfARunningVmAreNowhereTwice() throws Exception {
     Traveller t = traveller("running");
-    source.call("VM.start", t.vm(), false, false);
+    t.start();
     here.write(t.vm(), "moving");
-    String moved = move(t, Map.of());
+    String moved = t.move();
     assertThat(there.inFile(moved, 6)).isEqualTo("moving");
     await().atMost(TwoHosts.LONG).until(() -> Files.notExists(here.fileOf(t.uuid())));
     there.write(moved, "moved.");
@@ -116,26 +97,23 @@ class FirmwareMoveTest {
   @Test
   void aCdStaysAtTheSourceAndIsPutBackWhenTheVmDoesAsWell() throws Exception {
     Traveller t = traveller("with a cd");
-    String cd = source.vdi(hosts.from, "a cd", 1 << 20);
+    String cd = source.vdi(from, "a cd", 1 << 20);
     String drive = drive(t.vm());
-    source.call("VM.start", t.vm(), false, false);
+    t.start();
     source.call("VBD.insert", drive, cd);
-    source.call("VM.assert_can_migrate", t.arguments(hosts.token(), hosts.to, Map.of()));
+    t.check();
     assertThat(empty(drive)).as("a check changes nothing").isFalse();
 
     String task = hosts.begin(t, 64 << 10);
     assertThat(empty(drive)).isTrue();
     assertCode("OTHER_OPERATION_IN_PROGRESS", () -> source.call("VBD.insert", drive, cd));
-    source.call("task.cancel", task);
-    await()
-        .atMost(TwoHosts.LONG)
-        .until(() -> source.text("task.get_status", task).equals("cancelled"));
+    hosts.cancel(task);
     assertThat(source.text("VBD.get_VDI", drive)).isEqualTo(cd);
     assertThat(source.call("VBD.get_other_config", drive)).isEqualTo(TestServer.value(Map.of()));
     assertThat(Files.readString(spec(t))).contains(source.text("VDI.get_uuid", cd));
 
     await().atMost(TwoHosts.LONG).until(() -> hosts.movesOf(t).stream().allMatch(s -> s.ended()));
-    String moved = move(t, Map.of());
+    String moved = t.move();
     assertThat(source.text("VDI.get_uuid", cd)).as("is still here").isNotEmpty();
     assertThat(TestServer.texts(source.call("VDI.get_VBDs", cd))).isEmpty();
     String arrived = "";
@@ -158,12 +136,12 @@ class FirmwareMoveTest {
   @Tag("slow")
   void theCdOfAKeptVmIsInItsDriveAgain() throws Exception {
     Traveller t = traveller("kept");
-    String cd = source.vdi(hosts.from, "a cd", 1 << 20);
+    String cd = source.vdi(from, "a cd", 1 << 20);
     String drive = drive(t.vm());
-    source.call("VM.start", t.vm(), false, false);
+    t.start();
     here.write(t.vm(), "kept");
     source.call("VBD.insert", drive, cd);
-    String moved = move(t, Map.of("keep-source", "true"));
+    String moved = t.move("keep-source", "true");
     await().atMost(TwoHosts.LONG).until(() -> !empty(drive));
     assertThat(List.of(source.text("VBD.get_VDI", drive))).containsExactly(cd);
     assertThat(here.inRecord(t.vm(), 4)).isEqualTo("kept");

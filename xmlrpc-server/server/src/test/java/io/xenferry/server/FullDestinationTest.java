@@ -1,12 +1,8 @@
 package io.xenferry.server;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.awaitility.Awaitility.await;
 
-import io.xenferry.guest.Verifier;
-import io.xenferry.migration.state.MigrationStatus;
 import io.xenferry.model.Value;
-import io.xenferry.server.TwoHosts.Traveller;
 import io.xenferry.server.config.IscsiConfig;
 import io.xenferry.server.config.ToolstackConfig;
 import java.io.IOException;
@@ -79,32 +75,23 @@ class FullDestinationTest {
   private static void movesInto(TwoHosts hosts, Path small) throws Exception {
     String sr = hosts.destination.sr(small.resolve("sr"));
     Traveller t = hosts.traveller("filler", 1);
-    hosts.source.call("VM.start", t.vm(), false, false);
+    t.start();
     Map<String, Integer> before = TwoHosts.objects(hosts.there);
     String task =
         hosts.source.text(
             "Async.VM.migrate_send",
             t.arguments(hosts.token(), sr, Map.of("bandwidth", Integer.toString(1 << 20))));
-    await()
-        .atMost(TwoHosts.LONG)
-        .until(() -> hosts.movesOf(t).stream().anyMatch(TwoHosts::isCopying));
+    hosts.awaitCopying(t);
     Path filler = small.resolve("filler");
     fill(filler);
-    await()
-        .atMost(TwoHosts.LONG)
-        .until(() -> hosts.source.text("task.get_status", task).equals("failure"));
+    hosts.awaitStatus(task, "failure");
     List<String> error = TestServer.texts(hosts.source.call("task.get_error_info", task));
     assertThat(error).as("why the move ended: %s", hosts.movesOf(t)).hasSize(3);
     assertThat(error.getFirst()).isEqualTo("SR_FULL");
     assertThat(Long.parseLong(error.get(1))).isBetween(1L << 20, TwoHosts.SIZE);
     assertThat(Long.parseLong(error.get(2))).isLessThan(1L << 20);
-    assertThat(hosts.source.text("VM.get_power_state", t.vm())).isEqualTo("Running");
-    await()
-        .atMost(TwoHosts.LONG)
-        .untilAsserted(() -> {
-          assertThat(hosts.movesOf(t)).allMatch(MigrationStatus::ended);
-          assertThat(TwoHosts.objects(hosts.there)).isEqualTo(before);
-        });
+    assertThat(t.powerState()).isEqualTo("Running");
+    hosts.awaitNothingLeft(t, before);
 
     Files.delete(filler);
     Value token = hosts.token();
@@ -114,6 +101,6 @@ class FullDestinationTest {
     Path image =
         StorageTest.image(small.resolve("sr"), hosts.destination.text("VDI.get_uuid", vdi));
     hosts.destination.call("VM.hard_shutdown", moved);
-    assertThat(Verifier.verify(t.ledger(), List.of(image)).examples()).isEmpty();
+    t.assertNothingLost(List.of(image));
   }
 }

@@ -21,18 +21,7 @@ class FullSourceTest {
         TestServer.startAt(
             "127.0.0.1", config -> config.with(config.toolstack().withHypervisor("qemu")))) {
       TestServer.Calls root = server.calls();
-      String sr =
-          root.text(
-              "SR.create",
-              root.only("host"),
-              Map.of("location", small.resolve("sr").toString(), "image-format", "qcow2"),
-              0,
-              "small",
-              "",
-              "file",
-              "user",
-              false,
-              Map.of());
+      String sr = root.layeredSr(small.resolve("sr"));
       String vm = root.vm("writer", Map.of());
       String vdi = root.vdi(sr, "disk", SIZE);
       root.vbd(vm, vdi, 0);

@@ -1,13 +1,9 @@
 package io.xenferry.server;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.awaitility.Awaitility.await;
 
-import io.xenferry.guest.DiskFiller;
-import io.xenferry.guest.Verdict;
-import io.xenferry.guest.Verifier;
-import io.xenferry.guest.ledger.FillPattern;
-import io.xenferry.model.Value;
+import io.xenferry.server.config.LimitsConfig;
+import io.xenferry.server.config.ServerConfig;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
@@ -26,7 +22,6 @@ import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.HexFormat;
 import java.util.List;
-import java.util.Map;
 import java.util.Random;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
@@ -42,8 +37,6 @@ import org.junit.jupiter.api.condition.OS;
  */
 @EnabledOnOs(OS.LINUX)
 class HostileWorldTest {
-  private static final Duration LONG = Duration.ofSeconds(60);
-  private static final long SIZE = 8 << 20;
   private static final long SEED = 20_240_907;
 
   /** Who come to each Unix socket at once and say nothing; with the others fewer than may come. */
@@ -63,56 +56,17 @@ class HostileWorldTest {
 
   @Test
   void aMoveNoticesNothing() throws Exception {
-    try (TestServer here = impatient("127.0.0.31");
-        TestServer there = impatient("127.0.0.32")) {
-      TestServer.Calls source = here.calls();
-      TestServer.Calls destination = there.calls();
-      Path ledger = here.directory.resolve("ledger");
-      String vm =
-          source.vm(
-              "mover",
-              Map.of(
-                  "xenferry:ledger",
-                  ledger.toString(),
-                  "xenferry:workload-rate",
-                  "32768",
-                  "xenferry:memory-dirty-rate",
-                  "131072"));
-      String uuid = source.text("VM.get_uuid", vm);
-      String vdi = source.vdi(source.sr(here.directory.resolve("sr")), "disk", SIZE);
-      DiskFiller.fill(
-          StorageTest.image(here.directory.resolve("sr"), source.text("VDI.get_uuid", vdi)),
-          0,
-          new FillPattern(SIZE, 100, 3),
-          ledger);
-      source.vbd(vm, vdi, 0);
-      source.call("VM.start", vm, false, false);
-      String to = destination.sr(there.directory.resolve("sr"));
-      Value token =
-          destination.call(
-              "host.migrate_receive",
-              destination.only("host"),
-              destination.only("network"),
-              Map.of());
-      String task =
-          source.text(
-              "Async.VM.migrate_send",
-              vm,
-              token,
-              true,
-              Map.of(vdi, to),
-              Map.of(),
-              Map.of("bandwidth", Integer.toString(4 << 20)));
-      await()
-          .atMost(LONG)
-          .until(() -> here.server.coordinator().statuses().stream().anyMatch(TwoHosts::isCopying));
+    try (TwoHosts hosts = TwoHosts.startAlike(HostileWorldTest::impatient)) {
+      Traveller t = hosts.traveller("mover", 1);
+      t.start();
+      String task = hosts.begin(t, 4 << 20);
 
       List<InetSocketAddress> ports = listening();
       // TLS and plain HTTP of two servers, and the destination's iSCSI target.
       assertThat(ports).hasSizeGreaterThanOrEqualTo(5);
-      assertThat(ports).extracting(InetSocketAddress::getPort).contains(there.server.port());
+      assertThat(ports).extracting(InetSocketAddress::getPort).contains(hosts.there.server.port());
       List<SocketAddress> doors = new ArrayList<>(ports);
-      for (TestServer server : List.of(here, there)) {
+      for (TestServer server : List.of(hosts.here, hosts.there)) {
         doors.add(UnixDomainSocketAddress.of(server.directory.resolve("socket")));
       }
       List<Visitor> slow = new ArrayList<>();
@@ -135,49 +89,25 @@ class HostileWorldTest {
             throwJunk(port, random, i);
           }
         }
-        await().atMost(LONG).until(() -> !source.text("task.get_status", task).equals("pending"));
-        assertThat(source.call("task.get_error_info", task)).isEqualTo(TestServer.value(List.of()));
+        hosts.awaitSuccess(task);
         for (Visitor v : slow) {
-          assertThat(v.isSentAway(LONG)).as("%s", v).isTrue();
+          assertThat(v.isSentAway(TwoHosts.LONG)).as("%s", v).isTrue();
         }
-        assertThat(login(here)).contains("200 OK", "Success");
+        assertThat(login(hosts.here)).contains("200 OK", "Success");
       } finally {
         for (Visitor v : slow) {
           v.close();
         }
       }
 
-      String moved = destination.text("VM.get_by_uuid", uuid);
-      await()
-          .atMost(LONG)
-          .until(() -> destination.text("VM.get_power_state", moved).equals("Running"));
-      long written = Files.size(ledger);
-      await().atMost(LONG).until(() -> Files.size(ledger) > written);
-      String vbd = TestServer.texts(destination.call("VM.get_VBDs", moved)).getFirst();
-      Path image =
-          StorageTest.image(
-              there.directory.resolve("sr"),
-              destination.text("VDI.get_uuid", destination.text("VBD.get_VDI", vbd)));
-      destination.call("VM.hard_shutdown", moved);
-      Verdict verdict = Verifier.verify(ledger, List.of(image));
-      assertThat(verdict.examples()).isEmpty();
-      assertThat(verdict.good()).isTrue();
+      t.awaitWrites();
+      t.endThere(hosts.destination.text("VM.get_by_uuid", t.uuid()));
     }
   }
 
-  private static TestServer impatient(String address) throws Exception {
-    return TestServer.startAt(
-        address,
-        c ->
-            c.with(
-                new io.xenferry.server.config.LimitsConfig(
-                    300 * 1024,
-                    200 * 1024,
-                    500,
-                    500,
-                    Duration.ofSeconds(5),
-                    Duration.ofSeconds(5),
-                    Duration.ofSeconds(5))));
+  private static ServerConfig impatient(ServerConfig config) {
+    Duration soon = Duration.ofSeconds(5);
+    return config.with(new LimitsConfig(300 * 1024, 200 * 1024, 500, 500, soon, soon, soon));
   }
 
   /** Every TCP port that this process listens on, as the kernel tells it. */

@@ -4,99 +4,52 @@ import static io.xenferry.server.SessionTest.assertCode;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.awaitility.Awaitility.await;
 
-import io.xenferry.guest.Verdict;
-import io.xenferry.guest.Verifier;
 import io.xenferry.migration.state.MigrationStatus;
 import io.xenferry.migration.state.Role;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
-import io.xenferry.server.TwoHosts.Traveller;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.atomic.AtomicBoolean;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
 /** Moves that are cancelled, or whose guest ends or is reset, in the middle. */
-class InterruptedMoveTest {
-  private static TwoHosts hosts;
-  private static TestServer.Calls source;
-  private static TestServer.Calls destination;
-  private static String to;
-
-  @BeforeAll
-  static void start() throws Exception {
-    hosts = TwoHosts.start();
-    source = hosts.source;
-    destination = hosts.destination;
-    to = hosts.to;
-  }
-
-  @AfterAll
-  static void stop() throws Exception {
-    hosts.close();
-  }
-
+class InterruptedMoveTest extends BetweenHosts {
   @Test
   void aSecondMoveIsRefusedAndACancelledOneLeavesNothing() throws Exception {
     Traveller t = hosts.traveller("cancelled", 1);
-    source.call("VM.start", t.vm(), false, false);
+    t.start();
     Map<String, Integer> before = TwoHosts.objects(hosts.there);
-    String task =
-        source.text(
-            "Async.VM.migrate_send",
-            t.arguments(hosts.token(), to, Map.of("bandwidth", Integer.toString(256 << 10))));
+    String task = t.moveAsync("bandwidth", Integer.toString(256 << 10));
     await()
         .atMost(TwoHosts.LONG)
         .until(() -> TwoHosts.objects(hosts.there).get("VM") > before.get("VM"));
-    assertCode(
-        "OTHER_OPERATION_IN_PROGRESS",
-        () -> source.call("VM.migrate_send", t.arguments(hosts.token(), to, Map.of())));
+    assertCode("OTHER_OPERATION_IN_PROGRESS", t::move);
     await()
         .atMost(TwoHosts.LONG)
         .until(() ->
             !source.call("task.get_allowed_operations", task).equals(TestServer.value(List.of())));
     source.call("task.cancel", task);
-    await()
-        .atMost(TwoHosts.LONG)
-        .until(() ->
-            !source.text("task.get_status", task).equals("cancelling")
-                && !source.text("task.get_status", task).equals("pending"));
-    assertThat(source.text("task.get_status", task)).isEqualTo("cancelled");
-    assertThat(source.text("VM.get_power_state", t.vm())).isEqualTo("Running");
-    await()
-        .atMost(TwoHosts.LONG)
-        .untilAsserted(() -> assertThat(TwoHosts.objects(hosts.there)).isEqualTo(before));
-    long written = Files.size(t.ledger());
-    await().atMost(TwoHosts.LONG).until(() -> Files.size(t.ledger()) > written + 64 * 50);
-    source.call("VM.hard_shutdown", t.vm());
-    Verdict verdict = Verifier.verify(t.ledger(), List.of(hosts.image(t.uuids().getFirst())));
-    assertThat(verdict.examples()).isEmpty();
+    assertThat(hosts.awaitEnd(task)).isEqualTo("cancelled");
+    assertThat(t.powerState()).isEqualTo("Running");
+    hosts.awaitNothingLeft(t, before);
+    t.awaitWrites();
+    t.end();
+    t.assertNothingLostHere();
   }
 
   @Test
   void aMoveCancelledWhileItsDisksAreCopiedEndsAndMayBeTriedAgain() throws Exception {
     Traveller t = hosts.traveller("wavering", 1);
-    source.call("VM.start", t.vm(), false, false);
-    String task =
-        source.text(
-            "Async.VM.migrate_send",
-            t.arguments(hosts.token(), to, Map.of("bandwidth", Integer.toString(64 << 10))));
-    await()
-        .atMost(TwoHosts.LONG)
-        .until(() -> hosts.movesOf(t).stream().anyMatch(TwoHosts::isCopying));
-    source.call("task.cancel", task);
-    await()
-        .atMost(TwoHosts.LONG)
-        .until(() -> source.text("task.get_status", task).equals("cancelled"));
+    t.start();
+    hosts.cancel(hosts.begin(t, 64 << 10));
     assertThat(source.call("VM.get_current_operations", t.vm())).isEqualTo(Value.EMPTY_STRUCT);
-    String moved = source.text("VM.migrate_send", t.arguments(hosts.token(), to, Map.of()));
+    String moved = t.move();
     assertThat(destination.text("VM.get_uuid", moved)).isEqualTo(t.uuid());
     await()
         .atMost(TwoHosts.LONG)
@@ -109,7 +62,7 @@ class InterruptedMoveTest {
     HARD_SHUTDOWN("stopped while it was being moved") {
       @Override
       void of(Traveller t) throws Exception {
-        source.call("VM.hard_shutdown", t.vm());
+        t.end();
       }
     },
     CLEAN_SHUTDOWN("while it was being moved") {
@@ -141,13 +94,11 @@ class InterruptedMoveTest {
   @EnumSource(End.class)
   void aVmThatEndsWhileItMovesStaysHaltedAndTheMoveSaysSo(End end) throws Exception {
     Traveller t = hosts.traveller("quitter-" + end, 1);
-    source.call("VM.start", t.vm(), false, false);
+    t.start();
     Map<String, Integer> before = TwoHosts.objects(hosts.there);
     String task = hosts.begin(t, 64 << 10);
     end.of(t);
-    await()
-        .atMost(TwoHosts.LONG)
-        .until(() -> source.text("task.get_status", task).equals("failure"));
+    hosts.awaitStatus(task, "failure");
     List<String> error = TestServer.texts(source.call("task.get_error_info", task));
     assertThat(error)
         .startsWith(
@@ -159,40 +110,29 @@ class InterruptedMoveTest {
     assertThat(error).last().asString().contains(end.sentence);
     await()
         .atMost(TwoHosts.LONG)
-        .untilAsserted(
-            () -> assertThat(source.text("VM.get_power_state", t.vm())).isEqualTo("Halted"));
-    await()
-        .atMost(TwoHosts.LONG)
-        .untilAsserted(() -> {
-          assertThat(hosts.movesOf(t)).allMatch(MigrationStatus::ended);
-          assertThat(TwoHosts.objects(hosts.there)).isEqualTo(before);
-        });
-    Verdict verdict = Verifier.verify(t.ledger(), List.of(hosts.image(t.uuids().getFirst())));
-    assertThat(verdict.examples()).isEmpty();
-    source.call("VM.start", t.vm(), false, false);
-    source.call("VM.hard_shutdown", t.vm());
+        .untilAsserted(() -> assertThat(t.powerState()).isEqualTo("Halted"));
+    hosts.awaitNothingLeft(t, before);
+    t.assertNothingLostHere();
+    t.start();
+    t.end();
   }
 
   @Test
   void aVmThatIsResetWhileItMovesGoesOnMoving() throws Exception {
     Traveller t = hosts.traveller("restless", 1);
-    source.call("VM.start", t.vm(), false, false);
+    t.start();
     String task = hosts.begin(t, 4 << 20);
     source.call("VM.hard_reboot", t.vm());
-    await()
-        .atMost(TwoHosts.LONG)
-        .until(() -> source.text("task.get_status", task).equals("success"));
+    hosts.awaitSuccess(task);
     String moved = destination.text("VM.get_by_uuid", t.uuid());
     assertThat(destination.text("VM.get_power_state", moved)).isEqualTo("Running");
-    List<Path> images = t.arrived();
-    destination.call("VM.hard_shutdown", moved);
-    assertThat(Verifier.verify(t.ledger(), images).examples()).isEmpty();
+    t.endThere(moved);
   }
 
   @Test
   void movesAgainAfterBeingCancelledAtAnyMoment() throws Exception {
     Traveller t = hosts.traveller("fickle", 1);
-    source.call("VM.start", t.vm(), false, false);
+    t.start();
     Map<String, Integer> before = TwoHosts.objects(hosts.there);
     for (String moment :
         List.of(
@@ -216,33 +156,25 @@ class InterruptedMoveTest {
                   hosts.here.server.coordinator().cancel(status.migration(), Role.SOURCE);
                 }
               })) {
-        XenApiException cancelled =
-            assertCode(
-                "TASK_CANCELLED",
-                () -> source.call("VM.migrate_send", t.arguments(hosts.token(), to, Map.of())));
+        XenApiException cancelled = assertCode("TASK_CANCELLED", t::move);
         assertThat(cancelled.params()).as(moment).hasSize(1);
       }
-      assertThat(source.text("VM.get_power_state", t.vm())).as(moment).isEqualTo("Running");
+      assertThat(t.powerState()).as(moment).isEqualTo("Running");
       assertThat(saved(t)).as(moment).containsOnly(0L);
       // Nothing of it is left on either side, and so the VM is free to move again: at once.
       assertThat(hosts.movesOf(t)).as(moment).isNotEmpty().allMatch(MigrationStatus::ended);
       assertThat(TwoHosts.objects(hosts.there)).as(moment).isEqualTo(before);
-      long written = Files.size(t.ledger());
-      await().atMost(TwoHosts.LONG).until(() -> Files.size(t.ledger()) > written + 64 * 20);
+      t.awaitWrites();
     }
-    String moved = source.text("VM.migrate_send", t.arguments(hosts.token(), to, Map.of()));
-    List<Path> images = t.arrived();
-    destination.call("VM.hard_shutdown", moved);
-    Verdict verdict = Verifier.verify(t.ledger(), images);
-    assertThat(verdict.examples()).isEmpty();
-    assertThat(verdict.good()).isTrue();
+    String moved = t.move();
+    t.endThere(moved);
   }
 
   /** What is changed while the destination already has the records would be lost. */
   @Test
   void whatMovesIsNotEditedMeanwhile() throws Exception {
     Traveller t = hosts.traveller("inscribed", 1);
-    source.call("VM.start", t.vm(), false, false);
+    t.start();
     String vbd = TestServer.texts(source.call("VM.get_VBDs", t.vm())).getFirst();
     String vdi = source.text("VBD.get_VDI", vbd);
     Map<String, Integer> before = TwoHosts.objects(hosts.there);
@@ -256,18 +188,10 @@ class InterruptedMoveTest {
     String hidden = destination.text("VM.get_by_uuid", t.uuid());
     assertCode(busy, () -> destination.call("VM.set_other_config", hidden, Map.of()));
     assertCode(busy, () -> destination.call("VM.set_is_a_template", hidden, true));
-    source.call("task.cancel", task);
-    await()
-        .atMost(TwoHosts.LONG)
-        .until(() -> source.text("task.get_status", task).equals("cancelled"));
-    await()
-        .atMost(TwoHosts.LONG)
-        .untilAsserted(() -> {
-          assertThat(hosts.movesOf(t)).allMatch(MigrationStatus::ended);
-          assertThat(TwoHosts.objects(hosts.there)).isEqualTo(before);
-          source.call("VM.set_name_label", t.vm(), "renamed");
-        });
-    source.call("VM.hard_shutdown", t.vm());
+    hosts.cancel(task);
+    hosts.awaitNothingLeft(t, before);
+    source.call("VM.set_name_label", t.vm(), "renamed");
+    t.end();
   }
 
   /** What the moves of a VM say that they saved; 0 for one that has no report. */

@@ -5,7 +5,6 @@ import static org.awaitility.Awaitility.await;
 
 import io.xenferry.model.ClassDef;
 import io.xenferry.model.DataModel;
-import io.xenferry.server.TwoHosts.Traveller;
 import io.xenferry.wire.Trust;
 import java.util.ArrayList;
 import java.util.HashMap;

@@ -5,9 +5,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.awaitility.Awaitility.await;
 
 import io.xenferry.model.Value;
-import io.xenferry.model.db.ObjectDatabase;
-import io.xenferry.model.db.SqliteDatabase;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
@@ -23,66 +20,40 @@ class KeptVmsTest {
   private static final long SIZE = 1 << 20;
   private static final String UNTIL = "xenferry:keep-until";
 
-  private TestServer here;
-  private TestServer there;
+  private TwoHosts hosts;
   private TestServer.Calls source;
   private TestServer.Calls destination;
-  private String from;
-  private String to;
 
   @BeforeEach
   void start() throws Exception {
-    Path directory = Files.createTempDirectory("xenferry");
-    here = TestServer.startAt("127.0.0.1", directory, database(directory));
-    there = TestServer.startAt("127.0.0.2");
-    source = here.calls();
-    destination = there.calls();
-    from = source.sr(here.directory.resolve("sr"));
-    to = destination.sr(there.directory.resolve("sr"));
+    hosts = TwoHosts.startDurable();
+    source = hosts.source;
+    destination = hosts.destination;
   }
 
   @AfterEach
   void stop() throws Exception {
-    try {
-      there.close();
-    } finally {
-      here.close();
-    }
-  }
-
-  private static ObjectDatabase database(Path directory) throws Exception {
-    return SqliteDatabase.open(directory.resolve("pool.db"));
+    hosts.close();
   }
 
   /** A server looks for what has had its time when it starts, and every few minutes. */
   private void restart() throws Exception {
-    here = here.again(() -> database(here.directory));
-    source = here.calls();
+    hosts.restartSource();
+    source = hosts.source;
   }
 
   private record Kept(String vm, String vdi) {}
 
   private Kept keep(String howLong) throws Exception {
     String vm = source.vm("kept", Map.of());
-    String vdi = source.vdi(from, "disk", SIZE);
+    String vdi = source.vdi(hosts.from, "disk", SIZE);
     source.vbd(vm, vdi, 0);
     String appliance =
         source.text("VM_appliance.create", Map.of("name_label", "a", "name_description", ""));
     source.call("VM.set_appliance", vm, appliance);
-    Value token =
-        destination.call(
-            "host.migrate_receive",
-            destination.only("host"),
-            destination.only("network"),
-            Map.of());
+    Map<String, String> options = Map.of("keep-source", howLong);
     source.call(
-        "VM.migrate_send",
-        vm,
-        token,
-        true,
-        Map.of(vdi, to),
-        Map.of(),
-        Map.of("keep-source", howLong));
+        "VM.migrate_send", vm, hosts.token(), true, Map.of(vdi, hosts.to), Map.of(), options);
     assertThat(TestServer.texts(source.call("VM_appliance.get_VMs", appliance)))
         .as("nobody is to start the VM that is kept")
         .isEmpty();
@@ -92,10 +63,6 @@ class KeptVmsTest {
   private void keepUntil(Kept kept, Instant time) throws Exception {
     source.call("VM.remove_from_other_config", kept.vm(), UNTIL);
     source.call("VM.add_to_other_config", kept.vm(), UNTIL, time.toString());
-  }
-
-  private List<String> all(String className) throws Exception {
-    return TestServer.texts(source.call(className + ".get_all"));
   }
 
   @Test
@@ -108,17 +75,18 @@ class KeptVmsTest {
         .isBetween(before.plus(Duration.ofHours(11)), before.plus(Duration.ofHours(13)));
     String clone = source.text("VM.clone", kept.vm(), "clone");
     restart();
-    assertThat(all("VM")).contains(kept.vm(), clone);
+    assertThat(source.all("VM")).contains(kept.vm(), clone);
 
     keepUntil(kept, Instant.now().minusSeconds(1));
     source.call("VM.remove_from_other_config", clone, UNTIL);
     source.call("VM.add_to_other_config", clone, UNTIL, "2001-01-01T00:00:00Z");
     Path image =
-        StorageTest.image(here.directory.resolve("sr"), source.text("VDI.get_uuid", kept.vdi()));
+        StorageTest.image(
+            hosts.here.directory.resolve("sr"), source.text("VDI.get_uuid", kept.vdi()));
     assertThat(image).exists();
     restart();
-    assertThat(all("VM")).doesNotContain(kept.vm()).contains(clone);
-    assertThat(all("VDI")).doesNotContain(kept.vdi()).hasSize(1);
+    assertThat(source.all("VM")).doesNotContain(kept.vm()).contains(clone);
+    assertThat(source.all("VDI")).doesNotContain(kept.vdi()).hasSize(1);
     assertThat(image).doesNotExist();
   }
 
@@ -133,8 +101,8 @@ class KeptVmsTest {
     source.call("VM.remove_from_other_config", unreadable.vm(), UNTIL);
     source.call("VM.add_to_other_config", unreadable.vm(), UNTIL, "yesterday");
     restart();
-    assertThat(all("VM")).contains(used.vm(), forgotten.vm(), unreadable.vm());
-    assertThat(all("VDI")).contains(used.vdi(), forgotten.vdi(), unreadable.vdi());
+    assertThat(source.all("VM")).contains(used.vm(), forgotten.vm(), unreadable.vm());
+    assertThat(source.all("VDI")).contains(used.vdi(), forgotten.vdi(), unreadable.vdi());
   }
 
   /** Nothing that the VM takes along leaves its uuid behind, so that it may return. */
@@ -170,7 +138,7 @@ class KeptVmsTest {
         .doesNotContain(first, second);
     keepUntil(new Kept(vm, ""), Instant.now().minusSeconds(1));
     restart();
-    assertThat(all("VM")).doesNotContain(vm, first, second).contains(back);
+    assertThat(source.all("VM")).doesNotContain(vm, first, second).contains(back);
     for (String uuid : uuids) {
       assertThat(source.text("VM.get_by_uuid", uuid)).isNotEmpty();
     }
@@ -179,8 +147,7 @@ class KeptVmsTest {
   private static void send(
       TestServer.Calls from, TestServer.Calls to, String vm, Map<String, String> options)
       throws Exception {
-    Value token = to.call("host.migrate_receive", to.only("host"), to.only("network"), Map.of());
-    from.call("VM.migrate_send", vm, token, true, Map.of(), Map.of(), options);
+    from.call("VM.migrate_send", vm, to.token(), true, Map.of(), Map.of(), options);
   }
 
   @Test

@@ -25,18 +25,7 @@ final class LayeredSr {
     this.server = server;
     this.root = root;
     this.directory = server.directory.resolve("layers");
-    this.ref =
-        root.text(
-            "SR.create",
-            root.only("host"),
-            Map.of("location", directory.toString(), "image-format", "qcow2"),
-            0,
-            "layers",
-            "",
-            "file",
-            "user",
-            false,
-            Map.of());
+    this.ref = root.layeredSr(directory);
   }
 
   /** A VM that runs. */

@@ -5,44 +5,21 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.awaitility.Awaitility.await;
 
 import io.xenferry.guest.Verdict;
-import io.xenferry.guest.Verifier;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
-import io.xenferry.server.TwoHosts.Traveller;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 
 /** Moves that come to their end, over iSCSI, of simulated guests. */
-class MigrationTest {
-  private static TwoHosts hosts;
-  private static TestServer.Calls source;
-  private static TestServer.Calls destination;
-  private static String to;
-
-  @BeforeAll
-  static void start() throws Exception {
-    hosts = TwoHosts.start();
-    source = hosts.source;
-    destination = hosts.destination;
-    to = hosts.to;
-  }
-
-  @AfterAll
-  static void stop() throws Exception {
-    hosts.close();
-  }
-
+class MigrationTest extends BetweenHosts {
   @Test
   void aCopyHasAnIdentityOfItsOwn() throws Exception {
     Traveller t = hosts.traveller("original", 2);
-    String copy =
-        source.text("VM.migrate_send", t.arguments(hosts.token(), to, Map.of("copy", "true")));
+    String copy = t.move("copy", "true");
     assertThat(destination.text("VM.get_uuid", copy)).isNotEqualTo(t.uuid());
     assertThat(destination.text("VM.get_power_state", copy)).isEqualTo("Halted");
     String mac = "VIF.get_MAC";
@@ -54,10 +31,10 @@ class MigrationTest {
       Path original = hosts.image(t.uuids().get(i));
       assertThat(Files.mismatch(original, copies.get(i))).as("first difference").isEqualTo(-1);
     }
-    source.call("VM.start", t.vm(), false, false);
+    t.start();
     destination.call("VM.start", copy, true, false);
     destination.call("VM.hard_shutdown", copy);
-    source.call("VM.hard_shutdown", t.vm());
+    t.end();
   }
 
   private static String vif(TestServer.Calls server, String vm) throws XenApiException {
@@ -67,16 +44,13 @@ class MigrationTest {
   @Test
   void aSourceThatIsKeptCannotStart() throws Exception {
     Traveller t = hosts.traveller("kept", 1);
-    source.call("VM.start", t.vm(), false, false);
+    t.start();
     assertThat(TestServer.texts(source.call("VM.get_consoles", t.vm()))).isNotEmpty();
-    String moved =
-        source.text(
-            "VM.migrate_send",
-            t.arguments(hosts.token(), to, Map.of("keep-source", "True", "verify", "true")));
+    String moved = t.move("keep-source", "True", "verify", "true");
     assertThat(destination.text("VM.get_uuid", moved)).isEqualTo(t.uuid());
     assertThat(destination.text("VM.get_power_state", moved)).isEqualTo("Running");
     await().until(() -> !source.text("VM.get_uuid", t.vm()).equals(t.uuid()));
-    assertThat(source.text("VM.get_power_state", t.vm())).isEqualTo("Halted");
+    assertThat(t.powerState()).isEqualTo("Halted");
     assertThat(TestServer.texts(source.call("VM.get_consoles", t.vm()))).isEmpty();
     String vbd = TestServer.texts(source.call("VM.get_VBDs", t.vm())).getFirst();
     assertThat(source.call("VBD.get_currently_attached", vbd)).isEqualTo(Value.of(false));
@@ -85,14 +59,14 @@ class MigrationTest {
     assertThat(hosts.image(t.uuids().getFirst())).exists();
     assertCode("OPERATION_BLOCKED", () -> source.call("VM.start", t.vm(), false, false));
     destination.call("VM.hard_shutdown", moved);
-    assertThat(Verifier.verify(t.ledger(), t.arrived()).good()).isTrue();
+    t.assertNothingLost(t.arrived());
   }
 
   @Test
   void disksKeepTheirNamesWhateverIsDoneWithThemAfterwards() throws Exception {
     Traveller t = hosts.traveller("named", 1);
     source.call("VDI.set_name_description", t.vdis().getFirst(), "what it is for");
-    String moved = source.text("VM.migrate_send", t.arguments(hosts.token(), to, Map.of()));
+    String moved = t.move();
     String clone = destination.text("VM.clone", moved, "clone");
     List<String> disks = new ArrayList<>();
     for (String vm : List.of(moved, clone)) {
@@ -112,12 +86,12 @@ class MigrationTest {
   @Test
   void movesARunningVmWithItsDisks() throws Exception {
     Traveller t = hosts.traveller("runner", 2);
-    source.call("VM.start", t.vm(), false, false);
-    await().atMost(TwoHosts.LONG).until(() -> Files.size(t.ledger()) > 64 * 50);
+    t.start();
+    t.awaitWrites();
     Map<String, Integer> before = TwoHosts.objects(hosts.there);
     List<String> serials = hosts.here.serials(t.uuid());
     assertThat(serials).hasSize(2).doesNotHaveDuplicates();
-    String moved = source.text("VM.migrate_send", t.arguments(hosts.token(), to, Map.of()));
+    String moved = t.move();
     assertThat(destination.text("VM.get_uuid", moved)).isEqualTo(t.uuid());
     assertThat(hosts.there.serials(t.uuid())).isEqualTo(serials);
     // The call returns when the record is as it will stay, and the source has nothing left.
@@ -139,13 +113,8 @@ class MigrationTest {
     for (String vdi : t.uuids()) {
       assertCode("UUID_INVALID", () -> source.text("VDI.get_by_uuid", vdi));
     }
-    long written = Files.size(t.ledger());
-    await().atMost(TwoHosts.LONG).until(() -> Files.size(t.ledger()) > written + 64 * 50);
-    List<Path> images = t.arrived();
-    destination.call("VM.hard_shutdown", moved);
-    Verdict verdict = Verifier.verify(t.ledger(), images);
-    assertThat(verdict.examples()).isEmpty();
-    assertThat(verdict.good()).isTrue();
+    t.awaitWrites();
+    Verdict verdict = t.endThere(moved);
     assertThat(verdict.handovers()).isEqualTo(1);
     // Its disks are other VDIs, and the same to the guest.
     destination.call("VM.start", moved, false, false);
@@ -190,9 +159,7 @@ class MigrationTest {
         .isEqualTo(TestServer.value(Map.of("bios-vendor", "Yard")));
     source.call("VMSS.destroy", schedule);
     assertThat(TestServer.texts(source.call("VM_appliance.get_VMs", appliance))).isEmpty();
-    Verdict verdict = Verifier.verify(t.ledger(), t.arrived());
-    assertThat(verdict.examples()).isEmpty();
-    assertThat(verdict.good()).isTrue();
+    t.assertNothingLost(t.arrived());
     destination.call("VM.start", moved, false, false);
     destination.call("VM.hard_shutdown", moved);
   }

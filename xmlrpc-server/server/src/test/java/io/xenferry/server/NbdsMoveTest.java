@@ -2,40 +2,14 @@ package io.xenferry.server;
 
 import static io.xenferry.server.SessionTest.assertCode;
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.awaitility.Awaitility.await;
 
 import io.xenferry.guest.Verdict;
-import io.xenferry.guest.Verifier;
-import io.xenferry.model.Value;
-import io.xenferry.server.TwoHosts.Traveller;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
-import java.util.TreeMap;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 
 /** Moves whose disks travel over NBD with TLS. */
-class NbdsMoveTest {
-  private static TwoHosts hosts;
-  private static TestServer.Calls source;
-  private static TestServer.Calls destination;
-
-  @BeforeAll
-  static void start() throws Exception {
-    hosts = TwoHosts.start();
-    source = hosts.source;
-    destination = hosts.destination;
-  }
-
-  @AfterAll
-  static void stop() throws Exception {
-    hosts.close();
-  }
-
+class NbdsMoveTest extends BetweenHosts {
   private static void assertTransport(TestServer server) throws Exception {
     assertThat(Rest.get(server, "/v1/migrations").toString()).contains("\"transport\":\"nbds\"");
   }
@@ -44,26 +18,15 @@ class NbdsMoveTest {
   @Test
   void aRunningVmMovesThereAndBack() throws Exception {
     Traveller t = hosts.traveller("enciphered", 2);
-    source.call("VM.start", t.vm(), false, false);
-    await().atMost(TwoHosts.LONG).until(() -> Files.size(t.ledger()) > 64 * 50);
-    String moved =
-        source.text(
-            "VM.migrate_send", t.arguments(hosts.token(), hosts.to, Map.of("transport", "nbds")));
+    t.start();
+    t.awaitWrites();
+    String moved = t.move("transport", "nbds");
     assertTransport(hosts.here);
     assertThat(destination.text("VM.get_power_state", moved)).isEqualTo("Running");
     assertThat(hosts.there.directory.resolve("nbds")).isEmptyDirectory();
-    long written = Files.size(t.ledger());
-    await().atMost(TwoHosts.LONG).until(() -> Files.size(t.ledger()) > written + 64 * 50);
+    t.awaitWrites();
 
-    Map<String, String> disks = new LinkedHashMap<>();
-    for (String vbd : TestServer.texts(destination.call("VM.get_VBDs", moved))) {
-      disks.put(destination.text("VBD.get_VDI", vbd), hosts.from);
-    }
-    String vif = TestServer.texts(destination.call("VM.get_VIFs", moved)).getFirst();
-    Map<String, String> networks = Map.of(vif, source.only("network"));
-    Value home =
-        source.call("host.migrate_receive", source.only("host"), source.only("network"), Map.of());
-    Object[] back = {moved, home, true, disks, networks, Map.of()};
+    Object[] back = hosts.argumentsBack(moved);
     String pool = destination.only("pool");
     destination.call("pool.add_to_other_config", pool, "xenferry:transport", "pigeons");
     assertThat(
@@ -75,15 +38,9 @@ class NbdsMoveTest {
     assertTransport(hosts.there);
     assertThat(source.text("VM.get_uuid", returned)).isEqualTo(t.uuid());
 
-    Map<String, Path> images = new TreeMap<>();
-    for (String vbd : TestServer.texts(source.call("VM.get_VBDs", returned))) {
-      String vdi = source.text("VDI.get_uuid", source.text("VBD.get_VDI", vbd));
-      images.put(source.text("VBD.get_userdevice", vbd), hosts.image(vdi));
-    }
+    List<Path> images = t.returned();
     source.call("VM.hard_shutdown", returned);
-    Verdict verdict = Verifier.verify(t.ledger(), List.copyOf(images.values()));
-    assertThat(verdict.examples()).isEmpty();
-    assertThat(verdict.good()).isTrue();
+    Verdict verdict = t.assertNothingLost(images);
     assertThat(verdict.handovers()).isEqualTo(2);
   }
 
@@ -94,10 +51,7 @@ class NbdsMoveTest {
       assertThat(
               assertCode(
                       "INVALID_VALUE",
-                      () ->
-                          source.call(
-                              message,
-                              t.arguments(hosts.token(), hosts.to, Map.of("transport", "pigeons"))))
+                      () -> source.call(message, t.arguments("transport", "pigeons")))
                   .params())
           .containsExactly("transport", "pigeons (allowed: iscsi, nbds)");
     }

@@ -7,7 +7,6 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.xenferry.block.ExternalTools;
-import io.xenferry.server.TwoHosts.Traveller;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;

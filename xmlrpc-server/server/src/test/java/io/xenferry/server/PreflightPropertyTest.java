@@ -15,7 +15,6 @@ import io.xenferry.model.Value;
 import io.xenferry.model.VmOperations;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
-import io.xenferry.server.TwoHosts.Traveller;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -58,8 +57,8 @@ class PreflightPropertyTest {
     hosts = TwoHosts.start();
     there = hosts.there.server.context().db();
     host = new Ref<>(hosts.destination.only("host"));
-    tight = memorySr("tight", TwoHosts.SIZE + TwoHosts.SIZE / 2);
-    detached = memorySr("detached", 1L << 30);
+    tight = hosts.destination.memorySr(TwoHosts.SIZE + TwoHosts.SIZE / 2);
+    detached = hosts.destination.memorySr(1L << 30);
     hosts.destination.call(
         "PBD.unplug", TestServer.texts(hosts.destination.call("SR.get_PBDs", detached)).getFirst());
   }
@@ -68,20 +67,6 @@ class PreflightPropertyTest {
   static void stop() throws Exception {
     System.out.println("named: " + NAMED);
     hosts.close();
-  }
-
-  private static String memorySr(String name, long capacity) throws XenApiException {
-    return hosts.destination.text(
-        "SR.create",
-        hosts.destination.only("host"),
-        Map.of("capacity", Long.toString(capacity)),
-        0,
-        name,
-        "",
-        "memory",
-        "user",
-        false,
-        Map.of());
   }
 
   /** How a situation is undone. */

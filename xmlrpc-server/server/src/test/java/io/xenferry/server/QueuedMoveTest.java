@@ -5,7 +5,6 @@ import static org.awaitility.Awaitility.await;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import io.xenferry.model.Value;
-import io.xenferry.server.TwoHosts.Traveller;
 import io.xenferry.xe.client.Xe;
 import java.io.ByteArrayOutputStream;
 import java.io.InputStream;
@@ -32,11 +31,6 @@ class QueuedMoveTest {
   @AfterEach
   void stop() throws Exception {
     hosts.close();
-  }
-
-  private String begin(Traveller t, String cutover) throws Exception {
-    return source.text(
-        "Async.VM.migrate_send", t.arguments(hosts.token(), hosts.to, Map.of("cutover", cutover)));
   }
 
   /** What REST shows of the move of a VM that has not begun. */
@@ -79,27 +73,6 @@ class QueuedMoveTest {
         .untilAsserted(() -> assertThat(queued(t).path("phase").asText()).contains(phase));
   }
 
-  private String awaitEnd(String task) {
-    await()
-        .atMost(TwoHosts.LONG)
-        .until(() -> !source.text("task.get_status", task).equals("pending"));
-    return texts(task);
-  }
-
-  private String texts(String task) {
-    try {
-      return source.text("task.get_status", task);
-    } catch (Exception e) {
-      throw new AssertionError(e);
-    }
-  }
-
-  private void awaitFollowing(Traveller t) {
-    await()
-        .atMost(TwoHosts.LONG)
-        .until(() -> hosts.movesOf(t).stream().anyMatch(s -> s.phase().startsWith("following")));
-  }
-
   private void cutOver(Traveller t) throws Exception {
     String id = hosts.movesOf(t).getFirst().migration().toString();
     assertThat(Rest.patch(hosts.here, "/v1/migrations/" + id, "{\"cutover\": \"auto\"}").status())
@@ -112,13 +85,13 @@ class QueuedMoveTest {
     Traveller first = hosts.traveller("first", 1);
     Traveller second = hosts.traveller("second", 1);
     Traveller third = hosts.traveller("third", 1);
-    source.call("VM.start", first.vm(), false, false);
-    final String one = begin(first, "hold");
-    awaitFollowing(first);
+    first.start();
+    final String one = first.moveAsync("cutover", "hold");
+    hosts.awaitPhase(first, "following");
     Map<String, Integer> there = TwoHosts.objects(hosts.there);
-    final String two = begin(second, "auto");
+    final String two = second.moveAsync("cutover", "auto");
     awaitQueued(second, "one of the 1 places for moves from this host");
-    String three = begin(third, "auto");
+    String three = third.moveAsync("cutover", "auto");
     awaitQueued(third, "places");
     assertThat(queued(third).path("position").asInt()).isEqualTo(2);
     assertThat(hosts.movesOf(second)).as("in the ledger").isEmpty();
@@ -132,11 +105,11 @@ class QueuedMoveTest {
         .isEqualTo(Value.of("one of the 1 places for moves from this host"));
 
     source.call("task.cancel", three);
-    assertThat(awaitEnd(three)).isEqualTo("cancelled");
+    assertThat(hosts.awaitEnd(three)).isEqualTo("cancelled");
     assertThat(source.call("VM.get_current_operations", third.vm())).isEqualTo(Value.EMPTY_STRUCT);
     cutOver(first);
-    assertThat(awaitEnd(one)).isEqualTo("success");
-    assertThat(awaitEnd(two)).isEqualTo("success");
+    hosts.awaitSuccess(one);
+    hosts.awaitSuccess(two);
     assertThat(
             destination.text(
                 "VM.get_power_state", destination.text("VM.get_by_uuid", second.uuid())))
@@ -150,16 +123,16 @@ class QueuedMoveTest {
         "pool.add_to_other_config", destination.only("pool"), "xenferry:moves-in", "1");
     Traveller first = hosts.traveller("first", 1);
     Traveller second = hosts.traveller("second", 1);
-    source.call("VM.start", first.vm(), false, false);
-    String one = begin(first, "hold");
-    awaitFollowing(first);
-    String two = begin(second, "auto");
+    first.start();
+    String one = first.moveAsync("cutover", "hold");
+    hosts.awaitPhase(first, "following");
+    String two = second.moveAsync("cutover", "auto");
     awaitQueued(second, "1 moves are arriving at the destination, or expected there");
     assertThat(listed(second))
         .startsWith("1 moves are arriving at the destination, or expected there since ");
     // Whoever only asks whether it could go is told yes: it need but wait.
     Traveller third = hosts.traveller("third", 1);
-    source.call("VM.assert_can_migrate", third.arguments(hosts.token(), hosts.to, Map.of()));
+    third.check();
     String id = queued(second).path("migration").asText();
     assertThat(Rest.get(hosts.here, "/v1/migrations/" + id).path("state").asText())
         .isEqualTo("QUEUED");
@@ -167,12 +140,12 @@ class QueuedMoveTest {
             Rest.post(
                 hosts.here, "/v1/migrations/" + id + "/cancel", "root:" + hosts.here.password))
         .isEqualTo(200);
-    assertThat(awaitEnd(two)).isEqualTo("cancelled");
-    String again = begin(second, "auto");
+    assertThat(hosts.awaitEnd(two)).isEqualTo("cancelled");
+    String again = second.moveAsync("cutover", "auto");
     awaitQueued(second, "1 moves are arriving");
     cutOver(first);
-    assertThat(awaitEnd(one)).isEqualTo("success");
-    assertThat(awaitEnd(again)).isEqualTo("success");
+    hosts.awaitSuccess(one);
+    hosts.awaitSuccess(again);
     destination.call("VM.hard_shutdown", destination.text("VM.get_by_uuid", first.uuid()));
   }
 
@@ -181,16 +154,16 @@ class QueuedMoveTest {
     source.call("SR.add_to_other_config", hosts.from, "xenferry:moves", "1");
     Traveller first = hosts.traveller("first", 1);
     Traveller second = hosts.traveller("second", 1);
-    source.call("VM.start", first.vm(), false, false);
-    final String one = begin(first, "hold");
-    awaitFollowing(first);
-    final String two = begin(second, "auto");
+    first.start();
+    final String one = first.moveAsync("cutover", "hold");
+    hosts.awaitPhase(first, "following");
+    final String two = second.moveAsync("cutover", "auto");
     awaitQueued(second, "one of the 1 places for moves from the SR");
     // The session that asked for it may end.
     source.call("SR.remove_from_other_config", hosts.from, "xenferry:moves");
-    assertThat(awaitEnd(two)).isEqualTo("success");
+    hosts.awaitSuccess(two);
     cutOver(first);
-    assertThat(awaitEnd(one)).isEqualTo("success");
+    hosts.awaitSuccess(one);
     destination.call("VM.hard_shutdown", destination.text("VM.get_by_uuid", first.uuid()));
   }
 }

@@ -5,36 +5,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
-import io.xenferry.server.TwoHosts.Traveller;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 
 /** Moves that do not begin, and why they say so. */
-class RefusedMoveTest {
-  private static TwoHosts hosts;
-  private static TestServer.Calls source;
-  private static TestServer.Calls destination;
-  private static String to;
-  private static String from;
-
-  @BeforeAll
-  static void start() throws Exception {
-    hosts = TwoHosts.start();
-    source = hosts.source;
-    destination = hosts.destination;
-    to = hosts.to;
-    from = hosts.from;
-  }
-
-  @AfterAll
-  static void stop() throws Exception {
-    hosts.close();
-  }
-
+class RefusedMoveTest extends BetweenHosts {
   @Test
   void aTokenIssuedLeavesNothing() throws Exception {
     Map<String, Integer> before = TwoHosts.objects(hosts.there);
@@ -88,12 +65,10 @@ class RefusedMoveTest {
     source.call("VM.start", t.vm(), true, false);
     String operations = "VM.get_allowed_operations";
     assertThat(TestServer.texts(source.call(operations, t.vm()))).doesNotContain("migrate_send");
-    assertCode(
-        "VM_BAD_POWER_STATE",
-        () -> source.call("VM.assert_can_migrate", t.arguments(hosts.token(), to, Map.of())));
+    assertCode("VM_BAD_POWER_STATE", t::check);
     source.call("VM.unpause", t.vm());
     assertThat(TestServer.texts(source.call(operations, t.vm()))).contains("migrate_send");
-    source.call("VM.hard_shutdown", t.vm());
+    t.end();
     assertThat(TestServer.texts(source.call(operations, t.vm()))).contains("migrate_send");
   }
 
@@ -114,7 +89,7 @@ class RefusedMoveTest {
   @Test
   void obstaclesAtTheDestinationAreNamedBeforeAnythingBegins() throws Exception {
     Traveller t = hosts.traveller("unwelcome", 2);
-    source.call("VM.start", t.vm(), false, false);
+    t.start();
     String nowhere = "OpaqueRef:00000000-0000-4000-8000-000000000000";
     refusedBothWays("HANDLE_INVALID", t, hosts.token(), nowhere, t.vifMap());
     Map<String, String> stray = new LinkedHashMap<>(t.vifMap());
@@ -140,7 +115,7 @@ class RefusedMoveTest {
                 .getFirst())
         .isEqualTo(isos);
 
-    String tight = tightSr(TwoHosts.SIZE + TwoHosts.SIZE / 2);
+    String tight = destination.memorySr(TwoHosts.SIZE + TwoHosts.SIZE / 2);
     XenApiException full = refusedBothWays("SR_FULL", t, hosts.token(), tight, t.vifMap());
     assertThat(full.params().getFirst()).isEqualTo(Long.toString(2 * TwoHosts.SIZE));
     String pbd = TestServer.texts(destination.call("SR.get_PBDs", tight)).getFirst();
@@ -173,9 +148,9 @@ class RefusedMoveTest {
         .isEqualTo(Long.toString(64L << 20));
     db.change(tx -> tx.set(metrics, memory, total));
 
-    assertThat(source.text("VM.get_power_state", t.vm())).isEqualTo("Running");
-    source.call("VM.assert_can_migrate", t.arguments(hosts.token(), to, Map.of()));
-    source.call("VM.hard_shutdown", t.vm());
+    assertThat(t.powerState()).isEqualTo("Running");
+    t.check();
+    t.end();
   }
 
   @Test
@@ -202,28 +177,13 @@ class RefusedMoveTest {
     destination.call("VM.destroy", twin);
   }
 
-  private static String tightSr(long capacity) throws XenApiException {
-    return destination.text(
-        "SR.create",
-        destination.only("host"),
-        Map.of("capacity", Long.toString(capacity)),
-        0,
-        "tight",
-        "",
-        "memory",
-        "user",
-        false,
-        Map.of());
-  }
-
   @Test
   void aDestinationThatCannotBeReachedIsNamed() throws Exception {
     Traveller t = hosts.traveller("nobody", 1);
     Value token;
     try (TestServer gone = TestServer.startAt("127.0.0.3")) {
       TestServer.Calls calls = gone.calls();
-      token =
-          calls.call("host.migrate_receive", calls.only("host"), calls.only("network"), Map.of());
+      token = calls.token();
     }
     assertThat(
             assertCode(
@@ -236,8 +196,7 @@ class RefusedMoveTest {
   @Test
   void withinThePoolItsDisksMoveUnlessThePublishedServerWouldRefuse() throws Exception {
     Traveller t = hosts.traveller("stayer", 1);
-    Value self =
-        source.call("host.migrate_receive", source.only("host"), source.only("network"), Map.of());
+    Value self = source.token();
     for (String message : List.of("VM.assert_can_migrate", "VM.migrate_send")) {
       assertCode(
           "OPERATION_NOT_ALLOWED",
@@ -270,8 +229,7 @@ class RefusedMoveTest {
   @Test
   void whatIsForMovesBetweenServersIsRefusedWithinOne() throws Exception {
     Traveller t = hosts.traveller("picky", 1);
-    Value self =
-        source.call("host.migrate_receive", source.only("host"), source.only("network"), Map.of());
+    Value self = source.token();
     String other = source.sr(hosts.here.directory.resolve("picky"));
     Map<String, String> vdis = t.vdiMap(other);
     Map<String, String> senseless =
@@ -281,7 +239,7 @@ class RefusedMoveTest {
             "max-downtime", "100",
             "transport", "iscsi",
             "keep-source", "1h");
-    source.call("VM.start", t.vm(), false, false);
+    t.start();
     for (Map.Entry<String, String> option : senseless.entrySet()) {
       Map<String, String> options = Map.of(option.getKey(), option.getValue());
       for (String message : List.of("VM.assert_can_migrate", "VM.migrate_send")) {
@@ -291,7 +249,7 @@ class RefusedMoveTest {
       assertSenseless(
           option, () -> source.call("VM.pool_migrate", t.vm(), source.only("host"), options));
     }
-    source.call("VM.hard_shutdown", t.vm());
+    t.end();
     // What others than this move are to have, even nonsense, does not keep it from happening.
     String pool = source.only("pool");
     source.call("pool.add_to_other_config", pool, "xenferry:strategy", "snapshot");
@@ -334,26 +292,15 @@ class RefusedMoveTest {
   @Test
   void aTooSmallSrIsRefusedBeforeAnythingMoves() throws Exception {
     Traveller t = hosts.traveller("large", 1);
-    source.call("VM.start", t.vm(), false, false);
-    String small =
-        destination.text(
-            "SR.create",
-            destination.only("host"),
-            Map.of("capacity", Long.toString(1 << 20)),
-            0,
-            "small",
-            "",
-            "memory",
-            "user",
-            false,
-            Map.of());
+    t.start();
+    String small = destination.memorySr(1 << 20);
     Map<String, Integer> before = TwoHosts.objects(hosts.there);
     assertCode(
         "SR_FULL",
         () -> source.call("VM.migrate_send", t.arguments(hosts.token(), small, Map.of())));
-    assertThat(source.text("VM.get_power_state", t.vm())).isEqualTo("Running");
+    assertThat(t.powerState()).isEqualTo("Running");
     assertThat(TwoHosts.objects(hosts.there)).isEqualTo(before);
-    source.call("VM.hard_shutdown", t.vm());
+    t.end();
   }
 
   @Test
@@ -365,7 +312,7 @@ class RefusedMoveTest {
             assertCode("VM_BAD_POWER_STATE", () -> source.call(message, t.vm(), host, Map.of()))
                 .params())
         .containsExactly(t.vm(), "running", "halted");
-    source.call("VM.start", t.vm(), false, false);
+    t.start();
     assertCode(
         "HANDLE_INVALID",
         () ->
@@ -378,10 +325,10 @@ class RefusedMoveTest {
         .contains("pool_migrate");
     source.call(message, t.vm(), host, Map.of("live", "true", "force", "false", "copy", "false"));
     assertThat(source.text("VM.get_resident_on", t.vm())).isEqualTo(host);
-    assertThat(source.text("VM.get_power_state", t.vm())).isEqualTo("Running");
+    assertThat(t.powerState()).isEqualTo("Running");
     source.call("host.disable", host);
     assertCode("HOST_DISABLED", () -> source.call(message, t.vm(), host, Map.of()));
     source.call("host.enable", host);
-    source.call("VM.hard_shutdown", t.vm());
+    t.end();
   }
 }

@@ -1,19 +1,11 @@
 package io.xenferry.server;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.awaitility.Awaitility.await;
 
-import io.xenferry.guest.DiskFiller;
-import io.xenferry.guest.ledger.FillPattern;
 import io.xenferry.migration.state.MigrationStatus;
 import io.xenferry.migration.state.State;
 import io.xenferry.model.Ref;
 import io.xenferry.model.Value;
-import io.xenferry.model.db.ObjectDatabase;
-import io.xenferry.model.db.SqliteDatabase;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.time.Duration;
 import java.util.Map;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
@@ -25,90 +17,28 @@ import org.junit.jupiter.api.Test;
 
 /** Servers that are started anew while a VM moves: what its task says afterwards. */
 class RestartTest {
-  private static final long SIZE = 4 << 20;
-  private static final Duration LONG = Duration.ofSeconds(60);
-
   private final CountDownLatch stopped = new CountDownLatch(1);
-  private TestServer here;
-  private TestServer there;
-  private TestServer.Calls source;
-  private TestServer.Calls destination;
-  private String vm;
-  private String uuid;
+  private TwoHosts hosts;
+  private Traveller t;
 
   @BeforeEach
   void start() throws Exception {
-    Path hereDirectory = Files.createTempDirectory("xenferry");
-    Path thereDirectory = Files.createTempDirectory("xenferry");
-    here = TestServer.startAt("127.0.0.1", hereDirectory, database(hereDirectory));
-    there = TestServer.startAt("127.0.0.2", thereDirectory, database(thereDirectory));
-    source = here.calls();
-    destination = there.calls();
-    String from = source.sr(here.directory.resolve("sr"));
-    vm =
-        source.vm(
-            "traveller",
-            Map.of(
-                "xenferry:workload-rate",
-                Integer.toString(64 << 10),
-                "xenferry:memory-dirty-rate",
-                Integer.toString(64 << 10)));
-    uuid = source.text("VM.get_uuid", vm);
-    String vdi = source.vdi(from, "disk", SIZE);
-    DiskFiller.fill(
-        StorageTest.image(here.directory.resolve("sr"), source.text("VDI.get_uuid", vdi)),
-        0,
-        new FillPattern(SIZE, 60, 7),
-        here.directory.resolve("ledger"));
-    source.vbd(vm, vdi, 0);
-    source.call("VM.start", vm, false, false);
+    hosts = TwoHosts.startDurable();
+    t = hosts.traveller("traveller", 1);
+    t.start();
   }
 
   @AfterEach
   void stop() throws Exception {
-    try {
-      there.close();
-    } finally {
-      here.close();
-    }
-  }
-
-  private static ObjectDatabase database(Path directory) throws Exception {
-    return SqliteDatabase.open(directory.resolve("pool.db"));
-  }
-
-  private String move(Map<String, String> options) throws Exception {
-    String to = destination.sr(there.directory.resolve("sr"));
-    String vdi =
-        source.text("VBD.get_VDI", TestServer.texts(source.call("VM.get_VBDs", vm)).getFirst());
-    return source.text(
-        "Async.VM.migrate_send",
-        vm,
-        destination.call(
-            "host.migrate_receive",
-            destination.only("host"),
-            destination.only("network"),
-            Map.of()),
-        true,
-        Map.of(vdi, to),
-        Map.of(),
-        options);
-  }
-
-  private void restartSource() throws Exception {
-    here = here.again(() -> database(here.directory));
-    source = here.calls();
-  }
-
-  private void restartDestination() throws Exception {
-    there = there.again(() -> database(there.directory));
-    destination = there.calls();
+    hosts.close();
   }
 
   /** Does something at the source when a move comes that far, and holds it there meanwhile. */
   private void at(Predicate<MigrationStatus> moment, Runnable action) {
     AtomicBoolean done = new AtomicBoolean();
-    here.server
+    hosts
+        .here
+        .server
         .coordinator()
         .listen(status -> {
           if (moment.test(status) && done.compareAndSet(false, true)) {
@@ -127,49 +57,51 @@ class RestartTest {
   }
 
   private String status(String task) throws Exception {
-    return source.text("task.get_status", task);
+    return hosts.source.text("task.get_status", task);
+  }
+
+  /** What the VM is busy with, by task. */
+  private Map<String, Value> operations() throws Exception {
+    return ((Value.Struct) hosts.source.call("VM.get_current_operations", t.vm())).members();
   }
 
   private double progress(String task) throws Exception {
-    return ((Value.Real) source.call("task.get_progress", task)).value();
+    return ((Value.Real) hosts.source.call("task.get_progress", task)).value();
   }
 
   @Test
   void aMoveThatGoesOnFinishesItsTaskWithTheVm() throws Exception {
-    at(s -> s.state() == State.COMMITTING, () -> stopServer(there, stopped));
-    String task = move(Map.of());
+    at(s -> s.state() == State.COMMITTING, () -> stopServer(hosts.there, stopped));
+    String task = t.moveAsync();
     assertThat(stopped.await(60, TimeUnit.SECONDS)).isTrue();
     double before = progress(task);
-    restartSource();
+    hosts.restartSource();
     assertThat(status(task)).isEqualTo("pending");
     assertThat(progress(task)).isGreaterThanOrEqualTo(before).isGreaterThan(0.9);
-    assertThat(TestServer.texts(source.call("task.get_allowed_operations", task))).isEmpty();
-    assertThat(((Value.Struct) source.call("VM.get_current_operations", vm)).members())
-        .containsEntry(task, Value.of("migrate_send"));
-    restartDestination();
-    await().atMost(LONG).until(() -> !status(task).equals("pending"));
-    assertThat(status(task)).isEqualTo("success");
+    assertThat(TestServer.texts(hosts.source.call("task.get_allowed_operations", task))).isEmpty();
+    assertThat(operations()).containsEntry(task, Value.of("migrate_send"));
+    hosts.restartDestination();
+    hosts.awaitSuccess(task);
     assertThat(progress(task)).isEqualTo(1);
-    String moved = destination.text("VM.get_by_uuid", uuid);
-    assertThat(source.text("task.get_result", task)).isEqualTo("<value>" + moved + "</value>");
-    assertThat(destination.text("VM.get_power_state", moved)).isEqualTo("Running");
+    String moved = hosts.destination.text("VM.get_by_uuid", t.uuid());
+    assertThat(hosts.source.text("task.get_result", task))
+        .isEqualTo("<value>" + moved + "</value>");
+    assertThat(hosts.destination.text("VM.get_power_state", moved)).isEqualTo("Running");
   }
 
   @Test
   void aMoveThatGoesOnInItsCopyKeepsItsTask() throws Exception {
     CountDownLatch copying = new CountDownLatch(1);
     at(s -> s.phase().equals("copying the disks"), copying::countDown);
-    String task = move(Map.of("bandwidth", Integer.toString(64 << 10)));
+    String task = t.moveAsync("bandwidth", Integer.toString(64 << 10));
     assertThat(copying.await(60, TimeUnit.SECONDS)).isTrue();
-    restartSource();
+    hosts.restartSource();
     assertThat(status(task)).isEqualTo("pending");
-    assertThat(((Value.Struct) source.call("VM.get_current_operations", vm)).members())
-        .containsEntry(task, Value.of("migrate_send"));
-    source.call("task.cancel", task);
-    await().atMost(LONG).until(() -> !status(task).equals("pending"));
-    assertThat(status(task)).isEqualTo("cancelled");
-    assertThat(source.text("VM.get_power_state", vm)).isEqualTo("Running");
-    assertThat(((Value.Struct) source.call("VM.get_current_operations", vm)).members()).isEmpty();
+    assertThat(operations()).containsEntry(task, Value.of("migrate_send"));
+    hosts.source.call("task.cancel", task);
+    assertThat(hosts.awaitEnd(task)).isEqualTo("cancelled");
+    assertThat(t.powerState()).isEqualTo("Running");
+    assertThat(operations()).isEmpty();
   }
 
   @Test
@@ -187,30 +119,37 @@ class RestartTest {
             Thread.currentThread().interrupt();
           }
         });
-    here.server
+    hosts
+        .here
+        .server
         .coordinator()
         .listen(s -> {
           if (s.phase().equals("copying the disks")) {
             copying.countDown();
           }
         });
-    String task = move(Map.of("bandwidth", Integer.toString(64 << 10)));
+    String task = t.moveAsync("bandwidth", Integer.toString(64 << 10));
     assertThat(copying.await(60, TimeUnit.SECONDS)).isTrue();
-    source.call("task.cancel", task);
+    hosts.source.call("task.cancel", task);
     assertThat(cancelled.await(60, TimeUnit.SECONDS)).isTrue();
-    restartSource();
-    await().atMost(LONG).until(() -> !status(task).equals("pending"));
-    assertThat(status(task)).isEqualTo("cancelled");
-    assertThat(source.text("VM.get_power_state", vm)).isEqualTo("Running");
+    hosts.restartSource();
+    assertThat(hosts.awaitEnd(task)).isEqualTo("cancelled");
+    assertThat(t.powerState()).isEqualTo("Running");
   }
 
   @Test
   void aTaskOfNoMoveIsLostWithItsServer() throws Exception {
     String task =
-        here.server.context().tasks().start("work", "", Ref.nullRef(), "root", Ref.nullRef()).ref();
-    restartSource();
+        hosts
+            .here
+            .server
+            .context()
+            .tasks()
+            .start("work", "", Ref.nullRef(), "root", Ref.nullRef())
+            .ref();
+    hosts.restartSource();
     assertThat(status(task)).isEqualTo("failure");
-    assertThat(TestServer.texts(source.call("task.get_error_info", task)))
+    assertThat(TestServer.texts(hosts.source.call("task.get_error_info", task)))
         .startsWith("INTERNAL_ERROR");
   }
 }

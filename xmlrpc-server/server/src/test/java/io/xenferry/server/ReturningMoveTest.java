@@ -4,58 +4,17 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.awaitility.Awaitility.await;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import io.xenferry.guest.Verifier;
-import io.xenferry.model.Value;
-import io.xenferry.server.TwoHosts.Traveller;
 import java.io.RandomAccessFile;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
-import java.util.LinkedHashMap;
-import java.util.List;
-import java.util.Map;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 
 /** VMs that come back to where a move has left their disks. */
-class ReturningMoveTest {
-  private static TwoHosts hosts;
-
-  @BeforeAll
-  static void start() throws Exception {
-    hosts = TwoHosts.start();
-  }
-
-  @AfterAll
-  static void stop() throws Exception {
-    hosts.close();
-  }
-
+class ReturningMoveTest extends BetweenHosts {
   /** Moves it back to where it came from, and tells what that has cost. */
   private static JsonNode back(Traveller t, String moved, String base) throws Exception {
-    Map<String, Value> vdis = new LinkedHashMap<>();
-    for (String vbd : TestServer.texts(hosts.destination.call("VM.get_VBDs", moved))) {
-      vdis.put(hosts.destination.text("VBD.get_VDI", vbd), Value.of(hosts.from));
-    }
-    Map<String, Value> vifs = new LinkedHashMap<>();
-    for (String vif : TestServer.texts(hosts.destination.call("VM.get_VIFs", moved))) {
-      vifs.put(vif, Value.of(hosts.source.only("network")));
-    }
-    Value token =
-        hosts.source.call(
-            "host.migrate_receive",
-            hosts.source.only("host"),
-            hosts.source.only("network"),
-            Map.of());
-    move(
-        hosts.destination,
-        moved,
-        token,
-        true,
-        Value.Struct.of(vdis),
-        Value.Struct.of(vifs),
-        Map.of("verify", "full", "base", base));
+    move(destination, hosts.argumentsBack(moved, "verify", "full", "base", base));
     String id =
         hosts.there.server.coordinator().statuses().stream()
             .filter(s -> s.vm().toString().equals(t.uuid()))
@@ -80,13 +39,9 @@ class ReturningMoveTest {
 
   /** Moves a VM there, its disks kept here. */
   private static String out(Traveller t) throws Exception {
-    move(
-        hosts.source,
-        t.arguments(hosts.token(), hosts.to, Map.of("keep-source", "true", "verify", "full")));
-    String moved = hosts.destination.text("VM.get_by_uuid", t.uuid());
-    await()
-        .atMost(TwoHosts.LONG)
-        .until(() -> !hosts.source.text("VM.get_uuid", t.vm()).equals(t.uuid()));
+    move(source, t.arguments("keep-source", "true", "verify", "full"));
+    String moved = destination.text("VM.get_by_uuid", t.uuid());
+    await().atMost(TwoHosts.LONG).until(() -> !source.text("VM.get_uuid", t.vm()).equals(t.uuid()));
     return moved;
   }
 
@@ -100,10 +55,7 @@ class ReturningMoveTest {
   }
 
   private static Path image(Traveller t) throws Exception {
-    String vm = hosts.source.text("VM.get_by_uuid", t.uuid());
-    List<String> vbds = TestServer.texts(hosts.source.call("VM.get_VBDs", vm));
-    String vdi = hosts.source.text("VBD.get_VDI", vbds.getFirst());
-    return hosts.image(hosts.source.text("VDI.get_uuid", vdi));
+    return t.returned().getFirst();
   }
 
   @Test
@@ -145,7 +97,7 @@ class ReturningMoveTest {
   @Test
   void beginsEmptyWhereTheBaseIsWritten() throws Exception {
     Traveller owner = hosts.traveller("owner", 1);
-    hosts.source.call("VM.start", owner.vm(), false, false);
+    owner.start();
     Traveller t = hosts.traveller("guest", 1);
     Path before = hosts.here.directory.resolve("guest.before");
     String moved = out(t);
@@ -155,15 +107,15 @@ class ReturningMoveTest {
 
     assertThat(Files.mismatch(before, image(t))).as("first difference").isEqualTo(-1);
     assertThat(report.path("already-there").asLong()).isZero();
-    assertThat(hosts.source.text("VM.get_power_state", owner.vm())).isEqualTo("Running");
-    hosts.source.call("VM.hard_shutdown", owner.vm());
+    assertThat(owner.powerState()).isEqualTo("Running");
+    owner.end();
   }
 
   @Test
   void beginsAsTheImageThatIsNamedIfThatHasItsSize() throws Exception {
-    String golden = hosts.source.vdi(hosts.from, "golden", TwoHosts.SIZE);
-    String larger = hosts.source.vdi(hosts.from, "larger", 2 * TwoHosts.SIZE);
-    Path image = hosts.image(hosts.source.text("VDI.get_uuid", golden));
+    String golden = source.vdi(from, "golden", TwoHosts.SIZE);
+    String larger = source.vdi(from, "larger", 2 * TwoHosts.SIZE);
+    Path image = hosts.image(source.text("VDI.get_uuid", golden));
     for (String[] each :
         new String[][] {{golden, "golden"}, {larger, "larger"}, {golden, "spoilt"}}) {
       Traveller t = hosts.traveller("of " + each[1], 1);
@@ -175,7 +127,7 @@ class ReturningMoveTest {
         change(image, 0, 5, 40, 41, 127);
       }
 
-      JsonNode report = back(t, moved, hosts.source.text("VDI.get_uuid", each[0]));
+      JsonNode report = back(t, moved, source.text("VDI.get_uuid", each[0]));
 
       assertThat(Files.mismatch(before, image(t))).as(each[1]).isEqualTo(-1);
       long there = report.path("already-there").asLong();
@@ -191,14 +143,14 @@ class ReturningMoveTest {
   @Test
   void aRunningVmComesBackToItsOldDisks() throws Exception {
     Traveller t = hosts.traveller("runner", 1);
-    hosts.source.call("VM.start", t.vm(), false, false);
+    t.start();
     String moved = out(t);
 
     JsonNode report = back(t, moved, "auto");
 
-    String vm = hosts.source.text("VM.get_by_uuid", t.uuid());
-    hosts.source.call("VM.hard_shutdown", vm);
+    String vm = source.text("VM.get_by_uuid", t.uuid());
+    source.call("VM.hard_shutdown", vm);
     assertThat(report.path("already-there").asLong()).isGreaterThan(TwoHosts.SIZE / 2);
-    assertThat(Verifier.verify(t.ledger(), List.of(image(t))).good()).isTrue();
+    t.assertNothingLost(t.returned());
   }
 }

@@ -2,45 +2,16 @@ package io.xenferry.server;
 
 import static io.xenferry.server.SessionTest.assertCode;
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.awaitility.Awaitility.await;
 
-import io.xenferry.guest.Verdict;
-import io.xenferry.guest.Verifier;
 import io.xenferry.model.Value;
-import io.xenferry.server.TwoHosts.Traveller;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 
 /** Moves of VMs whose disks somebody else has as well, or that have disks in unusual ways. */
-class SharedDiskTest {
-  private static TwoHosts hosts;
-  private static TestServer.Calls source;
-  private static TestServer.Calls destination;
-  private static String to;
-
-  @BeforeAll
-  static void start() throws Exception {
-    hosts = TwoHosts.start();
-    source = hosts.source;
-    destination = hosts.destination;
-    to = hosts.to;
-  }
-
-  @AfterAll
-  static void stop() throws Exception {
-    hosts.close();
-  }
-
-  private static Object[] move(Traveller t, Map<String, String> options) throws Exception {
-    return t.arguments(hosts.token(), to, options);
-  }
-
+class SharedDiskTest extends BetweenHosts {
   @Test
   void aDiskThatAnotherVmHasStaysWithIt() throws Exception {
     Traveller t = hosts.traveller("shares", 1);
@@ -48,26 +19,26 @@ class SharedDiskTest {
     source.vbd(other, t.vdis().getFirst(), 0);
     String vbd = TestServer.texts(source.call("VM.get_VBDs", other)).getFirst();
     for (String message : List.of("VM.assert_can_migrate", "VM.migrate_send")) {
-      assertCode("VDI_IN_USE", () -> source.call(message, move(t, Map.of())));
+      assertCode("VDI_IN_USE", () -> source.call(message, t.arguments()));
     }
     source.call("VM.start", other, true, false);
-    assertCode("VDI_IN_USE", () -> source.call("VM.migrate_send", move(t, Map.of("copy", "true"))));
+    assertCode("VDI_IN_USE", () -> t.move("copy", "true"));
     source.call("VM.hard_shutdown", other);
     // Nobody writes it now, and a copy takes nothing away.
-    source.call("VM.migrate_send", move(t, Map.of("copy", "true")));
+    t.move("copy", "true");
     source.call("VBD.destroy", vbd);
-    source.call("VM.migrate_send", move(t, Map.of()));
+    t.move();
     assertCode("HANDLE_INVALID", () -> source.call("VDI.get_uuid", t.vdis().getFirst()));
   }
 
   @Test
   void aDiskThatIsExportedIsNotMoved() throws Exception {
     Traveller t = hosts.traveller("exported", 1);
-    Map<String, Object> disk = volume(source, hosts.from, t.uuids().getFirst());
+    Map<String, Object> disk = volume(source, from, t.uuids().getFirst());
     assertThat(storage(hosts.here, "VDI.get_url", disk)).isEqualTo("Success");
-    assertCode("VDI_IN_USE", () -> source.call("VM.migrate_send", move(t, Map.of())));
+    assertCode("VDI_IN_USE", t::move);
     assertThat(storage(hosts.here, "VDI.close_url", disk)).isEqualTo("Success");
-    source.call("VM.migrate_send", move(t, Map.of()));
+    t.move();
   }
 
   private static Map<String, Object> volume(TestServer.Calls server, String sr, String vdi)
@@ -91,7 +62,7 @@ class SharedDiskTest {
   @Test
   void theStorageInterfaceKeepsItsHandsOffDisksThatMove() throws Exception {
     Traveller t = hosts.traveller("untouched", 1);
-    Map<String, Object> leaving = volume(source, hosts.from, t.uuids().getFirst());
+    Map<String, Object> leaving = volume(source, from, t.uuids().getFirst());
     String task = hosts.begin(t, 256 << 10);
     String arrivingVm = destination.text("VM.get_by_uuid", t.uuid());
     String vbd = TestServer.texts(destination.call("VM.get_VBDs", arrivingVm)).getFirst();
@@ -107,17 +78,14 @@ class SharedDiskTest {
           .as(method + " at the destination")
           .isEqualTo("Failure");
     }
-    source.call("task.cancel", task);
-    await()
-        .atMost(TwoHosts.LONG)
-        .until(() -> source.text("task.get_status", task).equals("cancelled"));
+    hosts.cancel(task);
   }
 
   @Test
   void whatIsNotPluggedInGoesAlong() throws Exception {
     Traveller t = hosts.traveller("unplugged", 2);
-    source.call("VM.start", t.vm(), false, false);
-    await().atMost(TwoHosts.LONG).until(() -> Files.size(t.ledger()) > 64 * 50);
+    t.start();
+    t.awaitWrites();
     String second = TestServer.texts(source.call("VM.get_VBDs", t.vm())).get(1);
     if (source.text("VBD.get_userdevice", second).equals("0")) {
       second = TestServer.texts(source.call("VM.get_VBDs", t.vm())).get(0);
@@ -126,7 +94,7 @@ class SharedDiskTest {
     // The same disk again, as nobody would: there is one of it at the destination all the same.
     source.vbd(t.vm(), t.vdis().get(1), 5);
     Map<String, Integer> before = TwoHosts.objects(hosts.there);
-    String moved = source.text("VM.migrate_send", move(t, Map.of()));
+    String moved = t.move();
     assertThat(TwoHosts.objects(hosts.there).get("VDI")).isEqualTo(before.get("VDI") + 2);
     Map<String, String> attached = new LinkedHashMap<>();
     for (String vbd : TestServer.texts(destination.call("VM.get_VBDs", moved))) {
@@ -138,12 +106,9 @@ class SharedDiskTest {
     assertThat(attached.get("0")).isEqualTo(Value.of(true).toString());
     assertThat(attached.get("1")).isEqualTo(Value.of(false).toString());
     assertThat(attached.get("5")).isEqualTo(Value.of(false).toString());
-    long written = Files.size(t.ledger());
-    await().atMost(TwoHosts.LONG).until(() -> Files.size(t.ledger()) > written + 64 * 50);
+    t.awaitWrites();
     List<Path> images = t.arrived().subList(0, 2);
     destination.call("VM.hard_shutdown", moved);
-    Verdict verdict = Verifier.verify(t.ledger(), images);
-    assertThat(verdict.examples()).isEmpty();
-    assertThat(verdict.good()).isTrue();
+    t.assertNothingLost(images);
   }
 }

@@ -18,41 +18,24 @@ import org.junit.jupiter.api.Test;
 class SnapshotTest {
   private static final long SIZE = 8 << 20;
 
-  private static TestServer server;
+  private static LayeredSite site;
   private static TestServer.Calls root;
-  private static Path directory;
-  private static Path plain;
   private static String sr;
   private static String rawSr;
 
   @BeforeAll
   static void start() throws Exception {
     ExternalTools.require("qemu-img", "qemu-nbd", "qemu-io", "qemu-system-x86_64");
-    server =
-        TestServer.startAt(
-            "127.0.0.1", config -> config.with(config.toolstack().withHypervisor("qemu")));
-    root = server.calls();
-    directory = server.directory.resolve("qcow2");
-    plain = server.directory.resolve("raw");
-    sr =
-        root.text(
-            "SR.create",
-            root.only("host"),
-            Map.of("location", directory.toString(), "image-format", "qcow2"),
-            0,
-            "layers",
-            "",
-            "file",
-            "user",
-            false,
-            Map.of());
-    rawSr = root.sr(plain);
+    site = LayeredSite.start("127.0.0.1");
+    root = site.root();
+    sr = site.sr();
+    rawSr = site.rawSr();
   }
 
   @AfterAll
   static void stop() throws Exception {
-    if (server != null) {
-      server.close();
+    if (site != null) {
+      site.server().close();
     }
   }
 
@@ -70,49 +53,14 @@ class SnapshotTest {
     return vm;
   }
 
-  private static List<String> disks(String vm) throws Exception {
-    return TestServer.texts(root.call("VM.get_VBDs", vm)).stream()
-        .sorted(java.util.Comparator.comparing(SnapshotTest::device))
-        .map(vbd -> text("VBD.get_VDI", vbd))
-        .toList();
-  }
-
-  private static String device(String vbd) {
-    return text("VBD.get_userdevice", vbd);
-  }
-
-  private static String text(String method, String ref) {
-    try {
-      return root.text(method, ref);
-    } catch (Exception e) {
-      throw new IllegalStateException(e);
-    }
-  }
-
-  private static Path leaf(String vdi) throws Exception {
-    String uuid = root.text("VDI.get_uuid", vdi);
-    Path tree = directory.resolve("images.meta");
-    if (Files.exists(tree)) {
-      for (String line : Files.readAllLines(tree)) {
-        if (line.startsWith("vdi." + uuid + "=")) {
-          uuid = line.substring(line.indexOf('=') + 1);
-        }
-      }
-    }
-    return directory.resolve(uuid + ".qcow2");
-  }
-
   /** Fills the first block of a disk that nobody uses. */
   private static void put(String vdi, int value) throws Exception {
-    ExternalTools.run(
-        "qemu-io", "-f", "qcow2", "-c", "write -P " + value + " 0 64k", leaf(vdi).toString());
+    site.put(vdi, "write -P " + value + " 0 64k");
   }
 
   /** What the first block of a disk is filled with. */
   private static int at(String vdi) throws Exception {
-    String copy = root.text("VDI.copy", vdi, rawSr, "OpaqueRef:NULL", "OpaqueRef:NULL");
-    byte[] content = Files.readAllBytes(plain.resolve(root.text("VDI.get_uuid", copy) + ".raw"));
-    root.call("VDI.destroy", copy);
+    byte[] content = site.bytes(vdi);
     assertThat(content[4711]).isEqualTo(content[0]);
     return content[0];
   }
@@ -135,37 +83,38 @@ class SnapshotTest {
     String vm = vm("halted", 2);
     String first = root.text("VM.snapshot", vm, "one", List.of());
     snapshotKnowsItsVm(first, vm);
-    List<String> before = disks(vm);
+    List<String> before = site.disks(vm);
     for (int i = 0; i < 2; i++) {
-      assertThat(root.text("VDI.get_snapshot_of", disks(first).get(i))).isEqualTo(before.get(i));
+      assertThat(root.text("VDI.get_snapshot_of", site.disks(first).get(i)))
+          .isEqualTo(before.get(i));
       put(before.get(i), 77);
     }
     root.call("VM.set_VCPUs_max", vm, 3);
     String extra = root.vdi(sr, "extra", SIZE);
     root.vbd(vm, extra, 2);
     String second = root.text("VM.snapshot", vm, "two", List.of(extra));
-    assertThat(disks(second)).hasSize(2);
+    assertThat(site.disks(second)).hasSize(2);
     assertThat(root.text("VM.get_parent", second)).isEqualTo(first);
     assertCode("VM_IS_SNAPSHOT", () -> root.call("VM.start", first, false, false));
     assertCode("OPERATION_NOT_ALLOWED", () -> root.call("VM.revert", vm));
 
     root.call("VM.revert", first);
 
-    assertThat(at(disks(vm).get(0))).isEqualTo(10);
-    assertThat(at(disks(vm).get(1))).isEqualTo(20);
+    assertThat(at(site.disks(vm).get(0))).isEqualTo(10);
+    assertThat(at(site.disks(vm).get(1))).isEqualTo(20);
     assertThat(root.text("VM.get_VCPUs_max", vm)).isEqualTo("1");
     assertThat(root.text("VM.get_name_label", vm)).isEqualTo("halted");
     assertThat(root.text("VM.get_parent", vm)).isEqualTo(first);
     // What it has got since then is no longer its own, and not gone.
-    assertThat(disks(vm)).hasSize(2).doesNotContain(extra);
+    assertThat(site.disks(vm)).hasSize(2).doesNotContain(extra);
     assertThat(TestServer.texts(root.call("VDI.get_VBDs", extra))).isEmpty();
     for (int i = 0; i < 2; i++) {
       assertThat(root.all("VDI")).doesNotContain(before.get(i));
-      assertThat(root.text("VDI.get_snapshot_of", disks(second).get(i)))
-          .isEqualTo(disks(vm).get(i));
+      assertThat(root.text("VDI.get_snapshot_of", site.disks(second).get(i)))
+          .isEqualTo(site.disks(vm).get(i));
     }
     root.call("VM.revert", second);
-    assertThat(at(disks(vm).get(0))).isEqualTo(77);
+    assertThat(at(site.disks(vm).get(0))).isEqualTo(77);
     root.call("VM.destroy", first);
     assertThat(root.text("VM.get_parent", second)).isEqualTo("OpaqueRef:NULL");
   }
@@ -174,8 +123,8 @@ class SnapshotTest {
   void aRunningVmIsSnapshotWhileItGoesOn() throws Exception {
     String vm = vm("running", 2);
     root.call("VM.start", vm, false, false);
-    List<String> disks = disks(vm);
-    Path image = leaf(disks.get(0));
+    List<String> disks = site.disks(vm);
+    Path image = site.leaf(disks.get(0));
 
     String first = root.text("VM.snapshot", vm, "one", List.of());
     root.call("VDI.resize_online", disks.get(0), 2 * SIZE);
@@ -185,18 +134,19 @@ class SnapshotTest {
     snapshotKnowsItsVm(second, vm);
     assertThat(root.record("VM", first).get("snapshot_info").toString())
         .contains("Running", "crash_consistent");
-    assertThat(leaf(disks.get(0))).isNotEqualTo(image);
+    assertThat(site.leaf(disks.get(0))).isNotEqualTo(image);
     assertThat(root.text("VDI.get_virtual_size", disks.get(0))).isEqualTo("" + (2 * SIZE));
-    assertThat(root.text("VDI.get_virtual_size", disks(first).get(0))).isEqualTo("" + SIZE);
-    assertThat(root.text("VDI.get_virtual_size", disks(second).get(0))).isEqualTo("" + (2 * SIZE));
+    assertThat(root.text("VDI.get_virtual_size", site.disks(first).get(0))).isEqualTo("" + SIZE);
+    assertThat(root.text("VDI.get_virtual_size", site.disks(second).get(0)))
+        .isEqualTo("" + (2 * SIZE));
     // A snapshot can be read while the VM writes.
-    assertThat(at(disks(first).get(1))).isEqualTo(20);
+    assertThat(at(site.disks(first).get(1))).isEqualTo(20);
 
     root.call("VM.revert", first);
 
     assertThat(root.text("VM.get_power_state", vm)).isEqualTo("Halted");
-    assertThat(root.text("VDI.get_virtual_size", disks(vm).get(0))).isEqualTo("" + SIZE);
-    assertThat(at(disks(vm).get(0))).isEqualTo(10);
+    assertThat(root.text("VDI.get_virtual_size", site.disks(vm).get(0))).isEqualTo("" + SIZE);
+    assertThat(at(site.disks(vm).get(0))).isEqualTo(10);
     assertThat(root.text("VM.get_uuid", vm)).isNotEmpty();
     root.call("VM.start", vm, false, false);
     root.call("VM.hard_shutdown", vm);
@@ -220,8 +170,8 @@ class SnapshotTest {
 
     root.call("VM.hard_shutdown", vm);
     String snapshot = root.text("VM.snapshot", vm, "one", List.of());
-    assertThat(disks(snapshot)).hasSize(2);
-    assertThat(at(disks(snapshot).getFirst())).isEqualTo(10);
+    assertThat(site.disks(snapshot)).hasSize(2);
+    assertThat(at(site.disks(snapshot).getFirst())).isEqualTo(10);
     root.call("VM.start", vm, false, false);
     root.call("VM.hard_shutdown", vm);
   }
@@ -250,7 +200,7 @@ class SnapshotTest {
   @Test
   void aDiskGrowsOnline() throws Exception {
     String vm = vm("growing", 1);
-    String vdi = disks(vm).getFirst();
+    String vdi = site.disks(vm).getFirst();
     root.call("VDI.resize_online", vdi, SIZE + 512);
     root.call("VM.start", vm, false, false);
     root.call("VDI.resize_online", vdi, 4 * SIZE);
@@ -272,7 +222,7 @@ class SnapshotTest {
   @Test
   void aCopyFromARawDiskIsAsLargeAsItsContent() throws Exception {
     String raw = root.vdi(rawSr, "raw", SIZE);
-    Path image = plain.resolve(root.text("VDI.get_uuid", raw) + ".raw");
+    Path image = site.file(raw, "raw");
     ExternalTools.run("qemu-io", "-f", "raw", "-c", "write -P 1 0 2M", image.toString());
     String copy = root.text("VDI.copy", raw, sr, "OpaqueRef:NULL", "OpaqueRef:NULL");
     assertThat(used(copy)).isGreaterThanOrEqualTo(2 << 20);
@@ -313,14 +263,14 @@ class SnapshotTest {
   @Test
   void aDiskThatRestsOnASnapshotMovesAloneWhileItsVmRuns() throws Exception {
     String vm = vm("mover", 1);
-    String vdi = disks(vm).getFirst();
+    String vdi = site.disks(vm).getFirst();
     String snapshot = root.text("VM.snapshot", vm, "one", List.of());
     root.call("VM.start", vm, false, false);
 
     String raw = root.text("VDI.pool_migrate", vdi, rawSr, Map.of());
     gone(vdi);
-    assertThat(disks(vm)).containsExactly(raw);
-    assertThat(root.text("VDI.get_snapshot_of", disks(snapshot).getFirst())).isEqualTo(raw);
+    assertThat(site.disks(vm)).containsExactly(raw);
+    assertThat(root.text("VDI.get_snapshot_of", site.disks(snapshot).getFirst())).isEqualTo(raw);
     assertThat(root.text("VDI.pool_migrate", raw, rawSr, Map.of("dest-img-format", "raw")))
         .as("it is there")
         .isEqualTo(raw);
@@ -333,10 +283,10 @@ class SnapshotTest {
     root.call("VDI.resize_online", back, 2 * SIZE);
     assertThat(root.text("VM.get_power_state", vm)).isEqualTo("Running");
     root.call("VM.hard_shutdown", vm);
-    assertThat(at(disks(vm).getFirst())).isEqualTo(10);
-    assertThat(at(disks(snapshot).getFirst())).isEqualTo(10);
+    assertThat(at(site.disks(vm).getFirst())).isEqualTo(10);
+    assertThat(at(site.disks(snapshot).getFirst())).isEqualTo(10);
     root.call("VM.revert", snapshot);
-    assertThat(at(disks(vm).getFirst())).isEqualTo(10);
+    assertThat(at(site.disks(vm).getFirst())).isEqualTo(10);
   }
 
   @Test
@@ -345,12 +295,9 @@ class SnapshotTest {
     String raw = root.vdi(rawSr, "raw", SIZE);
     root.vbd(vm, raw, 0);
     Files.write(
-        plain.resolve(root.text("VDI.get_uuid", raw) + ".raw"),
-        new byte[] {9, 9, 9, 9},
-        java.nio.file.StandardOpenOption.WRITE);
+        site.file(raw, "raw"), new byte[] {9, 9, 9, 9}, java.nio.file.StandardOpenOption.WRITE);
     root.call("VM.start", vm, false, false);
-    Value self =
-        root.call("host.migrate_receive", root.only("host"), root.only("network"), Map.of());
+    Value self = root.token();
     // Raw in the SR that makes layers, and the same again with them.
     String message = "VM.migrate_send";
     for (String format : List.of("raw", "qcow2")) {
@@ -360,28 +307,22 @@ class SnapshotTest {
           vm,
           self,
           true,
-          Map.of(disks(vm).getFirst(), home),
+          Map.of(site.disks(vm).getFirst(), home),
           Map.of(),
           Map.of(),
           Map.of(),
-          Map.of(disks(vm).getFirst(), format));
-      assertThat(
-              Files.exists(
-                  (home.equals(sr) ? directory : plain)
-                      .resolve(root.text("VDI.get_uuid", disks(vm).getFirst()) + "." + format)))
-          .as(format)
-          .isTrue();
+          Map.of(site.disks(vm).getFirst(), format));
+      assertThat(site.file(site.disks(vm).getFirst(), format)).exists();
     }
-    String layered = root.text("VDI.pool_migrate", disks(vm).getFirst(), sr, Map.of());
-    Path image = leaf(layered);
+    String layered = root.text("VDI.pool_migrate", site.disks(vm).getFirst(), sr, Map.of());
+    Path image = site.leaf(layered);
     root.text("VM.snapshot", vm, "one", List.of());
-    assertThat(leaf(layered)).isNotEqualTo(image);
+    assertThat(site.leaf(layered)).isNotEqualTo(image);
     root.call("VDI.resize_online", layered, 2 * SIZE);
     root.text("VM.snapshot", vm, "two", List.of());
     assertThat(root.text("VM.get_power_state", vm)).isEqualTo("Running");
     root.call("VM.hard_shutdown", vm);
-    String copy = root.text("VDI.copy", layered, rawSr, "OpaqueRef:NULL", "OpaqueRef:NULL");
-    byte[] content = Files.readAllBytes(plain.resolve(root.text("VDI.get_uuid", copy) + ".raw"));
+    byte[] content = site.bytes(layered);
     assertThat(content).startsWith(9, 9, 9, 9).hasSize((int) (2 * SIZE));
     root.call("VM.start", vm, false, false);
     root.call("VM.hard_shutdown", vm);

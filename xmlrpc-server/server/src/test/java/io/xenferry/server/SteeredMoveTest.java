@@ -6,42 +6,20 @@ import static org.awaitility.Awaitility.await;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import io.xenferry.guest.Verdict;
-import io.xenferry.guest.Verifier;
 import io.xenferry.model.Value;
-import io.xenferry.server.TwoHosts.Traveller;
 import io.xenferry.xe.client.Xe;
 import java.io.ByteArrayOutputStream;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /** Moves that an operator carries on otherwise while they run, by REST and by xe. */
-class SteeredMoveTest {
-  private static TwoHosts hosts;
-  private static TestServer.Calls source;
-  private static TestServer.Calls destination;
-
-  @BeforeAll
-  static void start() throws Exception {
-    hosts = TwoHosts.start();
-    source = hosts.source;
-    destination = hosts.destination;
-  }
-
-  @AfterAll
-  static void stop() throws Exception {
-    hosts.close();
-  }
-
+class SteeredMoveTest extends BetweenHosts {
   private static String id(Traveller t) {
     return hosts.movesOf(t).getFirst().migration().toString();
   }
@@ -67,38 +45,18 @@ class SteeredMoveTest {
     return out.toString(StandardCharsets.UTF_8).strip();
   }
 
-  private static void awaitPhase(Traveller t, String beginning) {
-    await()
-        .atMost(TwoHosts.LONG)
-        .until(() -> hosts.movesOf(t).getFirst().phase().startsWith(beginning));
-  }
-
   private static void assertMoved(Traveller t, String task) throws Exception {
-    await()
-        .atMost(TwoHosts.LONG)
-        .until(() -> !source.text("task.get_status", task).equals("pending"));
-    assertThat(source.text("task.get_status", task))
-        .as("%s", source.call("task.get_error_info", task))
-        .isEqualTo("success");
+    hosts.awaitSuccess(task);
     String moved = destination.text("VM.get_by_uuid", t.uuid());
-    List<Path> images = t.arrived();
-    destination.call("VM.hard_shutdown", moved);
-    Verdict verdict = Verifier.verify(t.ledger(), images);
-    assertThat(verdict.examples()).isEmpty();
-    assertThat(verdict.good()).isTrue();
+    Verdict verdict = t.endThere(moved);
     assertThat(verdict.handovers()).isEqualTo(1);
-  }
-
-  private static void awaitWrites(Traveller t) throws Exception {
-    long written = Files.size(t.ledger());
-    await().atMost(TwoHosts.LONG).until(() -> Files.size(t.ledger()) > written + 64 * 50);
   }
 
   /** At 64 KiB a second its disk would take two minutes, and its memory four. */
   @Test
   void aLimitIsLiftedWhileItHolds() throws Exception {
     Traveller t = hosts.traveller("lifted", 1);
-    source.call("VM.start", t.vm(), false, false);
+    t.start();
     String task = hosts.begin(t, 64 << 10);
     assertThat(status(t).path("bandwidth").asLong()).isEqualTo(64 << 10);
     assertThat(status(t).path("cutover").asText()).isEqualTo("auto");
@@ -144,23 +102,23 @@ class SteeredMoveTest {
   @Test
   void aPausedMoveSendsNothingWhileItsGuestRunsOn() throws Exception {
     Traveller t = hosts.traveller("paused", 1);
-    source.call("VM.start", t.vm(), false, false);
+    t.start();
     String task = hosts.begin(t, 256 << 10);
     xe("migration-pause", "uuid=" + id(t));
-    awaitPhase(t, "paused");
+    hosts.awaitPhase(t, "paused");
     assertThat(xe("migration-list", "uuid=" + id(t), "params=paused", "--minimal"))
         .isEqualTo("true");
     await()
         .atMost(TwoHosts.LONG)
         .until(() -> status(t).path("disks").path(0).path("phase").asText().equals("paused"));
     long sent = status(t).path("disks").path(0).path("sent").asLong();
-    awaitWrites(t);
+    t.awaitWrites();
     long left = status(t).path("disks").path(0).path("sent").asLong();
     // What was in flight may have arrived meanwhile: one request of a disk so slow.
     assertThat(left - sent).isBetween(0L, 512L << 10);
     assertThat(status(t).path("paused").asBoolean()).isTrue();
     xe("migration-param-set", "uuid=" + id(t), "bandwidth=0");
-    awaitWrites(t);
+    t.awaitWrites();
     assertThat(status(t).path("state").asText()).isEqualTo("SENDING");
     xe("migration-resume", "uuid=" + id(t));
     assertMoved(t, task);
@@ -169,20 +127,16 @@ class SteeredMoveTest {
   @Test
   void aHeldMoveFollowsItsGuestUntilItIsToldToCutOver() throws Exception {
     Traveller t = hosts.traveller("held", 2);
-    source.call("VM.start", t.vm(), false, false);
-    String task =
-        source.text(
-            "Async.VM.migrate_send",
-            t.arguments(hosts.token(), hosts.to, Map.of("cutover", "hold")));
-    await().atMost(TwoHosts.LONG).until(() -> !hosts.movesOf(t).isEmpty());
-    awaitPhase(t, "following the guest's writes");
+    t.start();
+    String task = t.moveAsync("cutover", "hold");
+    hosts.awaitPhase(t, "following the guest's writes");
     int pass = status(t).path("disks").path(0).path("pass").asInt();
     await()
         .atMost(TwoHosts.LONG)
         .until(() -> status(t).path("disks").path(0).path("pass").asInt() > pass + 2);
     assertThat(status(t).path("memory-sent").asLong()).isZero();
     assertThat(patch(t, "{\"cutover\": \"2999-01-01T00:00:00Z\"}").status()).isEqualTo(200);
-    awaitPhase(t, "following the guest's writes until 2999-01-01T00:00:00Z");
+    hosts.awaitPhase(t, "following the guest's writes until 2999-01-01T00:00:00Z");
     xe("migration-cut-over", "uuid=" + id(t));
     assertMoved(t, task);
   }
@@ -190,14 +144,12 @@ class SteeredMoveTest {
   @Test
   void xeCancelsAMove() throws Exception {
     Traveller t = hosts.traveller("given-up", 1);
-    source.call("VM.start", t.vm(), false, false);
+    t.start();
     String task = hosts.begin(t, 64 << 10);
     xe("migration-cancel", "uuid=" + id(t));
-    await()
-        .atMost(TwoHosts.LONG)
-        .until(() -> !source.text("task.get_status", task).equals("pending"));
-    assertThat(source.text("VM.get_power_state", t.vm())).isEqualTo("Running");
-    source.call("VM.hard_shutdown", t.vm());
+    hosts.awaitEnd(task);
+    assertThat(t.powerState()).isEqualTo("Running");
+    t.end();
   }
 
   @ParameterizedTest
@@ -221,7 +173,7 @@ class SteeredMoveTest {
       throws Exception {
     if (ended == null) {
       ended = hosts.traveller("ended", 1);
-      source.text("VM.migrate_send", ended.arguments(hosts.token(), hosts.to, Map.of()));
+      ended.move();
     }
     Rest.Answer answer = patch(ended, body);
     assertThat(answer.status()).isEqualTo(status);

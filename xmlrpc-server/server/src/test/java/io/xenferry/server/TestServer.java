@@ -211,19 +211,28 @@ final class TestServer implements AutoCloseable {
       return TestServer.text(call(method, args));
     }
 
+    /** A token for one move to this host. */
+    Value token() throws XenApiException {
+      return call("host.migrate_receive", only("host"), only("network"), Map.of());
+    }
+
     /** An SR of type file in a directory of its own, attached. */
     String sr(Path location) throws XenApiException {
-      return text(
-          "SR.create",
-          only("host"),
-          Map.of("location", location.toString()),
-          0,
-          "disks",
-          "",
-          "file",
-          "user",
-          false,
-          Map.of());
+      return sr("file", Map.of("location", location.toString()));
+    }
+
+    /** The same, of qcow2 images. */
+    String layeredSr(Path location) throws XenApiException {
+      return sr("file", Map.of("location", location.toString(), "image-format", "qcow2"));
+    }
+
+    /** An SR in memory with room for so many bytes. */
+    String memorySr(long capacity) throws XenApiException {
+      return sr("memory", Map.of("capacity", Long.toString(capacity)));
+    }
+
+    private String sr(String type, Map<String, String> config) throws XenApiException {
+      return text("SR.create", only("host"), config, 0, "disks", "", type, "user", false, Map.of());
     }
 
     String vdi(String sr, String name, long size) throws XenApiException {

@@ -1,5 +1,6 @@
 package io.xenferry.server;
 
+import static org.assertj.core.api.Assertions.assertThat;
 import static org.awaitility.Awaitility.await;
 
 import io.xenferry.guest.DiskFiller;
@@ -7,13 +8,17 @@ import io.xenferry.guest.ledger.FillPattern;
 import io.xenferry.migration.state.MigrationStatus;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
+import io.xenferry.model.db.ObjectDatabase;
+import io.xenferry.model.db.SqliteDatabase;
 import io.xenferry.server.config.ServerConfig;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 import java.util.function.UnaryOperator;
 
 /** Two servers on loopback, each with an SR, and VMs with simulated guests that move between. */
@@ -21,10 +26,10 @@ final class TwoHosts implements AutoCloseable {
   static final long SIZE = 8 << 20;
   static final Duration LONG = Duration.ofSeconds(60);
 
-  final TestServer here;
-  final TestServer there;
-  final TestServer.Calls source;
-  final TestServer.Calls destination;
+  TestServer here;
+  TestServer there;
+  TestServer.Calls source;
+  TestServer.Calls destination;
 
   /** The SR at the source. */
   final String from;
@@ -32,15 +37,53 @@ final class TwoHosts implements AutoCloseable {
   /** The SR at the destination. */
   final String to;
 
+  private interface Start {
+    TestServer at(String address) throws Exception;
+  }
+
   static TwoHosts start() throws Exception {
-    return start(config -> config);
+    return start(TestServer::startAt, TestServer::startAt);
   }
 
   /** The destination configured otherwise. */
   static TwoHosts start(UnaryOperator<ServerConfig> change) throws Exception {
-    TestServer here = TestServer.startAt("127.0.0.1");
+    return start(TestServer::startAt, address -> TestServer.startAt(address, change));
+  }
+
+  /** Both configured otherwise. */
+  static TwoHosts startAlike(UnaryOperator<ServerConfig> change) throws Exception {
+    Start alike = address -> TestServer.startAt(address, change);
+    return start(alike, alike);
+  }
+
+  /** With databases that outlive the servers, which may be started anew. */
+  static TwoHosts startDurable() throws Exception {
+    Start durable =
+        address -> {
+          Path directory = Files.createTempDirectory("xenferry");
+          return TestServer.startAt(address, directory, database(directory));
+        };
+    return start(durable, durable);
+  }
+
+  private static ObjectDatabase database(Path directory) throws Exception {
+    return SqliteDatabase.open(directory.resolve("pool.db"));
+  }
+
+  void restartSource() throws Exception {
+    here = here.again(() -> database(here.directory));
+    source = here.calls();
+  }
+
+  void restartDestination() throws Exception {
+    there = there.again(() -> database(there.directory));
+    destination = there.calls();
+  }
+
+  private static TwoHosts start(Start source, Start destination) throws Exception {
+    TestServer here = source.at("127.0.0.1");
     try {
-      return new TwoHosts(here, TestServer.startAt("127.0.0.2", change));
+      return new TwoHosts(here, destination.at("127.0.0.2"));
     } catch (Exception | AssertionError e) {
       here.close();
       throw e;
@@ -102,8 +145,41 @@ final class TwoHosts implements AutoCloseable {
   }
 
   Value token() throws XenApiException {
-    return destination.call(
-        "host.migrate_receive", destination.only("host"), destination.only("network"), Map.of());
+    return destination.token();
+  }
+
+  /** What moves a VM back from the destination, with options by key and value. */
+  Object[] argumentsBack(String moved, String... options) throws XenApiException {
+    Map<String, String> vdis = new LinkedHashMap<>();
+    for (String vbd : TestServer.texts(destination.call("VM.get_VBDs", moved))) {
+      vdis.put(destination.text("VBD.get_VDI", vbd), from);
+    }
+    Map<String, String> vifs = new LinkedHashMap<>();
+    for (String vif : TestServer.texts(destination.call("VM.get_VIFs", moved))) {
+      vifs.put(vif, source.only("network"));
+    }
+    return new Object[] {moved, source.token(), true, vdis, vifs, options(options)};
+  }
+
+  /** The images of a VM's disks, by the devices that they are. */
+  static List<Path> images(TestServer host, TestServer.Calls calls, String vm) throws Exception {
+    Map<String, Path> byDevice = new TreeMap<>();
+    for (String vbd : TestServer.texts(calls.call("VM.get_VBDs", vm))) {
+      String vdi = calls.text("VDI.get_uuid", calls.text("VBD.get_VDI", vbd));
+      byDevice.put(
+          calls.text("VBD.get_userdevice", vbd),
+          StorageTest.image(host.directory.resolve("sr"), vdi));
+    }
+    return List.copyOf(byDevice.values());
+  }
+
+  /** The options of a move, by key and value. */
+  static Map<String, String> options(String... keysAndValues) {
+    Map<String, String> options = new LinkedHashMap<>();
+    for (int i = 0; i < keysAndValues.length; i += 2) {
+      options.put(keysAndValues[i], keysAndValues[i + 1]);
+    }
+    return options;
   }
 
   /** Whether the disks are being copied: beside that the memory is sent, as slowly. */
@@ -123,12 +199,61 @@ final class TwoHosts implements AutoCloseable {
    * @return the task, once the disks are being copied
    */
   String begin(Traveller t, long bytesPerSecond) throws Exception {
-    String task =
-        source.text(
-            "Async.VM.migrate_send",
-            t.arguments(token(), to, Map.of("bandwidth", Long.toString(bytesPerSecond))));
-    await().atMost(LONG).until(() -> movesOf(t).stream().anyMatch(TwoHosts::isCopying));
+    String task = t.moveAsync("bandwidth", Long.toString(bytesPerSecond));
+    awaitCopying(t);
     return task;
+  }
+
+  void awaitCopying(Traveller t) {
+    await().atMost(LONG).until(() -> movesOf(t).stream().anyMatch(TwoHosts::isCopying));
+  }
+
+  /** Waits until a move of the VM is in a phase that begins with these words. */
+  void awaitPhase(Traveller t, String words) {
+    await()
+        .atMost(LONG)
+        .until(() -> movesOf(t).stream().anyMatch(move -> move.phase().startsWith(words)));
+  }
+
+  /** Cancels a move, and waits until its task says so. */
+  void cancel(String task) throws XenApiException {
+    source.call("task.cancel", task);
+    awaitStatus(task, "cancelled");
+  }
+
+  /** Waits until a task at the source has come to a status. */
+  void awaitStatus(String task, String status) {
+    await().atMost(LONG).until(() -> source.text("task.get_status", task), status::equals);
+  }
+
+  /** Waits until a task at the source has succeeded; one that fails says why. */
+  void awaitSuccess(String task) throws XenApiException {
+    assertThat(awaitEnd(task))
+        .as("%s", source.call("task.get_error_info", task))
+        .isEqualTo("success");
+  }
+
+  /**
+   * Waits until a task at the source is over.
+   *
+   * @return its status
+   */
+  String awaitEnd(String task) {
+    return await()
+        .atMost(LONG)
+        .until(
+            () -> source.text("task.get_status", task),
+            status -> !status.equals("pending") && !status.equals("cancelling"));
+  }
+
+  /** Waits until all moves of a VM have ended and the destination has what it had before. */
+  void awaitNothingLeft(Traveller t, Map<String, Integer> before) {
+    await()
+        .atMost(LONG)
+        .untilAsserted(() -> {
+          assertThat(movesOf(t)).allMatch(MigrationStatus::ended);
+          assertThat(objects(there)).isEqualTo(before);
+        });
   }
 
   /** What the source knows of moves of the VM. */
@@ -146,47 +271,5 @@ final class TwoHosts implements AutoCloseable {
       counts.put(c, List.copyOf(db.rows(c)).size());
     }
     return counts;
-  }
-
-  /** A VM with filled disks and a network interface, and the ledger of its writes. */
-  record Traveller(
-      TwoHosts hosts, String vm, String uuid, List<String> vdis, List<String> uuids, Path ledger) {
-
-    Map<String, String> vdiMap(String sr) {
-      Map<String, String> map = new LinkedHashMap<>();
-      vdis.forEach(v -> map.put(v, sr));
-      return map;
-    }
-
-    Map<String, String> vifMap() throws XenApiException {
-      Map<String, String> map = new LinkedHashMap<>();
-      for (String vif : TestServer.texts(hosts.source.call("VM.get_VIFs", vm))) {
-        map.put(vif, hosts.destination.only("network"));
-      }
-      return map;
-    }
-
-    Object[] arguments(Value token, String sr, Map<String, String> options) throws XenApiException {
-      return new Object[] {vm, token, true, vdiMap(sr), vifMap(), options};
-    }
-
-    /** Its disks as they are at the hosts.destination. */
-    List<Path> arrived() throws Exception {
-      return arrived(hosts.destination.text("VM.get_by_uuid", uuid));
-    }
-
-    List<Path> arrived(String moved) throws Exception {
-      List<Path> images = new ArrayList<>();
-      Map<String, Path> byDevice = new java.util.TreeMap<>();
-      for (String vbd : TestServer.texts(hosts.destination.call("VM.get_VBDs", moved))) {
-        String vdi = hosts.destination.text("VBD.get_VDI", vbd);
-        byDevice.put(
-            hosts.destination.text("VBD.get_userdevice", vbd),
-            StorageTest.image(
-                hosts.there.directory.resolve("sr"), hosts.destination.text("VDI.get_uuid", vdi)));
-      }
-      images.addAll(byDevice.values());
-      return images;
-    }
   }
 }

@@ -122,13 +122,7 @@ class VtpmTest {
         root.text("VBD.get_VDI", TestServer.texts(root.call("VM.get_VBDs", vm)).getFirst());
     String moved =
         root.text(
-            "VM.migrate_send",
-            vm,
-            other.call("host.migrate_receive", other.only("host"), other.only("network"), Map.of()),
-            true,
-            Map.of(vdi, otherSr),
-            Map.of(),
-            Map.of());
+            "VM.migrate_send", vm, other.token(), true, Map.of(vdi, otherSr), Map.of(), Map.of());
     assertThat(other.text("VM.get_power_state", moved)).isEqualTo("Running");
     assertThat(Files.readAllBytes(state(there, uuid))).isEqualTo(made);
     await().atMost(TwoHosts.LONG).until(() -> Files.notExists(state(here, uuid)));

@@ -4,51 +4,25 @@ import static io.xenferry.server.SessionTest.assertCode;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.awaitility.Awaitility.await;
 
-import io.xenferry.guest.Verifier;
 import io.xenferry.migration.state.MigrationStatus;
 import io.xenferry.model.Host;
 import io.xenferry.model.Ref;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
-import io.xenferry.server.TwoHosts.Traveller;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.time.Instant;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /** Moves with a reboot, as clients see them. */
-class WarmMigrationTest {
-  private static TwoHosts hosts;
-  private static TestServer.Calls source;
-  private static TestServer.Calls destination;
-  private static String to;
-
-  @BeforeAll
-  static void start() throws Exception {
-    hosts = TwoHosts.start();
-    source = hosts.source;
-    destination = hosts.destination;
-    to = hosts.to;
-  }
-
-  @AfterAll
-  static void stop() throws Exception {
-    hosts.close();
-  }
-
-  private static Object[] warm(Traveller t, String... more) throws XenApiException {
-    Map<String, String> options = new LinkedHashMap<>(Map.of("mode", "warm"));
-    for (int i = 0; i < more.length; i += 2) {
-      options.put(more[i], more[i + 1]);
-    }
-    return t.arguments(hosts.token(), to, options);
+class WarmMigrationTest extends BetweenHosts {
+  private static String moveWarm(Traveller t, String... more) throws XenApiException {
+    Stream<String> warm = Stream.of("mode", "warm");
+    return t.move(Stream.concat(warm, Stream.of(more)).toArray(String[]::new));
   }
 
   private static String startTime(TestServer.Calls host, String vm) throws Exception {
@@ -75,7 +49,7 @@ class WarmMigrationTest {
     Traveller t = hosts.traveller("warm", 2);
     // Its own end is no end that anybody has to do something about.
     source.call("VM.set_actions_after_shutdown", t.vm(), "restart");
-    source.call("VM.start", t.vm(), false, false);
+    t.start();
     String started = startTime(source, t.vm());
     long second = Instant.now().getEpochSecond(); // a date has no more
     await().until(() -> Instant.now().getEpochSecond() > second);
@@ -85,10 +59,8 @@ class WarmMigrationTest {
     other.put("vendor", "another");
     processorThere(other);
 
-    assertCode(
-        "VM_INCOMPATIBLE_WITH_THIS_HOST",
-        () -> source.call("VM.migrate_send", t.arguments(hosts.token(), to, Map.of())));
-    String moved = source.text("VM.migrate_send", warm(t));
+    assertCode("VM_INCOMPATIBLE_WITH_THIS_HOST", t::move);
+    String moved = moveWarm(t);
     processorThere(processor);
 
     assertThat(destination.text("VM.get_power_state", moved)).isEqualTo("Running");
@@ -104,11 +76,8 @@ class WarmMigrationTest {
     assertThat(status.phases().keySet())
         .contains("waiting for the guest to shut down")
         .noneMatch(phase -> phase.contains("memory"));
-    long written = Files.size(t.ledger());
-    await().atMost(TwoHosts.LONG).until(() -> Files.size(t.ledger()) > written + 64 * 20);
-    List<Path> images = t.arrived(moved);
-    destination.call("VM.hard_shutdown", moved);
-    assertThat(Verifier.verify(t.ledger(), images).examples()).isEmpty();
+    t.awaitWrites();
+    t.endThere(moved);
   }
 
   private static Traveller deaf(String name) throws Exception {
@@ -118,7 +87,7 @@ class WarmMigrationTest {
   private static Traveller faulty(String name, String fault) throws Exception {
     Traveller t = hosts.traveller(name, 1);
     source.call("VM.add_to_platform", t.vm(), "xenferry:fault", fault);
-    source.call("VM.start", t.vm(), false, false);
+    t.start();
     return t;
   }
 
@@ -126,17 +95,9 @@ class WarmMigrationTest {
    * @return the task of a move whose guest is to shut down and does not
    */
   private static String untilToldToStop(Traveller t) throws Exception {
-    String task = source.text("Async.VM.migrate_send", warm(t));
-    await()
-        .atMost(TwoHosts.LONG)
-        .until(() ->
-            hosts.movesOf(t).stream()
-                .anyMatch(move -> move.phase().equals("waiting for the guest to shut down")));
+    String task = t.moveAsync("mode", "warm");
+    hosts.awaitPhase(t, "waiting for the guest to shut down");
     return task;
-  }
-
-  private static void awaitStatus(String task, String status) {
-    await().atMost(TwoHosts.LONG).until(() -> source.text("task.get_status", task).equals(status));
   }
 
   @Test
@@ -145,42 +106,34 @@ class WarmMigrationTest {
     Map<String, Integer> before = TwoHosts.objects(hosts.there);
 
     XenApiException refused =
-        assertCode(
-            "VM_MIGRATE_FAILED",
-            () -> source.call("VM.migrate_send", warm(t, "shutdown-timeout", "1")));
+        assertCode("VM_MIGRATE_FAILED", () -> moveWarm(t, "shutdown-timeout", "1"));
 
     assertThat(refused.params())
         .last()
         .asString()
         .contains("did not shut down within 1 s")
         .contains("hard-shutdown=true");
-    assertThat(source.text("VM.get_power_state", t.vm())).isEqualTo("Running");
-    long written = Files.size(t.ledger());
-    await().atMost(TwoHosts.LONG).until(() -> Files.size(t.ledger()) > written + 64 * 20);
-    source.call("VM.hard_shutdown", t.vm());
-    await()
-        .atMost(TwoHosts.LONG)
-        .untilAsserted(() -> assertThat(TwoHosts.objects(hosts.there)).isEqualTo(before));
+    assertThat(t.powerState()).isEqualTo("Running");
+    t.awaitWrites();
+    t.end();
+    hosts.awaitNothingLeft(t, before);
   }
 
   @Test
   void oneThatDoesNotShutDownIsStoppedWhereThatIsWanted() throws Exception {
     Traveller t = deaf("stopped");
 
-    String moved =
-        source.text("VM.migrate_send", warm(t, "shutdown-timeout", "1", "hard-shutdown", "true"));
+    String moved = moveWarm(t, "shutdown-timeout", "1", "hard-shutdown", "true");
 
     assertThat(destination.text("VM.get_power_state", moved)).isEqualTo("Running");
-    List<Path> images = t.arrived(moved);
-    destination.call("VM.hard_shutdown", moved);
-    assertThat(Verifier.verify(t.ledger(), images).examples()).isEmpty();
+    t.endThere(moved);
   }
 
   @Test
   void oneThatRebootsInsteadIsAskedOnceMore() throws Exception {
     Traveller t = faulty("rebooter", "reboot-power");
 
-    String moved = source.text("VM.migrate_send", warm(t, "shutdown-timeout", "4"));
+    String moved = moveWarm(t, "shutdown-timeout", "4");
 
     assertThat(destination.text("VM.get_power_state", moved)).isEqualTo("Running");
     destination.call("VM.hard_shutdown", moved);
@@ -193,20 +146,17 @@ class WarmMigrationTest {
     source.call("VM.set_actions_after_crash", t.vm(), action);
     Map<String, Integer> before = TwoHosts.objects(hosts.there);
 
-    XenApiException refused =
-        assertCode("VM_MIGRATE_FAILED", () -> source.call("VM.migrate_send", warm(t)));
+    XenApiException refused = assertCode("VM_MIGRATE_FAILED", () -> moveWarm(t));
 
     assertThat(refused.params()).last().asString().contains("stopped while it was being moved");
     await()
         .atMost(TwoHosts.LONG)
         .until(() ->
-            source.text("VM.get_power_state", t.vm()).equals(state)
+            t.powerState().equals(state)
                 && source.call("VM.get_current_operations", t.vm()).equals(Value.EMPTY_STRUCT));
-    await()
-        .atMost(TwoHosts.LONG)
-        .untilAsserted(() -> assertThat(TwoHosts.objects(hosts.there)).isEqualTo(before));
+    hosts.awaitNothingLeft(t, before);
     if (state.equals("Running")) {
-      source.call("VM.hard_shutdown", t.vm());
+      t.end();
     }
   }
 
@@ -219,16 +169,14 @@ class WarmMigrationTest {
     for (String operation : List.of("hard_shutdown", "clean_shutdown", "hard_reboot", "pause")) {
       assertCode("OTHER_OPERATION_IN_PROGRESS", () -> source.call("VM." + operation, t.vm()));
     }
-    source.call("task.cancel", task);
-    awaitStatus(task, "cancelled");
+    hosts.cancel(task);
 
-    assertThat(source.text("VM.get_power_state", t.vm())).isEqualTo("Running");
-    long written = Files.size(t.ledger());
-    await().atMost(TwoHosts.LONG).until(() -> Files.size(t.ledger()) > written + 64 * 20);
+    assertThat(t.powerState()).isEqualTo("Running");
+    t.awaitWrites();
     // What a client does with it from here on counts, though its guest might still shut down.
-    source.call("VM.hard_shutdown", t.vm());
+    t.end();
     await().atMost(TwoHosts.LONG).until(() -> hosts.movesOf(t).getFirst().ended());
-    assertThat(source.text("VM.get_power_state", t.vm())).isEqualTo("Halted");
+    assertThat(t.powerState()).isEqualTo("Halted");
   }
 
   @Test
@@ -236,26 +184,22 @@ class WarmMigrationTest {
     Traveller t = faulty("late", "slow-power");
     String started = startTime(source, t.vm());
     String task = untilToldToStop(t);
-    source.call("task.cancel", task);
-
-    awaitStatus(task, "cancelled");
+    hosts.cancel(task);
     await().atMost(TwoHosts.LONG).until(() -> !startTime(source, t.vm()).equals(started));
-    assertThat(source.text("VM.get_power_state", t.vm())).isEqualTo("Running");
-    long written = Files.size(t.ledger());
-    await().atMost(TwoHosts.LONG).until(() -> Files.size(t.ledger()) > written + 64 * 20);
-    source.call("VM.hard_shutdown", t.vm());
+    assertThat(t.powerState()).isEqualTo("Running");
+    t.awaitWrites();
+    t.end();
   }
 
   @Test
   void whatUefiFirmwareKeepsIsNotLeftBehindUnnoticed() throws Exception {
     Traveller t = hosts.traveller("firm", 1);
-    source.call("VM.start", t.vm(), false, false);
+    t.start();
     source.call("VM.set_HVM_boot_params", t.vm(), Map.of("order", "c", "firmware", "uefi"));
 
-    XenApiException refused =
-        assertCode("OPERATION_NOT_ALLOWED", () -> source.call("VM.migrate_send", warm(t)));
+    XenApiException refused = assertCode("OPERATION_NOT_ALLOWED", () -> moveWarm(t));
 
     assertThat(refused.params().getFirst()).contains("UEFI variables");
-    source.call("VM.hard_shutdown", t.vm());
+    t.end();
   }
 }
