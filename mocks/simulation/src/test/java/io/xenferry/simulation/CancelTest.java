@@ -82,7 +82,8 @@ class CancelTest extends Story {
       assertThat(turn(request()).orElse("")).contains("are arriving");
       cancel();
     }
-    runUntil(() -> state(source) == State.OWNED && source.allEnded());
+    runUntil(() -> !source.ledgerDisk.rows().isEmpty() && source.allEnded());
+    assertThat(state(source)).isEqualTo(State.OWNED);
     assertThat(turn(request())).isEmpty();
     assertStayed();
   }

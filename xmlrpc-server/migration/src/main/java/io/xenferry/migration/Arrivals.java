@@ -65,14 +65,14 @@ final class Arrivals {
     Places places = host.destination().places(srs);
     if (!places.hostHas(arriving) || promises.size() >= MOST_PROMISES) {
       throw tooMany(
-          places.host(), arriving + " moves are arriving at the destination, or expected there");
+          places.host(), arriving + " moves are arriving at the destination or expected there");
     }
     for (String sr : srs) {
       int there = atSr.getOrDefault(sr, 0);
       if (!places.srHas(sr, there)) {
         throw tooMany(
             places.srs().getOrDefault(sr, 0),
-            there + " moves are arriving at its SR " + sr + ", or expected there");
+            there + " moves are arriving at its SR " + sr + " or expected there");
       }
     }
     promises.put(id, new Promise(Set.copyOf(srs), now + PROMISED.toNanos()));

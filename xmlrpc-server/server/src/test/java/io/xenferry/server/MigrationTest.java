@@ -91,7 +91,7 @@ class MigrationTest extends BetweenHosts {
     Map<String, Integer> before = TwoHosts.objects(hosts.there);
     List<String> serials = hosts.here.serials(t.uuid());
     assertThat(serials).hasSize(2).doesNotHaveDuplicates();
-    String moved = t.move();
+    String moved = source.text("VM.migrate_send", t.arguments());
     assertThat(destination.text("VM.get_uuid", moved)).isEqualTo(t.uuid());
     assertThat(hosts.there.serials(t.uuid())).isEqualTo(serials);
     // The call returns when the record is as it will stay, and the source has nothing left.

@@ -127,9 +127,9 @@ class QueuedMoveTest {
     String one = first.moveAsync("cutover", "hold");
     hosts.awaitPhase(first, "following");
     String two = second.moveAsync("cutover", "auto");
-    awaitQueued(second, "1 moves are arriving at the destination, or expected there");
+    awaitQueued(second, "1 moves are arriving at the destination or expected there");
     assertThat(listed(second))
-        .startsWith("1 moves are arriving at the destination, or expected there since ");
+        .startsWith("1 moves are arriving at the destination or expected there since ");
     // Whoever only asks whether it could go is told yes: it need but wait.
     Traveller third = hosts.traveller("third", 1);
     third.check();

@@ -113,14 +113,14 @@ class MoveQueueTest {
 
   @Test
   void aFullDestinationHoldsUpThoseThatGoThereAndNobodyElse() throws Exception {
-    full.put("there", "3 moves are arriving at the destination, or expected there");
+    full.put("there", "3 moves are arriving at the destination or expected there");
     new Move("a", "one", "there");
     new Move("b", "two", "there");
     new Move("c", "three", "elsewhere");
     awaitBegun("c");
     assertThat(waitsFor())
         .containsExactly(
-            "3 moves are arriving at the destination, or expected there",
+            "3 moves are arriving at the destination or expected there",
             "its turn at the destination");
     full.clear();
     await().atMost(LONG).until(() -> begun.size() == 2);
