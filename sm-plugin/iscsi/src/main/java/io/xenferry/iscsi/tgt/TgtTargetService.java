@@ -157,6 +157,9 @@ public final class TgtTargetService implements TargetService {
         targets.remove(target.iqn(), settings.closeTimeout());
       }
     }
+    if (settings.attachTo().isEmpty()) {
+      forgetAccounts();
+    }
     for (Export export : open.values()) {
       if (!existing.containsKey(export.iqn()) && !closing.contains(export.iqn())) {
         log.info("re-creating target {}", export.iqn());
@@ -169,6 +172,20 @@ public final class TgtTargetService implements TargetService {
           // One lost backing file must not keep the others from coming back.
           log.error("cannot re-create target {}: {}", export.iqn(), e.getMessage());
         }
+      }
+    }
+  }
+
+  /** Of targets that were half made, or half removed, by a server that was killed meanwhile. */
+  private void forgetAccounts() throws TargetException {
+    Set<String> wanted = new HashSet<>();
+    for (Export export : open.values()) {
+      export.account().ifPresent(account -> wanted.add(account.user()));
+    }
+    for (String user : targets.accounts()) {
+      if (!wanted.contains(user)) {
+        log.info("removing account {}: no export that is open has it", user);
+        targets.forget(user);
       }
     }
   }

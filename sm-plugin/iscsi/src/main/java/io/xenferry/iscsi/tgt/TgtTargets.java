@@ -210,7 +210,17 @@ final class TgtTargets {
     tgtadm.run("--mode", "account", "--op", "bind", "--tid", tid, "--user", account.user());
   }
 
-  private void forget(String user) throws TargetException {
+  /** Who may log in to any target. */
+  List<String> accounts() throws TargetException {
+    return tgtadm
+        .run("--mode", "account", "--op", "show")
+        .lines()
+        .filter(line -> line.startsWith(" ") && !line.isBlank())
+        .map(String::strip)
+        .toList();
+  }
+
+  void forget(String user) throws TargetException {
     try {
       tgtadm.run("--mode", "account", "--op", "delete", "--user", user);
     } catch (TargetException e) {
@@ -227,7 +237,7 @@ final class TgtTargets {
    *   <li>Its access rules go, so that nobody new comes.
    *   <li>Its connections are closed. A session disappears from the daemon's list only when its
    *       last command has ended, so an empty list is the fence.
-   *   <li>Then the unit, which closes the backing file, the target, and its accounts.
+   *   <li>Then its accounts, the unit, which closes the backing file, and the target.
    * </ol>
    *
    * <p>A guest may be standing still for it: each call of tgtadm is a process of some milliseconds.
@@ -258,10 +268,11 @@ final class TgtTargets {
       }
       if (target.sessions() == 0) {
         try {
-          tgtadm.run("--mode", "target", "--op", "delete", "--tid", tid);
+          // Whoever is killed in between finds the target once more, and not what was its account.
           for (String user : target.users()) {
             forget(user);
           }
+          tgtadm.run("--mode", "target", "--op", "delete", "--tid", tid);
           return;
         } catch (TargetException e) {
           if (e.kind() != Kind.ACTIVE) {

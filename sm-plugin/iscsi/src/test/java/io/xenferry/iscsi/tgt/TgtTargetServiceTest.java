@@ -108,6 +108,26 @@ class TgtTargetServiceTest extends TargetServiceContract {
     service = start(journal);
   }
 
+  @Test
+  void anAccountThatNoExportHasGoesAtTheNextStart() throws Exception {
+    Credentials account = new Credentials("ferry4", "correct-horse-4");
+    Export export =
+        export("served", file("served.img", MIB), Optional.of(account), new Acl.Everybody());
+    service.open(export);
+    Tgtadm tgtadm = new Tgtadm(((TgtTargetService) service).control(), Duration.ofSeconds(20));
+    // As a server leaves it that is killed while it makes a target, or takes one away.
+    tgtadm.run(
+        "--mode", "account", "--op", "new", "--user", "half", "--password", "correct-horse-5");
+    TgtTargets targets = new TgtTargets(tgtadm);
+    assertThat(targets.accounts()).containsExactlyInAnyOrder("ferry4", "half");
+    service.close();
+
+    service = start(journal);
+    assertThat(targets.accounts()).containsExactly("ferry4");
+    service.close(export.iqn());
+    assertThat(targets.accounts()).isEmpty();
+  }
+
   /** A daemon that hangs cannot be fenced: then nobody may believe that the export is closed. */
   @Test
   void whatCouldNotBeClosedStaysListedUntilItIs() throws Exception {
