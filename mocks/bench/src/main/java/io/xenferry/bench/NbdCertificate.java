@@ -36,9 +36,9 @@ record NbdCertificate(SSLContext context, Path directory) {
             "-alias",
             NAME,
             "-keyalg",
-            "EC",
-            "-groupname",
-            "secp256r1",
+            "RSA", // GnuTLS does not read the JDK's keys of curves
+            "-keysize",
+            "2048",
             "-dname",
             "CN=bench",
             "-ext",

@@ -6,6 +6,7 @@ import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.nio.channels.ServerSocketChannel;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -46,14 +47,16 @@ final class Nbdkit implements AutoCloseable {
     Process process =
         new ProcessBuilder(Commands.concat(command, "file", file.toString()))
             .redirectErrorStream(true)
-            .redirectOutput(ProcessBuilder.Redirect.DISCARD)
             .start();
     Nbdkit nbdkit = new Nbdkit(process, port);
     long deadline = System.nanoTime() + START.toNanos();
     while (!listens(port)) {
       if (!process.isAlive() || System.nanoTime() > deadline) {
         nbdkit.close();
-        throw new IOException("nbdkit does not listen");
+        throw new IOException(
+            "nbdkit does not listen: "
+                + new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8)
+                    .strip());
       }
       TimeUnit.MILLISECONDS.sleep(20);
     }
