@@ -182,9 +182,10 @@ final class Unverified {
    * Begins with the next run that nobody is writing; null when there is none now.
    *
    * @param most blocks of data; what should be zeroes does not count
+   * @param least blocks of a run; shorter ones are left for later
    * @param source whether the source can be read
    */
-  @Nullable Check next(long generation, Most most, boolean source) {
+  @Nullable Check next(long generation, Most most, int least, boolean source) {
     boolean wrapped = false;
     while (true) {
       int first = blocks.nextSetBit(cursor);
@@ -200,6 +201,8 @@ final class Unverified {
         cursor = first + 1;
       } else if (isHeld(first) || !(source || hashes.known(first))) {
         cursor = first + 1;
+      } else if (blocks.nextClearBit(first) - first < least) {
+        cursor = blocks.nextClearBit(first);
       } else {
         return begin(first, generation, most);
       }

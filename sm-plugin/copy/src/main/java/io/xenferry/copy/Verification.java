@@ -84,6 +84,8 @@ final class Verification {
   private boolean holdsOff;
   private boolean flushing;
   private boolean toldCaughtUp;
+  private boolean firstPassDone;
+  private long begunAt;
   private long verified;
   private long busySince;
   private long busyNanos;
@@ -114,6 +116,7 @@ final class Verification {
 
   /** What was sent until now is not yet gone through, however often what came before it was. */
   void firstPassDone() {
+    firstPassDone = true;
     unverified.sweepAnew();
   }
 
@@ -147,7 +150,7 @@ final class Verification {
     int most = owner.checks(digests == null);
     while (from != null && !holdsOff && !flushing && unverified.underWay() < most) {
       BlockBackend source = owner.sourceContent();
-      Check check = unverified.next(from.generation(), mostBlocks(), source != null);
+      Check check = unverified.next(from.generation(), mostBlocks(), leastBlocks(), source != null);
       if (check == null) {
         if (unverified.underWay() == 0 && !unverified.isEmpty()) {
           nothingToBegin(source);
@@ -166,6 +169,17 @@ final class Verification {
       toldCaughtUp = true;
       owner.caughtUp();
     }
+  }
+
+  /**
+   * While the copy is still adding to what is there, a question is worth its while only when it is
+   * large, or none has been asked for long: each costs a round trip, and the destination a look at
+   * what is allocated.
+   */
+  private int leastBlocks() {
+    return firstPassDone || scheduler.nanoTime() - begunAt >= LONGEST_PAUSE.toNanos()
+        ? 1
+        : mostBlocks().sent();
   }
 
   private Unverified.Most mostBlocks() {
@@ -225,6 +239,7 @@ final class Verification {
 
   private void begin(Check check, BlockBackend destination, @Nullable BlockBackend source) {
     boolean drained = owner.isDrained();
+    begunAt = scheduler.nanoTime();
     CompletableFuture<BlockHashes> there = ask(check, destination);
     CompletableFuture<List<Optional<byte[]>>> here =
         check.fromSource && source != null
