@@ -56,6 +56,7 @@ class AgentInquiryTest {
   private volatile byte[] before = new byte[0];
 
   private volatile boolean floods;
+  private Thread agent;
 
   @BeforeEach
   void listen() throws IOException {
@@ -67,7 +68,7 @@ class AgentInquiryTest {
     answers.put("guest-get-osinfo", "{\"return\":{}}");
     answers.put("guest-get-host-name", "{\"return\":{\"host-name\":\"vm7\"}}");
     answers.put("guest-network-get-interfaces", "{\"return\":[]}");
-    Thread.ofVirtual().start(this::serve);
+    agent = Thread.ofVirtual().start(this::serve);
   }
 
   @AfterEach
@@ -308,6 +309,7 @@ class AgentInquiryTest {
   @Test
   void noPortIsNoAgent() throws Exception {
     port.close();
+    agent.join(); // until then the port may still take somebody in
     refused(Kind.GONE, LONG);
     Files.delete(socket);
     refused(Kind.GONE, LONG);
