@@ -30,13 +30,13 @@ final class LunOpener implements DestinationOpener {
 
   @Override
   public CompletableFuture<Destination> open() {
-    return Opening.run(
+    return Blocking.run(
         () -> new Destination(IscsiInitiator.connect(url, options), generations.incrementAndGet()));
   }
 
   @Override
   public CompletableFuture<Void> fence(Destination destination) {
-    return Opening.run(() -> {
+    return Blocking.run(() -> {
       IscsiDisk disk = (IscsiDisk) destination.backend();
       disk.close();
       if (!disk.fenced().join() && !disk.fenceAgain()) {

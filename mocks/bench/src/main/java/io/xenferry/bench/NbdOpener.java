@@ -24,14 +24,14 @@ final class NbdOpener implements DestinationOpener {
 
   @Override
   public CompletableFuture<Destination> open() {
-    return Opening.run(() ->
+    return Blocking.run(() ->
         new Destination(
             NbdConnections.connect(uri, options, connections), generations.incrementAndGet()));
   }
 
   @Override
   public CompletableFuture<Void> fence(Destination destination) {
-    return Opening.run(() -> {
+    return Blocking.run(() -> {
       destination.backend().close();
       return null;
     });

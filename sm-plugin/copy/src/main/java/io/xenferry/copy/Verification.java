@@ -35,6 +35,9 @@ final class Verification {
    */
   private static final int ROUNDS = 3;
 
+  /** A small disk is asked about in so many questions at the least. */
+  private static final int SHARES = 64;
+
   /** What it asks of the disk's copy, and tells it. */
   interface Owner {
     /**
@@ -179,7 +182,7 @@ final class Verification {
   private int leastBlocks() {
     return firstPassDone || scheduler.nanoTime() - begunAt >= LONGEST_PAUSE.toNanos()
         ? 1
-        : mostBlocks().sent();
+        : Math.clamp(point.map().count() / SHARES, 1, mostBlocks().sent());
   }
 
   private Unverified.Most mostBlocks() {

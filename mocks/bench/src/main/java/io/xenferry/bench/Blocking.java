@@ -5,8 +5,8 @@ import java.util.concurrent.CompletableFuture;
 import org.jspecify.annotations.Nullable;
 
 /** What blocks while a destination is opened or closed, on a virtual thread. */
-final class Opening {
-  private Opening() {}
+final class Blocking {
+  private Blocking() {}
 
   static <T extends @Nullable Object> CompletableFuture<T> run(Callable<T> work) {
     CompletableFuture<T> result = new CompletableFuture<>();
