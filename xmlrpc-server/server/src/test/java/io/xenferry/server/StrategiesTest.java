@@ -50,7 +50,7 @@ class StrategiesTest extends BetweenHosts {
     t.start();
     try {
       assertThat(assertCode("INVALID_VALUE", t::check).params())
-          .containsExactly(downtime, "short (allowed: a number of milliseconds, 1 or more)");
+          .containsExactly(downtime, "short (allowed: a number of milliseconds, 1 to 86400000)");
       String moved = t.move("bandwidth", "0", "max-downtime", "500");
       assertThat(destination.text("VM.get_power_state", moved)).isEqualTo("Running");
       destination.call("VM.hard_shutdown", moved);
