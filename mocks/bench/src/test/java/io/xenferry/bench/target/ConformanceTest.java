@@ -4,10 +4,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.xenferry.bench.BenchCommand;
+import io.xenferry.bench.Ran;
 import io.xenferry.bench.command.Tools;
-import java.io.ByteArrayOutputStream;
-import java.io.PrintStream;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.regex.Pattern;
@@ -55,27 +53,18 @@ class ConformanceTest {
   @Test
   @Timeout(120)
   void bothTargetsAreMeasuredAndTheFilesRemoved() throws Exception {
-    ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-    PrintStream before = System.out;
-    int exit;
-    try {
-      System.setOut(new PrintStream(bytes, true, StandardCharsets.UTF_8));
-      exit =
-          new CommandLine(new BenchCommand())
-              .execute(
-                  "target",
-                  "--tests=qemu-img write 4 KiB depth 1$",
-                  "--size=16",
-                  "--seconds=1",
-                  "--rounds=1",
-                  "--warm-up=1",
-                  "--directory=" + directory.resolve("work"));
-    } finally {
-      System.setOut(before);
-    }
-    String output = bytes.toString(StandardCharsets.UTF_8);
-    assertThat(exit).as(output).isZero();
-    assertThat(output)
+    Ran ran =
+        Ran.bench(
+            "target",
+            "--tests=qemu-img write 4 KiB depth 1$",
+            "--size=16M",
+            "--seconds=1",
+            "--rounds=1",
+            "--warm-up=1",
+            "--directory=" + directory.resolve("work"));
+
+    assertThat(ran.exit()).as(ran.output()).isZero();
+    assertThat(ran.output())
         .containsPattern(
             "(?m)^qemu-img write 4 KiB depth 1 round 1: embedded \\d+/s .* tgtd \\d+/s")
         .containsPattern("(?m)^ratio qemu-img write 4 KiB depth 1: \\d+\\.\\d\\d$");
