@@ -40,8 +40,8 @@ public interface StorageRepository {
   void destroy() throws SmapiException;
 
   /**
-   * Of which formats VDIs can be made, what their {@link VdiInfo#SM_CONFIG_FORMAT} may say; empty
-   * where none can.
+   * Of which formats VDIs can be made, what their {@link VdiInfo#SM_CONFIG_FORMAT} may say, first
+   * the one of VDIs for which none is asked; empty where none can be made.
    */
   default List<String> formats() throws SmapiException {
     return List.of("raw");

@@ -22,7 +22,9 @@ public interface VolumeStore {
 
   void deleteRecord(String key) throws IOException;
 
-  /** Of which formats volumes can be made. */
+  /**
+   * Of which formats volumes can be made, first the one that those have for which none is asked.
+   */
   default List<String> formats() {
     return List.of("raw");
   }

@@ -39,6 +39,7 @@ final class VmMigrate {
           "keep-source",
           "verify",
           "base",
+          "keep-attempt",
           "mode",
           "shutdown-timeout",
           "hard-shutdown");

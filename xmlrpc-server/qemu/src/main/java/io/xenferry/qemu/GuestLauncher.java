@@ -35,6 +35,11 @@ public interface GuestLauncher {
   List<String> command(GuestSpec spec, GuestDirectory directory, Mode mode)
       throws HypervisorException, InterruptedException;
 
+  /** See {@link io.xenferry.spi.Hypervisor#opens}. */
+  default boolean opens(String format) {
+    return true;
+  }
+
   /** See {@link io.xenferry.spi.Hypervisor#newMachine}. */
   default Map<String, String> newMachine() throws HypervisorException, InterruptedException {
     return Map.of();

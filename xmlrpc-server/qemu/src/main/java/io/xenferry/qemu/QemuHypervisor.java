@@ -82,6 +82,11 @@ public final class QemuHypervisor implements Hypervisor {
   }
 
   @Override
+  public boolean opens(String format) {
+    return launcher.opens(format);
+  }
+
+  @Override
   public Guest start(GuestSpec spec, boolean paused)
       throws HypervisorException, InterruptedException {
     return launch(spec, paused ? GuestLauncher.Mode.PAUSED : GuestLauncher.Mode.RUNNING);

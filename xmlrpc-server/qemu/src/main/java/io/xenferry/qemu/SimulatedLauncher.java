@@ -50,10 +50,15 @@ public final class SimulatedLauncher implements GuestLauncher {
   }
 
   @Override
+  public boolean opens(String format) {
+    return format.equals("raw");
+  }
+
+  @Override
   public List<String> command(GuestSpec spec, GuestDirectory directory, Mode mode)
       throws HypervisorException {
     for (GuestSpec.Disk disk : spec.disks()) {
-      if (!disk.format().equals("raw")) {
+      if (!opens(disk.format())) {
         throw new HypervisorException(
             HypervisorException.Kind.REFUSED,
             disk.device() + " is " + disk.format() + ": simulated guests have raw disks only");

@@ -26,6 +26,11 @@ public interface Hypervisor extends AutoCloseable {
     return Map.of();
   }
 
+  /** Whether its guests can have disks of a format, such as {@code raw} or {@code qcow2}. */
+  default boolean opens(String format) {
+    return true;
+  }
+
   /** Starts a guest, running or paused before its first instruction. */
   Guest start(GuestSpec spec, boolean paused) throws HypervisorException, InterruptedException;
 

@@ -95,6 +95,14 @@ public final class MigrateBench implements Callable<Integer> {
       defaultValue = "60")
   private int limit = 60;
 
+  @Option(
+      names = "--cancels",
+      paramLabel = "N",
+      description =
+          "Instead of all that: cancels N moves by each strategy at each rate, at random moments,"
+              + " and tells how long it takes until neither server has anything of them left.")
+  private int cancels;
+
   @Option(names = "--csv", description = "Writes every move to this file.")
   private Optional<Path> csv = Optional.empty();
 
@@ -169,7 +177,7 @@ public final class MigrateBench implements Callable<Integer> {
   private Optional<String> obstacle() {
     peers.remove("none");
     strategies.remove("none");
-    if (rounds < 1 || warmUp < 0 || limit < 1) {
+    if (rounds < 1 || warmUp < 0 || limit < 1 || cancels < 0) {
       return Optional.of("at least one round, and one second");
     }
     List<String> missing =
@@ -191,10 +199,16 @@ public final class MigrateBench implements Callable<Integer> {
     out.println("Building the guest…");
     GuestImage image = GuestImage.build(base, cache(), DISK_SIZE, ALLOCATED);
     Network network = keep(Network.create());
-    List<Contender> contenders = new ArrayList<>();
-    if (!strategies.isEmpty()) {
-      contenders.addAll(ours(base, network, image));
+    List<XenFerry> ours = strategies.isEmpty() ? List.of() : ours(base, network, image);
+    if (cancels > 0) {
+      for (Rate rate : rates) {
+        for (XenFerry mover : ours) {
+          new Cancels(mover, image, rate, Duration.ofSeconds(limit), out).measure(cancels);
+        }
+      }
+      return;
     }
+    List<Contender> contenders = new ArrayList<>(ours);
     List<String> our = contenders.stream().map(Contender::name).toList();
     contenders.addAll(peers(base, network));
     List<String> names = contenders.stream().map(Contender::name).toList();
@@ -251,7 +265,7 @@ public final class MigrateBench implements Callable<Integer> {
     return Path.of(System.getProperty("xenferry.home", ".")).resolve("packaging/target/kernel");
   }
 
-  private List<Contender> ours(Path base, Network network, GuestImage image)
+  private List<XenFerry> ours(Path base, Network network, GuestImage image)
       throws IOException, InterruptedException {
     Path boot = Objects.requireNonNull(image.kernel().toAbsolutePath().getParent());
     XenFerryHost source = keep(new XenFerryHost(Side.SOURCE, network, base.resolve("a"), boot));
@@ -261,7 +275,7 @@ public final class MigrateBench implements Callable<Integer> {
     there.awaitReady();
     source.awaitReady();
     return strategies.stream()
-        .<Contender>map(strategy -> new XenFerry(strategy, phases, source, there))
+        .map(strategy -> new XenFerry(strategy, phases, source, there))
         .toList();
   }
 

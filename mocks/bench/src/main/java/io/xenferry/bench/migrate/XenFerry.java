@@ -11,9 +11,12 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalLong;
+import java.util.concurrent.CompletableFuture;
 
 /** {@code xe vm-migrate} between two servers of ours, with one strategy. */
 final class XenFerry implements Contender {
+  private static final Duration POLL = Duration.ofMillis(5);
+
   private final String strategy;
   private final boolean tellPhases;
   private final XenFerryHost source;
@@ -35,7 +38,7 @@ final class XenFerry implements Contender {
   }
 
   @Override
-  public Guest start(GuestImage image, Rate rate, Trace trace)
+  public Running start(GuestImage image, Rate rate, Trace trace)
       throws IOException, InterruptedException {
     Running running = new Running();
     try {
@@ -47,7 +50,8 @@ final class XenFerry implements Contender {
     }
   }
 
-  private final class Running implements Guest {
+  /** A guest of one run, on the two servers. */
+  final class Running implements Guest {
     private final List<Console> consoles = new ArrayList<>();
     private String vm = "";
     private String vdi = "";
@@ -98,6 +102,50 @@ final class XenFerry implements Contender {
           "live=true",
           "strategy=" + strategy,
           "vdi:" + vdi + "=" + destination.sr());
+    }
+
+    /**
+     * Begins to move it, and cancels that.
+     *
+     * @param after how long the move has been known to the source's server by then
+     * @param limit for the move where it is too late
+     * @return seconds from the order to cancel until neither server has anything of the move left;
+     *     empty when it was past its commit, and has gone on
+     */
+    OptionalDouble cancel(Duration after, Duration limit) throws IOException, InterruptedException {
+      CompletableFuture<Optional<IOException>> moving = new CompletableFuture<>();
+      Thread.ofVirtual()
+          .start(() -> {
+            try {
+              migrate(limit);
+              moving.complete(Optional.empty());
+            } catch (IOException e) {
+              moving.complete(Optional.of(e));
+            } catch (InterruptedException e) {
+              moving.completeExceptionally(e);
+            }
+          });
+      while (!source.isMigrating(vm) && !moving.isDone()) {
+        Thread.sleep(POLL);
+      }
+      Thread.sleep(after);
+      long began = System.nanoTime();
+      boolean cancelled = source.cancelMigration(vm);
+      while (cancelled && (source.isMigrating(vm) || destination.isMigrating(vm))) {
+        if (System.nanoTime() - began > limit.toNanos()) {
+          throw new IOException("a cancelled move does not end within " + limit);
+        }
+        Thread.sleep(POLL);
+      }
+      double seconds = (System.nanoTime() - began) / 1e9;
+      Optional<IOException> failure = moving.join();
+      if (cancelled && !failure.map(e -> String.valueOf(e.getMessage()).contains("ancelled")).orElse(false)) {
+        throw new IOException("a cancelled move ends as if it were none", failure.orElse(null));
+      }
+      if (!cancelled && failure.isPresent()) {
+        throw failure.get();
+      }
+      return cancelled ? OptionalDouble.of(seconds) : OptionalDouble.empty();
     }
 
     private Moved moved(String phases) throws IOException {

@@ -166,6 +166,37 @@ final class XenFerryHost implements AutoCloseable {
     return found;
   }
 
+  /** Whether a move of a VM is under way as far as this server knows. */
+  boolean isMigrating(String vm) throws IOException {
+    return migrations(vm).stream().anyMatch(m -> !m.path("ended").asBoolean());
+  }
+
+  /**
+   * Cancels the one move of a VM that is under way.
+   *
+   * @return false when it is too late for that
+   */
+  boolean cancelMigration(String vm) throws IOException {
+    String id =
+        migrations(vm).stream()
+            .filter(m -> !m.path("ended").asBoolean())
+            .map(m -> m.path("migration").asText())
+            .findFirst()
+            .orElse("");
+    if (id.isEmpty()) {
+      return false;
+    }
+    try {
+      rest("POST", "/v1/migrations/" + id + "/cancel");
+      return true;
+    } catch (IOException e) {
+      if (String.valueOf(e.getMessage()).contains(" 409 ")) {
+        return false;
+      }
+      throw e;
+    }
+  }
+
   /** Cancels the moves of a VM that are under way, and waits for their end. */
   void cancelMigrations(String vm) throws IOException, InterruptedException {
     long end = System.nanoTime() + Commands.DEADLINE.toNanos();

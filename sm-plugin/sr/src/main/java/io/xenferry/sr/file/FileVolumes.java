@@ -136,7 +136,10 @@ final class FileVolumes implements VolumeStore {
 
   @Override
   public List<String> formats() {
-    return Arrays.stream(ImageFormat.values()).map(ImageFormat::word).toList();
+    return Stream.concat(Stream.of(standard), Arrays.stream(ImageFormat.values()))
+        .distinct()
+        .map(ImageFormat::word)
+        .toList();
   }
 
   @Override

@@ -88,7 +88,7 @@ public enum ObstacleKind {
       "The disk with the suspended VM's memory cannot be read.",
       "Attach its SR (xe pbd-plug), and end what else uses the disk."),
   BAD_OPTION(
-      Seen.SOURCE,
+      Seen.BOTH,
       "INVALID_VALUE",
       "{0} cannot be had as asked for: {1}",
       "Correct or leave out this option; a default may stand in other_config of VM or pool."),
@@ -250,8 +250,8 @@ public enum ObstacleKind {
   TARGET_SR_FORMAT(
       Seen.BOTH,
       "VDI_INCOMPATIBLE_TYPE",
-      "The SR cannot make a disk as asked for: {1}",
-      "Leave out image-format: for it, or choose another SR."),
+      "A disk cannot be made as it is to be: {1}",
+      "Name another image-format: for it, or none, or choose another SR."),
   TRANSPORT(
       Seen.DESTINATION, "VM_MIGRATE_FAILED", "{3}", "Choose another transport=: iscsi or nbds."),
   DOCUMENT(

@@ -22,14 +22,17 @@ import java.io.IOException;
 import java.nio.channels.FileChannel;
 import java.nio.file.StandardOpenOption;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Function;
+import java.util.function.Predicate;
 
 /** The disks that arrive at this host, and their exports. */
 final class DestinationStorage implements DestinationPorts.Storage {
@@ -40,6 +43,7 @@ final class DestinationStorage implements DestinationPorts.Storage {
 
   private final Semaphore hashing = new Semaphore(HASHED_AT_ONCE, true);
   private final MigrationDisks disks;
+  private final Predicate<String> opened;
   private final Function<MigrationId, Arriving> arriving;
 
   /**
@@ -49,8 +53,13 @@ final class DestinationStorage implements DestinationPorts.Storage {
    */
   record Arriving(Plan plan, String fingerprint) {}
 
-  DestinationStorage(MigrationDisks disks, Function<MigrationId, Arriving> arriving) {
+  /**
+   * @param opened whether guests of this host can have disks of a format
+   */
+  DestinationStorage(
+      MigrationDisks disks, Predicate<String> opened, Function<MigrationId, Arriving> arriving) {
     this.disks = disks;
+    this.opened = opened;
     this.arriving = arriving;
   }
 
@@ -95,12 +104,27 @@ final class DestinationStorage implements DestinationPorts.Storage {
           }
           disks.checkSpace(survey, bytes);
           Formats formats = Formats.of(plan);
+          Predicate<String> usable = plan.running() ? opened : any -> true;
           for (Plan.Disk disk : plan.disks()) {
             survey.look(
-                () -> disks.checkFormat(disk.sr(), disk.vdi(), formats.of(disk.vdi())),
+                () -> disks.checkFormat(disk.sr(), disk.vdi(), formats.of(disk.vdi()), usable),
                 ObstacleKind.TARGET_SR_UNKNOWN,
                 ObstacleKind.TARGET_SR_DETACHED,
                 ObstacleKind.TARGET_SR_FORMAT);
+          }
+          Optional<UUID> base = Lineages.base(plan);
+          if (base.isPresent()) {
+            List<MigrationDisks.Coming> able =
+                plan.disks().stream()
+                    .filter(disk -> Lineages.of(plan, disk.vdi()).isPresent())
+                    .map(disk ->
+                        new MigrationDisks.Coming(disk.sr(), disk.size(), formats.of(disk.vdi())))
+                    .toList();
+            survey.look(
+                () -> disks.checkBase(base.get(), able),
+                ObstacleKind.TARGET_SR_UNKNOWN,
+                ObstacleKind.TARGET_SR_DETACHED,
+                ObstacleKind.BAD_OPTION);
           }
           return survey.found();
         });
@@ -212,7 +236,17 @@ final class DestinationStorage implements DestinationPorts.Storage {
 
   @Override
   public CompletableFuture<Void> destroyVdi(MigrationId migration, UUID vdi) {
-    return run("destroy " + vdi, () -> disks.destroyTagged(vdi, tag(migration)));
+    return run(
+        "destroy " + vdi,
+        () -> {
+          String asked =
+              arriving.apply(migration).plan().options().getOrDefault(Lineages.KEEP_ATTEMPT, "");
+          Optional<Duration> kept = Retention.of(asked);
+          if (kept.isPresent()) {
+            disks.keepAttempt(vdi, tag(migration), Instant.now().plus(kept.get()));
+          }
+          disks.destroyTagged(vdi, tag(migration));
+        });
   }
 
   private static CompletableFuture<Void> run(String name, Effects.Effect effect) {

@@ -19,16 +19,13 @@ import io.xenferry.server.storage.MigrationDisks;
 import io.xenferry.server.vm.VmLifecycle;
 import io.xenferry.server.vm.VmRecords;
 import java.time.DateTimeException;
-import java.time.Duration;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
-import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
 import org.slf4j.Logger;
@@ -48,7 +45,7 @@ final class KeptVms {
   /** A flag, or for how long in hours or days. */
   static final OptionValues VALUES =
       new OptionValues(
-          value -> value.matches("(?i)true|false|[1-9][0-9]{0,4}[hd]"),
+          value -> value.matches("(?i)true|false|" + Retention.PATTERN),
           "true, false, or hours or days to keep it, as 12h or 7d");
 
   /** In other_config of a kept VM: the instant after which it goes, with its disks. */
@@ -73,18 +70,6 @@ final class KeptVms {
     return !options.getOrDefault(OPTION, "false").equalsIgnoreCase("false");
   }
 
-  private static Optional<Duration> retention(Map<String, String> options) {
-    String value = options.getOrDefault(OPTION, "");
-    if (!value.matches("(?i)[0-9]+[hd]")) {
-      return Optional.empty();
-    }
-    long count = Long.parseLong(value.substring(0, value.length() - 1));
-    return Optional.of(
-        value.toLowerCase(Locale.ROOT).endsWith("h")
-            ? Duration.ofHours(count)
-            : Duration.ofDays(count));
-  }
-
   /** What the other_config of the VM that a move leaves is to say. */
   static Map<String, String> note(
       Map<String, String> otherConfig,
@@ -92,7 +77,7 @@ final class KeptVms {
       Map<String, String> options,
       Instant now) {
     Map<String, String> config = new LinkedHashMap<>(otherConfig);
-    retention(options)
+    Retention.of(options.getOrDefault(OPTION, ""))
         .ifPresent(time -> {
           config.put(UNTIL_KEY, now.plus(time).truncatedTo(ChronoUnit.SECONDS).toString());
           config.put(MIGRATION_KEY, migration.toString());

@@ -29,6 +29,17 @@ final class Lineages {
   private static final String AUTO = "auto";
   private static final String NONE = "none";
 
+  /**
+   * For how long, once a move has come to nothing, what it has brought stays at the destination for
+   * the next one to go on with.
+   */
+  static final String KEEP_ATTEMPT = "keep-attempt";
+
+  static final OptionValues KEPT =
+      new OptionValues(
+          value -> value.equals("false") || Retention.of(value).isPresent(),
+          "false, or hours or days to keep it, as 12h or 7d");
+
   /** In the plan's options, for the destination. */
   private static final String PLANNED = "xenferry:lineages";
 
@@ -84,6 +95,11 @@ final class Lineages {
     }
   }
 
+  /** The destination's side: the one disk that is asked for as base; empty for whichever. */
+  static Optional<UUID> base(Plan plan) {
+    return uuid(plan.options().getOrDefault(OPTION, AUTO));
+  }
+
   /**
    * The destination's side: of what a disk descends; empty where it is to begin empty.
    *
@@ -94,9 +110,7 @@ final class Lineages {
     for (String pair : text.isEmpty() ? new String[0] : text.split(",", -1)) {
       if (pair.startsWith(disk + "=")) {
         return Optional.of(
-            new Origin(
-                UUID.fromString(pair.substring(pair.indexOf('=') + 1)),
-                uuid(plan.options().getOrDefault(OPTION, AUTO))));
+            new Origin(UUID.fromString(pair.substring(pair.indexOf('=') + 1)), base(plan)));
       }
     }
     return Optional.empty();

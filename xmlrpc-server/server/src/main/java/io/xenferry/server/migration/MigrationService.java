@@ -71,6 +71,7 @@ public final class MigrationService implements AutoCloseable {
   private final MoveTasks tasks;
   private final Orphans orphans;
   private final KeptVms kept;
+  private final MigrationDisks disks;
   private final EjectedCds cds;
   private final PeerRoutes peerRoutes;
   private final MigrationRoutes routes;
@@ -119,7 +120,7 @@ public final class MigrationService implements AutoCloseable {
       Certificate certificate,
       Decorators decorators) {
     this.ledger = parts.ledger();
-    MigrationDisks disks = parts.storage().migrationDisks();
+    disks = parts.storage().migrationDisks();
     orphans = new Orphans(ledger, parts.database(), disks, parts.hypervisor());
     kept = new KeptVms(parts.database(), disks, parts.lifecycle(), parts.gate());
     SourceCopies copies =
@@ -142,6 +143,7 @@ public final class MigrationService implements AutoCloseable {
     DestinationStorage storage =
         new DestinationStorage(
             disks,
+            parts.hypervisor()::opens,
             id ->
                 ledger
                     .find(id, Role.DESTINATION)
@@ -336,6 +338,7 @@ public final class MigrationService implements AutoCloseable {
     } catch (XenApiException e) {
       log.warn("kept VMs could not be looked for", e);
     }
+    disks.sweepAttempts(Instant.now());
   }
 
   private void sweepLater() {

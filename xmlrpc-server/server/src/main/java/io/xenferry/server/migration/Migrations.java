@@ -35,7 +35,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
-import java.util.UUID;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -280,6 +279,7 @@ public final class Migrations {
                   + " networks."),
           ObstacleKind.VIFS_WITHIN_POOL);
     }
+    boolean runs = db.get(request.vm(), VM.POWER_STATE) == VmPowerState.RUNNING;
     Map<String, Long> bytes = new LinkedHashMap<>();
     for (Map.Entry<Ref<VDI>, Ref<SR>> disk : srs.entrySet()) {
       Ref<VDI> vdi = disk.getKey();
@@ -291,9 +291,7 @@ public final class Migrations {
       if (!db.get(vdi, VDI.SR).equals(sr)) {
         bytes.merge(sr.opaque(), db.get(vdi, VDI.VIRTUAL_SIZE), Long::sum);
         survey.look(
-            () ->
-                disks.checkFormat(
-                    sr.opaque(), UUID.fromString(db.get(vdi, VDI.UUID)), request.format(vdi)),
+            () -> moves.checkFormat(vdi, sr, request.format(vdi), runs),
             ObstacleKind.TARGET_SR_UNKNOWN,
             ObstacleKind.TARGET_SR_DETACHED,
             ObstacleKind.TARGET_SR_FORMAT);

@@ -73,7 +73,9 @@ final class MoveOptions {
           Transport.OPTION,
           OptionValues.words(Arrays.stream(Transport.values()).map(Transport::word).toList()),
           Lineages.OPTION,
-          Lineages.VALUES);
+          Lineages.VALUES,
+          Lineages.KEEP_ATTEMPT,
+          Lineages.KEPT);
 
   /** Those that are of one move only. */
   private static final Map<String, OptionValues> OF_ONE_MOVE =
@@ -106,6 +108,8 @@ final class MoveOptions {
           new Between(word -> Verify.of(word) == Verify.NOTHING, "nothing is verified"),
           Lineages.OPTION,
           new Between(Lineages::asksForNothing, "disks that change their SR are copied as a whole"),
+          Lineages.KEEP_ATTEMPT,
+          new Between("false"::equals, "nothing is left of a disk that does not arrive"),
           MoveLimits.DOWNTIME,
           new Between(value -> false, "the guest stands still for a moment, which has no limit"),
           Transport.OPTION,

@@ -8,12 +8,14 @@ import io.xenferry.server.storage.MigrationDisks.Origin;
 import io.xenferry.sr.Progress;
 import io.xenferry.sr.VdiInfo;
 import java.time.Duration;
+import java.util.Collection;
 import java.util.Collections;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.UUID;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -55,16 +57,14 @@ final class Bases {
    * Makes a disk as a copy of one in the SR.
    *
    * @param wanted with its uuid, size and sm_config
-   * @param format that it must have; empty for any
+   * @param alike of what it may be a copy, what is best first
    * @return false when there is none that can be copied; nothing is made then
    */
-  boolean copy(Ref<SR> sr, VdiInfo wanted, Optional<String> format, Origin origin)
-      throws XenApiException {
-    storage.requireAttached(sr);
+  boolean copy(Ref<SR> sr, VdiInfo wanted, List<VdiInfo> alike) throws XenApiException {
     String uuid = database.snapshot().get(sr, SR.UUID);
     long since = begun.computeIfAbsent(wanted.migration().orElse(""), tag -> System.nanoTime());
     Progress patience = patience(since);
-    for (VdiInfo base : candidates(uuid, wanted.virtualSize(), format, origin)) {
+    for (VdiInfo base : alike) {
       if (patience.isCancelled()) {
         return false;
       }
@@ -87,10 +87,35 @@ final class Bases {
     return false;
   }
 
-  /** Disks before snapshots, the latest of these first. */
-  private List<VdiInfo> candidates(String sr, long size, Optional<String> format, Origin origin)
+  /**
+   * Checks that one disk at least could begin as a copy of a VDI.
+   *
+   * @throws XenApiException INVALID_VALUE, SR_NOT_ATTACHED, HANDLE_INVALID
+   */
+  void check(UUID base, Collection<MigrationDisks.Coming> disks) throws XenApiException {
+    Origin origin = new Origin(base, Optional.of(base));
+    for (MigrationDisks.Coming disk : disks) {
+      if (!candidates(storage.sr(disk.sr()), disk.bytes(), disk.format(), origin).isEmpty()) {
+        return;
+      }
+    }
+    throw new XenApiException(
+        "INVALID_VALUE",
+        "base",
+        base + ", which is no VDI of an SR to which a disk of its size and format goes");
+  }
+
+  /**
+   * The disks in an SR that one may have much in common with: disks before snapshots, the latest of
+   * these first.
+   *
+   * @param format that they must have; empty for any
+   */
+  List<VdiInfo> candidates(Ref<SR> sr, long size, Optional<String> format, Origin origin)
       throws XenApiException {
-    return HostStorage.driver(() -> storage.mux().repository(sr).scan()).stream()
+    storage.requireAttached(sr);
+    String uuid = database.snapshot().get(sr, SR.UUID);
+    return HostStorage.driver(() -> storage.mux().repository(uuid).scan()).stream()
         .filter(info -> info.virtualSize() == size)
         .filter(info -> info.migration().isEmpty())
         .filter(info -> !info.type().equals(VdiInfo.CBT_METADATA))

@@ -62,6 +62,7 @@ public final class DiskMoves {
   private final ObjectDatabase database;
   private final HostStorage storage;
   private final MigrationDisks disks;
+  private final Hypervisor hypervisor;
   private final VmAdmission admission;
   private final Gate gate;
   private final MoveNotes notes;
@@ -87,6 +88,7 @@ public final class DiskMoves {
     this.database = database;
     this.storage = storage;
     this.disks = storage.migrationDisks();
+    this.hypervisor = hypervisor;
     this.admission = admission;
     this.gate = gate;
     this.notes = new MoveNotes(directory);
@@ -141,12 +143,25 @@ public final class DiskMoves {
       if (obstacle.isPresent()) {
         throw obstacle.get().toException().toXenApi();
       }
-      disks.checkFormat(sr.opaque(), UUID.fromString(db.get(vdi, VDI.UUID)), how.format());
+      checkFormat(vdi, sr, how.format(), live.isPresent());
       held.add(records.begin(vdi, VdiOperations.MIRROR, task.ref()));
       return move(vdi, sr, how, vms, live, task);
     } finally {
       release(held);
     }
+  }
+
+  /**
+   * Checks that the disk can be made in that SR as is asked for, and used by its guest.
+   *
+   * @param format of the new image; empty for the SR's own choice
+   * @param live whether a guest is to go on with it
+   * @throws XenApiException HANDLE_INVALID, SR_NOT_ATTACHED, VDI_INCOMPATIBLE_TYPE
+   */
+  public void checkFormat(Ref<VDI> vdi, Ref<SR> sr, Optional<String> format, boolean live)
+      throws XenApiException {
+    UUID uuid = UUID.fromString(database.snapshot().get(vdi, VDI.UUID));
+    disks.checkFormat(sr.opaque(), uuid, format, live ? hypervisor::opens : any -> true);
   }
 
   /** Lets no message change a disk that moves; for messages that are registered already. */

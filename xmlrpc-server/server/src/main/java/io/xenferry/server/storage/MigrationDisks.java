@@ -30,14 +30,16 @@ public interface MigrationDisks {
   void checkSpace(Survey survey, Map<String, Long> bytesBySr);
 
   /**
-   * Checks that an SR makes disks of a format.
+   * Checks that an SR makes disks of a format, and that they can be used as they will be.
    *
    * @param sr reference or uuid
    * @param vdi uuid of the disk that is to have it, for the error
    * @param format empty for the SR's own choice, which it can always make
+   * @param opened whether the guest that is to open the disk can have one of a format
    * @throws XenApiException VDI_INCOMPATIBLE_TYPE [vdi, the format and what there is]
    */
-  void checkFormat(String sr, UUID vdi, Optional<String> format) throws XenApiException;
+  void checkFormat(String sr, UUID vdi, Optional<String> format, Predicate<String> opened)
+      throws XenApiException;
 
   /**
    * Checks that an SR is not full: so that a write which failed for reasons unknown can be told
@@ -90,6 +92,22 @@ public interface MigrationDisks {
   record Origin(UUID lineage, Optional<UUID> base) {}
 
   /**
+   * A disk that is to come.
+   *
+   * @param sr reference or uuid
+   * @param format that it must have; empty for any
+   */
+  record Coming(String sr, long bytes, Optional<String> format) {}
+
+  /**
+   * Checks that one disk at least could begin as a copy of a VDI.
+   *
+   * @param base its uuid
+   * @throws XenApiException INVALID_VALUE [base, why not]
+   */
+  void checkBase(UUID base, Collection<Coming> disks) throws XenApiException;
+
+  /**
    * Whether a disk that was created began as a copy.
    *
    * @throws XenApiException UUID_INVALID
@@ -104,6 +122,18 @@ public interface MigrationDisks {
    * the tag, or gone, is left alone.
    */
   void destroyTagged(UUID vdi, String tag) throws XenApiException;
+
+  /**
+   * Takes the tag from a disk whose move has come to nothing, so that it stays: the next one of the
+   * same lineage goes on with it. Nothing happens to a disk without the tag, to one that nothing
+   * was written to, and to one of no lineage.
+   *
+   * @param until when it goes, unless somebody has begun to use it
+   */
+  void keepAttempt(UUID vdi, String tag, Instant until) throws XenApiException;
+
+  /** Destroys the disks that were kept until now; what cannot be is tried again the next time. */
+  void sweepAttempts(Instant now);
 
   /** Every disk with a tag on an attached SR, as the SR has it, and the tag; recorded or not. */
   Map<UUID, String> tagged();

@@ -42,6 +42,7 @@ final class TaggedDisks implements MigrationDisks {
   private final Exporters exporters;
   private final TrackedDisks tracked;
   private final Bases bases;
+  private final Attempts attempts;
 
   TaggedDisks(ObjectDatabase database, HostStorage storage, Exporters exporters) {
     this.database = database;
@@ -49,6 +50,7 @@ final class TaggedDisks implements MigrationDisks {
     this.exporters = exporters;
     this.tracked = new TrackedDisks(database, storage);
     this.bases = new Bases(database, storage);
+    this.attempts = new Attempts(database, storage);
   }
 
   @Override
@@ -126,7 +128,8 @@ final class TaggedDisks implements MigrationDisks {
             .withSmConfig(VdiInfo.SM_CONFIG_MIGRATION, tag);
     if (origin.isPresent()) {
       wanted = wanted.withSmConfig(VdiInfo.SM_CONFIG_LINEAGE, origin.get().lineage().toString());
-      if (bases.copy(ref, wanted, format, origin.get())) {
+      List<VdiInfo> alike = bases.candidates(ref, bytes, format, origin.get());
+      if (attempts.takeUp(alike, wanted) || bases.copy(ref, wanted, alike)) {
         return true;
       }
     }
@@ -137,20 +140,30 @@ final class TaggedDisks implements MigrationDisks {
   }
 
   @Override
-  public void checkFormat(String sr, UUID vdi, Optional<String> format) throws XenApiException {
-    if (format.isEmpty()) {
-      return;
-    }
+  public void checkFormat(String sr, UUID vdi, Optional<String> format, Predicate<String> opened)
+      throws XenApiException {
     Ref<SR> ref = storage.sr(sr);
     storage.requireAttached(ref);
     String uuid = database.snapshot().get(ref, SR.UUID);
     List<String> known = HostStorage.driver(() -> storage.mux().repository(uuid).formats());
-    if (!known.contains(format.get())) {
+    if (format.isPresent() && !known.contains(format.get())) {
       throw new XenApiException(
           "VDI_INCOMPATIBLE_TYPE",
           vdi.toString(),
           format.get() + ", while SR " + uuid + " makes " + String.join(" and ", known));
     }
+    Optional<String> made = format.or(() -> known.stream().findFirst());
+    if (made.filter(opened.negate()).isPresent()) {
+      throw new XenApiException(
+          "VDI_INCOMPATIBLE_TYPE",
+          vdi.toString(),
+          made.get() + ", which no running guest of the destination host can have");
+    }
+  }
+
+  @Override
+  public void checkBase(UUID base, Collection<Coming> disks) throws XenApiException {
+    bases.check(base, disks);
   }
 
   @Override
@@ -194,6 +207,20 @@ final class TaggedDisks implements MigrationDisks {
         storage.destroyVdi(place.get().ref());
       }
     }
+  }
+
+  @Override
+  public void keepAttempt(UUID vdi, String tag, Instant until) throws XenApiException {
+    Optional<HostStorage.Place> place = storage.find(vdi);
+    if (place.isPresent() && ownBytes(vdi) > 0) {
+      forgetDatapaths(place.get());
+      attempts.keep(place.get(), tag, until);
+    }
+  }
+
+  @Override
+  public void sweepAttempts(Instant now) {
+    attempts.sweep(now);
   }
 
   private Optional<HostStorage.Place> introduce(UUID vdi, String tag) throws XenApiException {

@@ -1,0 +1,162 @@
+package io.xenferry.server;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.awaitility.Awaitility.await;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import io.xenferry.migration.state.Role;
+import io.xenferry.model.Value;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** What a move that comes to nothing leaves at the destination, where it is told to. */
+class KeptAttemptTest {
+  private static final String UNTIL = "xenferry:keep-until";
+
+  private TwoHosts hosts;
+
+  @BeforeEach
+  void start() throws Exception {
+    hosts = TwoHosts.startDurable();
+  }
+
+  @AfterEach
+  void stop() throws Exception {
+    hosts.close();
+  }
+
+  private JsonNode status(Traveller t) throws Exception {
+    String id =
+        hosts.here.server.coordinator().statuses().stream()
+            .filter(s -> s.vm().toString().equals(t.uuid()) && s.role() == Role.SOURCE)
+            .filter(s -> !s.ended())
+            .findFirst()
+            .orElseThrow()
+            .migration()
+            .toString();
+    return Rest.get(hosts.here, "/v1/migrations/" + id);
+  }
+
+  /** Moves it until a good part of its disk is there, and cancels that. */
+  private void attempt(Traveller t, String keep) throws Exception {
+    String task = t.moveAsync("cutover", "hold", "keep-attempt", keep);
+    hosts.awaitPhase(t, "following the guest's writes");
+    JsonNode now = status(t);
+    assertThat(now.path("report").path("sent").asLong()).as(now.toString()).isPositive();
+    hosts.source.call("task.cancel", task);
+    await()
+        .atMost(TwoHosts.LONG)
+        .until(() -> hosts.source.text("task.get_status", task).equals("cancelled"));
+    assertThat(t.powerState()).isEqualTo("Running");
+  }
+
+  private List<String> vdis() throws Exception {
+    return hosts.destination.all("VDI");
+  }
+
+  /** Of both maps. */
+  private Map<String, Value> config(String vdi) throws Exception {
+    Map<String, Value> all = new LinkedHashMap<>();
+    for (String map : List.of("VDI.get_sm_config", "VDI.get_other_config")) {
+      all.putAll(((Value.Struct) hosts.destination.call(map, vdi)).members());
+    }
+    return all;
+  }
+
+  private Path image(String vdi) throws Exception {
+    return StorageTest.image(
+        hosts.there.directory.resolve("sr"), hosts.destination.text("VDI.get_uuid", vdi));
+  }
+
+  @Test
+  void theNextMoveGoesOnWithIt() throws Exception {
+    Traveller t = hosts.traveller("again", 1);
+    t.start();
+    attempt(t, "12h");
+    assertThat(vdis()).hasSize(1);
+    String left = vdis().getFirst();
+    assertThat(config(left)).containsKey(UNTIL).doesNotContainKey("xenferry-migration");
+    assertThat(hosts.destination.text("VDI.get_name_label", left)).contains("came to nothing");
+    Path image = image(left);
+    // Nobody sweeps what is not due, and nothing of it is an orphan.
+    hosts.restartDestination();
+    assertThat(vdis()).containsExactly(left);
+
+    String moved = t.move("verify", "full");
+
+    assertThat(vdis()).as("the disk itself").containsExactly(left);
+    assertThat(hosts.destination.text("VDI.get_name_label", left)).isEqualTo("again0");
+    assertThat(config(left)).doesNotContainKeys(UNTIL, "xenferry-base", "xenferry-migration");
+    JsonNode report = report(t);
+    assertThat(report.path("already-there").asLong()).isGreaterThan(TwoHosts.SIZE / 2);
+    assertThat(image).exists();
+    hosts.destination.call("VM.hard_shutdown", moved);
+    t.assertNothingLost(List.of(image));
+  }
+
+  private JsonNode report(Traveller t) throws Exception {
+    String id =
+        hosts.here.server.coordinator().statuses().stream()
+            .filter(s -> s.vm().toString().equals(t.uuid()) && s.role() == Role.SOURCE)
+            .reduce((earlier, later) -> later)
+            .orElseThrow()
+            .migration()
+            .toString();
+    return Rest.get(hosts.here, "/v1/migrations/" + id).path("report");
+  }
+
+  @Test
+  void oneThatSomebodyUsesIsLeftAlone() throws Exception {
+    Traveller t = hosts.traveller("used", 1);
+    t.start();
+    attempt(t, "1d");
+    String left = vdis().getFirst();
+    String user = hosts.destination.vm("user", Map.of());
+    hosts.destination.vbd(user, left, 0);
+    due(left);
+    hosts.restartDestination();
+    assertThat(vdis()).containsExactly(left);
+
+    t.move("base", "auto");
+
+    assertThat(vdis()).hasSize(2).contains(left);
+    assertThat(config(left)).containsKey(UNTIL);
+    hosts.destination.call("VM.destroy", user);
+    hosts.restartDestination();
+    assertThat(vdis()).hasSize(1).doesNotContain(left);
+  }
+
+  @Test
+  void goesWhenItIsDueAndIsNotThereAtAllUnlessAskedFor() throws Exception {
+    Traveller t = hosts.traveller("due", 1);
+    t.start();
+    attempt(t, "false");
+    assertThat(vdis()).isEmpty();
+    Instant before = Instant.now();
+    attempt(t, "2h");
+    String left = vdis().getFirst();
+    String until = ((Value.Text) config(left).get(UNTIL)).text();
+    assertThat(Instant.parse(until))
+        .isBetween(before.plus(Duration.ofMinutes(110)), before.plus(Duration.ofMinutes(130)));
+    Path image = image(left);
+    due(left);
+    assertThat(Files.exists(image)).isTrue();
+    hosts.restartDestination();
+    assertThat(vdis()).isEmpty();
+    assertThat(image).doesNotExist();
+    t.end();
+  }
+
+  private void due(String vdi) throws Exception {
+    hosts.destination.call("VDI.remove_from_other_config", vdi, UNTIL);
+    hosts.destination.call("VDI.add_to_other_config", vdi, UNTIL, "2001-01-01T00:00:00Z");
+  }
+}
