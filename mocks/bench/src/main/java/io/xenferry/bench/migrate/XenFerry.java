@@ -139,7 +139,8 @@ final class XenFerry implements Contender {
       }
       double seconds = (System.nanoTime() - began) / 1e9;
       Optional<IOException> failure = moving.join();
-      if (cancelled && !failure.map(e -> String.valueOf(e.getMessage()).contains("ancelled")).orElse(false)) {
+      if (cancelled
+          && !failure.map(e -> String.valueOf(e.getMessage()).contains("ancelled")).orElse(false)) {
         throw new IOException("a cancelled move ends as if it were none", failure.orElse(null));
       }
       if (!cancelled && failure.isPresent()) {
