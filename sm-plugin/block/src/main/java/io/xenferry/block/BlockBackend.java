@@ -40,6 +40,16 @@ public interface BlockBackend extends AutoCloseable {
   /** Fills the buffer from the device. */
   CompletableFuture<Void> read(long offset, ByteBuffer into);
 
+  /**
+   * Fills the buffer at once from what is in memory. A hint: does nothing where that would wait for
+   * the device, or where it cannot be told; {@link #read} has every error.
+   *
+   * @return whether the buffer was filled; what it holds is unspecified if not
+   */
+  default boolean readCached(long offset, ByteBuffer into) {
+    return false;
+  }
+
   /** Writes the buffer to the device. */
   CompletableFuture<Void> write(long offset, ByteBuffer from);
 

@@ -10,6 +10,7 @@ import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 import java.lang.invoke.VarHandle;
+import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.Optional;
 import java.util.OptionalLong;
@@ -49,15 +50,20 @@ final class LinuxFile implements AutoCloseable {
   private static final int STX_BLOCKS = 48;
   private static final int STX_UNIT = 512;
 
+  /** preadv2(2), Linux 4.14: fails with EAGAIN, or reads less, rather than to wait. */
+  private static final int RWF_NOWAIT = 8;
+
   private static final int EINTR = 4;
   private static final int ENXIO = 6;
   private static final int ENOSPC = 28;
+  private static final int EOPNOTSUPP = 95;
 
   private static final @Nullable Calls CALLS = bind();
 
   private final Calls calls;
   private final int fd;
   private boolean closed;
+  private volatile boolean knowsNoWait = true;
 
   private record Calls(
       MethodHandle open,
@@ -66,6 +72,7 @@ final class LinuxFile implements AutoCloseable {
       MethodHandle fallocate,
       MethodHandle fcntl,
       Optional<MethodHandle> statx,
+      Optional<MethodHandle> preadv2,
       MemoryLayout errnoLayout,
       VarHandle errno) {}
 
@@ -136,6 +143,34 @@ final class LinuxFile implements AutoCloseable {
   /** Makes the range read as zeroes without writing them; false where it cannot. */
   boolean zeroRange(long offset, long length) throws IOException {
     return allocate(FALLOC_ZERO_RANGE | FALLOC_KEEP_SIZE, offset, length);
+  }
+
+  /**
+   * Fills a direct buffer from the page cache alone (preadv2(2), RWF_NOWAIT).
+   *
+   * @return false where some of it is not there, or nobody knows without waiting
+   */
+  boolean readCached(long offset, ByteBuffer into) {
+    if (calls.preadv2.isEmpty() || !knowsNoWait) {
+      return false;
+    }
+    int length = into.remaining();
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment state = arena.allocate(calls.errnoLayout);
+      // struct iovec: the buffer's address and length.
+      MemorySegment vector = arena.allocate(2 * Long.BYTES, Long.BYTES);
+      vector.set(ValueLayout.ADDRESS, 0, MemorySegment.ofBuffer(into));
+      vector.set(ValueLayout.JAVA_LONG, Long.BYTES, length);
+      long got = (long) calls.preadv2.get().invokeExact(state, fd, vector, 1, offset, RWF_NOWAIT);
+      if (got < 0 && errno(calls, state) == EOPNOTSUPP) {
+        knowsNoWait = false;
+      }
+      return got == length;
+    } catch (Throwable e) {
+      LOG.debug("preadv2 failed", e);
+      knowsNoWait = false;
+      return false;
+    }
   }
 
   /** Takes a shared lock on one byte; false when another open file excludes it. */
@@ -267,6 +302,9 @@ final class LinuxFile implements AutoCloseable {
           libc.find("statx")
               .map(statx ->
                   linker.downcallHandle(statx, FunctionDescriptor.of(i, i, p, i, i, p), errno)),
+          libc.find("preadv2")
+              .map(preadv2 ->
+                  linker.downcallHandle(preadv2, FunctionDescriptor.of(l, i, p, i, l, i), errno)),
           layout,
           layout.varHandle(MemoryLayout.PathElement.groupElement("errno")));
     } catch (RuntimeException e) {

@@ -107,6 +107,21 @@ public abstract class BlockBackendContract {
   }
 
   @Test
+  void whatIsReadAtOnceIsWhatWasWritten() throws Exception {
+    BlockBackend device = device(MIB);
+    byte[] written = noise(new Random(7), 8 << 10);
+    await(device.write(64 << 10, bytes(written, true)));
+    ByteBuffer at = ByteBuffer.allocateDirect(written.length);
+
+    if (device.readCached(64 << 10, at)) {
+      assertThat(at).isEqualTo(ByteBuffer.wrap(written));
+    }
+    assertThat(device.readCached(MIB - 4096, at)).as("past the end").isFalse();
+    device.close();
+    assertThat(device.readCached(64 << 10, at.clear())).as("of what is closed").isFalse();
+  }
+
+  @Test
   void agreesWithModelWithManyRequestsInFlight() throws Exception {
     int size = 8 * MIB;
     long seed = 20260101;
