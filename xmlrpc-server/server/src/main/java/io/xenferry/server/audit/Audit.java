@@ -144,11 +144,11 @@ public final class Audit implements Closeable, Sessions.Witness {
     }
 
     private void write(String verdict, String outcome) {
-      String text =
-          "(%s %s %s %s %s %s)"
-              .formatted(
-                  who, quoted(verdict), quoted(outcome), quoted(type), quoted(action), arguments);
-      log.append(line(address, action, text));
+      StringBuilder text = new StringBuilder(256).append('(').append(who);
+      for (String word : List.of(verdict, outcome, type, action)) {
+        quote(text.append(' '), word);
+      }
+      log.append(line(address, action, text.append(' ').append(arguments).append(')').toString()));
     }
   }
 
@@ -228,7 +228,11 @@ public final class Audit implements Closeable, Sessions.Witness {
   }
 
   private static String who(String track, String subject, String name) {
-    return quoted(track) + " " + quoted(subject) + " " + quoted(name);
+    StringBuilder text = new StringBuilder();
+    quote(text, track);
+    quote(text.append(' '), subject);
+    quote(text.append(' '), name);
+    return text.toString();
   }
 
   /** By which the lines of a session are known, without what would let anybody use it. */
@@ -297,35 +301,56 @@ public final class Audit implements Closeable, Sessions.Witness {
   }
 
   private static String argument(String name, String value, String uuid, String ref) {
-    return "(%s %s %s %s)".formatted(quoted(name), quoted(value), quoted(uuid), quoted(ref));
+    StringBuilder text = new StringBuilder().append('(');
+    quote(text, name);
+    quote(text.append(' '), value);
+    quote(text.append(' '), uuid);
+    quote(text.append(' '), ref);
+    return text.append(')').toString();
   }
 
   private String line(String address, String action, String text) {
     String line =
-        "[%s|audit|%s|%d %s|%s|audit] %s"
-            .formatted(
-                TIME.format(clock.instant()),
-                plain(host),
-                Thread.currentThread().threadId(),
-                plain(address),
-                action,
-                text);
+        "["
+            + TIME.format(clock.instant())
+            + "|audit|"
+            + plain(host)
+            + "|"
+            + Thread.currentThread().threadId()
+            + " "
+            + plain(address)
+            + "|"
+            + action
+            + "|audit] "
+            + text;
     return line.length() > LONGEST_LINE ? line.substring(0, LONGEST_LINE) : line;
   }
 
   /** Nothing that could end a field of a line's head. */
   private static String plain(String text) {
-    return clean(text).replaceAll("[|\\]\\[]", "_");
+    StringBuilder plain = new StringBuilder(text.length());
+    for (int i = 0; i < text.length(); i++) {
+      char c = clean(text.charAt(i));
+      plain.append(c == '|' || c == '[' || c == ']' ? '_' : c);
+    }
+    return plain.toString();
   }
 
-  private static String quoted(String text) {
-    String shown = text.length() > LONGEST_TEXT ? text.substring(0, LONGEST_TEXT) + "…" : text;
-    return "'" + clean(shown).replace("\\", "\\\\").replace("'", "\\'").replace("\"", "\\\"") + "'";
+  private static void quote(StringBuilder to, String text) {
+    to.append('\'');
+    for (int i = 0; i < Math.min(text.length(), LONGEST_TEXT); i++) {
+      char c = clean(text.charAt(i));
+      if (c == '\\' || c == '\'' || c == '"') {
+        to.append('\\');
+      }
+      to.append(c);
+    }
+    to.append(text.length() > LONGEST_TEXT ? "…'" : "'");
   }
 
   /** Nobody shall write a line of his own into this one. */
-  private static String clean(String text) {
-    return text.replaceAll("[\\p{Cntrl}\\u0085\\u2028\\u2029]", " ");
+  private static char clean(char c) {
+    return c < ' ' || c >= 0x7f && c <= 0x9f || c == 0x2028 || c == 0x2029 ? ' ' : c;
   }
 
   @Override

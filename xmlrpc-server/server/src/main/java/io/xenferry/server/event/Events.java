@@ -104,6 +104,10 @@ public final class Events implements AutoCloseable {
       old = next;
       next = new CompletableFuture<>();
     }
+    if (old.getNumberOfDependents() == 0) {
+      old.complete(null); // nobody waits yet, and whoever does from now on has to look at once
+      return;
+    }
     // Off the committing thread: completing runs no waiter, but may be many of them to unpark. Not
     // in the common pool: it has one thread on a small machine, which anybody may hold.
     Thread.ofVirtual().name("events").start(() -> old.complete(null));

@@ -8,11 +8,13 @@ import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Row;
+import io.xenferry.model.db.Transaction;
 import io.xenferry.server.config.SessionConfig;
 import io.xenferry.server.schema.Schema;
 import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -165,34 +167,38 @@ public final class Sessions {
     expire();
     Instant now = clock.instant();
     boolean root = rights instanceof Session.Superuser;
-    String ref =
-        db.write(tx -> {
-          Map<String, Value> fields = new LinkedHashMap<>();
-          tx.rows("host").stream()
-              .findFirst()
-              .ifPresent(h -> fields.put("this_host", Value.of(h.ref())));
-          fields.put("last_active", Value.of(now));
-          fields.put("validation_time", Value.of(now));
-          fields.put("pool", Value.of(false));
-          fields.put("is_local_superuser", Value.of(root));
-          fields.put(
-              "auth_user_sid", Value.of(rights instanceof Session.Role r ? r.subject() : ""));
-          fields.put("auth_user_name", Value.of(user));
-          fields.put("originator", Value.of(originator));
-          // Root needs none: clients ask for is_local_superuser first.
-          if (rights instanceof Session.Role(var subject, var rows, var names)) {
-            fields.put("rbac_permissions", Permission.ofRoles(names));
-            rows.stream()
-                .filter(r -> tx.row("subject", r).isPresent())
-                .findFirst()
-                .ifPresent(r -> fields.put("subject", Value.of(r)));
-          }
-          return tx.create("session", fields);
-        });
-    Session session = new Session(ref, user, originator, rights);
-    LiveSession opened = new LiveSession(session, passing, now);
-    live.put(ref, opened);
-    Owner owner = Owner.of(session);
+    Session opening = new Session(Ref.random().opaque(), user, originator, rights);
+    Owner owner = Owner.of(opening);
+    // With the new row in one: where each login ends a session, that is half the commits.
+    List<LiveSession> evicted = room(owner);
+    List<String> tasks = new ArrayList<>();
+    db.change(tx -> {
+      for (LiveSession old : evicted) {
+        tasks.addAll(remove(tx, old));
+      }
+      Map<String, Value> fields = new LinkedHashMap<>();
+      tx.rows("host").stream()
+          .findFirst()
+          .ifPresent(h -> fields.put("this_host", Value.of(h.ref())));
+      fields.put("last_active", Value.of(now));
+      fields.put("validation_time", Value.of(now));
+      fields.put("pool", Value.of(false));
+      fields.put("is_local_superuser", Value.of(root));
+      fields.put("auth_user_sid", Value.of(rights instanceof Session.Role r ? r.subject() : ""));
+      fields.put("auth_user_name", Value.of(user));
+      fields.put("originator", Value.of(originator));
+      // Root needs none: clients ask for is_local_superuser first.
+      if (rights instanceof Session.Role(var subject, var rows, var names)) {
+        fields.put("rbac_permissions", Permission.ofRoles(names));
+        rows.stream()
+            .filter(r -> tx.row("subject", r).isPresent())
+            .findFirst()
+            .ifPresent(r -> fields.put("subject", Value.of(r)));
+      }
+      tx.create("session", opening.ref(), fields);
+    });
+    LiveSession opened = new LiveSession(opening, passing, now);
+    live.put(opening.ref(), opened);
     owners.compute(
         owner,
         (key, its) -> {
@@ -201,10 +207,15 @@ public final class Sessions {
           return all;
         });
     if (!passing) {
-      witness.opened(session);
+      witness.opened(opening);
     }
-    evict(owner);
-    return session;
+    evicted.forEach(old -> endListeners.forEach(l -> l.accept(old.session.ref())));
+    forget(tasks);
+    // Others may have logged in at the same time.
+    for (LiveSession old : beyond(owner, limit(owner))) {
+      finish(old);
+    }
+    return opening;
   }
 
   /** Who may have so many sessions and no more. */
@@ -216,16 +227,25 @@ public final class Sessions {
     }
   }
 
-  /** Ends the oldest beyond the limit. */
-  private void evict(Owner owner) throws XenApiException {
-    int limit = owner.originator() ? config.perOriginator() : config.perUser();
+  private int limit(Owner owner) {
+    return owner.originator() ? config.perOriginator() : config.perUser();
+  }
+
+  /** Makes room for one more. */
+  private List<LiveSession> room(Owner owner) {
+    return beyond(owner, limit(owner) - 1);
+  }
+
+  /** The oldest ones beyond a limit, which nobody can use from now on; their rows are there. */
+  private List<LiveSession> beyond(Owner owner, int limit) {
+    List<LiveSession> ended = new ArrayList<>();
     while (true) {
       OwnersSessions its = owners.get(owner);
       Optional<LiveSession> oldest = its == null ? Optional.empty() : its.beyond(limit);
       if (oldest.isEmpty()) {
-        return;
+        return ended;
       }
-      close(oldest.get().session.ref());
+      leave(oldest.get().session.ref()).ifPresent(ended::add);
     }
   }
 
@@ -279,12 +299,19 @@ public final class Sessions {
 
   /** A user of the host may have lost his account, or the group that he was let in for. */
   private void validate(LiveSession l) throws XenApiException {
-    if (l.session.rights() instanceof Session.Role role
-        && role.external()
-        && !subjects.stillHas(role)) {
-      close(l.session.ref());
-      throw new XenApiException("SESSION_INVALID", l.session.ref());
+    if (!(l.session.rights() instanceof Session.Role role) || !role.external()) {
+      return;
     }
+    String ref = l.session.ref();
+    if (!subjects.stillHas(role)) {
+      close(ref);
+      throw new XenApiException("SESSION_INVALID", ref);
+    }
+    db.change(tx -> {
+      if (tx.row("session", ref).isPresent()) {
+        schema.set(tx, "session", ref, "validation_time", Value.of(l.validated));
+      }
+    });
   }
 
   /**
@@ -312,26 +339,49 @@ public final class Sessions {
 
   /** Ends a session; idempotent. Listeners are told once. */
   public void close(String ref) throws XenApiException {
+    Optional<LiveSession> ended = leave(ref);
+    if (ended.isPresent()) {
+      finish(ended.get());
+    }
+  }
+
+  /** From now on nobody can use it; its row is there. Empty when that was so before. */
+  private Optional<LiveSession> leave(String ref) {
     LiveSession ended = live.remove(ref);
     if (ended == null) {
-      return;
+      return Optional.empty();
     }
     owners.computeIfPresent(
         Owner.of(ended.session), (owner, its) -> its.remove(ended) ? its : null);
     if (!ended.passing) {
       witness.ended(ended.session);
     }
-    List<String> tasks =
-        db.snapshot()
-            .row("session", ref)
-            .map(row -> Types.refs(TASKS.type(), row.get(TASKS)))
-            .orElse(List.of());
-    db.change(tx -> {
-      if (tx.row("session", ref).isPresent()) {
-        tx.delete("session", ref);
-      }
-    });
-    // Not in one: sessions end on a full disk, too, where no task can be changed.
+    return Optional.of(ended);
+  }
+
+  private void finish(LiveSession ended) throws XenApiException {
+    forget(db.write(tx -> remove(tx, ended)));
+    endListeners.forEach(l -> l.accept(ended.session.ref()));
+  }
+
+  /** Its row; returns the tasks that name it. */
+  private static List<String> remove(Transaction tx, LiveSession ended) throws XenApiException {
+    String ref = ended.session.ref();
+    Optional<Row> row = tx.row("session", ref);
+    if (row.isEmpty()) {
+      return List.of();
+    }
+    List<String> tasks = Types.refs(TASKS.type(), row.get().get(TASKS));
+    tx.delete("session", ref);
+    return tasks;
+  }
+
+  /**
+   * Not in one with the rows: sessions end on a full disk, too, where no task can be changed.
+   *
+   * @param tasks that name sessions which have ended
+   */
+  private void forget(List<String> tasks) {
     if (!tasks.isEmpty()) {
       try {
         db.change(tx -> {
@@ -345,7 +395,6 @@ public final class Sessions {
         log.info("tasks of a session that has ended name it until the next start", e);
       }
     }
-    endListeners.forEach(l -> l.accept(ref));
   }
 
   /** Tells of every session that ends, by its reference. Must not block. */
