@@ -21,6 +21,7 @@ final class DiagnosticCommands {
     commands.put(
         "diagnostic-db-stats", run -> table(run, run.calls().call("Diagnostics.db_stats")));
     commands.put("diagnostic-net-stats", DiagnosticCommands::requests);
+    commands.put("diagnostic-vm-status", DiagnosticCommands::vm);
   }
 
   private interface Action {
@@ -38,6 +39,23 @@ final class DiagnosticCommands {
 
   private static void table(Run run, Value map) throws IOException {
     run.printer().tables(List.of(List.copyOf(Calls.textMap(map).entrySet())));
+  }
+
+  /** What the VM's disks are, where it can start, and whether that could be anywhere. */
+  private static void vm(Run run) throws XenApiException, CliException, IOException {
+    String vm = run.calls().byUuid("VM", run.arguments().need("uuid"));
+    Selection.Chosen chosen = new Selection.Chosen(vm, run.calls().record("VM", vm));
+    DriveCommands.list(run, chosen, false);
+    DriveCommands.list(run, chosen, true);
+    run.printer().say("Hosts on which it can start:");
+    VmCommands.showWhere(run, vm);
+    String agile = "yes";
+    try {
+      run.calls().call("VM.assert_agile", Value.of(vm));
+    } catch (XenApiException e) {
+      agile = ErrorText.sentence(e.code());
+    }
+    run.printer().tables(List.of(List.of(Map.entry("Any host of the pool would do", agile))));
   }
 
   private static void requests(Run run) throws XenApiException, CliException, IOException {

@@ -63,23 +63,28 @@ final class DriveCommands {
   }
 
   private static void list(Run run, boolean cds) throws XenApiException, CliException, IOException {
-    String vbdParams = run.arguments().get("vbd-params", DISK_PARAMS + (cds ? ",empty" : ""));
-    String vdiParams = run.arguments().get("vdi-params", VDI_PARAMS);
-    String what = cds ? "CD" : "Disk";
     // A list is no operation: any number of VMs, and one that has none is no error.
     List<Selection.Chosen> vms =
         run.selection().vms(Selection.filters(run.arguments(), run.command().own()), false, false);
     for (Selection.Chosen vm : vms) {
-      int number = 0;
-      for (Drive drive : drives(run, vm, cds)) {
-        run.printer().say("%s %d VBD:".formatted(what, number));
-        show(run, "vbd", drive.ref(), drive.record(), vbdParams);
-        if (!drive.empty() && !drive.vdi().equals(Calls.NULL)) {
-          run.printer().say("%s %d VDI:".formatted(what, number));
-          show(run, "vdi", drive.vdi(), run.calls().record("VDI", drive.vdi()), vdiParams);
-        }
-        number++;
+      list(run, vm, cds);
+    }
+  }
+
+  /** The disks, or the CDs, of one VM or snapshot. */
+  static void list(Run run, Selection.Chosen vm, boolean cds) throws XenApiException, IOException {
+    String vbdParams = run.arguments().get("vbd-params", DISK_PARAMS + (cds ? ",empty" : ""));
+    String vdiParams = run.arguments().get("vdi-params", VDI_PARAMS);
+    String what = cds ? "CD" : "Disk";
+    int number = 0;
+    for (Drive drive : drives(run, vm, cds)) {
+      run.printer().say("%s %d VBD:".formatted(what, number));
+      show(run, "vbd", drive.ref(), drive.record(), vbdParams);
+      if (!drive.empty() && !drive.vdi().equals(Calls.NULL)) {
+        run.printer().say("%s %d VDI:".formatted(what, number));
+        show(run, "vdi", drive.vdi(), run.calls().record("VDI", drive.vdi()), vdiParams);
       }
+      number++;
     }
   }
 

@@ -211,12 +211,31 @@ final class RecordCommands {
       if (!field.putCall().isEmpty()) {
         run.calls().call(field.putCall(), self, key, value);
       } else {
-        if (Calls.members(one.record().getOrDefault(field.path(), Value.VOID))
-            .containsKey(pair.getKey())) {
-          run.calls().call(field.removeCall(), self, key);
+        Value old =
+            Calls.members(one.record().getOrDefault(field.path(), Value.VOID)).get(pair.getKey());
+        if (old == null) {
+          run.calls().call(field.addCall(), self, key, value);
+        } else {
+          replace(run, field, self, key, old, value);
         }
-        run.calls().call(field.addCall(), self, key, value);
       }
+    }
+  }
+
+  /** There is no call for it. What is refused leaves the old value. */
+  private static void replace(
+      Run run, RecordField field, Value self, Value key, Value old, Value value)
+      throws XenApiException {
+    run.calls().call(field.removeCall(), self, key);
+    try {
+      run.calls().call(field.addCall(), self, key, value);
+    } catch (XenApiException e) {
+      try {
+        run.calls().call(field.addCall(), self, key, old);
+      } catch (XenApiException lost) {
+        e.addSuppressed(lost);
+      }
+      throw e;
     }
   }
 

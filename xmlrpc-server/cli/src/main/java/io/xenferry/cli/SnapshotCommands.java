@@ -12,6 +12,7 @@ final class SnapshotCommands {
 
   static void register(Map<String, Command.Handler> commands) {
     commands.put("snapshot-revert", run -> run.calls().call("VM.revert", Value.of(snapshot(run))));
+    commands.put("snapshot-disk-list", SnapshotCommands::listDisks);
     commands.put("snapshot-destroy", SnapshotCommands::destroy);
     commands.put("snapshot-uninstall", run -> VmUninstall.of(run, snapshot(run)));
     commands.put("snapshot-reset-powerstate", SnapshotCommands::resetPowerState);
@@ -30,6 +31,11 @@ final class SnapshotCommands {
       throw CliException.failed("The VM " + uuid + " is not a snapshot");
     }
     return ref;
+  }
+
+  private static void listDisks(Run run) throws XenApiException, CliException, IOException {
+    String ref = snapshot(run);
+    DriveCommands.list(run, new Selection.Chosen(ref, run.calls().record("VM", ref)), false);
   }
 
   private static void destroy(Run run) throws XenApiException, CliException {

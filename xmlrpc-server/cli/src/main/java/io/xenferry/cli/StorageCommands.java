@@ -4,6 +4,7 @@ import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -18,6 +19,7 @@ final class StorageCommands {
     commands.put("sr-create", StorageCommands::createSr);
     commands.put("sr-introduce", StorageCommands::introduceSr);
     commands.put("sr-probe", StorageCommands::probeSr);
+    commands.put("sr-probe-ext", StorageCommands::probeSrExt);
     commands.put("vdi-introduce", StorageCommands::introduceVdi);
     commands.put("pbd-create", StorageCommands::createPbd);
     commands.put("vdi-create", StorageCommands::createVdi);
@@ -114,6 +116,56 @@ final class StorageCommands {
                     deviceConfig(run),
                     Value.of(a.need("type")),
                     Value.ofTexts(a.map("sm-config"))));
+  }
+
+  /** What is there, and which configurations would do or want more. */
+  private static void probeSrExt(Run run) throws XenApiException, CliException, IOException {
+    Arguments a = run.arguments();
+    Value found =
+        run.calls()
+            .call(
+                "SR.probe_ext",
+                Value.of(hostForSr(run, true)),
+                deviceConfig(run),
+                Value.of(a.need("type")),
+                Value.ofTexts(a.map("sm-config")));
+    Map<String, List<List<Map.Entry<String, String>>>> tables = new LinkedHashMap<>();
+    for (String kind : List.of("SRs", "Complete configurations", "Incomplete configurations")) {
+      tables.put(kind, new ArrayList<>());
+    }
+    for (Value result : found instanceof Value.Array array ? array.items() : List.<Value>of()) {
+      Map<String, Value> members = Calls.members(result);
+      boolean complete = Calls.truth(members.getOrDefault("complete", Value.of(false)));
+      List<Map.Entry<String, String>> configuration = new ArrayList<>();
+      for (String part : List.of("configuration", "extra_info")) {
+        configuration.addAll(
+            Calls.textMap(members.getOrDefault(part, Value.EMPTY_STRUCT)).entrySet());
+      }
+      add(
+          tables,
+          complete ? "Complete configurations" : "Incomplete configurations",
+          configuration);
+      List<Map.Entry<String, String>> sr = new ArrayList<>();
+      Calls.members(members.getOrDefault("sr", Value.EMPTY_STRUCT))
+          .forEach(
+              (name, value) -> sr.add(Map.entry(name.replace('_', '-'), Display.plain(value))));
+      add(tables, "SRs", sr);
+    }
+    for (Map.Entry<String, List<List<Map.Entry<String, String>>>> kind : tables.entrySet()) {
+      if (!kind.getValue().isEmpty()) {
+        run.printer().say(kind.getKey() + ":");
+        run.printer().tables(kind.getValue());
+      }
+    }
+  }
+
+  private static void add(
+      Map<String, List<List<Map.Entry<String, String>>>> tables,
+      String kind,
+      List<Map.Entry<String, String>> table) {
+    if (!table.isEmpty()) {
+      tables.computeIfAbsent(kind, k -> new ArrayList<>()).add(table);
+    }
   }
 
   private static void introduceVdi(Run run) throws XenApiException, CliException, IOException {

@@ -164,21 +164,21 @@ final class VmCommands {
             }
           } catch (XenApiException e) {
             if (e.code().equals("NO_HOSTS_AVAILABLE")) {
-              showWhyNowhere(run, vm);
+              showWhere(run, vm.ref());
             }
             throw e;
           }
         });
   }
 
-  private static void showWhyNowhere(Run run, Selection.Chosen vm)
-      throws XenApiException, IOException {
+  /** By host, whether the VM can start there, or why not. */
+  static void showWhere(Run run, String vm) throws XenApiException, IOException {
     List<Map.Entry<String, String>> table = new ArrayList<>();
     for (Map.Entry<String, Map<String, Value>> host :
         run.calls().records("host", "true").entrySet()) {
       String verdict = "OK";
       try {
-        run.calls().call("VM.assert_can_boot_here", Value.of(vm.ref()), Value.of(host.getKey()));
+        run.calls().call("VM.assert_can_boot_here", Value.of(vm), Value.of(host.getKey()));
       } catch (XenApiException e) {
         verdict = ErrorText.sentence(e.code());
       }

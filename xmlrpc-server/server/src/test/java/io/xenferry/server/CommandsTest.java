@@ -168,6 +168,26 @@ class CommandsTest {
     assertThat(xe("sr-list", "uuid=" + sr)).isEmpty();
     assertThat(refused("sr-create", "name-label=x", "type=file", "device-config:location=/none/x"))
         .contains("/none does not exist");
+    assertThat(xe("sr-probe-ext", "type=file", "device-config:location=" + location))
+        .contains("location", location.toString());
+    assertThat(refused("sr-probe-ext", "type=unheard-of")).contains("unheard-of");
+  }
+
+  @Test
+  void disksOfASnapshotAreListed() throws Exception {
+    String vdi =
+        xe("vdi-create", "sr-uuid=" + sr("snapshots"), "name-label=kept", "virtual-size=4MiB");
+    String vm = xe("vm-create", "name-label=listed");
+    xe("vbd-create", "vm-uuid=" + vm, "vdi-uuid=" + vdi, "device=0");
+    String snapshot = xe("vm-snapshot", "uuid=" + vm, "new-name-label=then");
+    assertThat(xe("snapshot-disk-list", "uuid=" + snapshot))
+        .contains("Disk 0 VBD:", "Disk 0 VDI:", "kept", "4194304")
+        .doesNotContain(vdi);
+    assertThat(xe("snapshot-disk-list", "snapshot-uuid=" + snapshot, "vdi-params=name-label"))
+        .doesNotContain("4194304");
+    assertThat(refused("snapshot-disk-list", "uuid=" + vm)).contains("not a snapshot");
+    assertThat(xe("diagnostic-vm-status", "uuid=" + vm))
+        .contains("Disk 0 VDI:", vdi, xe("host-list", "params=name-label", "--minimal"), "OK");
   }
 
   @Test
@@ -310,6 +330,10 @@ class CommandsTest {
         .isEqualTo("7");
     xe("vmss-param-set", "uuid=" + schedule, "schedule:min=45", "enabled=false");
     assertThat(xe("vmss-param-get", "uuid=" + schedule, "param-name=schedule", "param-key=min"))
+        .isEqualTo("45");
+    assertThat(refused("vmss-param-set", "uuid=" + schedule, "schedule:min=7")).contains("7");
+    assertThat(xe("vmss-param-get", "uuid=" + schedule, "param-name=schedule", "param-key=min"))
+        .as("what is refused leaves what was there")
         .isEqualTo("45");
     assertThat(refused("vmss-create", "name-label=x", "type=image", "frequency=daily"))
         .contains("checkpoint");
