@@ -37,6 +37,11 @@ public interface Task {
     return new PartOfTask(this, index, count);
   }
 
+  /** A view of the task for each of several who work at it at once, none of whom ends it. */
+  default Task shared() {
+    return new SharedTask(this);
+  }
+
   /**
    * Notes with the task what the work is, durably and where no client comes: a later server finds
    * it there.

@@ -291,7 +291,7 @@ public final class Appliances {
   private static void together(Work work, List<Ref<VM>> order, Task task)
       throws InterruptedException {
     Semaphore places = new Semaphore(AT_ONCE);
-    Task shared = new Shared(task);
+    Task shared = task.shared();
     ExecutorService threads =
         Executors.newThreadPerTaskExecutor(Thread.ofVirtual().name("appliance-", 0).factory());
     try {
@@ -317,45 +317,6 @@ public final class Appliances {
       }
     } finally {
       threads.shutdownNow();
-    }
-  }
-
-  /** The task of all, which stays as it is when one VM's part is past cancelling or done. */
-  private record Shared(Task whole) implements Task {
-    @Override
-    public String ref() {
-      return whole.ref();
-    }
-
-    @Override
-    public void progress(double fraction) {}
-
-    @Override
-    public void cancellable(boolean possible) {}
-
-    @Override
-    public void note(String key, String value) throws XenApiException {
-      whole.note(key, value);
-    }
-
-    @Override
-    public void tell(Map<String, String> more) {
-      whole.tell(more);
-    }
-
-    @Override
-    public boolean cancelled() {
-      return whole.cancelled();
-    }
-
-    @Override
-    public void throwIfCancelled() throws XenApiException {
-      whole.throwIfCancelled();
-    }
-
-    @Override
-    public void onCancel(Runnable action) {
-      whole.onCancel(action);
     }
   }
 }
