@@ -46,6 +46,10 @@ class VdiSettingsTest {
         .containsExactly(sr);
     assertThat(root.call("VDI.get_sharable", vdi)).isEqualTo(Value.of(false));
     assertCode("HANDLE_INVALID", () -> root.call("VDI.set_sharable", "OpaqueRef:no", false));
+    Map<String, Object> record = Map.of("SR", sr, "virtual_size", 1 << 20, "sharable", true);
+    assertCode(
+        "SR_OPERATION_NOT_SUPPORTED",
+        () -> root.call("VDI.create", RecordsTest.required("VDI", record)));
   }
 
   @Test

@@ -255,6 +255,9 @@ public final class StorageMessages {
     if (size <= 0) {
       throw new XenApiException("INVALID_VALUE", "virtual_size", Long.toString(size));
     }
+    c.server().db().snapshot().get(sr, SR.UUID);
+    VdiSettingMessages.requireUnshared(
+        sr, record.get("sharable") instanceof Value.Bool(boolean shared) && shared);
     VdiInfo wanted =
         VdiInfo.request(text(record, "name_label"), size)
             .edit()
@@ -266,8 +269,7 @@ public final class StorageMessages {
     c.server()
         .db()
         .change(tx -> {
-          for (String name :
-              List.of("other_config", "xenstore_data", "tags", "sharable", "read_only")) {
+          for (String name : List.of("other_config", "xenstore_data", "tags", "read_only")) {
             Value value = record.get(name);
             if (value != null) {
               tx.set(

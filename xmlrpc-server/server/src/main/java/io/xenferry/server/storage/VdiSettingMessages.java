@@ -69,7 +69,10 @@ public final class VdiSettingMessages {
     return Value.VOID;
   }
 
-  private static void requireUnshared(Ref<SR> sr, boolean shared) throws XenApiException {
+  /**
+   * @throws XenApiException SR_OPERATION_NOT_SUPPORTED for a disk that several VMs shall write
+   */
+  static void requireUnshared(Ref<SR> sr, boolean shared) throws XenApiException {
     if (shared) {
       throw new XenApiException("SR_OPERATION_NOT_SUPPORTED", sr.opaque());
     }
