@@ -889,6 +889,19 @@ inline s_resume_early(m) {
   let_run(SRC(m))
 }
 
+#ifdef REMOVED_BEFORE_THE_OUTCOME
+#define MAY_REMOVE_EARLY(m) (s[m] == COMMITTING && disk[HOME(m)] != NONE)
+#elif defined(REMOVED_BEFORE_THE_COPY_ENDS)
+#define MAY_REMOVE_EARLY(m) (s[m] == SENDING && opened[m] && disk[HOME(m)] != NONE)
+#else
+#define MAY_REMOVE_EARLY(m) 0
+#endif
+
+inline s_remove_early(m) {
+  printf("S%d: disk removed before GIVEN\n", m);
+  delete(HOME(m))
+}
+
 #ifdef GOES_ON_THOUGH_CLOSED
 #define MAY_GO_ON(m) 1
 #else
@@ -909,6 +922,7 @@ inline s_resume_early(m) {
   :: d_step { WORKS(SRC(m)) && MAY_SEND_COMMIT(m) -> s_commit_early(m) } \
   :: d_step { WORKS(SRC(m)) && MAY_RESUME_EARLY(m) -> s_resume_early(m) } \
   :: d_step { WORKS(SRC(m)) && (s[m] == SENDING || s[m] == SWITCHING) -> s_give_up(m) } \
+  :: d_step { WORKS(SRC(m)) && MAY_REMOVE_EARLY(m) -> s_remove_early(m) } \
   :: d_step { WORKS(SRC(m)) && s[m] == COMMITTING && aBack[m] -> s_returned(m) } \
   :: d_step { WORKS(SRC(m)) && s[m] == COMMITTING && aRunning[m] -> s_given(m) } \
   :: d_step { WORKS(SRC(m)) && s[m] == OWNED && !sEnded[m] && !sCleaned[m] -> s_resume(m) } \

@@ -10,6 +10,7 @@ import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
 import java.time.Instant;
 import java.util.List;
+import java.util.UUID;
 import java.util.function.Supplier;
 
 /** A ledger that leaves out what a {@link Variant} says, to see that the simulation notices. */
@@ -24,7 +25,25 @@ final class BrokenLedger extends ForwardingLedger {
   static Ledger open(
       MemoryLedger.Disk disk, Supplier<Instant> clock, MemoryLedger.Probe probe, Variant variant) {
     return new BrokenLedger(
-        new MemoryLedger(disk, clock, probe, row -> staysVolatile(row, variant)), variant);
+        new MemoryLedger(
+            disk,
+            clock,
+            probe,
+            row -> staysVolatile(row, variant),
+            row -> variant == Variant.SECOND_BESIDE_AN_UNENDED_ROW),
+        variant);
+  }
+
+  /** What begins moves goes by: the gate goes by all rows, in each variant. */
+  static Ledger beginning(Ledger ledger, Variant variant) {
+    return variant != Variant.SECOND_BESIDE_AN_UNENDED_ROW
+        ? ledger
+        : new ForwardingLedger(ledger) {
+          @Override
+          public List<LedgerRow> unended(UUID vm) {
+            return List.of();
+          }
+        };
   }
 
   private static boolean staysVolatile(LedgerRow row, Variant variant) {

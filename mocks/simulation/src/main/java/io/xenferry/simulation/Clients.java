@@ -227,7 +227,8 @@ final class Clients {
                 && !host.guests.containsKey(world.vm)
                 && host.shows(world.vm)
                 && world.first.memoryLost) {
-              SimGuest guest = new SimGuest(GuestState.PAUSED, world.first.sequence);
+              SimGuest guest = new SimGuest(GuestState.PAUSED);
+              world.first.boot(guest, true);
               guest.active = true;
               world.count("starts");
               world.trace("a client starts the VM on " + host.name);

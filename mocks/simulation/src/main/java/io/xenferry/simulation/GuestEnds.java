@@ -16,7 +16,10 @@ import java.util.Objects;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 
-/** How the first VM's guest ends on a host other than by a command of ours, and who is told. */
+/**
+ * How the first VM's guest ends on a host, or begins anew, other than by a command of ours, and who
+ * is told.
+ */
 final class GuestEnds {
   /** How soon the product notices that a ledger works again, at the latest. */
   private static final Duration LEDGER_NOTICED = SimServer.DEADLINES.retryMost().multipliedBy(2);
@@ -81,6 +84,20 @@ final class GuestEnds {
                 && row.role() == Role.SOURCE
                 && row.state() == State.SENDING
                 && row.steering().contains("\"stopping\""));
+  }
+
+  /**
+   * The guest reboots: its memory is another one, it writes nothing for a moment, and what it was
+   * asked before is forgotten unless it was heard already. Its process goes on, so that nobody is
+   * told: QEMU's event of a reset changes no state.
+   */
+  void reboots(SimGuest guest) {
+    world.trace(host.name + ": the guest reboots");
+    world.first.boot(guest, world.variant != Variant.RESET_NOT_NOTED);
+    guest.bootsUntil = world.scheduler.nanoTime() + world.latency(150).toNanos();
+    if (world.random.nextBoolean()) {
+      guest.boots++;
+    }
   }
 
   /** The guest shuts down, or its process dies. */

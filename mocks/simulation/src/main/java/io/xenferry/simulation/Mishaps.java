@@ -166,9 +166,8 @@ final class Mishaps {
     world.met(fault);
     switch (fault) {
       case GUEST_REBOOTS -> {
-        // It goes on with what its disks hold: with all that it has written.
         world.count("guests rebooted");
-        world.trace(host.name + ": the guest reboots");
+        host.ends.reboots(guest);
       }
       case GUEST_HALTS -> {
         world.count("guests shut down");

@@ -17,6 +17,12 @@ import org.jspecify.annotations.Nullable;
 final class SimBackend implements BlockBackend {
   private static final Runnable NOTHING = () -> {};
 
+  private enum Kind {
+    READ,
+    WRITE,
+    FLUSH
+  }
+
   private final String name;
   private final SimDisk disk;
   private final World world;
@@ -73,6 +79,7 @@ final class SimBackend implements BlockBackend {
   @Override
   public CompletableFuture<Void> read(long offset, ByteBuffer into) {
     return act(
+        Kind.READ,
         NOTHING,
         () -> {
           int block = (int) (offset / SimDisk.BLOCK);
@@ -94,7 +101,9 @@ final class SimBackend implements BlockBackend {
       records[i] = from.getLong(from.position() + i * SimDisk.BLOCK);
     }
     return act(
-        () -> put(first, records, records.length / 2), () -> put(first, records, records.length));
+        Kind.WRITE,
+        () -> put(first, records, records.length / 2),
+        () -> put(first, records, records.length));
   }
 
   @Override
@@ -102,7 +111,9 @@ final class SimBackend implements BlockBackend {
     int first = (int) (offset / SimDisk.BLOCK);
     long[] zeroes = new long[(int) (length / SimDisk.BLOCK)];
     return act(
-        () -> put(first, zeroes, zeroes.length / 2), () -> put(first, zeroes, zeroes.length));
+        Kind.WRITE,
+        () -> put(first, zeroes, zeroes.length / 2),
+        () -> put(first, zeroes, zeroes.length));
   }
 
   @Override
@@ -112,7 +123,7 @@ final class SimBackend implements BlockBackend {
 
   @Override
   public CompletableFuture<Void> flush() {
-    return act(NOTHING, disk::flush);
+    return act(Kind.FLUSH, NOTHING, disk::flush);
   }
 
   @Override
@@ -132,9 +143,9 @@ final class SimBackend implements BlockBackend {
   }
 
   /**
-   * @param half what a request that stops in its middle does; {@link #NOTHING} where it writes none
+   * @param half what a write that stops in its middle does
    */
-  private CompletableFuture<Void> act(Runnable half, Runnable effect) {
+  private CompletableFuture<Void> act(Kind kind, Runnable half, Runnable effect) {
     SimHost exporting = peer;
     if (exporting == null) {
       if (!usable.getAsBoolean()) {
@@ -164,7 +175,7 @@ final class SimBackend implements BlockBackend {
             done.completeExceptionally(new BlockException(broken, "sense of the target"));
             return;
           }
-          BlockException failure = half == NOTHING ? null : failure(exporting, half);
+          BlockException failure = kind == Kind.READ ? null : failure(exporting, kind, half);
           if (failure != null) {
             done.completeExceptionally(failure);
             return;
@@ -181,17 +192,18 @@ final class SimBackend implements BlockBackend {
     return done;
   }
 
-  private @Nullable BlockException failure(SimHost exporting, Runnable half) {
+  /** After a flush that failed nothing more is durable than before. */
+  private @Nullable BlockException failure(SimHost exporting, Kind kind, Runnable half) {
     if (exporting.isFull()) {
-      world.count("writes to a full SR");
+      world.count(kind == Kind.FLUSH ? "flushes of a full SR" : "writes to a full SR");
       world.met(Fault.SR_FULL, migration);
       return new BlockException(BlockException.Kind.NO_SPACE, "the SR is full");
     }
     if (world.due(Fault.DISK_ERROR, migration)) {
-      world.count("disk errors");
+      world.count(kind == Kind.FLUSH ? "flushes that failed" : "disk errors");
       return new BlockException(BlockException.Kind.IO, "the destination's disk cannot be written");
     }
-    if (world.due(Fault.SHORT_WRITE, migration)) {
+    if (kind == Kind.WRITE && world.due(Fault.SHORT_WRITE, migration)) {
       world.count("short writes");
       half.run();
       return new BlockException(BlockException.Kind.IO, "a part was written");

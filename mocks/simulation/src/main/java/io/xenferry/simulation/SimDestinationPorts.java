@@ -304,7 +304,7 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
                 SimGuest there = host.guests.get(vm);
                 require(there == null || there.state == GuestState.INCOMING, "there is a guest");
                 if (there == null) {
-                  host.guests.put(vm, new SimGuest(GuestState.INCOMING, -1));
+                  host.guests.put(vm, new SimGuest(GuestState.INCOMING));
                 }
               });
       return host.starting.isZero() ? made : made.thenCompose(done -> started(vm));
@@ -333,7 +333,7 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
                 world.check(
                     !host.exported(Objects.requireNonNull(disk)), Invariant.ONE_WRITES, host.name);
               }
-              SimGuest machine = new SimGuest(GuestState.PAUSED, -1);
+              SimGuest machine = new SimGuest(GuestState.PAUSED);
               machine.fresh = true;
               machine.active = true;
               host.guests.put(vm, machine);

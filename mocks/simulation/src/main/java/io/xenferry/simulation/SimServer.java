@@ -64,7 +64,7 @@ final class SimServer {
     this.coordinator =
         new Coordinator(
             clock,
-            ledger,
+            BrokenLedger.beginning(ledger, world.variant),
             gate,
             new SeededRandomness(),
             DEADLINES,
@@ -88,7 +88,8 @@ final class SimServer {
     return process.alive();
   }
 
-  private void changed(MigrationStatus status) {
+  /** Told of each change of a migration. */
+  void changed(MigrationStatus status) {
     String key = status.migration() + " " + status.role();
     Double before = host.progress.put(ledger.incarnation() + " " + key, status.progress());
     world.check(before == null || status.progress() >= before, Invariant.PROGRESS, key);

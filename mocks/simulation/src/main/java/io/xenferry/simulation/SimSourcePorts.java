@@ -114,6 +114,7 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
             SimGuest sender = java.util.Objects.requireNonNull(guest);
             sender.sending = true;
             sender.receiver = incoming;
+            sender.memory.send(java.util.Objects.requireNonNull(incoming).memory);
           });
     }
 
@@ -166,7 +167,7 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
                 "finish: the stream broke");
             SimGuest sender = java.util.Objects.requireNonNull(guest);
             SimGuest receiver = java.util.Objects.requireNonNull(incoming);
-            receiver.memory = sender.memory;
+            sender.memory.sendRest(receiver.memory);
             receiver.state = GuestState.RECEIVED;
             if (world.variant == Variant.RESUME_RACES_COMMITTING) {
               sender.claimsSent = true;
@@ -270,6 +271,7 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
             if (guest != null && guest.state == GuestState.SHUTDOWN) {
               world.count("guests booted again");
               guest.boots++;
+              world.first.boot(guest, true);
               world.run(host, vm, guest);
               world.first.memoryLost = false;
             }
@@ -342,9 +344,11 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
               Optional<SimSource> noted = again ? content.noted(migration) : Optional.empty();
               MemoryDirtyLog log =
                   before != null && before.begun() && (noted.isPresent() || !plan.running())
-                      ? before.afterCrash()
-                      : MemoryDirtyLog.immediate(
-                          new BlockMap(content.size(), SimDisk.BLOCK), process);
+                      ? before.afterCrash(process)
+                      : new MemoryDirtyLog(
+                          new BlockMap(content.size(), SimDisk.BLOCK),
+                          process,
+                          () -> world.latency(2));
               host.dirtyLogs.put(name, log);
               SimSource watched =
                   new SimSource(

@@ -167,15 +167,24 @@ public final class Simulation {
           destination.ledgerDisk = copies.getFirst();
         },
         () -> {
-          world.check(
-              destination.ledgerDisk.rows().getFirst().state() == State.RECEIVING,
-              Invariant.DOUBT_DECIDES_NOTHING,
-              destination.ledgerDisk.rows().getFirst().toString());
-          world.check(
-              destination.vdis.size() == world.scale.disks(),
-              Invariant.DOUBT_DECIDES_NOTHING,
-              "a disk is gone");
+          checkUndecided(world, destination);
         });
+  }
+
+  /** A destination in doubt has neither ended its row nor removed a disk. */
+  static void checkUndecided(World world, SimHost destination) {
+    LedgerRow row = destination.ledgerDisk.rows().getFirst();
+    world.check(row.state() == State.RECEIVING, Invariant.DOUBT_DECIDES_NOTHING, row.toString());
+    world.check(
+        destination.vdis.size() == world.scale.disks(),
+        Invariant.DOUBT_DECIDES_NOTHING,
+        "a disk is gone");
+  }
+
+  /** A source that has asked for the commit waits for its answer. */
+  static void checkWaiting(World world, SimHost source) {
+    LedgerRow row = source.ledgerDisk.rows().getFirst();
+    world.check(row.state() == State.COMMITTING, Invariant.STAYS_COMMITTING, row.toString());
   }
 
   /**
@@ -195,6 +204,7 @@ public final class Simulation {
         () -> {
           Ledger lost = destination.server().ledger;
           destination.crash("and its ledger is lost", false);
+          destination.progress.clear(); // it is of that ledger
           MemoryLedger.Disk empty = new MemoryLedger.Disk(lost.incarnation(), lost.secret());
           destination.ledgerDisk =
               variant == Variant.INCARNATION_UNCHECKED
@@ -257,10 +267,7 @@ public final class Simulation {
       drive(world, Duration.ofMinutes(1), destination::serverUp);
       destination.server().coordinator.acceptRestoredLedger("operator");
       drive(world, Duration.ofMinutes(2), () -> false);
-      world.check(
-          source.ledgerDisk.rows().getFirst().state() == State.COMMITTING,
-          Invariant.STAYS_COMMITTING,
-          source.ledgerDisk.rows().getFirst().toString());
+      checkWaiting(world, source);
       checks.run();
     } catch (InvariantViolation e) {
       violation = Optional.of(String.valueOf(e.getMessage()));
@@ -298,7 +305,8 @@ public final class Simulation {
     }
     home.vms.put(vm.uuid, new SimHost.VmRecord(vdis, null));
     if (running) {
-      SimGuest guest = new SimGuest(GuestState.PAUSED, vm.sequence);
+      SimGuest guest = new SimGuest(GuestState.PAUSED);
+      vm.boot(guest, true);
       guest.active = true;
       home.guests.put(vm.uuid, guest);
       world.run(home, vm.uuid, guest);
@@ -332,6 +340,11 @@ public final class Simulation {
       drive(world, PATIENCE, world::calm);
       drive(world, Duration.ofSeconds(2), () -> false);
     }
+    judge(world);
+  }
+
+  /** What must be so in the end. */
+  static void judge(World world) {
     for (SimHost host : world.hosts) {
       host.ledgerDisk.rows().stream()
           .filter(row -> !row.ended())

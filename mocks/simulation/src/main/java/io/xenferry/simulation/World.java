@@ -232,7 +232,7 @@ final class World {
               + ": server "
               + (host.serverUp() ? "up" : "down")
               + ", guest "
-              + (guest == null ? "none" : guest.state + " with memory " + guest.memory)
+              + (guest == null ? "none" : guest.state + " with memory " + guest.memory.newest())
               + ", exports "
               + host.exports.keySet()
               + ", VMs "
@@ -268,7 +268,9 @@ final class World {
   private void tick(SimVm guestOf) {
     for (SimHost host : hosts) {
       SimGuest guest = host.guests.get(guestOf.uuid);
-      if (guest != null && guest.state == GuestState.RUNNING) {
+      if (guest != null
+          && guest.state == GuestState.RUNNING
+          && scheduler.nanoTime() >= guest.bootsUntil) {
         int disk = random.nextInt(scale.disks());
         int block = random.nextInt(scale.blocks());
         SimHost.Vdi vdi = host.diskOf(guestOf.uuid, disk);
@@ -276,9 +278,7 @@ final class World {
         if (vdi == null) {
           return;
         }
-        guestOf.sequence++;
-        guest.memory = guestOf.sequence;
-        guestOf.truth[disk][block] = guestOf.sequence;
+        guestOf.write(guest, disk, block);
         vdi.disk.guestWrite(block, guestOf.sequence);
       }
     }
@@ -377,7 +377,7 @@ final class World {
       return;
     }
     SimVm of = vms.stream().filter(each -> each.uuid.equals(uuid)).findFirst().orElseThrow();
-    trace(host.name + ": the guest runs, memory " + guest.memory + " of " + of.sequence);
+    trace(host.name + ": the guest runs, memory " + guest.memory.newest() + " of " + of.sequence);
     SimGuest elsewhere = other(host).guests.get(uuid);
     check(
         elsewhere == null || elsewhere.state != GuestState.RUNNING,
@@ -386,10 +386,10 @@ final class World {
     if (guest.fresh) {
       count("guests booted at the destination");
       // It knows what its disks hold, which is looked at below.
-      guest.memory = of.sequence;
+      of.boot(guest, true);
       guest.fresh = false;
     }
-    check(guest.memory == of.sequence, Invariant.NEVER_BACK, host.name);
+    check(guest.memory.same(of.memory), Invariant.NEVER_BACK, host.name);
     for (int i = 0; i < scale.disks(); i++) {
       SimHost.Vdi vdi = host.diskOf(uuid, i);
       check(vdi != null, Invariant.COMPLETE_WHERE_IT_RUNS, host.name + " has no disk " + i);
@@ -456,6 +456,6 @@ final class World {
     SimGuest guest = host.guests.get(of.uuid);
     return guest != null
         && guest.state != GuestState.INCOMING
-        && (guest.fresh ? complete(host, of) : guest.memory == of.sequence);
+        && (guest.fresh ? complete(host, of) : guest.memory.same(of.memory));
   }
 }

@@ -11,6 +11,8 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.Set;
+import java.util.TreeSet;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -27,6 +29,8 @@ final class ModelChecker {
   private static final long MINUTES = 10;
 
   private static final Path MODELS = Path.of("src/test/promela");
+  private static final Pattern PROMISE =
+      Pattern.compile("(?:PROMISE|assert)\\(((?!name\\b|the_goal)\\w+)[,)]");
   private static final Pattern STATES =
       Pattern.compile("(\\d+(?:\\.\\d+)?(?:e\\+\\d+)?) states, stored");
   private static final Pattern TRANSITIONS =
@@ -55,6 +59,16 @@ final class ModelChecker {
       Assumptions.assumeTrue(there, "there is no spin, or no cc");
     }
     assertThat(there).as("spin and cc are installed").isTrue();
+  }
+
+  /** What a model promises, by the names that a search tells. */
+  static Set<String> promises(String model) throws IOException {
+    Set<String> names = new TreeSet<>();
+    Matcher promise = PROMISE.matcher(Files.readString(MODELS.resolve(model)));
+    while (promise.find()) {
+      names.add(promise.group(1));
+    }
+    return names;
   }
 
   private static boolean onPath(String tool) {

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Set;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
@@ -12,6 +13,7 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * The models of who owns the VM and of the write-ordering point, see {@code docs/model.md}: all of
@@ -73,6 +75,9 @@ class ModelTest {
     ACCEPTED_BLINDLY(OWNERSHIP, "LEDGERS=1", "a_running_guest_is_not_destroyed"),
     FORCE_BELIEVED_FOR_EVER(OWNERSHIP, "OUTAGES=2 FORCES=2", "at_most_one_side_runs_the_guest"),
     GOES_ON_THOUGH_CLOSED(OWNERSHIP, "CRASHES=1", "one_writer_to_a_disk"),
+    REMOVED_BEFORE_THE_OUTCOME(
+        OWNERSHIP, "REFUSALS=1", "the_disks_are_complete_where_the_guest_runs"),
+    REMOVED_BEFORE_THE_COPY_ENDS(OWNERSHIP, "", "a_complete_copy_exists"),
     COPIER_WITHOUT_LOCK(WRITES, WRITE_FAULTS, "destination_equals_source_at_the_switch"),
     BIT_CLEARED_AFTER_READ(WRITES, WRITE_FAULTS, "destination_equals_source_at_the_switch"),
     BIT_SET_ONLY_BEFORE(WRITES, WRITE_FAULTS, "destination_equals_source_at_the_switch"),
@@ -81,7 +86,9 @@ class ModelTest {
     REPLAYED_AFTER_BROKEN_CONNECTION(
         WRITES, WRITE_FAULTS, "destination_equals_source_at_the_switch"),
     RESENDS_UNDER_STALLED_WRITE(WRITES, WRITE_FAULTS, "destination_equals_source_at_the_switch"),
-    NOT_FENCED(WRITES, WRITE_FAULTS, "the_log_names_every_difference");
+    NOT_FENCED(WRITES, WRITE_FAULTS, "nothing_changes_the_destination_afterwards"),
+    NOT_LOGGED(WRITES, "WRITES=1", "the_log_names_every_difference"),
+    NEVER_CONNECTED_AGAIN(WRITES, WRITE_FAULTS, "the_copy_comes_to_its_end");
 
     final String model;
     final List<String> definitions;
@@ -138,6 +145,18 @@ class ModelTest {
         new ModelChecker(directory).checkSmall(variant.model, variant.definitions);
     assertThat(outcome.violated()).contains(variant.promise);
     assertThat(outcome.trace()).contains(variant.model.equals(WRITES) ? "lock next" : "COMMITTED");
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {OWNERSHIP, WRITES})
+  void eachPromiseIsBrokenByAVariant(String model) throws Exception {
+    Set<String> promises = ModelChecker.promises(model);
+    assertThat(promises).hasSizeGreaterThan(3);
+    for (String promise : promises) {
+      assertThat(Broken.values())
+          .as(promise)
+          .anyMatch(variant -> variant.model.equals(model) && variant.promise.equals(promise));
+    }
   }
 
   @Tag("slow")

@@ -85,7 +85,12 @@ public final class MemoryDirtyLog implements DirtyLog {
 
   /** What a process started after a crash at this instant finds. */
   public MemoryDirtyLog afterCrash() {
-    MemoryDirtyLog survivor = new MemoryDirtyLog(map, scheduler, latency);
+    return afterCrash(scheduler);
+  }
+
+  /** The same, where what had written it is gone with its own clock. */
+  public MemoryDirtyLog afterCrash(Scheduler next) {
+    MemoryDirtyLog survivor = new MemoryDirtyLog(map, next, latency);
     survivor.current.or(durable);
     survivor.durable.or(durable);
     survivor.begun = durablyBegun;

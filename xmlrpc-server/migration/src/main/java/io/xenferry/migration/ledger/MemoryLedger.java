@@ -4,6 +4,7 @@ import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.Role;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
@@ -104,6 +105,7 @@ public final class MemoryLedger implements Ledger {
   private final Supplier<Instant> clock;
   private final Probe probe;
   private final Predicate<LedgerRow> lazy;
+  private final Predicate<LedgerRow> unruled;
   private final Map<Key, LedgerRow> rows;
   private final Set<JournalEntry> journal;
   private final List<AuditRow> audits;
@@ -112,6 +114,22 @@ public final class MemoryLedger implements Ledger {
   private boolean behind;
 
   public MemoryLedger(Disk disk, Supplier<Instant> clock, Probe probe, Predicate<LedgerRow> lazy) {
+    this(disk, clock, probe, lazy, row -> false);
+  }
+
+  /**
+   * One that is broken on purpose.
+   *
+   * @param lazy which rows are not written to stable storage by themselves
+   * @param unruled which rows are inserted beside whatever others there are
+   */
+  public MemoryLedger(
+      Disk disk,
+      Supplier<Instant> clock,
+      Probe probe,
+      Predicate<LedgerRow> lazy,
+      Predicate<LedgerRow> unruled) {
+    this.unruled = unruled;
     this.disk = disk;
     this.clock = clock;
     this.probe = probe;
@@ -173,12 +191,21 @@ public final class MemoryLedger implements Ledger {
 
   @Override
   public synchronized LedgerRow insert(LedgerRow row) {
-    LedgerRow written = LedgerRules.inserted(row, rows.values(), clock.get());
+    LedgerRow written = LedgerRules.inserted(row, beside(row), clock.get());
     probe.change("insert " + row.state(), false);
     Key key = new Key(row.migration(), row.role());
     rows.put(key, written);
     commit("insert " + row.state(), !lazy.test(written), () -> disk.rows.put(key, written));
     return written;
+  }
+
+  /** What a row that is to be inserted must agree with. */
+  private Collection<LedgerRow> beside(LedgerRow row) {
+    return !unruled.test(row)
+        ? rows.values()
+        : rows.values().stream()
+            .filter(other -> other.migration().equals(row.migration()))
+            .toList();
   }
 
   @Override
