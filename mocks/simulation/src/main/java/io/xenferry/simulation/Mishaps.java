@@ -132,7 +132,7 @@ final class Mishaps {
     world.count("targets killed");
     world.trace(host.name + ": the iSCSI target dies");
     world.met(Fault.TARGET_GONE);
-    host.exports.clear();
+    host.targetDies();
     return true;
   }
 

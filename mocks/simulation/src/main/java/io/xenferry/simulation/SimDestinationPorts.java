@@ -121,15 +121,28 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
       journaled(JournalEntry.Kind.ACCOUNT, export.account());
       return effect(
           "disk " + disk.device() + " is exported",
+          host.exporting,
           () -> {
-            host.accounts.add(export.account());
-            if (!host.exports.containsKey(export.name())) {
-              require(host.vdis.containsKey(export.vdi()), "no such disk");
-              host.openExport(export.name(), export.vdi());
-            }
-            return new DiskTarget(
-                disk.vdi(), export.vdi(), "sim://" + host.name + "/" + export.name(), disk.size());
+            open(export, false);
+            return target(disk, export);
           });
+    }
+
+    private void open(ExportSpec export, boolean anew) {
+      require(host.vdis.containsKey(export.vdi()), "no such disk");
+      if (!process.alive()) {
+        host.openLate(process, export);
+        return;
+      }
+      host.accounts.add(export.account());
+      if (anew || !host.exports.containsKey(export.name())) {
+        host.openExport(export.name(), export.vdi());
+      }
+    }
+
+    private DiskTarget target(Plan.Disk disk, ExportSpec export) {
+      return new DiskTarget(
+          disk.vdi(), export.vdi(), "sim://" + host.name + "/" + export.name(), disk.size());
     }
 
     /** Whoever is logged in to the one before cannot write any more. */
@@ -140,11 +153,8 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
       return effect(
           "disk " + disk.device() + " is exported anew",
           () -> {
-            require(host.vdis.containsKey(export.vdi()), "no such disk");
-            host.accounts.add(export.account());
-            host.openExport(export.name(), export.vdi());
-            return new DiskTarget(
-                disk.vdi(), export.vdi(), "sim://" + host.name + "/" + export.name(), disk.size());
+            open(export, true);
+            return target(disk, export);
           });
     }
 
@@ -180,7 +190,7 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
                   .isEmpty(),
           Invariant.DURABLE_FIRST,
           host.name + " closes an export that is OPEN");
-      return act("an export is closed", () -> host.exports.remove(export.name()));
+      return act("an export is closed", () -> host.closeExport(export.name()));
     }
 
     @Override

@@ -4,10 +4,12 @@ import io.xenferry.copy.MemoryDirtyLog;
 import io.xenferry.migration.Coordinator;
 import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.ledger.MemoryLedger;
+import io.xenferry.migration.ports.DestinationPorts.ExportSpec;
 import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
+import io.xenferry.time.SimulatedScheduler;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -50,6 +52,22 @@ final class SimHost {
   final Set<UUID> copies = new HashSet<>();
 
   final Map<String, Export> exports = new TreeMap<>();
+
+  /** Targets without a unit, which nobody can log in to: a server was killed while it made them. */
+  final TreeSet<String> halfMade = new TreeSet<>();
+
+  /** Exports that were closed, by name: none is ever opened again. */
+  final Set<String> closed = new HashSet<>();
+
+  /** What the next exports wait for. */
+  CompletableFuture<Void> exporting = CompletableFuture.completedFuture(null);
+
+  /** Its target is a process of its own for sure, else that is a matter of chance. */
+  boolean targetStays;
+
+  /** Servers whose end was their target's. */
+  private final Set<SimulatedScheduler.Process> targetsToo = new HashSet<>();
+
   final TreeSet<String> accounts = new TreeSet<>();
   final Map<UUID, VmRecord> vms = new TreeMap<>();
   final Map<UUID, SimGuest> guests = new TreeMap<>();
@@ -249,8 +267,9 @@ final class SimHost {
     breakStreams();
     if (power) {
       losePower();
-    } else if (world.random.nextBoolean()) {
-      exports.clear(); // the target is the server's own
+    } else if (world.random.nextBoolean() && !targetStays) {
+      targetsToo.add(server().process);
+      targetDies();
     }
     long millis = 100 + world.random.nextInt(world.random.nextInt(4) == 0 ? 20_000 : 2_000);
     if (!heldDown) {
@@ -291,7 +310,7 @@ final class SimHost {
         each.memoryLost = true;
       }
     }
-    exports.clear();
+    targetDies();
     accounts.clear();
     vdis.values().forEach(vdi -> vdi.disk.losePower(world.random));
   }
@@ -304,6 +323,37 @@ final class SimHost {
     }
   }
 
+  /** The target's process ends, with all that it had. */
+  void targetDies() {
+    exports.clear();
+    halfMade.clear();
+  }
+
+  void closeExport(String export) {
+    exports.remove(export);
+    halfMade.remove(export);
+    closed.add(export);
+  }
+
+  /**
+   * An export comes about that a server had asked for before it was killed. Nothing does if that
+   * was the end of its target. A target of its own is told some ten things, of which at most one
+   * outlives the server: what was closed meanwhile does not come back, but for an empty target.
+   */
+  void openLate(SimulatedScheduler.Process killed, ExportSpec export) {
+    if (targetsToo.contains(killed) || exports.containsKey(export.name())) {
+      return;
+    }
+    if (closed.contains(export.name()) || world.random.nextBoolean()) {
+      world.count("targets half made");
+      world.trace(name + ": half a target comes of a server that is gone");
+      halfMade.add(export.name());
+    } else {
+      accounts.add(export.account());
+      openExport(export.name(), export.vdi());
+    }
+  }
+
   void openExport(String export, UUID vdi) {
     boolean open =
         vms.entrySet().stream()
@@ -311,6 +361,7 @@ final class SimHost {
             .map(vm -> guests.get(vm.getKey()))
             .anyMatch(guest -> guest != null && guest.active);
     world.check(!open, Invariant.ONE_WRITES, name + " exports a disk that its guest has open");
+    halfMade.remove(export);
     exports.put(export, new Export(vdi));
   }
 
@@ -318,6 +369,7 @@ final class SimHost {
   List<String> leftovers() {
     List<String> left = new ArrayList<>();
     exports.keySet().forEach(export -> left.add("export " + export));
+    halfMade.forEach(target -> left.add("half-made target " + target));
     accounts.forEach(account -> left.add("account " + account));
     vms.forEach((vm, record) -> {
       if (record.hidden()) {

@@ -72,11 +72,22 @@ abstract class SimPorts {
   }
 
   final <T> CompletableFuture<T> effect(String what, Supplier<T> work) {
+    return effect(what, CompletableFuture.completedFuture(null), work);
+  }
+
+  /** One that waits for something, whoever dies meanwhile. */
+  final <T> CompletableFuture<T> effect(
+      String what, CompletableFuture<Void> first, Supplier<T> work) {
     if (!process.alive()) {
       throw new SimulatedCrash(host.name);
     }
     CompletableFuture<T> done = new CompletableFuture<>();
     int boot = host.boot;
+    first.thenRun(() -> begin(what, boot, work, done));
+    return done;
+  }
+
+  private <T> void begin(String what, int boot, Supplier<T> work, CompletableFuture<T> done) {
     world.later(
         world.effectTime(),
         () -> {
@@ -107,7 +118,6 @@ abstract class SimPorts {
             world.later(world.latency(2), () -> done.complete(value));
           }
         });
-    return done;
   }
 
   final CompletableFuture<Void> act(String what, Runnable work) {

@@ -47,11 +47,14 @@ final class Watchdog {
     start();
   }
 
+  private static boolean isOpen(JournalEntry entry) {
+    return entry.kind() == JournalEntry.Kind.EXPORT
+        && entry.standing() == JournalEntry.Standing.OPEN;
+  }
+
   /** Exports that the journal says are OPEN. */
   private void makeAnew(JournalEntry entry) {
-    if (entry.kind() == JournalEntry.Kind.EXPORT
-        && entry.standing() == JournalEntry.Standing.OPEN
-        && !host.exports.containsKey(entry.name())) {
+    if (isOpen(entry) && !host.exports.containsKey(entry.name())) {
       UUID vdi = UUID.fromString(entry.detail());
       if (host.vdis.containsKey(vdi)) {
         world.count("exports made anew");
@@ -69,6 +72,8 @@ final class Watchdog {
     Set<String> known = new HashSet<>();
     journal.forEach(entry -> known.add(entry.kind() + " " + entry.name()));
     int before = objects();
+    host.halfMade.removeIf(
+        name -> journal.stream().noneMatch(entry -> isOpen(entry) && entry.name().equals(name)));
     host.exports.keySet().removeIf(name -> !known.contains(JournalEntry.Kind.EXPORT + " " + name));
     host.accounts.removeIf(name -> !known.contains(JournalEntry.Kind.ACCOUNT + " " + name));
     host.vms
@@ -96,6 +101,7 @@ final class Watchdog {
 
   private int objects() {
     return host.exports.size()
+        + host.halfMade.size()
         + host.accounts.size()
         + host.vms.size()
         + host.vdis.size()

@@ -2,12 +2,14 @@ package io.xenferry.simulation;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.xenferry.migration.ledger.JournalEntry;
 import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.state.CutOver;
 import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
 import java.time.Duration;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -116,6 +118,29 @@ class GoingOnTest extends Story {
     run(MINUTE);
     assertMoved();
     assertWentOn(Role.SOURCE, Role.DESTINATION);
+  }
+
+  /** At most one command to the target outlives its server, and the others find no target. */
+  @Test
+  void anExportOfAKilledServerThatComesAfterTheCloseIsAnEmptyTarget() {
+    CompletableFuture<Void> late = new CompletableFuture<>();
+    destination.targetStays = true;
+    destination.exporting = late;
+    move();
+    runUntil(() ->
+        destination.ledgerDisk.journal().stream()
+            .anyMatch(entry -> entry.kind() == JournalEntry.Kind.EXPORT));
+    kill(destination);
+    destination.exporting = CompletableFuture.completedFuture(null);
+    comeBack(destination);
+    runUntil(() -> destination.closed.size() == world.scale.disks());
+    late.complete(null);
+    runUntil(() -> !destination.halfMade.isEmpty());
+    assertThat(destination.exports).isEmpty();
+    assertThat(destination.leftovers()).anyMatch(left -> left.startsWith("half-made target "));
+    run(MINUTE);
+    assertMoved();
+    assertWentOn(Role.DESTINATION);
   }
 
   @Test

@@ -360,6 +360,7 @@ class InvariantTest {
     Map<String, Runnable> things = new LinkedHashMap<>();
     things.put("account a", () -> other.accounts.add("a"));
     things.put("export e", () -> other.exports.put("e", new SimHost.Export(one)));
+    things.put("half-made target t", () -> other.halfMade.add("t"));
     things.put("hidden VM", () -> other.vms.put(one, new SimHost.VmRecord(List.of(), ONE)));
     things.put("VDI", () -> other.vdis.put(one, new SimHost.Vdi(new SimDisk(1), ONE)));
     things.put("dirty bitmap", () -> disk().trackers.add(new BitSet()));
@@ -385,7 +386,7 @@ class InvariantTest {
       assertThat(leftovers()).singleElement().asString().startsWith(name);
       broken(Invariant.NOTHING_LEFT, () -> Simulation.judge(world));
       other.accounts.clear();
-      other.exports.clear();
+      other.targetDies();
       other.vms.clear();
       other.vdis.clear();
       other.dirtyLogs.clear();

@@ -17,6 +17,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ConcurrentSkipListMap;
+import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -31,6 +32,12 @@ import org.slf4j.LoggerFactory;
  */
 public final class TgtTargetService implements TargetService {
   private static final Logger log = LoggerFactory.getLogger(TgtTargetService.class);
+
+  /** tgtd takes any positive number. */
+  private static final int TIDS = 1 << 30;
+
+  /** After so many the accounts are looked at, too, which is a command more. */
+  private static final int LOOKS_AT_TARGETS = 60;
 
   /**
    * @param state directory for what must survive a restart
@@ -99,6 +106,13 @@ public final class TgtTargetService implements TargetService {
   private TgtDaemon.@Nullable Running running;
   private TgtTargets targets;
   private int port;
+
+  /** The last that was given to a target; no other service is likely to have come here. */
+  private int tid = ThreadLocalRandom.current().nextInt(TIDS);
+
+  /** How often the watchdog has looked. */
+  private int looks;
+
   private volatile boolean closed;
 
   /**
@@ -147,13 +161,21 @@ public final class TgtTargetService implements TargetService {
     targets = new TgtTargets(new Tgtadm(control, settings.commandTimeout()));
   }
 
-  /** Makes the daemon's targets equal to what is open. */
+  /**
+   * Makes the daemon's targets equal to what is open. One that a killed server has half made is
+   * made anew: nobody can log in to it.
+   */
   private void reconcile() throws TargetException {
-    Map<String, TgtTargets.Existing> existing = targets.show();
-    for (TgtTargets.Existing target : existing.values()) {
+    Set<String> whole = new HashSet<>();
+    for (TgtTargets.Existing target : targets.show().values()) {
       boolean wanted = open.containsKey(target.iqn()) && !closing.contains(target.iqn());
-      if (!wanted && target.iqn().startsWith(settings.prefix())) {
-        log.info("removing target {}: it is not open in the journal", target.iqn());
+      if (wanted && target.isWhole()) {
+        whole.add(target.iqn());
+      } else if (wanted || target.iqn().startsWith(settings.prefix())) {
+        log.info(
+            "removing target {}: it is {}",
+            target.iqn(),
+            wanted ? "half made" : "not open in the journal");
         targets.remove(target.iqn(), settings.closeTimeout());
       }
     }
@@ -161,7 +183,7 @@ public final class TgtTargetService implements TargetService {
       forgetAccounts();
     }
     for (Export export : open.values()) {
-      if (!existing.containsKey(export.iqn()) && !closing.contains(export.iqn())) {
+      if (!whole.contains(export.iqn()) && !closing.contains(export.iqn())) {
         log.info("re-creating target {}", export.iqn());
         try {
           targets.create(export, freeTid());
@@ -190,12 +212,12 @@ public final class TgtTargetService implements TargetService {
     }
   }
 
+  /** None that was in use before: a command of a server that was killed may still name that one. */
   private int freeTid() throws TargetException {
     List<Integer> used = targets.show().values().stream().map(TgtTargets.Existing::tid).toList();
-    int tid = 1;
-    while (used.contains(tid)) {
+    do {
       tid++;
-    }
+    } while (used.contains(tid));
     return tid;
   }
 
@@ -209,7 +231,9 @@ public final class TgtTargetService implements TargetService {
         throw new TargetException(Kind.EXISTS, export.iqn() + " could not be closed yet");
       }
       if (export.equals(before)) {
-        if (!targets.show().containsKey(export.iqn())) {
+        TgtTargets.Existing there = targets.show().get(export.iqn());
+        if (there == null || !there.isWhole()) {
+          targets.remove(export.iqn(), settings.closeTimeout());
           targets.create(export, freeTid());
         }
         return urlOf(export);
@@ -364,6 +388,18 @@ public final class TgtTargetService implements TargetService {
     }
   }
 
+  /**
+   * Whether what is open is there and nothing else of ours is: of what a killed server was making
+   * its last command may come late, when a server after it has closed that already.
+   */
+  private boolean agrees(Map<String, TgtTargets.Existing> existing) {
+    return existing.keySet().stream()
+            .noneMatch(iqn -> iqn.startsWith(settings.prefix()) && !open.containsKey(iqn))
+        && open.keySet().stream()
+            .filter(iqn -> !closing.contains(iqn))
+            .allMatch(iqn -> existing.containsKey(iqn) && existing.get(iqn).isWhole());
+  }
+
   private void look() {
     try {
       TgtDaemon.Running before = running;
@@ -373,9 +409,11 @@ public final class TgtTargetService implements TargetService {
         reconcile();
         return;
       }
-      Set<String> existing = targets.show().keySet();
-      if (open.keySet().stream().anyMatch(i -> !closing.contains(i) && !existing.contains(i))) {
+      looks++;
+      if (!agrees(targets.show())) {
         reconcile();
+      } else if (looks % LOOKS_AT_TARGETS == 0 && settings.attachTo().isEmpty()) {
+        forgetAccounts();
       }
     } catch (TargetException e) {
       log.warn("the watchdog will try again: {}", e.getMessage());

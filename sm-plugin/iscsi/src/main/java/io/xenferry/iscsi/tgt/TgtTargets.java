@@ -53,7 +53,13 @@ final class TgtTargets {
       int sessions,
       List<Connection> connections,
       List<String> users,
-      List<String> rules) {}
+      List<String> rules) {
+
+    /** Whether anybody may log in: the last thing that is made of a target. */
+    boolean isWhole() {
+      return !rules.isEmpty();
+    }
+  }
 
   /** The parts of what the daemon tells of a target. */
   private enum Part {
@@ -108,7 +114,13 @@ final class TgtTargets {
     return found;
   }
 
-  /** Creates a target; the access rule comes last, so that nobody logs in to half of one. */
+  /**
+   * Creates a target; the access rule comes last, so that nobody logs in to half of one.
+   *
+   * <p>Each command is a process of its own, so that the last one of a server that is killed may
+   * come late. If the target was removed meanwhile, that makes an empty one at most, without a rule
+   * and a unit, or an account: all others need the target, and its number is not used again.
+   */
   void create(Export export, int tid) throws TargetException {
     if (!(export.backing() instanceof Export.Backing.File file)) {
       throw new TargetException(Kind.INVALID, "tgtd serves files and block devices only");

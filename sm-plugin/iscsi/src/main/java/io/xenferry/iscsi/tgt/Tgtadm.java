@@ -18,7 +18,7 @@ import org.apache.commons.exec.PumpStreamHandler;
  * and its output a limit. All logical failures exit with 22, so that standard error alone tells
  * what was wrong.
  */
-final class Tgtadm {
+class Tgtadm {
   private static final int MAX_OUTPUT = 8 * 1024 * 1024;
 
   private final int control;

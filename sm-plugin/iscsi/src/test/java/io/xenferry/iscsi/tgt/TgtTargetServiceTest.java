@@ -29,6 +29,7 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 
 class TgtTargetServiceTest extends TargetServiceContract {
+  private static final Duration TIMEOUT = Duration.ofSeconds(20);
 
   @BeforeAll
   static void needsTgtd() {
@@ -128,6 +129,127 @@ class TgtTargetServiceTest extends TargetServiceContract {
     assertThat(targets.accounts()).isEmpty();
   }
 
+  /** Commands as a server gives them that is killed after some. */
+  private static final class Killed extends Tgtadm {
+    /** Stands for the end of a process: nobody in it handles that. */
+    private static final class End extends RuntimeException {
+      private static final long serialVersionUID = 1L;
+    }
+
+    private int left;
+
+    Killed(int control, int after) {
+      super(control, TIMEOUT);
+      left = after;
+    }
+
+    @Override
+    String run(String... arguments) throws TargetException {
+      if (left == 0) {
+        throw new End();
+      }
+      left--;
+      return super.run(arguments);
+    }
+
+    /** Makes a target, as far as it comes. */
+    static void makes(Export export, int tid, int control, int after) throws TargetException {
+      Killed server = new Killed(control, after);
+      assertThatThrownBy(() -> new TgtTargets(server).create(export, tid)).isInstanceOf(End.class);
+    }
+  }
+
+  /** All commands that make a target, none of which is run. */
+  private static List<String[]> commands(Export export, int tid) throws TargetException {
+    List<String[]> given = new ArrayList<>();
+    Tgtadm listening =
+        new Tgtadm(0, TIMEOUT) {
+          @Override
+          String run(String... arguments) {
+            given.add(arguments);
+            return "";
+          }
+        };
+    new TgtTargets(listening).create(export, tid);
+    return given;
+  }
+
+  private Settings own(Duration commandTimeout, Duration watch) throws Exception {
+    Settings own = Settings.own(directory.resolve("tgtd"), InetAddress.getByName("127.0.0.1"));
+    return new Settings(
+        own.state(),
+        own.address(),
+        own.port(),
+        own.attachTo(),
+        own.prefix(),
+        commandTimeout,
+        own.closeTimeout(),
+        watch);
+  }
+
+  /** Whoever is killed meanwhile leaves a part of a target, which is not taken for one. */
+  @Test
+  void whatWasHalfMadeIsMadeAnew() throws Exception {
+    Export export =
+        export(
+            "half",
+            file("half.img", MIB),
+            Optional.of(new Credentials("ferry5", "correct-horse-5")),
+            new Acl.Everybody());
+    IscsiUrl url = service.open(export);
+    int control = ((TgtTargetService) service).control();
+    TgtTargets targets = new TgtTargets(new Tgtadm(control, TIMEOUT));
+    service.close();
+    int all = commands(export, 1000).size();
+    assertThat(all).isGreaterThan(8);
+    for (int after = 1; after < all; after++) {
+      targets.remove(export.iqn(), TIMEOUT);
+      Killed.makes(export, 1000 + after, control, after);
+      assertThatThrownBy(() -> IscsiInitiator.connect(url, OPTIONS))
+          .isInstanceOf(BlockException.class);
+
+      service = start(journal);
+      try (IscsiDisk disk = IscsiInitiator.connect(url, OPTIONS)) {
+        assertThat(disk.size()).isEqualTo(MIB);
+      }
+      service.close();
+    }
+    service = start(journal);
+  }
+
+  /**
+   * The last command of a server that was killed may come late, when the one after it has closed
+   * the export: whichever it was, nobody can write by it, and nothing of it stays.
+   */
+  @Test
+  void whatComesOfAKilledServerAfterTheCloseWritesNothingAndGoes() throws Exception {
+    Export export =
+        export(
+            "late",
+            file("late.img", MIB),
+            Optional.of(new Credentials("ferry6", "correct-horse-6")),
+            new Acl.Everybody());
+    service.close();
+    service = new TgtTargetService(own(TIMEOUT, Duration.ofMillis(20)), journal);
+    Tgtadm tgtadm = new Tgtadm(((TgtTargetService) service).control(), TIMEOUT);
+    TgtTargets targets = new TgtTargets(tgtadm);
+    IscsiUrl url = service.open(export);
+    service.close(export.iqn());
+
+    for (String[] command : commands(export, 1000)) {
+      try {
+        tgtadm.run(command);
+      } catch (TargetException e) {
+        assertThat(e.kind()).isNotEqualTo(TargetException.Kind.DOWN); // there is no such target
+      }
+      assertThatThrownBy(() -> IscsiInitiator.connect(url, OPTIONS))
+          .isInstanceOf(BlockException.class);
+      await()
+          .atMost(Duration.ofSeconds(60))
+          .until(() -> targets.show().isEmpty() && targets.accounts().isEmpty());
+    }
+  }
+
   /** A daemon that hangs cannot be fenced: then nobody may believe that the export is closed. */
   @Test
   void whatCouldNotBeClosedStaysListedUntilItIs() throws Exception {
@@ -135,19 +257,7 @@ class TgtTargetServiceTest extends TargetServiceContract {
     service.open(export);
     long daemon = ((TgtTargetService) service).process().orElseThrow().pid();
     service.close();
-    Settings own = Settings.own(directory.resolve("tgtd"), InetAddress.getByName("127.0.0.1"));
-    service =
-        new TgtTargetService(
-            new Settings(
-                own.state(),
-                own.address(),
-                0,
-                Optional.empty(),
-                own.prefix(),
-                Duration.ofSeconds(2),
-                own.closeTimeout(),
-                own.watch()),
-            journal);
+    service = new TgtTargetService(own(Duration.ofSeconds(2), Duration.ofSeconds(1)), journal);
 
     signal("-STOP", daemon);
     try {
