@@ -609,10 +609,16 @@ inline d_heard(m) {
 #define BROUGHT(m) (DST(1) == DST(m) && disk[PLACE(1)] != NONE -> PLACE(1) : PLACE(m))
 #endif
 
+/* From here on clients may start it, if it does not run and the gate lets them. */
 inline d_show(m) {
   printf("D%d: the VM is shown\n", m);
+  open[m] = 0; export[m] = 0;
+  record[DST(m)] = 1 + BROUGHT(m)
+}
+
+inline d_cleaned(m) {
+  printf("D%d: nothing is left to be done here\n", m);
   open[m] = 0; export[m] = 0; made[m] = 0;
-  if :: record[DST(m)] == 0 -> record[DST(m)] = 1 + BROUGHT(m) :: else fi;
   dCleaned[m] = 1;
   d_end_if_done(m)
 }
@@ -956,7 +962,8 @@ inline s_remove_early(m) {
   :: d_step { WORKS(DST(m)) && DOUBTED(m) && (told[m] == TAKEN_BACK || told[m] == OTHERWISE || (told[m] == HANDED_OVER && disk[PLACE(m)] == NONE)) -> d_undone(m) } \
   :: d_step { WORKS(DST(m)) && DOUBTED(m) && told[m] == WANTED && WAITS(m) -> d_believed(m) } \
   :: d_step { WORKS(DST(m)) && WORKS(SRC(m)) && ASKING(m) && told[m] != ANSWER(m) -> s_say_status(m) } \
-  :: d_step { WORKS(DST(m)) && d[m] == RUNNING && !dEnded[m] && !dCleaned[m] -> d_show(m) } \
+  :: d_step { WORKS(DST(m)) && d[m] == RUNNING && !dEnded[m] && !dCleaned[m] && record[DST(m)] == 0 -> d_show(m) } \
+  :: d_step { WORKS(DST(m)) && d[m] == RUNNING && !dEnded[m] && !dCleaned[m] && record[DST(m)] != 0 -> d_cleaned(m) } \
   :: d_step { WORKS(DST(m)) && s[m] == COMMITTING && mCommit[m] && d[m] == RUNNING && !dEnded[m] && !aRunning[m] && COUNTS(m) -> d_say_running(m) } \
   :: d_step { WORKS(DST(m)) && (s[m] == COMMITTING || (s[m] == OWNED && !sEnded[m] && !(mAcknowledge[m] && sHeard[m]))) && (d[m] == ABORTED || d[m] == RETURNED) && !aBack[m] && !KNOWS_NOTHING(m) && COUNTS(m) -> d_say_back(m) } \
   :: d_step { WORKS(DST(m)) && !doubt[m] && mAbort[m] && (d[m] == UNKNOWN || d[m] == RECEIVING || d[m] == READY) && COUNTS(m) && !ABORT_MEANS_NOTHING(m) -> d_abort(m) } \

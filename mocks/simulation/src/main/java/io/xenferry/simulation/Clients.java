@@ -213,7 +213,7 @@ final class Clients {
   }
 
   /** Asks the gate wherever the VM has a record, and runs it where the gate says so. */
-  private void start(SimHost host) {
+  void start(SimHost host) {
     if (!host.serverUp() || !host.shows(world.vm) || host.guests.containsKey(world.vm)) {
       return;
     }

@@ -122,7 +122,19 @@ class ModelTraceTest {
                 Event.COMMITTED,
                 Event.DESTINATION_WITHOUT_POWER,
                 Event.DESTINATION_ON_AGAIN,
-                Event.STARTING));
+                Event.STARTING),
+            new Trace(
+                "a halted VM dies where nobody can have started it",
+                true,
+                List.of(
+                    Event.SENDING,
+                    Event.RECEIVING,
+                    Event.SWITCHING,
+                    Event.CLOSED,
+                    Event.READY,
+                    Event.COMMITTING,
+                    Event.COMMITTED,
+                    Event.GUEST_DIES_AT_DESTINATION)));
     List<Trace> all = new ArrayList<>(illegal);
     all.add(sound);
     Map<Trace, Integer> refused = new ModelReplay(directory).refused(all);

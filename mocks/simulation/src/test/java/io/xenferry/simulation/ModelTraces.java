@@ -38,7 +38,7 @@ final class ModelTraces {
     RUNNING("d_running"),
     ABORTED("d_abort_self", "d_abort"),
     RETURNED("d_return"),
-    DESTINATION_CLEANED("d_show", "d_undo_disk"),
+    DESTINATION_CLEANED("d_cleaned", "d_undo_disk"),
     DESTINATION_SETTLED("d_acknowledged"),
     SOURCE_DIES("f_server_dies"),
     DESTINATION_DIES,
@@ -155,18 +155,24 @@ final class ModelTraces {
     ModelTraces[] watching = new ModelTraces[1];
     Simulation.Result unused =
         Simulation.run(
-            seed,
-            variant,
-            null,
-            world -> {
-              watching[0] = new ModelTraces(world, variant + " seed " + seed);
-              world.onDurable = (host, what) -> watching[0].durable(host, what);
-              world.onHappening = watching[0]::happened;
-            });
+            seed, variant, null, world -> watching[0] = watching(world, variant + " seed " + seed));
     return watching[0].traces();
   }
 
-  private List<Trace> traces() {
+  /**
+   * Tells what happens in a world from now on.
+   *
+   * @param origin for messages
+   */
+  static ModelTraces watching(World world, String origin) {
+    ModelTraces watching = new ModelTraces(world, origin);
+    world.onDurable = watching::durable;
+    world.onHappening = watching::happened;
+    return watching;
+  }
+
+  /** Of the migrations up to now. */
+  List<Trace> traces() {
     List<Trace> traces = new ArrayList<>();
     for (Migration migration : migrations.values()) {
       traces.add(
