@@ -125,6 +125,7 @@ final class QmpCommands implements QmpServer.Commands {
           "blockdev-insert-medium",
           "blockdev-remove-medium",
           "query-hotpluggable-cpus",
+          "query-cpus-fast",
           "query-kvm",
           "query-balloon",
           "balloon" ->

@@ -9,7 +9,10 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 
-/** Commands about CD drives, processors and the balloon: names and numbers only. */
+/**
+ * Commands about CD drives, processors and the balloon: names and numbers, and threads that do
+ * nothing.
+ */
 final class TuningCommands {
   private final Machine machine;
 
@@ -21,6 +24,9 @@ final class TuningCommands {
   /** By place, the id of the processor there; empty for one that was there from the start. */
   private final Map<Integer, String> processors = new TreeMap<>();
 
+  /** By place likewise. */
+  private final Map<Integer, VcpuThread> threads = new TreeMap<>();
+
   private long memory;
 
   TuningCommands(Machine machine) {
@@ -29,6 +35,7 @@ final class TuningCommands {
     this.memory = machine.settings.memory();
     for (int i = 0; i < machine.settings.vcpus(); i++) {
       processors.put(i, "");
+      threads.put(i, VcpuThread.start());
     }
   }
 
@@ -57,6 +64,12 @@ final class TuningCommands {
       }
       case "query-hotpluggable-cpus" -> {
         return places();
+      }
+      case "query-cpus-fast" -> {
+        ArrayNode cpus = QmpCommands.array();
+        threads.forEach((place, thread) ->
+            cpus.addObject().put("cpu-index", place).put("thread-id", thread.id()));
+        return cpus;
       }
       case "query-kvm" -> {
         return QmpServer.object().put("enabled", !machine.settings.emulated()).put("present", true);
@@ -102,13 +115,24 @@ final class TuningCommands {
     if (processors.putIfAbsent(place, id) != null) {
       throw new QmpError("CPU[" + place + "] exists");
     }
+    threads.put(place, VcpuThread.start());
   }
 
   /**
    * @return whether there was one of that id
    */
   boolean removeProcessor(String id) {
-    return processors.values().removeIf(id::equals);
+    boolean removed = processors.values().removeIf(id::equals);
+    threads
+        .entrySet()
+        .removeIf(e -> {
+          boolean gone = !processors.containsKey(e.getKey());
+          if (gone) {
+            e.getValue().end();
+          }
+          return gone;
+        });
+    return removed;
   }
 
   Set<String> plugged() {

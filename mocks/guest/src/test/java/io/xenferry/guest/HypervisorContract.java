@@ -16,17 +16,21 @@ import io.xenferry.spi.Guest;
 import io.xenferry.spi.Guest.State;
 import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.HypervisorException;
+import io.xenferry.spi.Scheduling;
 import java.io.RandomAccessFile;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -443,6 +447,68 @@ abstract class HypervisorContract {
     toPreSwitchover(guest, destination.incomingSocket());
     guest.finishMemory();
     awaitState(destination, State.RECEIVED);
+  }
+
+  @Test
+  void keepsItsProcessorsToThoseOfTheHostThatItMayUse() throws Exception {
+    GuestSpec spec =
+        spec("a")
+            .with(
+                new GuestSpec.Vcpus(1, 3, 1, new Scheduling(128, List.of(Set.of(0, 900)))),
+                new GuestSpec.Memory(64 << 20, 64 << 20));
+    QemuHypervisor first = guests.host("s");
+    Guest guest = first.start(spec, false);
+    int usual = nice(process());
+    // Half as much is log(2) / log(1.25) steps.
+    assertThat(vcpus()).containsExactly(new Vcpu("0", usual + 3));
+    guest.hardware().setVcpus(2);
+    assertThat(vcpus()).containsExactly(new Vcpu("0", usual + 3), new Vcpu("0", usual + 3));
+    assertThatThrownBy(
+            () -> guest.hardware().setScheduling(new Scheduling(256, List.of(Set.of(900)))))
+        .isInstanceOf(HypervisorException.class)
+        .hasMessageContaining("none of the processors");
+    first.close();
+
+    Guest later = guests.host("s").find(vm).orElseThrow();
+    assertThat(later.hardware().spec().vcpus()).isEqualTo(spec.vcpus().with(2));
+    later.hardware().setScheduling(new Scheduling(64, List.of(Set.of(0))));
+    assertThat(vcpus()).containsExactly(new Vcpu("0", usual + 6), new Vcpu("0", usual + 6));
+    if (Files.getAttribute(Path.of("/proc/self"), "unix:uid").equals(0)) {
+      later.hardware().setScheduling(Scheduling.FREE);
+      assertThat(vcpus()).extracting(Vcpu::nice).containsExactly(usual, usual);
+      assertThat(vcpus()).extracting(Vcpu::processors).doesNotContain("0");
+    }
+  }
+
+  private record Vcpu(String processors, int nice) {}
+
+  /** By the kernel: those threads of the guest that are its processors. */
+  private List<Vcpu> vcpus() throws Exception {
+    List<Vcpu> found = new ArrayList<>();
+    try (Stream<Path> threads = Files.list(process().resolve("task"))) {
+      for (Path thread : threads.sorted().toList()) {
+        if (Files.readString(thread.resolve("comm")).matches("(?s)(CPU [0-9]+/|vcpu).*")) {
+          String allowed =
+              Files.readAllLines(thread.resolve("status")).stream()
+                  .filter(line -> line.startsWith("Cpus_allowed_list:"))
+                  .findFirst()
+                  .orElseThrow();
+          found.add(new Vcpu(allowed.substring(allowed.indexOf(':') + 1).strip(), nice(thread)));
+        }
+      }
+    }
+    return found;
+  }
+
+  private Path process() throws Exception {
+    Path directory = guests.directory.resolve("s").resolve(vm.toString());
+    return Path.of("/proc", Files.readString(directory.resolve("pid")).trim());
+  }
+
+  /** Of a process or a thread, proc(5). */
+  private static int nice(Path task) throws Exception {
+    String stat = Files.readString(task.resolve("stat"));
+    return Integer.parseInt(stat.substring(stat.lastIndexOf(')') + 2).split(" ")[16]);
   }
 
   /** It may be long until the guest has a driver for its balloon, and it may boot anew before. */

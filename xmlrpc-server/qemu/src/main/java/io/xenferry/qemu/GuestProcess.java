@@ -7,6 +7,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.time.Duration;
 import java.util.Optional;
 import java.util.OptionalLong;
@@ -149,6 +150,34 @@ final class GuestProcess {
       Thread.sleep(POLL);
     }
     return true;
+  }
+
+  /** Whether it has a thread of that id. */
+  boolean hasThread(long thread) {
+    return thread > 0 && Files.isDirectory(PROC.resolve(pid + "/task/" + thread));
+  }
+
+  /** Its nice value, -20 to 19; that of its first thread. */
+  int nice() throws HypervisorException {
+    try {
+      String line = Files.readString(PROC.resolve(pid + "/stat"), StandardCharsets.ISO_8859_1);
+      return Integer.parseInt(line.substring(line.lastIndexOf(')') + 2).split(" ")[16]);
+    } catch (IOException | IndexOutOfBoundsException | NumberFormatException e) {
+      throw new HypervisorException(Kind.GONE, "the guest's process is gone", e);
+    }
+  }
+
+  /**
+   * Gives its session a nice value, where the kernel schedules sessions (sched(7), autogroups).
+   * Where it does not, or refuses, that of the threads is all there is.
+   */
+  void niceSession(int nice) {
+    try {
+      Files.writeString(
+          PROC.resolve(pid + "/autogroup"), Integer.toString(nice), StandardOpenOption.WRITE);
+    } catch (IOException e) {
+      log.debug("the session of process {} keeps its nice value: {}", pid, e.toString());
+    }
   }
 
   /** Nanoseconds of processor time of all its threads; empty when it is gone. */

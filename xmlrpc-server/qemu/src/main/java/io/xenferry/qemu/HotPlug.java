@@ -8,6 +8,7 @@ import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.Hardware;
 import io.xenferry.spi.HypervisorException;
 import io.xenferry.spi.HypervisorException.Kind;
+import io.xenferry.spi.Scheduling;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -36,6 +37,7 @@ final class HotPlug implements Hardware {
   private static final Logger log = LoggerFactory.getLogger(HotPlug.class);
 
   private final Monitor monitor;
+  private final GuestProcess process;
   private final GuestDirectory directory;
   private final Optional<GuestUser> user;
   private final ImageAccess access;
@@ -54,6 +56,7 @@ final class HotPlug implements Hardware {
   HotPlug(
       GuestSpec spec,
       GuestDirectory directory,
+      GuestProcess process,
       Monitor monitor,
       GuestFiles files,
       DiskImages images,
@@ -63,6 +66,7 @@ final class HotPlug implements Hardware {
     this.images = images;
     this.access = new ImageAccess(monitor, files, images);
     this.directory = directory;
+    this.process = process;
     this.monitor = monitor;
     this.tray = new CdTray(monitor);
     this.processors = new Processors(monitor);
@@ -313,6 +317,8 @@ final class HotPlug implements Hardware {
       while (processors.present() < count) {
         processors.add();
       }
+      // One that is new would run wherever it likes, and as often.
+      schedule();
     } finally {
       noteVcpus();
       lock.unlock();
@@ -333,11 +339,31 @@ final class HotPlug implements Hardware {
   }
 
   private void noteVcpus() throws HypervisorException, InterruptedException {
-    GuestSpec.Vcpus now = spec.vcpus();
-    write(
-        spec.with(
-            new GuestSpec.Vcpus(processors.present(), now.maximum(), now.coresPerSocket()),
-            spec.memory()));
+    write(spec.with(spec.vcpus().with(processors.present()), spec.memory()));
+  }
+
+  @Override
+  public void setScheduling(Scheduling scheduling)
+      throws HypervisorException, InterruptedException {
+    lock.lockInterruptibly();
+    try {
+      VcpuThreads.schedule(monitor, process, scheduling);
+      write(spec.with(spec.vcpus().with(scheduling), spec.memory()));
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  /** As the spec says; a guest without is better than none. */
+  void schedule() throws InterruptedException {
+    Scheduling scheduling = spec.vcpus().scheduling();
+    if (!scheduling.equals(Scheduling.FREE)) {
+      try {
+        VcpuThreads.schedule(monitor, process, scheduling);
+      } catch (HypervisorException e) {
+        log.warn("{}: its processors do not share this host as they should", spec.name(), e);
+      }
+    }
   }
 
   @Override

@@ -130,6 +130,7 @@ public final class QemuHypervisor implements Hypervisor {
     try {
       guest.settle(mode == GuestLauncher.Mode.INCOMING);
       launcher.started(spec, directory);
+      guest.hardware().schedule();
       // With the memory of another comes what its balloon was to take.
       if (mode != GuestLauncher.Mode.INCOMING && spec.memory().target() < spec.memory().maximum()) {
         guest.hardware().setMemoryTarget(spec.memory().target());

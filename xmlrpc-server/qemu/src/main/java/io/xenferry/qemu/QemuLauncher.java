@@ -161,7 +161,8 @@ public final class QemuLauncher implements GuestLauncher {
   }
 
   private static void process(List<String> command, GuestSpec spec, GuestDirectory directory) {
-    add(command, "-name", "guest=" + doubled(spec.name()));
+    // Threads get names, too, by which an operator knows the processors.
+    add(command, "-name", "guest=" + doubled(spec.name()) + ",debug-threads=on");
     add(command, "-uuid", spec.vm().toString());
     add(command, "-pidfile", directory.pidFile().toString());
     add(command, "-qmp", socket("unix:", directory.qmpSocket()));

@@ -88,7 +88,7 @@ final class QmpGuest implements Guest {
         new NbdExports(
             monitor, directory.nbdSocket(), () -> files.keep(List.of(directory.nbdSocket())));
     this.images = new DiskImages(monitor);
-    this.hardware = new HotPlug(spec, directory, monitor, files, images, releaseDeadline);
+    this.hardware = new HotPlug(spec, directory, process, monitor, files, images, releaseDeadline);
     this.watchdog = new Watchdog(directory.watchdogSocket(), directory.logFile());
     this.merges = new ImageMerges(monitor, exports, images, hardware, watchdog);
     this.figures = new GuestFigures(directory, process, monitor, hardware);

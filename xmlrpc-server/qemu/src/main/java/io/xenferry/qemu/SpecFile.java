@@ -9,6 +9,7 @@ import io.xenferry.spi.GuestSpec.Backend;
 import io.xenferry.spi.GuestSpec.Boot;
 import io.xenferry.spi.GuestSpec.BootDevice;
 import io.xenferry.spi.GuestSpec.Medium;
+import io.xenferry.spi.Scheduling;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -17,6 +18,8 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
+import java.util.TreeSet;
 import java.util.UUID;
 
 /** A guest's spec as JSON: what a later server, and the simulated guest, know of the guest. */
@@ -34,6 +37,12 @@ final class SpecFile {
     root.put("vcpus", spec.vcpus().present());
     root.put("vcpusMaximum", spec.vcpus().maximum());
     root.put("coresPerSocket", spec.vcpus().coresPerSocket());
+    root.put("weight", spec.vcpus().scheduling().weight());
+    ArrayNode masks = root.putArray("masks");
+    for (Set<Integer> mask : spec.vcpus().scheduling().masks()) {
+      ArrayNode processors = masks.addArray();
+      mask.stream().sorted().forEach(processors::add);
+    }
     GuestSpec.Machine machine = spec.machine();
     root.putObject("machine")
         .put("type", machine.type())
@@ -165,7 +174,8 @@ final class SpecFile {
         new GuestSpec.Vcpus(
             root.path("vcpus").asInt(),
             root.path("vcpusMaximum").asInt(root.path("vcpus").asInt()),
-            root.path("coresPerSocket").asInt(1)),
+            root.path("coresPerSocket").asInt(1),
+            scheduling(root)),
         boot(root.path("boot")),
         List.copyOf(disks),
         List.copyOf(drives),
@@ -173,6 +183,16 @@ final class SpecFile {
         Map.copyOf(platform),
         root.has("tpm") ? Optional.of(Path.of(text(root, "tpm"))) : Optional.empty(),
         Map.copyOf(biosStrings));
+  }
+
+  private static Scheduling scheduling(JsonNode root) {
+    List<Set<Integer>> masks = new ArrayList<>();
+    for (JsonNode mask : root.path("masks")) {
+      Set<Integer> processors = new TreeSet<>();
+      mask.forEach(processor -> processors.add(processor.asInt(-1)));
+      masks.add(processors);
+    }
+    return new Scheduling(root.path("weight").asInt(Scheduling.WEIGHT), masks);
   }
 
   private static String text(JsonNode node, String field) {

@@ -2,6 +2,7 @@ package io.xenferry.server;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
@@ -348,8 +349,13 @@ final class TestServer implements AutoCloseable {
 
   /** By what the guest of a VM knows its disks again, as its process was told. */
   List<String> serials(String vm) throws IOException {
+    return guest(vm).path("disks").findValuesAsText("serial");
+  }
+
+  /** What the driver has noted of a VM's guest. */
+  JsonNode guest(String vm) throws IOException {
     Path spec = directory.resolve("guests").resolve(vm).resolve("spec.json");
-    return new ObjectMapper().readTree(spec.toFile()).path("disks").findValuesAsText("serial");
+    return new ObjectMapper().readTree(spec.toFile());
   }
 
   /** Guests outlive their server; those of a test must not outlive it. */

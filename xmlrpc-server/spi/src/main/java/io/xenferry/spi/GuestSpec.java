@@ -63,36 +63,41 @@ public record GuestSpec(
 
   /** The same guest with other devices. */
   public GuestSpec with(List<Disk> disks, List<CdDrive> drives, List<Nic> nics) {
-    return new GuestSpec(
-        vm,
-        name,
-        machine,
+    return with(
         memory,
         vcpus,
-        boot,
         List.copyOf(disks),
         List.copyOf(drives),
         List.copyOf(nics),
-        platform,
         tpm,
         biosStrings);
   }
 
   /** The same with other processors and another share of its memory. */
   public GuestSpec with(Vcpus otherVcpus, Memory otherMemory) {
+    return with(otherMemory, otherVcpus, disks, drives, nics, tpm, biosStrings);
+  }
+
+  /** The same with a TPM. */
+  public GuestSpec withTpm(Path directory) {
+    return with(memory, vcpus, disks, drives, nics, Optional.of(directory), biosStrings);
+  }
+
+  /** The same of whose machine that is told. */
+  public GuestSpec withBiosStrings(Map<String, String> strings) {
+    return with(memory, vcpus, disks, drives, nics, tpm, Map.copyOf(strings));
+  }
+
+  private GuestSpec with(
+      Memory memory,
+      Vcpus vcpus,
+      List<Disk> disks,
+      List<CdDrive> drives,
+      List<Nic> nics,
+      Optional<Path> tpm,
+      Map<String, String> biosStrings) {
     return new GuestSpec(
-        vm,
-        name,
-        machine,
-        otherMemory,
-        otherVcpus,
-        boot,
-        disks,
-        drives,
-        nics,
-        platform,
-        tpm,
-        biosStrings);
+        vm, name, machine, memory, vcpus, boot, disks, drives, nics, platform, tpm, biosStrings);
   }
 
   /** A guest that boots from its first disk by BIOS, all of its memory and processors present. */
@@ -144,40 +149,6 @@ public record GuestSpec(
         platform,
         Optional.empty(),
         Map.of());
-  }
-
-  /** The same with a TPM. */
-  public GuestSpec withTpm(Path directory) {
-    return new GuestSpec(
-        vm,
-        name,
-        machine,
-        memory,
-        vcpus,
-        boot,
-        disks,
-        drives,
-        nics,
-        platform,
-        Optional.of(directory),
-        biosStrings);
-  }
-
-  /** The same of whose machine that is told. */
-  public GuestSpec withBiosStrings(Map<String, String> strings) {
-    return new GuestSpec(
-        vm,
-        name,
-        machine,
-        memory,
-        vcpus,
-        boot,
-        disks,
-        drives,
-        nics,
-        platform,
-        tpm,
-        Map.copyOf(strings));
   }
 
   /**
@@ -232,8 +203,24 @@ public record GuestSpec(
    * @param present 1 or more
    * @param maximum up to which processors can be added while the guest runs
    * @param coresPerSocket a divisor of the maximum
+   * @param scheduling how they share this host; the guest does not see it
    */
-  public record Vcpus(int present, int maximum, int coresPerSocket) {}
+  public record Vcpus(int present, int maximum, int coresPerSocket, Scheduling scheduling) {
+    /** Processors of which nothing particular is said. */
+    public Vcpus(int present, int maximum, int coresPerSocket) {
+      this(present, maximum, coresPerSocket, Scheduling.FREE);
+    }
+
+    /** So many of the same. */
+    public Vcpus with(int nowPresent) {
+      return new Vcpus(nowPresent, maximum, coresPerSocket, scheduling);
+    }
+
+    /** The same, which share this host in that way. */
+    public Vcpus with(Scheduling other) {
+      return new Vcpus(present, maximum, coresPerSocket, other);
+    }
+  }
 
   /** What the firmware tries. */
   public enum BootDevice {

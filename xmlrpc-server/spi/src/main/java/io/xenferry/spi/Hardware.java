@@ -61,6 +61,14 @@ public interface Hardware {
    */
   void setVcpus(int count) throws HypervisorException, InterruptedException;
 
+  /**
+   * Lets the guest's processors, those that come later too, share this host in another way.
+   *
+   * @throws HypervisorException REFUSED when this host has none of the processors that are named,
+   *     or the server may not let the guest have a greater weight; the guest may have a part of it
+   */
+  void setScheduling(Scheduling scheduling) throws HypervisorException, InterruptedException;
+
   /** Bytes of memory that the guest has, less what the balloon has taken. */
   long memory() throws HypervisorException, InterruptedException;
 

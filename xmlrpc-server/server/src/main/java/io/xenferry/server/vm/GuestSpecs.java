@@ -205,7 +205,7 @@ public final class GuestSpecs {
       throw new XenApiException(
           "INVALID_VALUE", "platform:" + CORES_KEY, text + " does not divide " + maximum);
     }
-    return new GuestSpec.Vcpus(present, maximum, cores);
+    return new GuestSpec.Vcpus(present, maximum, cores, VcpuParams.scheduling(db, vm));
   }
 
   /**

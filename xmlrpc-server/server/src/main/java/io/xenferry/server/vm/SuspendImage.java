@@ -58,8 +58,7 @@ final class SuspendImage {
                   spec.drives().stream().filter(d -> devices.contains(d.device())).toList(),
                   spec.nics().stream().filter(n -> devices.contains("vif" + n.device())).toList())
               .with(
-                  new GuestSpec.Vcpus(vcpus, spec.vcpus().maximum(), spec.vcpus().coresPerSocket()),
-                  new GuestSpec.Memory(spec.memory().maximum(), memory));
+                  spec.vcpus().with(vcpus), new GuestSpec.Memory(spec.memory().maximum(), memory));
       if (!of(fitting).devices().equals(devices)) {
         throw new IOException(
             "the guest had "

@@ -15,6 +15,8 @@ import io.xenferry.spi.Hypervisor;
 import io.xenferry.spi.HypervisorException;
 import java.time.Duration;
 import java.time.Instant;
+import java.util.LinkedHashMap;
+import java.util.Map;
 import java.util.UUID;
 
 /** Processors and memory of running guests. */
@@ -67,6 +69,33 @@ public final class VmTuning {
           tx.set(metrics, VMMetrics.LAST_UPDATED, Instant.now());
         });
       }
+    } catch (HypervisorException | InterruptedException e) {
+      throw failed(e, vm);
+    }
+  }
+
+  /**
+   * Lets the processors of a running guest share the host as a parameter says, now and from then
+   * on.
+   *
+   * @param key of VCPUs_params
+   * @throws XenApiException INVALID_VALUE; OPERATION_NOT_ALLOWED where this host cannot
+   */
+  public void setVcpuParam(Ref<VM> vm, String key, String value, String task)
+      throws XenApiException {
+    Snapshot db = database.snapshot();
+    Map<String, String> before = db.get(vm, VM.VCPUS_PARAMS);
+    Map<String, String> params = new LinkedHashMap<>(before);
+    params.put(key, value);
+    VcpuParams.require("VCPUs_params", before, params);
+    try (var operation = admission.begin(vm, VmOperations.CHANGING_VCPUS_LIVE, task);
+        Gate.Permit permit = gate.enter(uuid(db, vm), Operation.CHANGE_DEVICE)) {
+      guest(db, vm).hardware().setScheduling(VcpuParams.scheduling(db, params));
+      database.change(tx -> {
+        Map<String, String> now = new LinkedHashMap<>(tx.get(vm, VM.VCPUS_PARAMS));
+        now.put(key, value);
+        tx.set(vm, VM.VCPUS_PARAMS, now);
+      });
     } catch (HypervisorException | InterruptedException e) {
       throw failed(e, vm);
     }
