@@ -96,7 +96,8 @@ class KeptAttemptTest {
     assertThat(hosts.destination.text("VDI.get_name_label", left)).isEqualTo("again0");
     assertThat(config(left)).doesNotContainKeys(UNTIL, "xenferry-base", "xenferry-migration");
     JsonNode report = report(t);
-    assertThat(report.path("already-there").asLong()).isGreaterThan(TwoHosts.SIZE / 2);
+    // Half of it is zeroes, and the guest writes on.
+    assertThat(report.path("already-there").asLong()).isGreaterThan(TwoHosts.SIZE / 8);
     assertThat(image).exists();
     hosts.destination.call("VM.hard_shutdown", moved);
     t.assertNothingLost(List.of(image));
