@@ -5,7 +5,11 @@ import static org.awaitility.Awaitility.await;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import io.xenferry.migration.state.Role;
+import io.xenferry.model.Ref;
+import io.xenferry.model.VDI;
 import io.xenferry.model.Value;
+import io.xenferry.server.storage.MigrationDisks;
+import io.xenferry.server.storage.MigrationDisks.Origin;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -13,6 +17,8 @@ import java.time.Instant;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.UUID;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -101,6 +107,42 @@ class KeptAttemptTest {
     assertThat(image).exists();
     hosts.destination.call("VM.hard_shutdown", moved);
     t.assertNothingLost(List.of(image));
+  }
+
+  /**
+   * A server that dies while it takes one up has a record with the new uuid, and the SR knows the
+   * disk by the old one.
+   */
+  @Test
+  void oneThatIsHalfTakenUpIsOneDisk() throws Exception {
+    Traveller t = hosts.traveller("half", 1);
+    t.start();
+    attempt(t, "12h");
+    Ref<VDI> left = new Ref<>(vdis().getFirst());
+    UUID old = UUID.fromString(hosts.destination.text("VDI.get_uuid", left.opaque()));
+    UUID vdi = UUID.randomUUID();
+    hosts.there.server.context().db().change(tx -> tx.set(left, VDI.UUID, vdi.toString()));
+    hosts.destination.call("SR.scan", hosts.to);
+    assertThat(vdis()).containsExactly(left.opaque());
+    assertThat(hosts.destination.text("VDI.get_uuid", left.opaque())).isEqualTo(vdi.toString());
+
+    MigrationDisks disks = hosts.there.server.storage().migrationDisks();
+    Origin origin = new Origin(UUID.fromString(t.uuids().getFirst()), Optional.empty());
+    String tag = UUID.randomUUID().toString();
+    for (int again = 0; again < 2; again++) {
+      assertThat(
+              disks.create(
+                  hosts.to, vdi, TwoHosts.SIZE, tag, Optional.empty(), Optional.of(origin)))
+          .isTrue();
+      assertThat(vdis()).containsExactly(left.opaque());
+      assertThat(config(left.opaque()))
+          .containsKeys("xenferry-migration", "xenferry-base")
+          .doesNotContainKey(UNTIL);
+      assertThat(disks.tagged()).containsEntry(vdi, tag).doesNotContainKey(old);
+    }
+    disks.destroyTagged(vdi, tag);
+    assertThat(vdis()).isEmpty();
+    t.end();
   }
 
   private JsonNode report(Traveller t) throws Exception {

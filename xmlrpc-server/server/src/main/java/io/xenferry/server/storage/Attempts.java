@@ -91,17 +91,8 @@ final class Attempts {
               : Optional.empty();
       // The record first: a server that dies in between has one with a tag, by which it is undone.
       if (place.isPresent() && database.write(tx -> claim(tx, place.get().ref(), wanted))) {
-        Map<String, String> config = database.snapshot().get(place.get().ref(), VDI.SM_CONFIG);
-        update(
-            place.get(),
-            info ->
-                info.edit()
-                    .uuid(wanted.uuid().orElseThrow())
-                    .nameLabel("")
-                    .nameDescription("")
-                    .smConfig(config)
-                    .done());
         log.info("{} goes on as {}", each.uuid().get(), wanted.uuid().orElseThrow());
+        settle(place.get(), wanted);
         return true;
       }
     }
@@ -113,18 +104,50 @@ final class Attempts {
     if (tx.row("VDI", vdi.opaque()).isEmpty() || !isIdle(tx, vdi)) {
       return false;
     }
-    Map<String, String> config = new LinkedHashMap<>(tx.get(vdi, VDI.SM_CONFIG));
-    config.remove(ATTEMPT);
-    Map<String, String> other = new LinkedHashMap<>(tx.get(vdi, VDI.OTHER_CONFIG));
-    other.remove(UNTIL_KEY);
-    config.put(VdiInfo.SM_CONFIG_BASE, tx.get(vdi, VDI.UUID));
-    config.putAll(wanted.smConfig());
-    tx.set(vdi, VDI.SM_CONFIG, config);
-    tx.set(vdi, VDI.OTHER_CONFIG, other);
+    tx.set(vdi, VDI.SM_CONFIG, claimed(tx.get(vdi, VDI.SM_CONFIG), tx.get(vdi, VDI.UUID), wanted));
     tx.set(vdi, VDI.UUID, wanted.uuid().orElseThrow());
-    tx.set(vdi, VDI.NAME_LABEL, "");
-    tx.set(vdi, VDI.NAME_DESCRIPTION, "");
     return true;
+  }
+
+  private static Map<String, String> claimed(
+      Map<String, String> smConfig, String formerly, VdiInfo wanted) {
+    Map<String, String> claimed = new LinkedHashMap<>(smConfig);
+    claimed.remove(ATTEMPT);
+    claimed.put(VdiInfo.SM_CONFIG_BASE, formerly);
+    claimed.putAll(wanted.smConfig());
+    return claimed;
+  }
+
+  /**
+   * Lets the SR's own record say what that of the database does, where it does not yet, for a
+   * server that has died in between too.
+   */
+  void settle(HostStorage.Place place, VdiInfo wanted) throws XenApiException {
+    VdiInfo there =
+        HostStorage.driver(() -> storage.mux().repository(place.sr()).stat(place.location()));
+    String formerly = there.uuid().orElse(there.vdi());
+    if (formerly.equals(wanted.uuid().orElseThrow())) {
+      return;
+    }
+    // Of the SR's record: a scan may have brought the database's back to what that says.
+    Map<String, String> config = claimed(there.smConfig(), formerly, wanted);
+    update(
+        place,
+        info ->
+            info.edit()
+                .uuid(wanted.uuid().orElseThrow())
+                .nameLabel("")
+                .nameDescription("")
+                .smConfig(config)
+                .done());
+    database.change(tx -> {
+      Map<String, String> other = new LinkedHashMap<>(tx.get(place.ref(), VDI.OTHER_CONFIG));
+      other.remove(UNTIL_KEY);
+      tx.set(place.ref(), VDI.SM_CONFIG, config);
+      tx.set(place.ref(), VDI.OTHER_CONFIG, other);
+      tx.set(place.ref(), VDI.NAME_LABEL, "");
+      tx.set(place.ref(), VDI.NAME_DESCRIPTION, "");
+    });
   }
 
   private void update(HostStorage.Place place, StorageRepository.Change change)

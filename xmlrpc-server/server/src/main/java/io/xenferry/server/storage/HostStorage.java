@@ -32,6 +32,7 @@ import java.net.InetAddress;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collection;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -294,6 +295,7 @@ public final class HostStorage implements VmDisks, AutoCloseable {
     SrInfo info = driver(() -> mux.repository(uuid).stat());
     database.change(tx -> {
       Set<String> locations = new HashSet<>();
+      Map<String, Ref<VDI>> there = byLocation(tx, sr);
       // What is made or destroyed while the driver lists is left to whoever does it.
       Set<Ref<VDI>> now = new HashSet<>(tx.get(sr, SR.VDIS));
       Set<String> destroyed = new HashSet<>();
@@ -305,7 +307,7 @@ public final class HostStorage implements VmDisks, AutoCloseable {
       for (VdiInfo vdi : found) {
         locations.add(vdi.vdi());
         if (!destroyed.contains(vdi.vdi())) {
-          record(tx, sr, vdi);
+          record(tx, sr, there, vdi);
         }
       }
       for (Ref<VDI> known : before.get(sr, SR.VDIS)) {
@@ -319,12 +321,30 @@ public final class HostStorage implements VmDisks, AutoCloseable {
 
   /** Makes the record of a volume that has none yet. */
   Ref<VDI> introduce(Ref<SR> sr, VdiInfo found) throws XenApiException {
-    return database.write(tx -> record(tx, sr, found));
+    return database.write(tx -> record(tx, sr, byLocation(tx, sr), found));
   }
 
-  private static Ref<VDI> record(Transaction tx, Ref<SR> sr, VdiInfo info) throws XenApiException {
+  private static Map<String, Ref<VDI>> byLocation(Transaction tx, Ref<SR> sr)
+      throws XenApiException {
+    Map<String, Ref<VDI>> there = new HashMap<>();
+    for (Ref<VDI> vdi : tx.get(sr, SR.VDIS)) {
+      there.put(tx.get(vdi, VDI.LOCATION), vdi);
+    }
+    return there;
+  }
+
+  /**
+   * @param there the SR's VDIs by location, which tells more than the uuid: a disk that is taken up
+   *     has its new one in the database first
+   */
+  private static Ref<VDI> record(
+      Transaction tx, Ref<SR> sr, Map<String, Ref<VDI>> there, VdiInfo info)
+      throws XenApiException {
     String uuid = info.uuid().orElse(info.vdi());
-    Optional<Row> known = tx.byUuid("VDI", uuid);
+    Optional<Row> known =
+        Optional.ofNullable(there.get(info.vdi()))
+            .flatMap(vdi -> tx.row("VDI", vdi.opaque()))
+            .or(() -> tx.byUuid("VDI", uuid));
     Map<String, Value> fields = new LinkedHashMap<>();
     fields.put("virtual_size", Value.of(info.virtualSize()));
     fields.put("physical_utilisation", Value.of(info.physicalUtilisation()));
@@ -384,7 +404,7 @@ public final class HostStorage implements VmDisks, AutoCloseable {
 
   /** Writes the record of a VDI that the driver has just made. */
   Ref<VDI> recordMade(Ref<SR> sr, VdiInfo made) throws XenApiException {
-    Ref<VDI> vdi = database.write(tx -> record(tx, sr, made));
+    Ref<VDI> vdi = database.write(tx -> record(tx, sr, byLocation(tx, sr), made));
     use.ofSr(sr);
     return vdi;
   }

@@ -117,17 +117,20 @@ final class TaggedDisks implements MigrationDisks {
   public boolean create(
       String sr, UUID vdi, long bytes, String tag, Optional<String> format, Optional<Origin> origin)
       throws XenApiException {
-    Optional<HostStorage.Place> there = storage.find(vdi);
-    if (there.isPresent()) {
-      return isCopy(vdi);
-    }
-    Ref<SR> ref = storage.sr(sr);
     VdiInfo wanted =
         VdiInfo.request("", bytes)
             .withUuid(vdi.toString())
             .withSmConfig(VdiInfo.SM_CONFIG_MIGRATION, tag);
     if (origin.isPresent()) {
       wanted = wanted.withSmConfig(VdiInfo.SM_CONFIG_LINEAGE, origin.get().lineage().toString());
+    }
+    Optional<HostStorage.Place> there = storage.find(vdi);
+    if (there.isPresent()) {
+      attempts.settle(there.get(), wanted);
+      return isCopy(vdi);
+    }
+    Ref<SR> ref = storage.sr(sr);
+    if (origin.isPresent()) {
       List<VdiInfo> alike = bases.candidates(ref, bytes, format, origin.get());
       if (attempts.takeUp(alike, wanted) || bases.copy(ref, wanted, alike)) {
         return true;
