@@ -108,6 +108,15 @@ public final class CopyJob {
     rate.set(bytesPerSecond);
   }
 
+  /**
+   * Changes the limit of each disk by itself, at once.
+   *
+   * @param bytesPerSecond 0 for none
+   */
+  public void bytesPerSecondOfEach(long bytesPerSecond) {
+    disks.forEach(disk -> disk.bytesPerSecond(bytesPerSecond));
+  }
+
   /** Changes how long the guest may be paused for what is left; positive. */
   public void downtimeBudget(Duration budget) {
     scheduler.execute(() -> {

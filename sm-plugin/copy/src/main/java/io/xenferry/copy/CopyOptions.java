@@ -21,6 +21,8 @@ import org.jspecify.annotations.Nullable;
  * @param flushInterval bounds what must be sent again after a loss
  * @param bytesPerSecond limit of all disks of the job together, 0 for none; may be changed while
  *     running
+ * @param bytesPerSecondOfEach limit of each disk by itself, 0 for none; may be changed while
+ *     running
  * @param verify what is compared at both ends
  * @param timing deadlines of the write-ordering point
  */
@@ -35,6 +37,7 @@ public record CopyOptions(
     Duration restInterval,
     Duration flushInterval,
     long bytesPerSecond,
+    long bytesPerSecondOfEach,
     Verify verify,
     WriteOrderingPoint.Timing timing) {
 
@@ -102,6 +105,7 @@ public record CopyOptions(
           Duration.ofMillis(500),
           Duration.ofSeconds(3),
           0,
+          0,
           Verify.NOTHING,
           WriteOrderingPoint.Timing.DEFAULT);
 
@@ -123,6 +127,10 @@ public record CopyOptions(
 
   public CopyOptions withBytesPerSecond(long value) {
     return change(c -> c.bytesPerSecond = value);
+  }
+
+  public CopyOptions withBytesPerSecondOfEach(long value) {
+    return change(c -> c.bytesPerSecondOfEach = value);
   }
 
   public CopyOptions withVerify(Verify what) {
@@ -147,6 +155,7 @@ public record CopyOptions(
         restInterval,
         flushInterval,
         changed.bytesPerSecond,
+        changed.bytesPerSecondOfEach,
         changed.verify,
         changed.timing);
   }
@@ -158,6 +167,7 @@ public record CopyOptions(
     int passLimit;
     Duration resumeWindow;
     long bytesPerSecond;
+    long bytesPerSecondOfEach;
     Verify verify;
     WriteOrderingPoint.Timing timing;
 
@@ -167,6 +177,7 @@ public record CopyOptions(
       passLimit = from.passLimit;
       resumeWindow = from.resumeWindow;
       bytesPerSecond = from.bytesPerSecond;
+      bytesPerSecondOfEach = from.bytesPerSecondOfEach;
       verify = from.verify;
       timing = from.timing;
     }

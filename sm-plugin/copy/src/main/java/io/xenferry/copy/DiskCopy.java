@@ -2,6 +2,7 @@ package io.xenferry.copy;
 
 import io.xenferry.block.BlockBackend;
 import io.xenferry.block.BlockException;
+import io.xenferry.block.ByteRate;
 import io.xenferry.block.Range;
 import io.xenferry.time.Scheduler;
 import java.time.Duration;
@@ -36,6 +37,7 @@ final class DiskCopy
   private final Scheduler scheduler;
   private final DestinationLink link;
   private final Window window;
+  private final ByteRate own;
   private final DiskCounters counters = new DiskCounters();
   private final PassCycle passes;
   private final Forecast forecast;
@@ -61,6 +63,8 @@ final class DiskCopy
       point.layeredDestination();
     }
     this.link = new DestinationLink(plan, options, scheduler, point, this);
+    this.own = ByteRate.of(options.bytesPerSecondOfEach());
+    List<SharedRate> limits = List.of(new SharedRate(own), rate, total);
     this.window = new Window(options.depth(), point.map().blockSize(), buffers.bufferSize());
     this.passes =
         new PassCycle(
@@ -71,7 +75,7 @@ final class DiskCopy
             scheduler,
             counters,
             window,
-            owner -> new Pump(owner, point, buffers, rate, total, scheduler, counters));
+            owner -> new Pump(owner, point, buffers, limits, scheduler, counters));
     this.forecast = passes.forecast();
     this.verification =
         new Verification(
@@ -91,6 +95,11 @@ final class DiskCopy
     if (plan.comparing()) {
       plan.digests().ifPresent(digests -> point.compare(new Comparison(point, digests, scheduler)));
     }
+  }
+
+  /** Changes the disk's own limit; 0 for none. Any thread. */
+  void bytesPerSecond(long bytesPerSecond) {
+    own.set(bytesPerSecond);
   }
 
   void start() {

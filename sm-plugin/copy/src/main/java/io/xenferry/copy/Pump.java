@@ -5,6 +5,7 @@ import io.xenferry.copy.Flight.Transfer;
 import io.xenferry.time.Scheduler;
 import java.nio.ByteBuffer;
 import java.time.Duration;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -52,8 +53,7 @@ final class Pump {
   private final Owner owner;
   private final WriteOrderingPoint point;
   private final BufferPool.Share buffers;
-  private final SharedRate.Turn rate;
-  private final SharedRate.Turn total;
+  private final List<SharedRate.Turn> limits;
   private final Scheduler scheduler;
   private final DiskCounters counters;
   private int cursor;
@@ -64,22 +64,20 @@ final class Pump {
   private boolean holdsOff;
 
   /**
-   * @param rate the limit of the job's disks
-   * @param total the limit of all jobs
+   * @param limits that hold for it: its own, and those that it shares
    */
   Pump(
       Owner owner,
       WriteOrderingPoint point,
       BufferPool buffers,
-      SharedRate rate,
-      SharedRate total,
+      List<SharedRate> limits,
       Scheduler scheduler,
       DiskCounters counters) {
     this.owner = owner;
     this.point = point;
     this.buffers = buffers.share();
-    this.rate = rate.turn(() -> scheduler.execute(this::rateDue));
-    this.total = total.turn(() -> scheduler.execute(this::rateDue));
+    this.limits =
+        limits.stream().map(limit -> limit.turn(() -> scheduler.execute(this::rateDue))).toList();
     this.scheduler = scheduler;
     this.counters = counters;
   }
@@ -127,8 +125,7 @@ final class Pump {
       cursor = transfer.endBlock;
       inFlight++;
       long charged = transfer.hole ? 0 : transfer.length;
-      rate.take(charged);
-      total.take(charged);
+      limits.forEach(limit -> limit.take(charged));
       point.send(
           transfer, content, buffer, owner.skipZeroes(), () -> sent(transfer, buffer, charged));
     }
@@ -148,14 +145,15 @@ final class Pump {
   }
 
   private void leaveTurns() {
-    rate.leave();
-    total.leave();
+    limits.forEach(SharedRate.Turn::leave);
   }
 
   private boolean waitForRate() {
     long now = scheduler.nanoTime();
-    long ofDisks = rate.delay(now);
-    long wait = ofDisks == 0 ? total.delay(now) : ofDisks;
+    long wait = 0;
+    for (int i = 0; i < limits.size() && wait == 0; i++) {
+      wait = limits.get(i).delay(now);
+    }
     if (wait == 0) {
       return false;
     }
@@ -194,8 +192,7 @@ final class Pump {
       buffers.release(buffer);
     }
     counters.count(transfer);
-    rate.correct(transfer.bytesSent - charged);
-    total.correct(transfer.bytesSent - charged);
+    limits.forEach(limit -> limit.correct(transfer.bytesSent - charged));
     owner.sent(transfer);
     run();
   }

@@ -242,6 +242,37 @@ class CopyJobTest {
         .isBetween(Duration.ofMillis(4000), Duration.ofSeconds(7));
   }
 
+  /** Two disks of which each may have half of what both have together. */
+  @Test
+  void keepsTheLimitOfEachDiskByItself() {
+    options = options.withBytesPerSecondOfEach(8 * BLOCK);
+    Disk small = new Disk("small").filled(8);
+    Disk large = new Disk("large").filled(40);
+    CopyJob job = start(small.plan(), large.plan());
+    long began = scheduler.nanoTime();
+    scheduler.runFor(Duration.ofSeconds(3));
+    assertThat(small.arrived()).isEqualTo(8L * BLOCK);
+    assertThat(large.arrived()).isBetween(16L * BLOCK, 32L * BLOCK);
+    CopySnapshot end = drained(job, Duration.ofSeconds(60));
+    assertThat(Duration.ofNanos(scheduler.nanoTime() - began))
+        .isBetween(Duration.ofMillis(4400), Duration.ofSeconds(7));
+    assertThat(end.disks().getLast().bottleneck()).isEqualTo(Bottleneck.RATE_LIMIT);
+  }
+
+  @Test
+  void theLimitOfEachDiskIsChangedWhileItHolds() {
+    options = options.withBytesPerSecondOfEach(1);
+    Disk disk = new Disk("a").filled(40);
+    CopyJob job = start(disk.plan());
+    scheduler.runFor(Duration.ofSeconds(5));
+    assertThat(job.snapshot().phase()).isEqualTo(Phase.COPYING);
+
+    job.bytesPerSecondOfEach(0);
+
+    drained(job, Duration.ofSeconds(5));
+    disk.assertCopied();
+  }
+
   @Test
   void aLimitIsChangedWhileItHolds() {
     options = options.withBytesPerSecond(1);

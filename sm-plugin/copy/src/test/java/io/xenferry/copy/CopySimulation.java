@@ -135,6 +135,7 @@ final class CopySimulation {
             Duration.ofMillis(2),
             Duration.ofMillis(1 + random.nextInt(20)),
             random.nextInt(4) == 0 ? 1 << 20 : 0,
+            0,
             CopyOptions.Verify.values()[random.nextInt(3)],
             new WriteOrderingPoint.Timing(
                 Duration.ofMillis(2), Duration.ofMillis(20), Duration.ofMillis(8)));

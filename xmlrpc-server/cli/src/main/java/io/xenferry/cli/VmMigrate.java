@@ -34,6 +34,7 @@ final class VmMigrate {
           "strategy",
           "max-downtime",
           "bandwidth",
+          "disk-bandwidth",
           "cutover",
           "transport",
           "keep-source",

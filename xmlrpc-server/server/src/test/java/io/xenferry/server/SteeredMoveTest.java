@@ -70,6 +70,20 @@ class SteeredMoveTest extends BetweenHosts {
     assertReported(t, task);
   }
 
+  /** Each by itself: together they may have twice of it. */
+  @Test
+  void theLimitOfEachDiskHoldsAndIsLifted() throws Exception {
+    Traveller t = hosts.traveller("each", 2);
+    t.start();
+    String task = t.moveAsync("disk-bandwidth", Integer.toString(64 << 10));
+    hosts.awaitPhase(t, "copying the disks");
+    assertThat(status(t).path("disk-bandwidth").asLong()).isEqualTo(64 << 10);
+    assertThat(status(t).has("bandwidth")).isFalse();
+    assertThat(xe("migration-list", "params=disk-bandwidth", "--minimal")).contains("65536");
+    assertThat(patch(t, "{\"disk-bandwidth\": 0}").status()).isEqualTo(200);
+    assertMoved(t, task);
+  }
+
   private static void assertReported(Traveller t, String task) throws Exception {
     JsonNode report = status(t).path("report");
     long sent = report.path("sent").asLong();

@@ -136,6 +136,7 @@ public final class EngineCopyJob implements CopyJob {
   public void adjust(Plan plan) {
     MoveLimits limits = MoveLimits.of(plan, downtime);
     job.bytesPerSecond(limits.bytesPerSecond());
+    job.bytesPerSecondOfEach(limits.bytesPerSecondOfEach());
     job.downtimeBudget(limits.downtime());
     for (int i = 0; i < disks.size(); i++) {
       Plan.Disk disk = plan.disks().get(i);

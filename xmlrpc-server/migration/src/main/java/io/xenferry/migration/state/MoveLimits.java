@@ -7,13 +7,17 @@ import java.time.Duration;
  *
  * @param downtime how long the guest may stand still
  * @param bytesPerSecond of all disks together, and as much again of the memory; 0 for no limit
+ * @param bytesPerSecondOfEach of each disk by itself; 0 for no limit
  */
-public record MoveLimits(Duration downtime, long bytesPerSecond) {
+public record MoveLimits(Duration downtime, long bytesPerSecond, long bytesPerSecondOfEach) {
   /** The option of a plan; milliseconds. */
   public static final String DOWNTIME = "max-downtime";
 
   /** The option of a plan; bytes a second. */
   public static final String BANDWIDTH = "bandwidth";
+
+  /** The option of a plan for each of its disks; bytes a second. */
+  public static final String DISK_BANDWIDTH = "disk-bandwidth";
 
   /**
    * As the plan's options say.
@@ -24,6 +28,7 @@ public record MoveLimits(Duration downtime, long bytesPerSecond) {
     String millis = plan.options().get(DOWNTIME);
     return new MoveLimits(
         millis == null ? downtime : Duration.ofMillis(Long.parseLong(millis)),
-        Long.parseLong(plan.options().getOrDefault(BANDWIDTH, "0")));
+        Long.parseLong(plan.options().getOrDefault(BANDWIDTH, "0")),
+        Long.parseLong(plan.options().getOrDefault(DISK_BANDWIDTH, "0")));
   }
 }

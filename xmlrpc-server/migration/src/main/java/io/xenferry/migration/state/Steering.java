@@ -12,6 +12,7 @@ import java.util.Optional;
  *
  * @param paused whether nothing is to be sent; what the guest writes is noted
  * @param bandwidth bytes a second, 0 for no limit; empty where nobody has said
+ * @param diskBandwidth the same of each disk by itself
  * @param downtime how long the guest may stand still; empty where nobody has said
  * @param strategy by which the disks that the guest writes are copied; empty for what was planned
  * @param stopping whether the guest of a warm move has been told to shut down: its end is then the
@@ -24,6 +25,7 @@ public record Steering(
     boolean paused,
     CutOver cutOver,
     Optional<Long> bandwidth,
+    Optional<Long> diskBandwidth,
     Optional<Duration> downtime,
     Optional<String> strategy,
     boolean stopping,
@@ -40,6 +42,7 @@ public record Steering(
         false,
         CutOver.of(options.getOrDefault(CutOver.OPTION, "auto")).orElse(CutOver.AUTO),
         Optional.ofNullable(options.get(MoveLimits.BANDWIDTH)).map(Long::valueOf),
+        Optional.ofNullable(options.get(MoveLimits.DISK_BANDWIDTH)).map(Long::valueOf),
         Optional.ofNullable(options.get(MoveLimits.DOWNTIME))
             .map(millis -> Duration.ofMillis(Long.parseLong(millis))),
         Optional.empty(),
@@ -70,6 +73,7 @@ public record Steering(
     words.put(PAUSED, Boolean.toString(paused));
     words.put(CutOver.OPTION, cutOver.word());
     bandwidth.ifPresent(rate -> words.put(MoveLimits.BANDWIDTH, Long.toString(rate)));
+    diskBandwidth.ifPresent(rate -> words.put(MoveLimits.DISK_BANDWIDTH, Long.toString(rate)));
     downtime.ifPresent(time -> words.put(MoveLimits.DOWNTIME, Long.toString(time.toMillis())));
     strategy.ifPresent(chosen -> words.put(STRATEGY, chosen));
     if (stopping) {
@@ -92,6 +96,7 @@ public record Steering(
         Boolean.parseBoolean(words.get(PAUSED)),
         CutOver.of(cutOver).orElseThrow(() -> new IllegalArgumentException("cut over " + cutOver)),
         Optional.ofNullable(words.get(MoveLimits.BANDWIDTH)).map(Long::valueOf),
+        Optional.ofNullable(words.get(MoveLimits.DISK_BANDWIDTH)).map(Long::valueOf),
         Optional.ofNullable(words.get(MoveLimits.DOWNTIME))
             .map(millis -> Duration.ofMillis(Long.parseLong(millis))),
         Optional.ofNullable(words.get(STRATEGY)),
@@ -103,6 +108,7 @@ public record Steering(
    * What an operator wants otherwise; what is empty stays as it is.
    *
    * @param bandwidth bytes a second, 0 or more
+   * @param diskBandwidth bytes a second, 0 or more
    * @param downtime positive
    * @param strategy {@code log-dirty}, {@code mirror} or {@code auto}
    */
@@ -110,6 +116,7 @@ public record Steering(
       Optional<Boolean> paused,
       Optional<CutOver> cutOver,
       Optional<Long> bandwidth,
+      Optional<Long> diskBandwidth,
       Optional<Duration> downtime,
       Optional<String> strategy) {
 
@@ -127,7 +134,8 @@ public record Steering(
 
     private static Change of(
         Optional<Boolean> paused, Optional<CutOver> cutOver, Optional<String> strategy) {
-      return new Change(paused, cutOver, Optional.empty(), Optional.empty(), strategy);
+      return new Change(
+          paused, cutOver, Optional.empty(), Optional.empty(), Optional.empty(), strategy);
     }
   }
 
@@ -136,6 +144,7 @@ public record Steering(
         change.paused().orElse(paused),
         change.cutOver().orElse(cutOver),
         change.bandwidth().or(() -> bandwidth),
+        change.diskBandwidth().or(() -> diskBandwidth),
         change.downtime().or(() -> downtime),
         change.strategy().or(() -> strategy),
         stopping,
@@ -144,12 +153,13 @@ public record Steering(
 
   /** The guest is about to be told to shut down. */
   public Steering nowStopping() {
-    return new Steering(paused, cutOver, bandwidth, downtime, strategy, true, letGo);
+    return new Steering(paused, cutOver, bandwidth, diskBandwidth, downtime, strategy, true, letGo);
   }
 
   /** The guest goes on, and nothing of its move can stop it any more. */
   public Steering nowLetGo() {
-    return new Steering(paused, cutOver, bandwidth, downtime, strategy, stopping, true);
+    return new Steering(
+        paused, cutOver, bandwidth, diskBandwidth, downtime, strategy, stopping, true);
   }
 
   /** Whether the guest must not be stopped yet. */
@@ -165,6 +175,7 @@ public record Steering(
   public Plan applied(Plan plan, Duration most) {
     Map<String, String> options = new LinkedHashMap<>(plan.options());
     bandwidth.ifPresent(rate -> options.put(MoveLimits.BANDWIDTH, Long.toString(rate)));
+    diskBandwidth.ifPresent(rate -> options.put(MoveLimits.DISK_BANDWIDTH, Long.toString(rate)));
     Optional<Duration> allowed = cutOver.hurried() ? Optional.of(most) : downtime;
     allowed.ifPresent(time -> options.put(MoveLimits.DOWNTIME, Long.toString(time.toMillis())));
     return plan.with(

@@ -39,6 +39,7 @@ final class MigrationJson {
           node.put(SteeringWords.PAUSED, steering.paused());
           node.put(CutOver.OPTION, steering.cutOver().word());
           steering.bandwidth().ifPresent(rate -> node.put(MoveLimits.BANDWIDTH, rate));
+          steering.diskBandwidth().ifPresent(rate -> node.put(MoveLimits.DISK_BANDWIDTH, rate));
           steering.downtime().ifPresent(time -> node.put(MoveLimits.DOWNTIME, time.toMillis()));
         });
     status.downtime().ifPresent(d -> node.put("downtime-ms", d.toNanos() / 1e6));

@@ -105,6 +105,9 @@ final class MigrationTable implements Migrations {
       row.put("cutover", steering.map(s -> s.cutOver().word()).orElse(""));
       row.put("bandwidth", steering.flatMap(Steering::bandwidth).map(Object::toString).orElse(""));
       row.put(
+          "disk_bandwidth",
+          steering.flatMap(Steering::diskBandwidth).map(Object::toString).orElse(""));
+      row.put(
           "max_downtime",
           steering.flatMap(Steering::downtime).map(d -> Long.toString(d.toMillis())).orElse(""));
       row.put("outcome", status.outcome().orElse(""));
@@ -130,6 +133,7 @@ final class MigrationTable implements Migrations {
               "paused",
               "cutover",
               "bandwidth",
+              "disk_bandwidth",
               "max_downtime",
               "outcome")) {
         row.put(none, "");

@@ -345,6 +345,7 @@ final class SourceCopies implements SourcePorts.Copies {
     return defaults
         .withDowntimeBudget(limits.downtime())
         .withBytesPerSecond(limits.bytesPerSecond())
+        .withBytesPerSecondOfEach(limits.bytesPerSecondOfEach())
         .withVerify(Verify.of(plan.options().get(Verify.OPTION)));
   }
 

@@ -413,7 +413,7 @@ final class SourceGuests implements SourcePorts.Guests {
     }
 
     private static Sending ended() {
-      Sending none = new Sending(new MoveLimits(Duration.ZERO, 0));
+      Sending none = new Sending(new MoveLimits(Duration.ZERO, 0, 0));
       none.end();
       return none;
     }

@@ -23,6 +23,7 @@ final class SteeringWords {
 
   static {
     VALUES.put(MoveLimits.BANDWIDTH, MoveOptions.LIMIT);
+    VALUES.put(MoveLimits.DISK_BANDWIDTH, MoveOptions.LIMIT);
     VALUES.put(MoveLimits.DOWNTIME, MoveOptions.MILLISECONDS);
     VALUES.put(CutOver.OPTION, MoveOptions.CUT_OVER);
     VALUES.put(PAUSED, OptionValues.words(List.of("true", "false")));
@@ -55,6 +56,7 @@ final class SteeringWords {
         Optional.ofNullable(wanted.get(PAUSED)).map(Boolean::valueOf),
         Optional.ofNullable(wanted.get(CutOver.OPTION)).flatMap(CutOver::of),
         Optional.ofNullable(wanted.get(MoveLimits.BANDWIDTH)).map(Long::valueOf),
+        Optional.ofNullable(wanted.get(MoveLimits.DISK_BANDWIDTH)).map(Long::valueOf),
         Optional.ofNullable(wanted.get(MoveLimits.DOWNTIME))
             .map(millis -> Duration.ofMillis(Long.parseLong(millis))),
         Optional.ofNullable(wanted.get(MoveOptions.STRATEGY)));

@@ -36,6 +36,8 @@ class MoveOptionsTest {
         "max-downtime | 99999999999 | a number of milliseconds, 1 to 86400000",
         "bandwidth    | 10MiB    | a number of bytes a second, 0 for no limit",
         "bandwidth    | -1       | a number of bytes a second, 0 for no limit",
+        "disk-bandwidth | 1k     | a number of bytes a second, 0 for no limit",
+        "keep-attempt | true     | false, or hours or days to keep it, as 12h or 7d",
         "verify       | yes      | none, sampled, full, true, false",
         "base         | mine     | auto, none, the uuid of a VDI at the destination",
         "transport    | pigeons  | iscsi, nbds",
@@ -64,6 +66,8 @@ class MoveOptionsTest {
         "strategy     | snapshot",
         "max-downtime | 1",
         "bandwidth    | 0",
+        "disk-bandwidth | 1048576",
+        "keep-attempt | 2D",
         "verify       | TRUE",
         "verify       | sampled",
         "base         | 00000000-0000-4000-8000-000000000001",
@@ -83,9 +87,9 @@ class MoveOptionsTest {
     refuses(
         Map.of("strateg", "auto"),
         "options",
-        "strateg (allowed: bandwidth, base, compress, copy, cutover, force, hard-shutdown,"
-            + " keep-source, live, max-downtime, mode, network, shutdown-timeout, strategy,"
-            + " transport, verify)");
+        "strateg (allowed: bandwidth, base, compress, copy, cutover, disk-bandwidth, force,"
+            + " hard-shutdown, keep-attempt, keep-source, live, max-downtime, mode, network,"
+            + " shutdown-timeout, strategy, transport, verify)");
   }
 
   @ParameterizedTest
@@ -140,6 +144,7 @@ class MoveOptionsTest {
                 assertRefused(
                     e,
                     "options",
-                    "colour (allowed: bandwidth, max-downtime, cutover, paused, strategy)"));
+                    "colour (allowed: bandwidth, disk-bandwidth, max-downtime, cutover, paused,"
+                        + " strategy)"));
   }
 }
