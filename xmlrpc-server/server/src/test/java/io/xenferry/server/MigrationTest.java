@@ -9,6 +9,7 @@ import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -81,6 +82,42 @@ class MigrationTest extends BetweenHosts {
       assertThat(destination.text("VDI.get_name_label", disk)).isEqualTo("named0");
       assertThat(destination.text("VDI.get_name_description", disk)).isEqualTo("what it is for");
     }
+  }
+
+  private static Map<String, Value> said(TestServer.Calls server, String vm) throws Exception {
+    Value all = server.call("message.get", "VM", vm, Value.of(Instant.EPOCH));
+    return ((Value.Struct) all).members();
+  }
+
+  @Test
+  void whatWasSaidOfItGoesAlong() throws Exception {
+    Traveller t = hosts.traveller("spoken of", 1);
+    Traveller other = hosts.traveller("stays", 1);
+    String note = source.text("message.create", "NOTE", 3, "VM", t.uuid(), "<keep> & \"this\"");
+    String stays = source.text("message.create", "NOTE", 3, "VM", other.uuid(), "");
+    Map<String, Value> before = said(source, t.uuid());
+    assertThat(before).containsKey(note);
+
+    String moved = t.move();
+
+    assertThat(said(destination, t.uuid())).containsAllEntriesOf(before);
+    assertCode("HANDLE_INVALID", () -> source.call("message.get_record", note));
+    assertThat(said(source, other.uuid())).containsKey(stays);
+    assertThat(destination.text("VM.get_power_state", moved)).isEqualTo("Halted");
+  }
+
+  @Test
+  void whatWasSaidOfItStaysWithItWhenItStays() throws Exception {
+    Traveller t = hosts.traveller("cancelled", 1);
+    t.start();
+    String note = source.text("message.create", "NOTE", 3, "VM", t.uuid(), "stay");
+    String task = t.moveAsync("bandwidth", Integer.toString(64 << 10));
+    await().atMost(TwoHosts.LONG).until(() -> said(destination, t.uuid()).containsKey(note));
+    source.call("task.cancel", task);
+    assertThat(hosts.awaitEnd(task)).isEqualTo("cancelled");
+    await().atMost(TwoHosts.LONG).until(() -> said(destination, t.uuid()).isEmpty());
+    assertThat(said(source, t.uuid())).containsKey(note);
+    t.end();
   }
 
   @Test

@@ -81,8 +81,12 @@ class SnapshotMoveTest extends BetweenLayeredSites {
     Map<String, Value> one = root.record("VM", root.text("VM.get_by_uuid", t.first()));
     Map<String, Value> two = root.record("VM", root.text("VM.get_by_uuid", t.second()));
 
+    String said = root.text("message.create", "NOTE", 3, "VM", t.first(), "of a snapshot");
+
     String arrived = move(t.vm());
 
+    assertThat(there.root().record("message", said)).containsEntry("obj_uuid", Value.of(t.first()));
+    assertThat(TestServer.texts(root.call("message.get_all"))).doesNotContain(said);
     assertArrived(t, one, two);
     assertThat(there.content(there.disks(arrived).getFirst(), 0, 2, 4, 25))
         .containsExactly(1, 2, 0, 3);

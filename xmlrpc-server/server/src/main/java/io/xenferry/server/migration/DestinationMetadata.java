@@ -20,6 +20,7 @@ import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.model.db.Transaction;
+import io.xenferry.server.event.Alerts;
 import io.xenferry.server.storage.MigrationDisks;
 import io.xenferry.server.vm.GuestSpecs;
 import io.xenferry.server.vm.MacAddress;
@@ -28,11 +29,13 @@ import io.xenferry.server.vm.VmRecords;
 import io.xenferry.server.vm.Vtpms;
 import io.xenferry.sr.VdiInfo;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 
@@ -45,13 +48,16 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
   private final VmLifecycle lifecycle;
   private final MigrationDisks disks;
   private final ArrivalChecks arrivals;
+  private final Alerts alerts;
 
   DestinationMetadata(
       ObjectDatabase database,
       VmLifecycle lifecycle,
       MigrationDisks disks,
-      ArrivalChecks arrivals) {
+      ArrivalChecks arrivals,
+      Alerts alerts) {
     this.arrivals = arrivals;
+    this.alerts = alerts;
     this.database = database;
     this.lifecycle = lifecycle;
     this.disks = disks;
@@ -117,7 +123,15 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
           document.tracking().apply(disks, migration, here, sizes);
           database.change(tx -> create(tx, migration, plan, document, here));
           noteSnapshots(document, here);
+          document.messages().keep(objects(plan.vmAtDestination()), alerts);
         });
+  }
+
+  /** The VM of that uuid and its snapshots; nothing where it is not here. */
+  private Set<UUID> objects(UUID vm) throws XenApiException {
+    Snapshot db = database.snapshot();
+    Optional<Row> row = db.byUuid("VM", vm.toString());
+    return row.isPresent() ? VmMessages.objects(db, Ref.of(row.get().ref())) : Set.of();
   }
 
   /** The disk that was made for one of the plan; a peer may name what the plan has not. */
@@ -385,6 +399,7 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
           for (UUID emptied : emptied(migration)) {
             disks.destroyTagged(emptied, migration.toString());
           }
+          Set<UUID> removed = new HashSet<>();
           database.change(tx -> {
             Row row = tx.byUuid("VM", vm.toString()).orElse(null);
             if (row != null) {
@@ -392,6 +407,7 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
               if (migration
                   .toString()
                   .equals(tx.get(ref, VM.OTHER_CONFIG).get(VmRecords.MIGRATION_KEY))) {
+                removed.addAll(VmMessages.objects(tx, ref));
                 for (Ref<VM> snapshot : List.copyOf(tx.get(ref, VM.SNAPSHOTS))) {
                   VmRecords.delete(tx, snapshot);
                 }
@@ -399,6 +415,7 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
               }
             }
           });
+          VmMessages.discard(removed, alerts);
           if (database.snapshot().byUuid("VM", vm.toString()).isEmpty()) {
             lifecycle.firmware().discardOrWarn(vm);
           }

@@ -27,6 +27,7 @@ import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.server.audit.Audit;
 import io.xenferry.server.call.Registry;
 import io.xenferry.server.config.IscsiConfig;
+import io.xenferry.server.event.Alerts;
 import io.xenferry.server.http.Certificate;
 import io.xenferry.server.http.Router;
 import io.xenferry.server.session.Sessions;
@@ -95,7 +96,8 @@ public final class MigrationService implements AutoCloseable {
       Audit audit,
       CopyEngine engine,
       DiskMoves moves,
-      SnapshotDisks snapshots) {}
+      SnapshotDisks snapshots,
+      Alerts alerts) {}
 
   /**
    * @param resumeWindow how long the other server may be away before the commit
@@ -139,7 +141,8 @@ public final class MigrationService implements AutoCloseable {
         new SourceGuests(
             parts.hypervisor(), downtime, new MemoryStreams(), parts.lifecycle()::bootAgain);
     SourceObjects objects =
-        new SourceObjects(parts.database(), parts.storage(), disks, parts.lifecycle());
+        new SourceObjects(
+            parts.database(), parts.storage(), disks, parts.lifecycle(), parts.alerts());
     DestinationStorage storage =
         new DestinationStorage(
             disks,
@@ -157,7 +160,8 @@ public final class MigrationService implements AutoCloseable {
             parts.lifecycle(),
             disks,
             new ArrivalChecks(
-                parts.database(), host, parts.lifecycle().memory(), parts.lifecycle().bootFiles()));
+                parts.database(), host, parts.lifecycle().memory(), parts.lifecycle().bootFiles()),
+            parts.alerts());
     DestinationGuests arriving = new DestinationGuests(parts.hypervisor(), new HiddenVms(parts));
     coordinator =
         new Coordinator(
@@ -204,7 +208,8 @@ public final class MigrationService implements AutoCloseable {
             new MovePreparation(
                 disks,
                 new StrategyChoice(parts.hypervisor(), disks::isSnapshotWhileWritten),
-                answers),
+                answers,
+                parts.alerts()),
             parts.lifecycle().firmware()::note,
             cds,
             queue,

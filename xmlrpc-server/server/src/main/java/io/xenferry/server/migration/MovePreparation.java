@@ -16,6 +16,7 @@ import io.xenferry.model.VbdMode;
 import io.xenferry.model.VmPowerState;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.Snapshot;
+import io.xenferry.server.event.Alerts;
 import io.xenferry.server.migration.MigrationMessages.Request;
 import io.xenferry.server.storage.MigrationDisks;
 import io.xenferry.server.vm.VmCheckpoint;
@@ -44,8 +45,11 @@ final class MovePreparation {
   private final MigrationDisks disks;
   private final StrategyChoice strategies;
   private final MoveAnswers answers;
+  private final Alerts alerts;
 
-  MovePreparation(MigrationDisks disks, StrategyChoice strategies, MoveAnswers answers) {
+  MovePreparation(
+      MigrationDisks disks, StrategyChoice strategies, MoveAnswers answers, Alerts alerts) {
+    this.alerts = alerts;
     this.disks = disks;
     this.strategies = strategies;
     this.answers = answers;
@@ -102,6 +106,11 @@ final class MovePreparation {
       options.put(Layers.OPTION, layers.text());
     }
     Lineages.put(db, planned, layers, options);
+    VmMessages messages =
+        request.copy() ? VmMessages.NONE : VmMessages.about(VmMessages.objects(db, vm), alerts);
+    if (messages.upTo() > 0) {
+      options.put(VmMessages.OPTION, Long.toString(messages.upTo()));
+    }
     Plan plan =
         new Plan(
             uuid,
@@ -121,7 +130,7 @@ final class MovePreparation {
                     () -> Tracking.of(db, disks, planned, layers.below()),
                     ObstacleKind.SOURCE_SR_DETACHED)
                 .or(() -> Optional.of(Tracking.NONE));
-    String document = VmDocument.of(db, vm, there, networks, past).text();
+    String document = VmDocument.of(db, vm, there, networks, past, messages).text();
     return token.map(t -> new MoveRequest(plan, document, t));
   }
 

@@ -41,6 +41,7 @@ import java.util.stream.Stream;
  *
  * @param tracking what is known of the disks' changed blocks
  * @param vcpus how many processors the VM has now, if it runs
+ * @param messages about the VM and its snapshots
  */
 record VmDocument(
     Ref<VM> ref,
@@ -51,7 +52,8 @@ record VmDocument(
     Past past,
     Tracking tracking,
     long vcpus,
-    Optional<Vtpms.Tpm> tpm) {
+    Optional<Vtpms.Tpm> tpm,
+    VmMessages messages) {
 
   private static final ObjectMapper JSON = new ObjectMapper();
 
@@ -116,13 +118,15 @@ record VmDocument(
    * @param networks for each VIF of the VM the reference of the network at the destination; those
    *     that have none are left out, which is an obstacle that somebody else sees
    * @param withPast of what is known of its disks: empty for a VM without its past
+   * @param messages about what goes
    */
   static VmDocument of(
       Snapshot db,
       Ref<VM> vm,
       Ref<VM> there,
       Map<Ref<VIF>, String> networks,
-      Optional<Tracking> withPast)
+      Optional<Tracking> withPast,
+      VmMessages messages)
       throws XenApiException {
     Map<UUID, Map<String, Value>> vdis = new LinkedHashMap<>();
     List<Drive> drives = drives(db, vm, vdis, true);
@@ -140,7 +144,7 @@ record VmDocument(
     long vcpus = db.get(db.get(vm, VM.METRICS), VMMetrics.VCPUS_NUMBER);
     Map<String, Value> fields = fields(db, "VM", vm.opaque());
     return new VmDocument(
-        there, fields, drives, nics, vdis, past, tracking, vcpus, Vtpms.of(db, vm));
+        there, fields, drives, nics, vdis, past, tracking, vcpus, Vtpms.of(db, vm), messages);
   }
 
   /**
@@ -280,6 +284,7 @@ record VmDocument(
     ObjectNode vdiNodes = root.putObject("vdis");
     vdis.forEach((uuid, fields) -> vdiNodes.set(uuid.toString(), object(fields)));
     tracking.write(root);
+    messages.write(root);
     return root.toString();
   }
 
@@ -378,7 +383,8 @@ record VmDocument(
         past,
         Tracking.read(root),
         root.path("vcpus").asLong(),
-        readTpm(root));
+        readTpm(root),
+        VmMessages.read(root));
   }
 
   private static Optional<UUID> uuid(JsonNode node, String name) {

@@ -1,0 +1,177 @@
+package io.xenferry.server.migration;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.xenferry.model.Ref;
+import io.xenferry.model.VM;
+import io.xenferry.model.XenApiException;
+import io.xenferry.model.db.Snapshot;
+import io.xenferry.server.event.Alert;
+import io.xenferry.server.event.Alerts;
+import java.time.DateTimeException;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.UUID;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Messages about a VM and its snapshots, the oldest first: they go along with the VM, the newest of
+ * them if there are many. What is said while it moves stays at the source.
+ *
+ * @param upTo the source's generation of the newest one; 0 when there is none
+ */
+record VmMessages(List<Said> all, long upTo) {
+  static final VmMessages NONE = new VmMessages(List.of(), 0);
+
+  /** In the plan's options, where no client can write it: {@link #upTo}. */
+  static final String OPTION = "xenferry:messages";
+
+  private static final Logger LOG = LoggerFactory.getLogger(VmMessages.class);
+
+  private static final int MOST = 500;
+  private static final int CHARACTERS = 1 << 20;
+  private static final String CLASS = "VM";
+
+  /** One of them, and the uuid of the VM or snapshot. */
+  record Said(UUID about, Alerts.Foreign message) {
+    int characters() {
+      return message.name().length() + message.body().length();
+    }
+  }
+
+  /** The uuids of a VM and its snapshots. */
+  static Set<UUID> objects(Snapshot db, Ref<VM> vm) throws XenApiException {
+    Set<UUID> objects = new HashSet<>();
+    objects.add(UUID.fromString(db.get(vm, VM.UUID)));
+    for (Ref<VM> snapshot : db.get(vm, VM.SNAPSHOTS)) {
+      objects.add(UUID.fromString(db.get(snapshot, VM.UUID)));
+    }
+    return objects;
+  }
+
+  static VmMessages about(Set<UUID> objects, Alerts alerts) {
+    List<Said> all = new ArrayList<>();
+    long upTo = 0;
+    int characters = 0;
+    for (Alert alert : alerts.all().reversed()) {
+      if (isAbout(objects, alert)) {
+        Said said =
+            new Said(
+                UUID.fromString(alert.object()),
+                new Alerts.Foreign(
+                    alert.ref(),
+                    alert.uuid(),
+                    alert.name(),
+                    alert.priority(),
+                    alert.timestamp(),
+                    alert.body()));
+        upTo = Math.max(upTo, alert.generation());
+        characters += said.characters();
+        if (all.size() == MOST || characters > CHARACTERS) {
+          break;
+        }
+        all.addFirst(said);
+      }
+    }
+    return new VmMessages(List.copyOf(all), upTo);
+  }
+
+  private static boolean isAbout(Set<UUID> objects, Alert alert) {
+    return alert.of().equals(CLASS)
+        && objects.stream().anyMatch(object -> object.toString().equals(alert.object()));
+  }
+
+  void write(ObjectNode root) {
+    ArrayNode nodes = root.putArray("messages");
+    for (Said said : all) {
+      Alerts.Foreign m = said.message();
+      nodes
+          .addObject()
+          .put("about", said.about().toString())
+          .put("ref", m.ref())
+          .put("uuid", m.uuid())
+          .put("name", m.name())
+          .put("priority", m.priority())
+          .put("timestamp", m.timestamp().toString())
+          .put("body", m.body());
+    }
+  }
+
+  /**
+   * @throws IllegalArgumentException when a peer sent nonsense, or too much
+   */
+  static VmMessages read(JsonNode root) {
+    List<Said> all = new ArrayList<>();
+    int characters = 0;
+    for (JsonNode node : root.path("messages")) {
+      String ref = node.path("ref").asText();
+      if (!ref.matches("OpaqueRef:[0-9a-f-]{36}")) {
+        throw new IllegalArgumentException("a message has no reference");
+      }
+      Said said =
+          new Said(
+              UUID.fromString(node.path("about").asText()),
+              new Alerts.Foreign(
+                  ref,
+                  UUID.fromString(node.path("uuid").asText()).toString(),
+                  node.path("name").asText(),
+                  node.path("priority").asLong(),
+                  instant(node.path("timestamp").asText()),
+                  node.path("body").asText()));
+      characters += said.characters();
+      all.add(said);
+      if (all.size() > MOST || characters > CHARACTERS) {
+        throw new IllegalArgumentException("the VM brings too many messages");
+      }
+    }
+    return new VmMessages(List.copyOf(all), 0);
+  }
+
+  private static Instant instant(String text) {
+    try {
+      return Instant.parse(text);
+    } catch (DateTimeException e) {
+      throw new IllegalArgumentException("a message has no time", e);
+    }
+  }
+
+  /** Keeps those about objects that have come; one that cannot be kept fails no move. */
+  void keep(Set<UUID> objects, Alerts alerts) {
+    try {
+      for (Said said : all) {
+        if (objects.contains(said.about())) {
+          alerts.take(said.message(), CLASS, said.about().toString());
+        }
+      }
+    } catch (XenApiException e) {
+      LOG.warn("messages of a VM that arrives are not kept", e);
+    }
+  }
+
+  /** Of objects that have left, as far as the messages have gone along. */
+  static void left(Set<UUID> objects, Map<String, String> options, Alerts alerts) {
+    String upTo = options.getOrDefault(OPTION, "");
+    if (upTo.matches("[0-9]{1,18}")) {
+      discard(objects, Long.parseLong(upTo), alerts);
+    }
+  }
+
+  /** All of objects that are not to be here. */
+  static void discard(Set<UUID> objects, Alerts alerts) {
+    discard(objects, Long.MAX_VALUE, alerts);
+  }
+
+  private static void discard(Set<UUID> objects, long upTo, Alerts alerts) {
+    try {
+      alerts.destroyIf(alert -> alert.generation() <= upTo && isAbout(objects, alert));
+    } catch (XenApiException e) {
+      LOG.warn("messages of a VM that is not here stay", e);
+    }
+  }
+}
