@@ -147,6 +147,34 @@ class GuestSpecsTest {
   }
 
   @Test
+  void bootableDisksAreTriedFirst() throws Exception {
+    String vm = root.vm("two disks", Map.of());
+    String sr = root.sr(directory.resolve("bootable"));
+    for (int i = 0; i < 3; i++) {
+      root.vbd(vm, root.vdi(sr, "disk", 1 << 20), i);
+    }
+    assertThat(devices(vm)).containsExactly("xvda", "xvdb", "xvdc");
+    root.call("VBD.set_bootable", vbd(vm, "xvda"), false);
+    root.call("VBD.set_bootable", vbd(vm, "xvdb"), false);
+    assertThat(devices(vm)).containsExactly("xvdc", "xvda", "xvdb");
+    root.call("VBD.set_bootable", vbd(vm, "xvdc"), false);
+    assertThat(devices(vm)).containsExactly("xvda", "xvdb", "xvdc");
+  }
+
+  private List<String> devices(String vm) throws Exception {
+    return spec(vm).disks().stream().map(GuestSpec.Disk::device).toList();
+  }
+
+  private static String vbd(String vm, String device) throws Exception {
+    for (String vbd : TestServer.texts(root.call("VM.get_VBDs", vm))) {
+      if (root.text("VBD.get_device", vbd).equals(device)) {
+        return vbd;
+      }
+    }
+    throw new IllegalArgumentException(device);
+  }
+
+  @Test
   void processorsAndThePlatformAreChecked() throws Exception {
     String vm = root.vm("cpus", Map.of("cores-per-socket", "2", "xenferry:serial-ports", "2"));
     root.call("VM.set_VCPUs_max", vm, 4L);

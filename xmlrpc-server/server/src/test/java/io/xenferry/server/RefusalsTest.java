@@ -58,6 +58,44 @@ class RefusalsTest {
   }
 
   @Test
+  void theHostsInterfacesAreItsOwn() throws Exception {
+    String pif = root.only("PIF");
+    String host = root.only("host");
+    String network = root.text("PIF.get_network", pif);
+    String device = root.text("PIF.get_device", pif);
+    assertThat(root.call("PIF.get_managed", pif)).isEqualTo(Value.of(false));
+    Map<String, Object[]> unmanaged =
+        Map.of(
+            "VLAN.create", new Object[] {pif, 5, network},
+            "pool.create_VLAN_from_PIF", new Object[] {pif, network, 5},
+            "pool.create_VLAN", new Object[] {device, network, 5},
+            "PIF.create_VLAN", new Object[] {device, network, host, 5},
+            "PIF.reconfigure_ip", new Object[] {pif, "DHCP", "", "", "", ""},
+            "PIF.reconfigure_ipv6", new Object[] {pif, "DHCP", "", "", ""},
+            "PIF.set_property", new Object[] {pif, "gro", "on"},
+            "PIF.set_primary_address_type", new Object[] {pif, "IPv6"});
+    for (Map.Entry<String, Object[]> e : unmanaged.entrySet()) {
+      assertThat(assertCode("PIF_UNMANAGED", () -> root.call(e.getKey(), e.getValue())).params())
+          .as(e.getKey())
+          .containsExactly(pif);
+    }
+    assertCode("VLAN_TAG_INVALID", () -> root.call("VLAN.create", pif, 4095, network));
+    assertCode("INVALID_VALUE", () -> root.call("pool.create_VLAN", "none7", network, 5));
+    assertCode("HANDLE_INVALID", () -> root.call("PIF.set_property", "OpaqueRef:no", "gro", "on"));
+    // What is so already.
+    root.call("PIF.plug", pif);
+    root.call("PIF.set_disallow_unplug", pif, true);
+    assertThat(root.call("PIF.get_disallow_unplug", pif)).isEqualTo(Value.of(true));
+    root.call("PIF.set_primary_address_type", pif, "IPv4");
+    root.call("host.management_reconfigure", pif);
+    root.call("pool.management_reconfigure", network);
+    String elsewhere =
+        root.text("network.create", RecordsTest.required("network", Map.of("name_label", "no")));
+    assertCode("PIF_NOT_PRESENT", () -> root.call("pool.management_reconfigure", elsewhere));
+    root.call("network.destroy", elsewhere);
+  }
+
+  @Test
   void whatHasNoObjectsHasNone() throws Exception {
     assertThat(
             assertCode("HANDLE_INVALID", () -> root.call("pool_patch.apply", "OpaqueRef:x", ""))

@@ -223,6 +223,16 @@ class StorageTest {
     root.call("PBD.plug", again);
     assertThat(root.call("PBD.get_currently_attached", again)).isEqualTo(Value.of(true));
     root.call("SR.scan", sr);
+
+    // Somebody has moved the directory.
+    root.call("PBD.unplug", again);
+    Files.move(directory("plugged"), directory("elsewhere"));
+    Map<String, String> config = Map.of("location", directory("elsewhere").toString());
+    root.call("PBD.set_device_config", again, config);
+    root.call("PBD.plug", again);
+    assertThat(root.call("PBD.get_device_config", again)).isEqualTo(TestServer.value(config));
+    root.call("SR.scan", sr);
+    assertCode("OPERATION_NOT_ALLOWED", () -> root.call("PBD.set_device_config", again, Map.of()));
   }
 
   @Test

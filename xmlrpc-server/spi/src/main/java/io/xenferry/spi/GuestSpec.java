@@ -13,7 +13,7 @@ import java.util.UUID;
  *
  * @param vm the VM's uuid, by which the guest is found again
  * @param name for people: process titles, logs
- * @param disks in the order of their device numbers
+ * @param disks in the order in which firmware tries them
  * @param drives CD drives, with a medium or empty, in the order of their device numbers
  * @param platform the VM's platform map, for what has no field of its own
  * @param tpm the directory in which its TPM, if it has one, keeps its state; nobody else writes to

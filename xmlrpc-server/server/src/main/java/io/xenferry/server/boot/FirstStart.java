@@ -214,6 +214,7 @@ public final class FirstStart {
       if (schema.bool(pif, "management")) {
         boolean six = facts.address().contains(":");
         List<String> sixes = six ? List.of(facts.address()) : List.of();
+        schema.set(tx, "PIF", pif.ref(), "managed", Value.of(false));
         schema.set(tx, "PIF", pif.ref(), "IP", Value.of(six ? "" : facts.address()));
         schema.set(tx, "PIF", pif.ref(), "netmask", Value.of(facts.netmask()));
         schema.set(tx, "PIF", pif.ref(), "IPv6", Value.ofTexts(sixes));

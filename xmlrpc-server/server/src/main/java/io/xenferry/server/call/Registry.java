@@ -60,7 +60,6 @@ public final class Registry {
       Set.of(
           "GPU_group.allocation_algorithm",
           "SR.sm_config",
-          "VBD.bootable",
           "VBD.qos_algorithm_params",
           "VBD.qos_algorithm_type",
           "VDI.sm_config",

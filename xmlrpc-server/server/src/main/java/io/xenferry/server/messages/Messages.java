@@ -25,6 +25,7 @@ public final class Messages {
     PlacementMessages.register(r);
     SecretMessages.register(r);
     NetworkMessages.register(r);
+    PifMessages.register(r);
     new VifMessages(allowed).register(r);
     new VbdMessages(allowed).register(r);
     new VmRecordMessages(allowed).register(r);

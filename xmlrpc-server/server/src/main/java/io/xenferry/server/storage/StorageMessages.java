@@ -62,6 +62,8 @@ public final class StorageMessages {
         TEST + "namesReachTheDriver");
     r.implement("PBD.create", this::createPbd, TEST + "aPbdIsPlugged");
     r.implement("PBD.destroy", c -> done(() -> destroyPbd(c)), TEST + "aPbdIsPlugged");
+    r.implement(
+        "PBD.set_device_config", c -> done(() -> setDeviceConfig(c)), TEST + "aPbdIsPlugged");
     r.implement("PBD.plug", c -> done(() -> plug(c)), TEST + "aPbdIsPlugged");
     r.implement("PBD.unplug", c -> done(() -> unplug(c)), TEST + "aPbdIsPlugged");
     r.implement("VDI.create", this::createVdi, TEST + "aDiskIsMadeResizedAndDestroyed");
@@ -226,6 +228,20 @@ public final class StorageMessages {
       return Ref.of(text);
     }
     throw new XenApiException("INVALID_VALUE", name, "");
+  }
+
+  /** For the next time that it is plugged. */
+  private void setDeviceConfig(Call c) throws XenApiException {
+    Ref<PBD> pbd = c.ref(0);
+    c.server()
+        .db()
+        .change(tx -> {
+          if (tx.get(pbd, PBD.CURRENTLY_ATTACHED)) {
+            throw new XenApiException(
+                "OPERATION_NOT_ALLOWED", "the PBD is attached; unplug it first");
+          }
+          tx.set(pbd, PBD.DEVICE_CONFIG, c.textMap(1));
+        });
   }
 
   private void destroyPbd(Call c) throws XenApiException {

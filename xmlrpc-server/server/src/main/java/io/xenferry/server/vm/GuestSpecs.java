@@ -80,6 +80,17 @@ public final class GuestSpecs {
     return disks;
   }
 
+  /** What firmware is to boot from comes first. */
+  private static List<VmDisk> asTheyBoot(Snapshot db, List<VmDisk> disks) throws XenApiException {
+    List<VmDisk> first = new ArrayList<>();
+    List<VmDisk> then = new ArrayList<>();
+    for (VmDisk disk : disks) {
+      (db.get(disk.vbd(), VBD.BOOTABLE) ? first : then).add(disk);
+    }
+    first.addAll(then);
+    return first;
+  }
+
   /**
    * @throws XenApiException INVALID_VALUE for a field that no machine can be built from,
    *     BOOTLOADER_FAILED when its kernel or firmware is not there
@@ -103,7 +114,7 @@ public final class GuestSpecs {
       throws XenApiException {
     List<GuestSpec.Disk> disks = new ArrayList<>();
     List<GuestSpec.CdDrive> drives = new ArrayList<>();
-    for (VmDisk disk : disks(db, vm)) {
+    for (VmDisk disk : asTheyBoot(db, disks(db, vm))) {
       if (asItRuns && !db.get(disk.vbd(), VBD.CURRENTLY_ATTACHED)) {
         continue;
       }
