@@ -29,8 +29,10 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.SortedSet;
 import java.util.TreeSet;
+import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.LinkedBlockingQueue;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.LoggerFactory;
@@ -75,6 +77,14 @@ public final class ServerMain implements Callable<Integer> {
       names = "--unix-socket",
       description = "Unix socket for root without a password; off unless given.")
   private @Nullable Path unixSocket;
+
+  @Option(
+      names = "--www",
+      paramLabel = "DIR",
+      description =
+          "Directory of files for browsers, at / and for everybody who reaches the port, such as a web"
+              + " client; none unless given.")
+  private @Nullable Path files;
 
   @Option(
       names = "--hypervisor",
@@ -157,6 +167,7 @@ public final class ServerMain implements Callable<Integer> {
   private static final long LONGEST_WINDOW = 604_800;
 
   private final Decorators decorators;
+  private Optional<Ports> ports = Optional.empty();
 
   /**
    * @param decorators for those who watch what migrations do
@@ -220,6 +231,13 @@ public final class ServerMain implements Callable<Integer> {
     }
   }
 
+  private Optional<Path> files() throws IOException {
+    if (files != null && !Files.isDirectory(files)) {
+      throw new IOException("--www: " + files + " is no directory");
+    }
+    return Optional.ofNullable(files);
+  }
+
   private Duration resumeWindow() throws IOException {
     if (resumeWindow < SHORTEST_WINDOW || resumeWindow > LONGEST_WINDOW) {
       throw new IOException(
@@ -246,7 +264,8 @@ public final class ServerMain implements Callable<Integer> {
                     address(listen),
                     port,
                     httpPort == null ? OptionalInt.empty() : OptionalInt.of(httpPort),
-                    Optional.ofNullable(unixSocket)))
+                    Optional.ofNullable(unixSocket),
+                    files()))
             .with(
                 ToolstackConfig.defaults()
                     .withHypervisor(hypervisor())
@@ -273,15 +292,14 @@ public final class ServerMain implements Callable<Integer> {
       }
       Files.deleteIfExists(ready);
       unpackLibrariesIn(stateDirectory.resolve("tmp"));
-      ObjectDatabase db = SqliteDatabase.open(stateDirectory.resolve("pool.db"));
-      CountDownLatch stop = new CountDownLatch(1);
+      BlockingQueue<Wish> wishes = new LinkedBlockingQueue<>();
       CountDownLatch stopped = new CountDownLatch(1);
       // The JVM exits when its hooks return: this one waits until all is closed in order.
       Runtime.getRuntime()
           .addShutdownHook(
               new Thread(
                   () -> {
-                    stop.countDown();
+                    wishes.add(Wish.STOP);
                     try {
                       stopped.await();
                     } catch (InterruptedException e) {
@@ -289,27 +307,58 @@ public final class ServerMain implements Callable<Integer> {
                     }
                   },
                   "stop"));
-      try (XenFerryServer server = open(config, db)) {
-        String line =
-            "ready port="
-                + server.port()
-                + (server.httpPort().isPresent()
-                    ? " http-port=" + server.httpPort().getAsInt()
-                    : "")
-                + " fingerprint="
-                + server.fingerprint();
-        Path temporary = stateDirectory.resolve("ready.new");
-        Files.writeString(temporary, line + "\n");
-        Files.move(temporary, ready, StandardCopyOption.ATOMIC_MOVE);
-        out.println(line);
-        server.warmUp();
-        stop.await();
-        Files.deleteIfExists(ready);
+      try {
+        while (serve(config, ready, out, wishes) == Wish.RESTART) {
+          LoggerFactory.getLogger(ServerMain.class).info("the server starts anew");
+        }
       } finally {
         stopped.countDown();
       }
     }
     return 0;
+  }
+
+  /** What somebody wants of a server that runs. */
+  private enum Wish {
+    STOP,
+    /** To begin anew, in this process: guests and moves go on as after any other end. */
+    RESTART
+  }
+
+  /** One server, until it is to end. */
+  private Wish serve(ServerConfig config, Path ready, PrintWriter out, BlockingQueue<Wish> wishes)
+      throws IOException, XenApiException, InterruptedException {
+    ObjectDatabase db = SqliteDatabase.open(stateDirectory.resolve("pool.db"));
+    try (XenFerryServer server = open(atTheSamePorts(config), db)) {
+      server.restartBy(() -> wishes.add(Wish.RESTART));
+      ports = Optional.of(new Ports(server.port(), server.httpPort()));
+      String line =
+          "ready port="
+              + server.port()
+              + (server.httpPort().isPresent() ? " http-port=" + server.httpPort().getAsInt() : "")
+              + " fingerprint="
+              + server.fingerprint();
+      Path temporary = stateDirectory.resolve("ready.new");
+      Files.writeString(temporary, line + "\n");
+      Files.move(temporary, ready, StandardCopyOption.ATOMIC_MOVE);
+      out.println(line);
+      server.warmUp();
+      Wish wish = wishes.take();
+      Files.deleteIfExists(ready);
+      return wish;
+    }
+  }
+
+  private record Ports(int tls, OptionalInt http) {}
+
+  /** Those that the system chose for the first server of this process are the next one's. */
+  private ServerConfig atTheSamePorts(ServerConfig config) {
+    ListenConfig l = config.listen();
+    return ports
+        .map(p ->
+            config.with(
+                new ListenConfig(l.address(), p.tls(), p.http(), l.unixSocket(), l.files())))
+        .orElse(config);
   }
 
   /** The exit status: 0 when nothing is wrong. */

@@ -7,10 +7,12 @@ import io.xenferry.server.audit.Audit;
 import io.xenferry.server.blob.BlobMessages;
 import io.xenferry.server.blob.BlobRoutes;
 import io.xenferry.server.blob.Blobs;
+import io.xenferry.server.boot.AutoStart;
 import io.xenferry.server.boot.CertificateRecord;
 import io.xenferry.server.boot.FirstStart;
 import io.xenferry.server.boot.HostFacts;
 import io.xenferry.server.call.Dispatcher;
+import io.xenferry.server.call.Origin;
 import io.xenferry.server.call.Registry;
 import io.xenferry.server.call.ServerContext;
 import io.xenferry.server.cli.CliServer;
@@ -28,6 +30,7 @@ import io.xenferry.server.messages.DiagnosticMessages;
 import io.xenferry.server.messages.MeasuredDatabase;
 import io.xenferry.server.messages.Messages;
 import io.xenferry.server.messages.ResourceOperations;
+import io.xenferry.server.messages.RestartMessages;
 import io.xenferry.server.migration.Decorators;
 import io.xenferry.server.routes.AuditRoutes;
 import io.xenferry.server.routes.DatabaseRoutes;
@@ -65,6 +68,9 @@ public final class XenFerryServer implements AutoCloseable {
   private final Certificate certificate;
   private final Audit audit;
   private final Toolstack toolstack;
+  private final AutoStart autoStart;
+  private final AtomicReference<Optional<Runnable>> restart =
+      new AtomicReference<>(Optional.empty());
 
   public XenFerryServer(ServerConfig config, ObjectDatabase db, Clock clock)
       throws IOException, XenApiException, InterruptedException {
@@ -115,6 +121,7 @@ public final class XenFerryServer implements AutoCloseable {
     Messages.register(registry, allowed, certificate);
     Blobs blobs = new Blobs(config.stateDirectory().resolve("blobs"), db, schema, clock);
     new BlobMessages(blobs).register(registry);
+    new RestartMessages(() -> java.util.Objects.requireNonNull(restart.get())).register(registry);
     dispatcher = new Dispatcher(context, registry);
     // The ports are known once bound; the toolstack tells them to its peers, and xe shows it.
     AtomicReference<CliService> xe = new AtomicReference<>();
@@ -136,6 +143,8 @@ public final class XenFerryServer implements AutoCloseable {
       audit.close();
       throw e;
     }
+    autoStart =
+        new AutoStart(config.stateDirectory(), db, dispatcher.inProcess(Origin.LOCAL), sessions);
     try {
       toolstack.mount(http.router());
       AdmittedRoutes routes = new AdmittedRoutes(context);
@@ -154,10 +163,19 @@ public final class XenFerryServer implements AutoCloseable {
       toolstack.recover();
       tasks.failOrphans();
       http.start();
+      autoStart.begin();
     } catch (IOException | XenApiException | InterruptedException | RuntimeException e) {
       close();
       throw e;
     }
+  }
+
+  /**
+   * What is done when a client wants the server to start anew, after a moment; until it is said,
+   * clients are refused. It is to close this one and must not block.
+   */
+  void restartBy(Runnable how) {
+    restart.set(Optional.of(how));
   }
 
   public ServerContext context() {
@@ -199,6 +217,7 @@ public final class XenFerryServer implements AutoCloseable {
   /** Stops listening, wakes who waits, ends calls, closes the database: in this order. */
   @Override
   public void close() throws IOException {
+    autoStart.close();
     context.events().close();
     toolstack.migrations().endFollowing();
     try {

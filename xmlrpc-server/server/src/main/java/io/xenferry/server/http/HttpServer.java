@@ -41,7 +41,7 @@ import org.jspecify.annotations.Nullable;
  *                                                      └─ HTTP/1.1 ── Router
  *                                                                       ├ POST /, /RPC2…, /jsonrpc  RpcHandler ── Dispatcher
  *                                                                       ├ OPTIONS /       preflight
- *                                                                       ├ GET /           page
+ *                                                                       ├ GET /           StaticFiles, or a page
  *                                                                       └ whatever the caller routes:
  *                                                                         /services/SM, /v1/…
  * </pre>
@@ -122,7 +122,10 @@ public final class HttpServer implements AutoCloseable {
         .route("POST", "/", new RpcHandler(dispatcher, limits, new RpcProtocol.Xml()))
         .route("POST", "/jsonrpc", new RpcHandler(dispatcher, limits, new RpcProtocol.Json()))
         .route("OPTIONS", "/", HttpServer::preflight)
-        .route("GET", "/", HttpServer::page);
+        .route(
+            "GET",
+            "/",
+            listen.files().<Request.Handler>map(StaticFiles::new).orElse(HttpServer::page));
     heads.setHandler(router);
     server.setHandler(heads);
     List<Connector> network = plain == null ? List.of(tls) : List.of(tls, plain);
