@@ -37,6 +37,11 @@ final class Clients {
   private final Map<MigrationId, MoveRequest> requests = new HashMap<>();
   private int movesLeft;
 
+  /**
+   * Moves that were asked for, and have neither begun nor been refused; or their server has died.
+   */
+  private int beginning;
+
   /** Of each move. */
   private Map<String, String> options = Map.of();
 
@@ -59,9 +64,9 @@ final class Clients {
     options = chosen;
   }
 
-  /** Nobody moves the VM any more. */
+  /** Nobody moves the VM any more, and what was asked for has begun. */
   boolean done() {
-    return movesLeft == 0;
+    return movesLeft == 0 && beginning == 0;
   }
 
   private void nowAndThen() {
@@ -122,6 +127,7 @@ final class Clients {
     MoveRequest request =
         new MoveRequest(plan, "{}", to.issueToken(List.of("sr"), destination.url()));
     world.trace("a client moves the VM from " + source.name);
+    beginning++;
     if (world.random.nextInt(3) > 0) {
       start(from, request);
       return;
@@ -133,6 +139,8 @@ final class Clients {
           // anybody once the world has come to rest, which does not wait for a check.
           if (obstacle == null && !world.quiet && from == source.answering()) {
             start(from, request);
+          } else {
+            beginning--;
           }
         });
   }
@@ -159,6 +167,7 @@ final class Clients {
   private void start(Coordinator from, MoveRequest request) {
     from.start(request)
         .whenComplete((started, failure) -> {
+          beginning--;
           if (failure != null) {
             world.count("moves refused");
             return;

@@ -25,7 +25,9 @@ import io.xenferry.time.SimulatedScheduler;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
@@ -41,6 +43,10 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
           .withVerify(Verify.NOTHING);
 
   private final CopyEngine engine;
+
+  /** Those that this server has started, also where nobody was told. */
+  private final Map<MigrationId, CopyJob> jobs = new HashMap<>();
+
   private long generations;
 
   SimSourcePorts(World world, SimHost host, SimulatedScheduler.Process process) {
@@ -366,13 +372,16 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
                           (range, block, digest) -> there.digests(disk.vdi(), range, block, digest),
                           based || before != null && !log.begun()));
             }
-            return new EngineCopyJob(
-                engine,
-                plan.disks(),
-                plans,
-                OPTIONS.withVerify(Verify.of(plan.options().get(Verify.OPTION))),
-                process,
-                new CopyListener() {});
+            CopyJob job =
+                new EngineCopyJob(
+                    engine,
+                    plan.disks(),
+                    plans,
+                    OPTIONS.withVerify(Verify.of(plan.options().get(Verify.OPTION))),
+                    process,
+                    new CopyListener() {});
+            jobs.put(migration, job);
+            return job;
           });
     }
 
@@ -415,6 +424,15 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
     @Override
     public CompletableFuture<Void> cleanUp(MigrationId migration, Plan plan) {
       decided(plan.vm(), State.OWNED, State.GIVEN);
+      CopyJob job = jobs.remove(migration);
+      CompletableFuture<Void> closed =
+          job == null ? CompletableFuture.completedFuture(null) : job.close();
+      return closed
+          .exceptionally(failure -> null)
+          .thenCompose(done -> removeBitmaps(migration, plan));
+    }
+
+    private CompletableFuture<Void> removeBitmaps(MigrationId migration, Plan plan) {
       return act(
           "dirty bitmaps are removed",
           () -> {
