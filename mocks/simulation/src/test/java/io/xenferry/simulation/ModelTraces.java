@@ -119,18 +119,28 @@ final class ModelTraces {
 
     /**
      * The destination makes its guest ready, or looks at it, and then records READY or STARTING,
-     * which the model has as one. A guest that dies in between is found dead by the next look, as
-     * one that dies afterwards. A guest that shuts down by itself just when a warm move asks it to
-     * is one that heeds.
+     * which the model has as one; and the source looks at its own before COMMITTING. A guest that
+     * dies in between is found dead by the next look, as one that dies afterwards. A guest that
+     * shuts down by itself just when a warm move asks it to is one that heeds.
      */
     void enters(State state) {
       if (warm && state == State.SWITCHING && events.getLast() == Event.GUEST_DIES_AT_SOURCE) {
         events.removeLast();
       }
-      boolean diedUnseen =
-          (state == State.READY || state == State.STARTING)
-              && events.getLast() == Event.GUEST_DIES_AT_DESTINATION;
-      events.add(diedUnseen ? events.size() - 1 : events.size(), Event.of(state));
+      int died =
+          switch (state) {
+            case READY, STARTING ->
+                events.getLast() == Event.GUEST_DIES_AT_DESTINATION ? events.size() - 1 : -1;
+            case COMMITTING -> {
+              int last = events.lastIndexOf(Event.GUEST_DIES_AT_SOURCE);
+              yield last > events.indexOf(Event.SWITCHING) ? last : -1;
+            }
+            default -> -1;
+          };
+      events.add(Event.of(state));
+      if (died >= 0) {
+        events.add(events.remove(died));
+      }
     }
 
     boolean over() {
