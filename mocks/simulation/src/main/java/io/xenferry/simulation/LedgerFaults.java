@@ -61,6 +61,10 @@ final class LedgerFaults implements MemoryLedger.Probe {
       case "COMMITTED" -> world.inspectCommit(host);
       default -> {}
     }
+    ReplacedLedger replacement = world.replacement;
+    if (replacement != null) {
+      replacement.durable(host);
+    }
     Aim aim = world.aim;
     if (aim != null) {
       aim.durable(host, what);

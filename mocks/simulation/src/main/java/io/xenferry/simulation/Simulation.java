@@ -34,6 +34,9 @@ public final class Simulation {
   private static final Duration FAULTY = Duration.ofSeconds(30);
   private static final Duration PATIENCE = Duration.ofMinutes(20);
 
+  /** How long a world is looked at in which a ledger was replaced, and nothing need end. */
+  private static final Duration DOUBT = Duration.ofMinutes(1);
+
   private Simulation() {}
 
   /**
@@ -68,7 +71,7 @@ public final class Simulation {
     Random shape = new Random(seed * 31 + 7);
     World world = new World(seed, Faults.draw(shape), variant, trace);
     boolean running = shape.nextInt(5) != 0;
-    int moves = 1 + shape.nextInt(3);
+    int moves = ReplacedLedger.isIn(seed) ? 1 : 1 + shape.nextInt(3);
     Optional<String> violation = Optional.empty();
     try {
       Clients clients = new Clients(world, moves);
@@ -87,6 +90,9 @@ public final class Simulation {
               + world.faults);
       if (running && shape.nextInt(3) == 0) {
         moveWarm(world, clients, shape);
+      }
+      if (ReplacedLedger.isIn(seed)) {
+        world.replacement = new ReplacedLedger(world, world.hosts.getLast(), shape);
       }
       populate(world, running);
       witness.accept(world);
@@ -334,6 +340,13 @@ public final class Simulation {
     world.quiet = true;
     world.hosts.forEach(host -> host.refusingToRun = false);
     world.trace("faults stop");
+    if (world.operated) {
+      drive(world, DOUBT, () -> false);
+      if (!world.calm()) {
+        world.count("left to an operator");
+        return;
+      }
+    }
     drive(world, PATIENCE, world::calm);
     drive(world, Duration.ofSeconds(2), () -> false);
     if (!world.calm()) { // a move that a client had just asked for

@@ -16,7 +16,7 @@ public enum Variant {
   /** Ended rows are forgotten at once. */
   NO_TOMBSTONE(Invariant.EVERYTHING_ENDS),
   /** A ledger that was lost has the incarnation of before: nobody notices. */
-  INCARNATION_UNCHECKED(Invariant.ONE_RUNS),
+  INCARNATION_UNCHECKED(Invariant.COMPLETE_COPY),
   /** The hypervisor's own migration has not ended when COMMITTING is written. */
   RESUME_RACES_COMMITTING(Invariant.EQUAL_AT_THE_COMMIT),
   /** Exports are closed without a CLOSED record, and the watchdog makes them anew. */
@@ -30,7 +30,7 @@ public enum Variant {
   /** What a reboot does to the guest's memory is not sent again. */
   RESET_NOT_NOTED(Invariant.EQUAL_AT_THE_COMMIT),
   /** Once it is accepted, a ledger that was put back is taken at its word. */
-  ACCEPTED_BLINDLY(Invariant.DOUBT_DECIDES_NOTHING);
+  ACCEPTED_BLINDLY(Invariant.COMPLETE_COPY);
 
   private final @Nullable Invariant breaks;
 

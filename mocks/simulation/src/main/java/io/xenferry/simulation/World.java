@@ -58,6 +58,12 @@ final class World {
   /** What is aimed at a state; null for none. */
   @Nullable Aim aim;
 
+  /** What befalls a ledger; null for nothing. */
+  @Nullable ReplacedLedger replacement;
+
+  /** A ledger was replaced: who has the VM may be for an operator to say. */
+  boolean operated;
+
   /** Faults that the next message, effect or block meets. */
   private final EnumSet<Fault> next = EnumSet.noneOf(Fault.class);
 
@@ -129,8 +135,14 @@ final class World {
 
   /** A fault counts for all migrations there are. */
   void met(Fault fault) {
-    hosts.forEach(
-        host -> host.ledgerDisk.unended().forEach(row -> coverage.hit(row.state(), fault)));
+    hosts.forEach(host -> host.ledgerDisk.unended().forEach(row -> hit(row, fault)));
+  }
+
+  /** A ledger that was put back does not say how it stands. */
+  private void hit(LedgerRow row, Fault fault) {
+    if (!operated) {
+      coverage.hit(row.state(), fault);
+    }
   }
 
   /** A fault counts for the states of one migration. */
@@ -138,7 +150,7 @@ final class World {
     for (SimHost host : hosts) {
       for (LedgerRow row : host.ledgerDisk.unended()) {
         if (row.migration().equals(migration)) {
-          coverage.hit(row.state(), fault);
+          hit(row, fault);
         }
       }
     }
@@ -349,7 +361,7 @@ final class World {
 
   /** A destination has committed, or a source is about to let it. */
   void inspectCommit(SimHost destination) {
-    if (!inspecting) {
+    if (!inspecting || operated) {
       return;
     }
     if (hosts.stream()
