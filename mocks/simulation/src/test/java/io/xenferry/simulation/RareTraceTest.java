@@ -64,8 +64,7 @@ class RareTraceTest extends Story {
   void theSourcesProcessMayDieBetweenTheLastLookAtItAndTheRecord() throws Exception {
     ModelTraces traces = ModelTraces.watching(world, "a process that dies");
     move();
-    runUntil(
-        () -> !destination.ledgerDisk.rows().isEmpty() && state(destination) == State.READY);
+    runUntil(() -> !destination.ledgerDisk.rows().isEmpty() && state(destination) == State.READY);
     assertThat(state(source)).isEqualTo(State.SWITCHING);
     world.guestDied();
     source.ends.byItself(GuestState.GONE);
