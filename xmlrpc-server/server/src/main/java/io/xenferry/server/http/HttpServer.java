@@ -125,7 +125,10 @@ public final class HttpServer implements AutoCloseable {
         .route(
             "GET",
             "/",
-            listen.files().<Request.Handler>map(StaticFiles::new).orElse(HttpServer::page));
+            listen
+                .files()
+                .<Request.Handler>map(files -> new StaticFiles(files, server))
+                .orElse(HttpServer::page));
     heads.setHandler(router);
     server.setHandler(heads);
     List<Connector> network = plain == null ? List.of(tls) : List.of(tls, plain);
