@@ -9,6 +9,8 @@ import java.nio.ByteBuffer;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
 import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /**
  * What this machine lets a copy to a target on itself do at the most, whoever copies: the bytes
@@ -79,17 +81,21 @@ final class Limits {
 
   /** Adds a unit to the LUN's target that takes what is written and forgets it. */
   static IscsiUrl forgetful(TestLun lun) throws IOException, InterruptedException {
+    List<String> iscsi =
+        List.of("tgtadm", "-C", Integer.toString(lun.control()), "--lld", "iscsi", "--mode");
+    String targets = Commands.run(Commands.concat(iscsi, "target", "--op", "show"));
+    Matcher target =
+        Pattern.compile("(?m)^Target (\\d+): " + Pattern.quote(lun.url().iqn()) + "$")
+            .matcher(targets);
+    if (!target.find()) {
+      throw new IOException("tgtd does not know " + lun.url().iqn() + ": " + targets);
+    }
     Commands.run(
-        List.of(
-            "tgtadm",
-            "-C",
-            Integer.toString(lun.control()),
-            "--lld",
-            "iscsi",
-            "--mode",
+        Commands.concat(
+            iscsi,
             "logicalunit",
             "--tid",
-            "1",
+            target.group(1),
             "--lun",
             Integer.toString(NULL_LUN),
             "--op",
