@@ -167,14 +167,46 @@ class KeptAttemptTest {
     due(left);
     hosts.restartDestination();
     assertThat(vdis()).containsExactly(left);
+    assertThat(config(left)).as("it is the VM's now").doesNotContainKey(UNTIL);
+    hosts.destination.call("VM.destroy", user);
 
     t.move("base", "auto");
 
     assertThat(vdis()).hasSize(2).contains(left);
-    assertThat(config(left)).containsKey(UNTIL);
-    hosts.destination.call("VM.destroy", user);
     hosts.restartDestination();
-    assertThat(vdis()).hasSize(1).doesNotContain(left);
+    assertThat(vdis()).hasSize(2).contains(left);
+  }
+
+  @Test
+  void neitherOneThatIsToStayNorACopyOfOneIsTakenUp() throws Exception {
+    Traveller t = hosts.traveller("stays", 1);
+    t.start();
+    attempt(t, "1d");
+    String left = vdis().getFirst();
+    String clone = hosts.destination.text("VDI.clone", left);
+    hosts.destination.call("VDI.remove_from_other_config", left, UNTIL);
+
+    t.move();
+
+    assertThat(vdis()).hasSize(3).contains(left, clone);
+    due(clone);
+    hosts.restartDestination();
+    assertThat(vdis()).hasSize(3);
+  }
+
+  /** Beside what is there the disk would not fit. */
+  @Test
+  void whatIsThereNeedsNoRoom() throws Exception {
+    Traveller t = hosts.traveller("room", 1);
+    t.start();
+    attempt(t, "1d");
+    MigrationDisks disks = hosts.there.server.storage().migrationDisks();
+    Origin origin = new Origin(UUID.fromString(t.uuids().getFirst()), Optional.empty());
+    assertThat(disks.thereOf(hosts.to, TwoHosts.SIZE, Optional.empty(), origin))
+        .isBetween(1L << 20, TwoHosts.SIZE);
+    assertThat(disks.thereOf(hosts.to, 2 * TwoHosts.SIZE, Optional.empty(), origin)).isZero();
+    assertThat(disks.thereOf(hosts.to, TwoHosts.SIZE, Optional.of("qcow2"), origin)).isZero();
+    t.end();
   }
 
   @Test

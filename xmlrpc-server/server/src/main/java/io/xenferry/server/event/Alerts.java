@@ -162,13 +162,17 @@ public final class Alerts {
    * Keeps one that comes with its object, unless it is here already.
    *
    * @param message its uuid is one in the usual notation
+   * @return false when it is here already
    * @throws XenApiException INTERNAL_ERROR when it cannot be written
    */
-  public synchronized void take(Foreign message, String of, String object) throws XenApiException {
-    if (!live.containsKey(message.ref())
-        && live.values().stream().noneMatch(alert -> alert.uuid().equals(message.uuid()))) {
-      keep(message, of, object);
+  public synchronized boolean take(Foreign message, String of, String object)
+      throws XenApiException {
+    if (live.containsKey(message.ref())
+        || live.values().stream().anyMatch(alert -> alert.uuid().equals(message.uuid()))) {
+      return false;
     }
+    keep(message, of, object);
+    return true;
   }
 
   private Alert keep(Foreign message, String of, String object) throws XenApiException {

@@ -29,7 +29,6 @@ import io.xenferry.server.vm.VmRecords;
 import io.xenferry.server.vm.Vtpms;
 import io.xenferry.sr.VdiInfo;
 import java.util.ArrayList;
-import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -38,6 +37,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
 
 /**
  * The record of a VM that arrives. Until it is this host's it carries the migration's id in
@@ -49,6 +49,9 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
   private final MigrationDisks disks;
   private final ArrivalChecks arrivals;
   private final Alerts alerts;
+
+  /** What moves under way have brought of messages, as far as this server knows. */
+  private final Map<MigrationId, Set<String>> said = new ConcurrentHashMap<>();
 
   DestinationMetadata(
       ObjectDatabase database,
@@ -123,7 +126,7 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
           document.tracking().apply(disks, migration, here, sizes);
           database.change(tx -> create(tx, migration, plan, document, here));
           noteSnapshots(document, here);
-          document.messages().keep(objects(plan.vmAtDestination()), alerts);
+          said.put(migration, document.messages().keep(objects(plan.vmAtDestination()), alerts));
         });
   }
 
@@ -322,6 +325,7 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
     return Effects.run(
         "reveal " + plan.vmAtDestination(),
         () -> {
+          said.remove(migration);
           Row row =
               database
                   .snapshot()
@@ -399,7 +403,6 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
           for (UUID emptied : emptied(migration)) {
             disks.destroyTagged(emptied, migration.toString());
           }
-          Set<UUID> removed = new HashSet<>();
           database.change(tx -> {
             Row row = tx.byUuid("VM", vm.toString()).orElse(null);
             if (row != null) {
@@ -407,7 +410,6 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
               if (migration
                   .toString()
                   .equals(tx.get(ref, VM.OTHER_CONFIG).get(VmRecords.MIGRATION_KEY))) {
-                removed.addAll(VmMessages.objects(tx, ref));
                 for (Ref<VM> snapshot : List.copyOf(tx.get(ref, VM.SNAPSHOTS))) {
                   VmRecords.delete(tx, snapshot);
                 }
@@ -415,7 +417,8 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
               }
             }
           });
-          VmMessages.discard(removed, alerts);
+          VmMessages.discard(said.getOrDefault(migration, Set.of()), alerts);
+          said.remove(migration);
           if (database.snapshot().byUuid("VM", vm.toString()).isEmpty()) {
             lifecycle.firmware().discardOrWarn(vm);
           }

@@ -17,6 +17,7 @@ import io.xenferry.migration.state.Role;
 import io.xenferry.model.XenApiException;
 import io.xenferry.server.storage.MigrationDisks;
 import io.xenferry.server.storage.MigrationDisks.ExportName;
+import io.xenferry.server.storage.MigrationDisks.Origin;
 import io.xenferry.server.storage.Transport;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
@@ -98,12 +99,22 @@ final class DestinationStorage implements DestinationPorts.Storage {
           survey.passes(() -> transport(plan), ObstacleKind.TRANSPORT);
           Map<String, Long> bytes = new LinkedHashMap<>();
           Layers layers = Layers.of(plan);
+          Formats formats = Formats.of(plan);
           for (Plan.Disk disk : plan.disks()) {
             // What rests on another has little of its own.
             bytes.merge(disk.sr(), layers.below(disk.vdi()).isEmpty() ? disk.size() : 0, Long::sum);
+            Optional<Origin> origin = Lineages.of(plan, disk.vdi());
+            if (origin.isPresent()) {
+              survey
+                  .ask(
+                      () ->
+                          disks.thereOf(
+                              disk.sr(), disk.size(), formats.of(disk.vdi()), origin.get()),
+                      ObstacleKind.TARGET_SR_UNKNOWN)
+                  .ifPresent(there -> bytes.merge(disk.sr(), -there, Long::sum));
+            }
           }
           disks.checkSpace(survey, bytes);
-          Formats formats = Formats.of(plan);
           Predicate<String> usable = plan.running() ? opened : any -> true;
           for (Plan.Disk disk : plan.disks()) {
             survey.look(
@@ -113,7 +124,8 @@ final class DestinationStorage implements DestinationPorts.Storage {
                 ObstacleKind.TARGET_SR_FORMAT);
           }
           Optional<UUID> base = Lineages.base(plan);
-          if (base.isPresent()) {
+          // A default that fits no disk of this VM is none; who has named one wants it.
+          if (base.isPresent() && !Lineages.isDefault(plan)) {
             List<MigrationDisks.Coming> able =
                 plan.disks().stream()
                     .filter(disk -> Lineages.of(plan, disk.vdi()).isPresent())

@@ -40,6 +40,9 @@ final class Lineages {
           value -> value.equals("false") || Retention.of(value).isPresent(),
           "false, or hours or days to keep it, as 12h or 7d");
 
+  /** In the plan's options where {@link #OPTION} is a default. */
+  static final String DEFAULT = "xenferry:base-by-default";
+
   /** In the plan's options, for the destination. */
   private static final String PLANNED = "xenferry:lineages";
 
@@ -93,6 +96,11 @@ final class Lineages {
               .map(e -> e.getKey() + "=" + e.getValue())
               .collect(Collectors.joining(",")));
     }
+  }
+
+  /** The destination's side: whether nobody has named the base for this move. */
+  static boolean isDefault(Plan plan) {
+    return plan.options().containsKey(DEFAULT);
   }
 
   /** The destination's side: the one disk that is asked for as base; empty for whichever. */

@@ -141,8 +141,7 @@ public final class MigrationService implements AutoCloseable {
         new SourceGuests(
             parts.hypervisor(), downtime, new MemoryStreams(), parts.lifecycle()::bootAgain);
     SourceObjects objects =
-        new SourceObjects(
-            parts.database(), parts.storage(), disks, parts.lifecycle(), parts.alerts());
+        new SourceObjects(parts.database(), parts.storage(), disks, parts.lifecycle());
     DestinationStorage storage =
         new DestinationStorage(
             disks,

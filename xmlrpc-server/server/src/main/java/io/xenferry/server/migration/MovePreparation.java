@@ -105,12 +105,12 @@ final class MovePreparation {
     if (!layers.below().isEmpty()) {
       options.put(Layers.OPTION, layers.text());
     }
+    if (options.containsKey(Lineages.OPTION) && !asked.options().containsKey(Lineages.OPTION)) {
+      options.put(Lineages.DEFAULT, "true");
+    }
     Lineages.put(db, planned, layers, options);
     VmMessages messages =
         request.copy() ? VmMessages.NONE : VmMessages.about(VmMessages.objects(db, vm), alerts);
-    if (messages.upTo() > 0) {
-      options.put(VmMessages.OPTION, Long.toString(messages.upTo()));
-    }
     Plan plan =
         new Plan(
             uuid,

@@ -12,7 +12,6 @@ import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
-import io.xenferry.server.event.Alerts;
 import io.xenferry.server.storage.MigrationDisks;
 import io.xenferry.server.vm.GuestRecords;
 import io.xenferry.server.vm.GuestSpecs;
@@ -24,7 +23,6 @@ import java.time.Instant;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 
@@ -34,15 +32,9 @@ final class SourceObjects implements SourcePorts.Objects {
   private final VmDisks vmDisks;
   private final MigrationDisks disks;
   private final VmLifecycle lifecycle;
-  private final Alerts alerts;
 
   SourceObjects(
-      ObjectDatabase database,
-      VmDisks vmDisks,
-      MigrationDisks disks,
-      VmLifecycle lifecycle,
-      Alerts alerts) {
-    this.alerts = alerts;
+      ObjectDatabase database, VmDisks vmDisks, MigrationDisks disks, VmLifecycle lifecycle) {
     this.lifecycle = lifecycle;
     this.database = database;
     this.vmDisks = vmDisks;
@@ -62,7 +54,6 @@ final class SourceObjects implements SourcePorts.Objects {
           if (vm.isPresent()) {
             giveBack(vm.get(), plan.vm());
             destroyEmptied(plan);
-            Set<UUID> gone = VmMessages.objects(database.snapshot(), vm.get());
             database.change(tx -> {
               if (tx.row("VM", vm.get().opaque()).isPresent()) {
                 for (Ref<VM> snapshot : List.copyOf(tx.get(vm.get(), VM.SNAPSHOTS))) {
@@ -71,7 +62,6 @@ final class SourceObjects implements SourcePorts.Objects {
                 VmRecords.delete(tx, vm.get());
               }
             });
-            VmMessages.left(gone, plan.options(), alerts);
           }
           lifecycle.firmware().discardOrWarn(plan.vm());
         });
@@ -111,7 +101,6 @@ final class SourceObjects implements SourcePorts.Objects {
           if (vm.isPresent()) {
             giveBack(vm.get(), plan.vm());
             lifecycle.firmware().note(vm.get());
-            Set<UUID> gone = VmMessages.objects(database.snapshot(), vm.get());
             database.change(tx -> {
               tx.set(vm.get(), VM.UUID, keptVm.toString());
               for (Ref<VM> snapshot : List.copyOf(tx.get(vm.get(), VM.SNAPSHOTS))) {
@@ -140,7 +129,6 @@ final class SourceObjects implements SourcePorts.Objects {
               tx.set(vm.get(), VM.SNAPSHOT_SCHEDULE, Ref.nullRef());
               tx.set(vm.get(), VM.ALLOWED_OPERATIONS, List.of());
             });
-            VmMessages.left(gone, plan.options(), alerts);
           }
           lifecycle.firmware().discardOrWarn(plan.vm());
         });

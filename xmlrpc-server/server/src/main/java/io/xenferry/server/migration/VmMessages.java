@@ -10,11 +10,11 @@ import io.xenferry.model.db.Snapshot;
 import io.xenferry.server.event.Alert;
 import io.xenferry.server.event.Alerts;
 import java.time.DateTimeException;
+import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
-import java.util.Map;
 import java.util.Set;
 import java.util.UUID;
 import org.slf4j.Logger;
@@ -22,19 +22,19 @@ import org.slf4j.LoggerFactory;
 
 /**
  * Messages about a VM and its snapshots, the oldest first: they go along with the VM, the newest of
- * them if there are many. What is said while it moves stays at the source.
- *
- * @param upTo the source's generation of the newest one; 0 when there is none
+ * them if there are many. The source keeps them, as its own past.
  */
-record VmMessages(List<Said> all, long upTo) {
-  static final VmMessages NONE = new VmMessages(List.of(), 0);
-
-  /** In the plan's options, where no client can write it: {@link #upTo}. */
-  static final String OPTION = "xenferry:messages";
+record VmMessages(List<Said> all) {
+  static final VmMessages NONE = new VmMessages(List.of());
 
   private static final Logger LOG = LoggerFactory.getLogger(VmMessages.class);
 
-  private static final int MOST = 500;
+  /** Each is a file that is made durable by itself. */
+  private static final int MOST = 100;
+
+  /** No move waits for longer, nor fails, for want of messages. */
+  private static final Duration PATIENCE = Duration.ofSeconds(5);
+
   private static final int CHARACTERS = 1 << 20;
   private static final String CLASS = "VM";
 
@@ -57,7 +57,6 @@ record VmMessages(List<Said> all, long upTo) {
 
   static VmMessages about(Set<UUID> objects, Alerts alerts) {
     List<Said> all = new ArrayList<>();
-    long upTo = 0;
     int characters = 0;
     for (Alert alert : alerts.all().reversed()) {
       if (isAbout(objects, alert)) {
@@ -71,7 +70,6 @@ record VmMessages(List<Said> all, long upTo) {
                     alert.priority(),
                     alert.timestamp(),
                     alert.body()));
-        upTo = Math.max(upTo, alert.generation());
         characters += said.characters();
         if (all.size() == MOST || characters > CHARACTERS) {
           break;
@@ -79,7 +77,7 @@ record VmMessages(List<Said> all, long upTo) {
         all.addFirst(said);
       }
     }
-    return new VmMessages(List.copyOf(all), upTo);
+    return new VmMessages(List.copyOf(all));
   }
 
   private static boolean isAbout(Set<UUID> objects, Alert alert) {
@@ -130,7 +128,7 @@ record VmMessages(List<Said> all, long upTo) {
         throw new IllegalArgumentException("the VM brings too many messages");
       }
     }
-    return new VmMessages(List.copyOf(all), 0);
+    return new VmMessages(List.copyOf(all));
   }
 
   private static Instant instant(String text) {
@@ -141,35 +139,35 @@ record VmMessages(List<Said> all, long upTo) {
     }
   }
 
-  /** Keeps those about objects that have come; one that cannot be kept fails no move. */
-  void keep(Set<UUID> objects, Alerts alerts) {
+  /**
+   * Keeps those about objects that have come; one that cannot be kept fails no move.
+   *
+   * @return the references of those that were not here already
+   */
+  Set<String> keep(Set<UUID> objects, Alerts alerts) {
+    Set<String> taken = new HashSet<>();
+    long began = System.nanoTime();
     try {
       for (Said said : all) {
-        if (objects.contains(said.about())) {
-          alerts.take(said.message(), CLASS, said.about().toString());
+        if (System.nanoTime() - began > PATIENCE.toNanos()) {
+          LOG.warn("of {} messages of a VM that arrives {} are kept", all.size(), taken.size());
+          break;
+        }
+        if (objects.contains(said.about())
+            && alerts.take(said.message(), CLASS, said.about().toString())) {
+          taken.add(said.message().ref());
         }
       }
     } catch (XenApiException e) {
       LOG.warn("messages of a VM that arrives are not kept", e);
     }
+    return taken;
   }
 
-  /** Of objects that have left, as far as the messages have gone along. */
-  static void left(Set<UUID> objects, Map<String, String> options, Alerts alerts) {
-    String upTo = options.getOrDefault(OPTION, "");
-    if (upTo.matches("[0-9]{1,18}")) {
-      discard(objects, Long.parseLong(upTo), alerts);
-    }
-  }
-
-  /** All of objects that are not to be here. */
-  static void discard(Set<UUID> objects, Alerts alerts) {
-    discard(objects, Long.MAX_VALUE, alerts);
-  }
-
-  private static void discard(Set<UUID> objects, long upTo, Alerts alerts) {
+  /** Those of a VM that has come, and is not to be here. */
+  static void discard(Set<String> taken, Alerts alerts) {
     try {
-      alerts.destroyIf(alert -> alert.generation() <= upTo && isAbout(objects, alert));
+      alerts.destroyIf(alert -> taken.contains(alert.ref()));
     } catch (XenApiException e) {
       LOG.warn("messages of a VM that is not here stay", e);
     }

@@ -1,17 +1,20 @@
 package io.xenferry.server.storage;
 
 import io.xenferry.model.Ref;
+import io.xenferry.model.SR;
 import io.xenferry.model.VDI;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.model.db.Transaction;
+import io.xenferry.server.storage.MigrationDisks.Origin;
 import io.xenferry.sr.StorageRepository;
 import io.xenferry.sr.VdiInfo;
 import java.time.DateTimeException;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -29,13 +32,18 @@ import org.slf4j.LoggerFactory;
 final class Attempts {
   private static final Logger log = LoggerFactory.getLogger(Attempts.class);
 
-  /** In sm_config: the migration that has left it. */
-  private static final String ATTEMPT = "xenferry-attempt-of";
+  /** In sm_config: its own location, so that no copy of it is taken for one. */
+  private static final String ATTEMPT = "xenferry-attempt";
 
   /** In other_config: the instant at which the disk goes. */
   private static final String UNTIL_KEY = "xenferry:keep-until";
 
   private static final String LABEL = "Left by a move that came to nothing";
+  private static final String DESCRIPTION =
+      "What it has brought is taken up by the next move of the disk.";
+
+  /** What has brought less is not worth it; a qcow2 image has some of it from the start. */
+  private static final long LEAST = 1 << 20;
 
   private final ObjectDatabase database;
   private final HostStorage storage;
@@ -45,62 +53,108 @@ final class Attempts {
     this.storage = storage;
   }
 
-  /** Lets a disk of a migration stay that has a lineage; see {@link MigrationDisks#keepAttempt}. */
-  void keep(HostStorage.Place place, String tag, Instant until) throws XenApiException {
-    Map<String, String> now = database.snapshot().get(place.ref(), VDI.SM_CONFIG);
-    if (!tag.equals(now.get(VdiInfo.SM_CONFIG_MIGRATION))
-        || !now.containsKey(VdiInfo.SM_CONFIG_LINEAGE)) {
-      return;
+  // ---- a move has come to nothing
+
+  /**
+   * Lets a disk of a migration stay; see {@link MigrationDisks#keepAttempt}. The record first: if
+   * the server dies in between, a scan brings back what the SR knows, and this is done once more.
+   *
+   * @return false when it is not worth it, or cannot be; everything is as before then
+   */
+  boolean keep(HostStorage.Place place, String tag, Instant until) throws XenApiException {
+    Map<String, String> before = database.snapshot().get(place.ref(), VDI.SM_CONFIG);
+    if (!tag.equals(before.get(VdiInfo.SM_CONFIG_MIGRATION))
+        || !before.containsKey(VdiInfo.SM_CONFIG_LINEAGE)
+        || stat(place).physicalUtilisation() < LEAST
+        || free(place) < TaggedDisks.FULL) {
+      return false;
     }
-    Map<String, String> kept = new LinkedHashMap<>(now);
+    Map<String, String> kept = new LinkedHashMap<>(before);
     kept.remove(VdiInfo.SM_CONFIG_MIGRATION);
     kept.remove(VdiInfo.SM_CONFIG_BASE);
-    kept.put(ATTEMPT, tag);
+    kept.put(ATTEMPT, place.location());
     String time = until.truncatedTo(ChronoUnit.SECONDS).toString();
-    String description = "What it has brought is taken up by the next move of the disk.";
-    update(
-        place,
-        info -> info.edit().nameLabel(LABEL).nameDescription(description).smConfig(kept).done());
     database.change(tx -> {
+      Map<String, String> other = new LinkedHashMap<>(tx.get(place.ref(), VDI.OTHER_CONFIG));
+      other.put(UNTIL_KEY, time);
       tx.set(place.ref(), VDI.SM_CONFIG, kept);
-      tx.set(place.ref(), VDI.OTHER_CONFIG, dated(tx.get(place.ref(), VDI.OTHER_CONFIG), time));
+      tx.set(place.ref(), VDI.OTHER_CONFIG, other);
       tx.set(place.ref(), VDI.NAME_LABEL, LABEL);
-      tx.set(place.ref(), VDI.NAME_DESCRIPTION, description);
+      tx.set(place.ref(), VDI.NAME_DESCRIPTION, DESCRIPTION);
     });
+    String uuid = database.snapshot().get(place.ref(), VDI.UUID);
+    try {
+      update(
+          place,
+          info ->
+              info.edit()
+                  .uuid(uuid)
+                  .nameLabel(LABEL)
+                  .nameDescription(DESCRIPTION)
+                  .smConfig(kept)
+                  .done());
+    } catch (XenApiException e) {
+      database.change(tx -> tx.set(place.ref(), VDI.SM_CONFIG, before));
+      throw e;
+    }
     log.info("{} is kept until {} for the next move of the disk", place.location(), time);
+    return true;
   }
 
-  private static Map<String, String> dated(Map<String, String> otherConfig, String until) {
-    Map<String, String> dated = new LinkedHashMap<>(otherConfig);
-    dated.put(UNTIL_KEY, until);
-    return dated;
+  // ---- the next one
+
+  /** Those of a lineage that nobody uses, as a disk of that size and format can go on with them. */
+  private List<HostStorage.Place> left(
+      Ref<SR> sr, long bytes, Optional<String> format, Origin origin) throws XenApiException {
+    Snapshot db = database.snapshot();
+    List<HostStorage.Place> left = new ArrayList<>();
+    for (Ref<VDI> vdi : db.get(sr, SR.VDIS)) {
+      Map<String, String> config = db.get(vdi, VDI.SM_CONFIG);
+      if (isIdle(db, vdi)
+          && db.get(vdi, VDI.VIRTUAL_SIZE) == bytes
+          && origin.lineage().toString().equals(config.get(VdiInfo.SM_CONFIG_LINEAGE))
+          && (format.isEmpty()
+              || format.equals(Optional.ofNullable(config.get(VdiInfo.SM_CONFIG_FORMAT))))) {
+        HostStorage.Place place =
+            new HostStorage.Place(vdi, db.get(sr, SR.UUID), db.get(vdi, VDI.LOCATION));
+        if (!HostStorage.driver(
+            () -> storage.mux().isUsedBesides("", place.sr(), place.location()))) {
+          left.add(place);
+        }
+      }
+    }
+    return left;
+  }
+
+  /** Bytes that need no room any more, since a disk like that goes on with what is there. */
+  long there(Ref<SR> sr, long bytes, Optional<String> format, Origin origin)
+      throws XenApiException {
+    List<HostStorage.Place> left = left(sr, bytes, format, origin);
+    return left.isEmpty() ? 0 : stat(left.getFirst()).physicalUtilisation();
   }
 
   /**
-   * Makes one of these disks that of a migration.
+   * Makes such a disk that of a migration. The record first: a server that dies in between has one
+   * with a tag, by which it is undone.
    *
-   * @param alike among which there may be some
    * @param wanted with the uuid and sm_config that it gets
-   * @return false when there is none that nobody uses
+   * @return false when there is none
    */
-  boolean takeUp(List<VdiInfo> alike, VdiInfo wanted) throws XenApiException {
-    for (VdiInfo each : alike) {
-      Optional<HostStorage.Place> place =
-          each.uuid().isPresent()
-              ? storage.find(UUID.fromString(each.uuid().get()))
-              : Optional.empty();
-      // The record first: a server that dies in between has one with a tag, by which it is undone.
-      if (place.isPresent() && database.write(tx -> claim(tx, place.get().ref(), wanted))) {
-        log.info("{} goes on as {}", each.uuid().get(), wanted.uuid().orElseThrow());
-        settle(place.get(), wanted);
+  boolean takeUp(Ref<SR> sr, VdiInfo wanted, Optional<String> format, Origin origin)
+      throws XenApiException {
+    for (HostStorage.Place place : left(sr, wanted.virtualSize(), format, origin)) {
+      if (database.write(tx -> claim(tx, place, wanted))) {
+        log.info("{} goes on as {}", place.location(), wanted.uuid().orElseThrow());
+        settle(place, wanted);
         return true;
       }
     }
     return false;
   }
 
-  private static boolean claim(Transaction tx, Ref<VDI> vdi, VdiInfo wanted)
+  private static boolean claim(Transaction tx, HostStorage.Place place, VdiInfo wanted)
       throws XenApiException {
+    Ref<VDI> vdi = place.ref();
     if (tx.row("VDI", vdi.opaque()).isEmpty() || !isIdle(tx, vdi)) {
       return false;
     }
@@ -123,8 +177,7 @@ final class Attempts {
    * server that has died in between too.
    */
   void settle(HostStorage.Place place, VdiInfo wanted) throws XenApiException {
-    VdiInfo there =
-        HostStorage.driver(() -> storage.mux().repository(place.sr()).stat(place.location()));
+    VdiInfo there = stat(place);
     String formerly = there.uuid().orElse(there.vdi());
     if (formerly.equals(wanted.uuid().orElseThrow())) {
       return;
@@ -141,28 +194,28 @@ final class Attempts {
                 .smConfig(config)
                 .done());
     database.change(tx -> {
-      Map<String, String> other = new LinkedHashMap<>(tx.get(place.ref(), VDI.OTHER_CONFIG));
-      other.remove(UNTIL_KEY);
       tx.set(place.ref(), VDI.SM_CONFIG, config);
-      tx.set(place.ref(), VDI.OTHER_CONFIG, other);
+      tx.set(place.ref(), VDI.OTHER_CONFIG, unmarked(tx, place.ref()));
       tx.set(place.ref(), VDI.NAME_LABEL, "");
       tx.set(place.ref(), VDI.NAME_DESCRIPTION, "");
     });
   }
 
-  private void update(HostStorage.Place place, StorageRepository.Change change)
-      throws XenApiException {
-    HostStorage.drive(() -> storage.mux().repository(place.sr()).update(place.location(), change));
-  }
+  // ---- nobody goes on with it
 
   /** See {@link MigrationDisks#sweepAttempts}. */
   void sweep(Instant now) {
     for (Row row : List.copyOf(database.snapshot().rows("VDI"))) {
       Ref<VDI> vdi = new Ref<>(row.ref());
       try {
-        if (isOver(database.snapshot(), vdi, now)) {
-          log.info("destroying {}: it was to be kept until now", vdi);
-          storage.destroyVdi(vdi);
+        Snapshot db = database.snapshot();
+        if (db.row("VDI", vdi.opaque()).isPresent() && isMarked(db, vdi)) {
+          if (!db.get(vdi, VDI.VBDS).isEmpty()) {
+            // It is somebody's now, also when the VM lets go of it.
+            database.change(tx -> tx.set(vdi, VDI.OTHER_CONFIG, unmarked(tx, vdi)));
+          } else if (isOver(db, vdi, now)) {
+            destroy(vdi, now);
+          }
         }
       } catch (XenApiException e) {
         log.warn("what a move has left, {}, cannot be destroyed yet", vdi, e);
@@ -170,25 +223,69 @@ final class Attempts {
     }
   }
 
-  /** Whether it is one that was left, and nobody uses. */
-  private static boolean isIdle(Snapshot db, Ref<VDI> vdi) throws XenApiException {
-    Map<String, String> config = db.get(vdi, VDI.SM_CONFIG);
-    return config.containsKey(ATTEMPT)
-        && !config.containsKey(VdiInfo.SM_CONFIG_MIGRATION)
-        && db.get(vdi, VDI.VBDS).isEmpty();
+  /** From the moment on that it has the tag of a migration nobody else gets it. */
+  private void destroy(Ref<VDI> vdi, Instant now) throws XenApiException {
+    String nobodys = UUID.randomUUID().toString();
+    boolean over =
+        database.write(tx -> {
+          if (tx.row("VDI", vdi.opaque()).isEmpty() || !isOver(tx, vdi, now)) {
+            return false;
+          }
+          Map<String, String> config = new LinkedHashMap<>(tx.get(vdi, VDI.SM_CONFIG));
+          config.put(VdiInfo.SM_CONFIG_MIGRATION, nobodys);
+          tx.set(vdi, VDI.SM_CONFIG, config);
+          return true;
+        });
+    if (over) {
+      log.info("destroying {}: it was to be kept until now", vdi);
+      storage.destroyVdi(vdi);
+    }
   }
 
-  /** A clone or a snapshot of one that was left is none, whatever its other_config says. */
+  // ---- which they are
+
+  private static boolean isMarked(Snapshot db, Ref<VDI> vdi) throws XenApiException {
+    Map<String, String> config = db.get(vdi, VDI.SM_CONFIG);
+    return db.get(vdi, VDI.LOCATION).equals(config.get(ATTEMPT))
+        && !config.containsKey(VdiInfo.SM_CONFIG_MIGRATION)
+        && !db.get(vdi, VDI.IS_A_SNAPSHOT)
+        && db.get(vdi, VDI.OTHER_CONFIG).containsKey(UNTIL_KEY);
+  }
+
+  /** Whether it is one that was left, is nobody's own, and that no VM has. */
+  private static boolean isIdle(Snapshot db, Ref<VDI> vdi) throws XenApiException {
+    return isMarked(db, vdi) && db.get(vdi, VDI.VBDS).isEmpty();
+  }
+
   private static boolean isOver(Snapshot db, Ref<VDI> vdi, Instant now) throws XenApiException {
-    if (db.row("VDI", vdi.opaque()).isEmpty() || !isIdle(db, vdi)) {
+    if (!isIdle(db, vdi)) {
       return false;
     }
     String until = db.get(vdi, VDI.OTHER_CONFIG).getOrDefault(UNTIL_KEY, "");
     try {
-      return !until.isEmpty() && !Instant.parse(until).isAfter(now);
+      return !Instant.parse(until).isAfter(now);
     } catch (DateTimeException e) {
       log.warn("VDI {} is kept: {} says {}", db.get(vdi, VDI.UUID), UNTIL_KEY, until);
       return false;
     }
+  }
+
+  private static Map<String, String> unmarked(Transaction tx, Ref<VDI> vdi) throws XenApiException {
+    Map<String, String> other = new LinkedHashMap<>(tx.get(vdi, VDI.OTHER_CONFIG));
+    other.remove(UNTIL_KEY);
+    return other;
+  }
+
+  private long free(HostStorage.Place place) throws XenApiException {
+    return HostStorage.driver(() -> storage.mux().repository(place.sr()).stat()).freeSpace();
+  }
+
+  private VdiInfo stat(HostStorage.Place place) throws XenApiException {
+    return HostStorage.driver(() -> storage.mux().repository(place.sr()).stat(place.location()));
+  }
+
+  private void update(HostStorage.Place place, StorageRepository.Change change)
+      throws XenApiException {
+    HostStorage.drive(() -> storage.mux().repository(place.sr()).update(place.location(), change));
   }
 }

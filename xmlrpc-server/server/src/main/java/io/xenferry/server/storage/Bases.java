@@ -57,14 +57,15 @@ final class Bases {
    * Makes a disk as a copy of one in the SR.
    *
    * @param wanted with its uuid, size and sm_config
-   * @param alike of what it may be a copy, what is best first
+   * @param format that it must have; empty for any
    * @return false when there is none that can be copied; nothing is made then
    */
-  boolean copy(Ref<SR> sr, VdiInfo wanted, List<VdiInfo> alike) throws XenApiException {
+  boolean copy(Ref<SR> sr, VdiInfo wanted, Optional<String> format, Origin origin)
+      throws XenApiException {
     String uuid = database.snapshot().get(sr, SR.UUID);
     long since = begun.computeIfAbsent(wanted.migration().orElse(""), tag -> System.nanoTime());
     Progress patience = patience(since);
-    for (VdiInfo base : alike) {
+    for (VdiInfo base : candidates(sr, wanted.virtualSize(), format, origin)) {
       if (patience.isCancelled()) {
         return false;
       }
@@ -111,7 +112,7 @@ final class Bases {
    *
    * @param format that they must have; empty for any
    */
-  List<VdiInfo> candidates(Ref<SR> sr, long size, Optional<String> format, Origin origin)
+  private List<VdiInfo> candidates(Ref<SR> sr, long size, Optional<String> format, Origin origin)
       throws XenApiException {
     storage.requireAttached(sr);
     String uuid = database.snapshot().get(sr, SR.UUID);

@@ -48,6 +48,7 @@ public final class DiskCopies implements DiskMaker {
           mux.repository(sr)
               .stat(location)
               .withoutSmConfig(VdiInfo.SM_CONFIG_MIGRATION)
+              .withoutSmConfig(VdiInfo.SM_CONFIG_LINEAGE)
               .edit()
               .nameLabel(db.get(disk, VDI.NAME_LABEL))
               .nameDescription(db.get(disk, VDI.NAME_DESCRIPTION))

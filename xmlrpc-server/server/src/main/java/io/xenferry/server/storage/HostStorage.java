@@ -307,7 +307,7 @@ public final class HostStorage implements VmDisks, AutoCloseable {
       for (VdiInfo vdi : found) {
         locations.add(vdi.vdi());
         if (!destroyed.contains(vdi.vdi())) {
-          record(tx, sr, there, vdi);
+          record(tx, sr, there, unlessChanged(before, tx, there, vdi));
         }
       }
       for (Ref<VDI> known : before.get(sr, SR.VDIS)) {
@@ -322,6 +322,18 @@ public final class HostStorage implements VmDisks, AutoCloseable {
   /** Makes the record of a volume that has none yet. */
   Ref<VDI> introduce(Ref<SR> sr, VdiInfo found) throws XenApiException {
     return database.write(tx -> record(tx, sr, byLocation(tx, sr), found));
+  }
+
+  /** What the driver has listed says nothing of a record that was changed meanwhile. */
+  private static VdiInfo unlessChanged(
+      Snapshot before, Transaction tx, Map<String, Ref<VDI>> there, VdiInfo listed)
+      throws XenApiException {
+    Ref<VDI> vdi = there.get(listed.vdi());
+    if (vdi == null || before.row("VDI", vdi.opaque()).isEmpty()) {
+      return listed;
+    }
+    Map<String, String> now = tx.get(vdi, VDI.SM_CONFIG);
+    return before.get(vdi, VDI.SM_CONFIG).equals(now) ? listed : listed.edit().smConfig(now).done();
   }
 
   private static Map<String, Ref<VDI>> byLocation(Transaction tx, Ref<SR> sr)

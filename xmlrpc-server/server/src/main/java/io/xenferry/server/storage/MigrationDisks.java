@@ -125,12 +125,20 @@ public interface MigrationDisks {
 
   /**
    * Takes the tag from a disk whose move has come to nothing, so that it stays: the next one of the
-   * same lineage goes on with it. Nothing happens to a disk without the tag, to one that nothing
-   * was written to, and to one of no lineage.
+   * same lineage goes on with it. Nothing happens to a disk without the tag, to one that next to
+   * nothing was written to, to one of no lineage, where its SR is full, and where it fails.
    *
    * @param until when it goes, unless somebody has begun to use it
    */
   void keepAttempt(UUID vdi, String tag, Instant until) throws XenApiException;
+
+  /**
+   * What a disk that is to come need not have room for: what a kept one of its lineage takes up.
+   *
+   * @param sr reference or uuid
+   */
+  long thereOf(String sr, long bytes, Optional<String> format, Origin origin)
+      throws XenApiException;
 
   /** Destroys the disks that were kept until now; what cannot be is tried again the next time. */
   void sweepAttempts(Instant now);

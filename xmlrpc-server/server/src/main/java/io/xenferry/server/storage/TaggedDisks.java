@@ -35,7 +35,7 @@ final class TaggedDisks implements MigrationDisks {
    * An SR with less than this is full. File systems refuse writes before the last byte is used:
    * requests in flight, their own books, a share kept for the superuser.
    */
-  private static final long FULL = 64L << 20;
+  static final long FULL = 64L << 20;
 
   private final ObjectDatabase database;
   private final HostStorage storage;
@@ -131,8 +131,8 @@ final class TaggedDisks implements MigrationDisks {
     }
     Ref<SR> ref = storage.sr(sr);
     if (origin.isPresent()) {
-      List<VdiInfo> alike = bases.candidates(ref, bytes, format, origin.get());
-      if (attempts.takeUp(alike, wanted) || bases.copy(ref, wanted, alike)) {
+      if (attempts.takeUp(ref, wanted, format, origin.get())
+          || bases.copy(ref, wanted, format, origin.get())) {
         return true;
       }
     }
@@ -215,10 +215,21 @@ final class TaggedDisks implements MigrationDisks {
   @Override
   public void keepAttempt(UUID vdi, String tag, Instant until) throws XenApiException {
     Optional<HostStorage.Place> place = storage.find(vdi);
-    if (place.isPresent() && ownBytes(vdi) > 0) {
+    if (place.isPresent()) {
       forgetDatapaths(place.get());
-      attempts.keep(place.get(), tag, until);
+      try {
+        attempts.keep(place.get(), tag, until);
+      } catch (XenApiException e) {
+        log.warn("{} cannot be kept, and goes", vdi, e);
+      }
     }
+  }
+
+  @Override
+  public long thereOf(String sr, long bytes, Optional<String> format, Origin origin)
+      throws XenApiException {
+    Ref<SR> ref = storage.sr(sr);
+    return storage.isAttached(ref) ? attempts.there(ref, bytes, format, origin) : 0;
   }
 
   @Override
