@@ -30,6 +30,8 @@ import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -463,17 +465,23 @@ abstract class HypervisorContract {
     assertThat(vcpus()).containsExactly(new Vcpu("0", usual + 3));
     guest.hardware().setVcpus(2);
     assertThat(vcpus()).containsExactly(new Vcpu("0", usual + 3), new Vcpu("0", usual + 3));
-    assertThatThrownBy(
-            () -> guest.hardware().setScheduling(new Scheduling(256, List.of(Set.of(900)))))
+    boolean root = Files.getAttribute(Path.of("/proc/self"), "unix:uid").equals(0);
+    Set<Integer> all =
+        IntStream.range(0, Scheduling.PROCESSORS).boxed().collect(Collectors.toSet());
+    assertThatThrownBy(() ->
+            guest
+                .hardware()
+                .setScheduling(new Scheduling(root ? 256 : 128, List.of(all, Set.of(900)))))
         .isInstanceOf(HypervisorException.class)
         .hasMessageContaining("none of the processors");
+    assertThat(vcpus()).containsExactly(new Vcpu("0", usual + 3), new Vcpu("0", usual + 3));
     first.close();
 
     Guest later = guests.host("s").find(vm).orElseThrow();
     assertThat(later.hardware().spec().vcpus()).isEqualTo(spec.vcpus().with(2));
     later.hardware().setScheduling(new Scheduling(64, List.of(Set.of(0))));
     assertThat(vcpus()).containsExactly(new Vcpu("0", usual + 6), new Vcpu("0", usual + 6));
-    if (Files.getAttribute(Path.of("/proc/self"), "unix:uid").equals(0)) {
+    if (root) {
       later.hardware().setScheduling(Scheduling.FREE);
       assertThat(vcpus()).extracting(Vcpu::nice).containsExactly(usual, usual);
       assertThat(vcpus()).extracting(Vcpu::processors).doesNotContain("0");

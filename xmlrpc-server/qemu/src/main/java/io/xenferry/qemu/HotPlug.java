@@ -347,7 +347,7 @@ final class HotPlug implements Hardware {
       throws HypervisorException, InterruptedException {
     lock.lockInterruptibly();
     try {
-      VcpuThreads.schedule(monitor, process, scheduling);
+      VcpuThreads.schedule(monitor, process, spec.vcpus().scheduling(), scheduling);
       write(spec.with(spec.vcpus().with(scheduling), spec.memory()));
     } finally {
       lock.unlock();
@@ -359,7 +359,8 @@ final class HotPlug implements Hardware {
     Scheduling scheduling = spec.vcpus().scheduling();
     if (!scheduling.equals(Scheduling.FREE)) {
       try {
-        VcpuThreads.schedule(monitor, process, scheduling);
+        // As much of it as can be.
+        VcpuThreads.schedule(monitor, process, scheduling, scheduling);
       } catch (HypervisorException e) {
         log.warn("{}: its processors do not share this host as they should", spec.name(), e);
       }

@@ -16,6 +16,8 @@ import java.util.BitSet;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * The threads in which QEMU runs a guest's processors: where Linux lets them run, by
@@ -24,6 +26,8 @@ import java.util.TreeMap;
  * eighth, and to between 1/87 and 70 times the usual one.
  */
 final class VcpuThreads {
+  private static final Logger log = LoggerFactory.getLogger(VcpuThreads.class);
+
   private static final int PRIO_PROCESS = 0;
   private static final int EINVAL = 22;
   private static final int ESRCH = 3;
@@ -55,25 +59,47 @@ final class VcpuThreads {
 
   private VcpuThreads() {}
 
-  /** Of the processors that the guest has now. */
-  static void schedule(Monitor monitor, GuestProcess process, Scheduling wanted)
+  /**
+   * Of the processors that the guest has now.
+   *
+   * @param before what they go back to, as far as that can be, where they cannot have what is
+   *     wanted
+   */
+  static void schedule(Monitor monitor, GuestProcess process, Scheduling before, Scheduling wanted)
       throws HypervisorException, InterruptedException {
-    Map<Integer, Long> threads = new TreeMap<>();
+    Map<Integer, Integer> threads = new TreeMap<>();
     for (JsonNode cpu : monitor.execute("query-cpus-fast")) {
       long thread = cpu.path("thread-id").asLong();
       // It is a guest's process that says so: it shall not have others' threads changed.
       if (process.hasThread(thread)) {
-        threads.put(cpu.path("cpu-index").asInt(), thread);
+        threads.put(cpu.path("cpu-index").asInt(), Math.toIntExact(thread));
       }
     }
-    int steps = nice(wanted.weight());
-    int nice = Math.clamp((long) process.nice() + steps, LEAST_NICE, MOST_NICE);
-    for (Map.Entry<Integer, Long> e : threads.entrySet()) {
-      int thread = Math.toIntExact(e.getValue());
-      allow(thread, wanted.processors(e.getKey()));
-      refuse(priority(thread, nice), "cannot have nice value " + nice);
+    int usual = process.nice();
+    try {
+      // The one that needs rights comes first: where they are missing nothing has changed.
+      int nice = nice(usual, wanted);
+      for (int thread : threads.values()) {
+        refuse(priority(thread, nice), "cannot have nice value " + nice);
+      }
+      for (Map.Entry<Integer, Integer> e : threads.entrySet()) {
+        allow(e.getValue(), wanted.processors(e.getKey()));
+      }
+    } catch (HypervisorException e) {
+      threads.forEach((index, thread) -> {
+        int priority = priority(thread, nice(usual, before));
+        int affinity = affinity(thread, mask(before.processors(index)));
+        if (priority != 0 || affinity != 0) {
+          log.info("processor {} is not as it was: errno {}, {}", index, priority, affinity);
+        }
+      });
+      throw e;
     }
-    process.niceSession(Math.clamp(steps, LEAST_NICE, MOST_NICE));
+    process.niceSession(nice(wanted.weight()));
+  }
+
+  private static int nice(int usual, Scheduling scheduling) {
+    return Math.clamp((long) usual + nice(scheduling.weight()), LEAST_NICE, MOST_NICE);
   }
 
   /** Steps from what a guest of the usual weight has. */
@@ -83,17 +109,21 @@ final class VcpuThreads {
   }
 
   private static void allow(int thread, Set<Integer> processors) throws HypervisorException {
-    BitSet mask = new BitSet(Scheduling.PROCESSORS);
-    if (processors.isEmpty()) {
-      mask.set(0, Scheduling.PROCESSORS);
-    }
-    processors.forEach(mask::set);
-    int error = affinity(thread, mask);
+    int error = affinity(thread, mask(processors));
     if (error == EINVAL) {
       throw new HypervisorException(
           Kind.REFUSED, "this host has none of the processors " + processors);
     }
     refuse(error, "cannot be kept to processors " + processors);
+  }
+
+  private static BitSet mask(Set<Integer> processors) {
+    BitSet mask = new BitSet(Scheduling.PROCESSORS);
+    if (processors.isEmpty()) {
+      mask.set(0, Scheduling.PROCESSORS);
+    }
+    processors.forEach(mask::set);
+    return mask;
   }
 
   private static void refuse(int error, String what) throws HypervisorException {

@@ -29,10 +29,8 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.SortedSet;
 import java.util.TreeSet;
-import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.LinkedBlockingQueue;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.LoggerFactory;
@@ -167,7 +165,6 @@ public final class ServerMain implements Callable<Integer> {
   private static final long LONGEST_WINDOW = 604_800;
 
   private final Decorators decorators;
-  private Optional<Ports> ports = Optional.empty();
 
   /**
    * @param decorators for those who watch what migrations do
@@ -292,14 +289,15 @@ public final class ServerMain implements Callable<Integer> {
       }
       Files.deleteIfExists(ready);
       unpackLibrariesIn(stateDirectory.resolve("tmp"));
-      BlockingQueue<Wish> wishes = new LinkedBlockingQueue<>();
+      ObjectDatabase db = SqliteDatabase.open(stateDirectory.resolve("pool.db"));
+      CountDownLatch stop = new CountDownLatch(1);
       CountDownLatch stopped = new CountDownLatch(1);
       // The JVM exits when its hooks return: this one waits until all is closed in order.
       Runtime.getRuntime()
           .addShutdownHook(
               new Thread(
                   () -> {
-                    wishes.add(Wish.STOP);
+                    stop.countDown();
                     try {
                       stopped.await();
                     } catch (InterruptedException e) {
@@ -307,58 +305,27 @@ public final class ServerMain implements Callable<Integer> {
                     }
                   },
                   "stop"));
-      try {
-        while (serve(config, ready, out, wishes) == Wish.RESTART) {
-          LoggerFactory.getLogger(ServerMain.class).info("the server starts anew");
-        }
+      try (XenFerryServer server = open(config, db)) {
+        String line =
+            "ready port="
+                + server.port()
+                + (server.httpPort().isPresent()
+                    ? " http-port=" + server.httpPort().getAsInt()
+                    : "")
+                + " fingerprint="
+                + server.fingerprint();
+        Path temporary = stateDirectory.resolve("ready.new");
+        Files.writeString(temporary, line + "\n");
+        Files.move(temporary, ready, StandardCopyOption.ATOMIC_MOVE);
+        out.println(line);
+        server.warmUp();
+        stop.await();
+        Files.deleteIfExists(ready);
       } finally {
         stopped.countDown();
       }
     }
     return 0;
-  }
-
-  /** What somebody wants of a server that runs. */
-  private enum Wish {
-    STOP,
-    /** To begin anew, in this process: guests and moves go on as after any other end. */
-    RESTART
-  }
-
-  /** One server, until it is to end. */
-  private Wish serve(ServerConfig config, Path ready, PrintWriter out, BlockingQueue<Wish> wishes)
-      throws IOException, XenApiException, InterruptedException {
-    ObjectDatabase db = SqliteDatabase.open(stateDirectory.resolve("pool.db"));
-    try (XenFerryServer server = open(atTheSamePorts(config), db)) {
-      server.restartBy(() -> wishes.add(Wish.RESTART));
-      ports = Optional.of(new Ports(server.port(), server.httpPort()));
-      String line =
-          "ready port="
-              + server.port()
-              + (server.httpPort().isPresent() ? " http-port=" + server.httpPort().getAsInt() : "")
-              + " fingerprint="
-              + server.fingerprint();
-      Path temporary = stateDirectory.resolve("ready.new");
-      Files.writeString(temporary, line + "\n");
-      Files.move(temporary, ready, StandardCopyOption.ATOMIC_MOVE);
-      out.println(line);
-      server.warmUp();
-      Wish wish = wishes.take();
-      Files.deleteIfExists(ready);
-      return wish;
-    }
-  }
-
-  private record Ports(int tls, OptionalInt http) {}
-
-  /** Those that the system chose for the first server of this process are the next one's. */
-  private ServerConfig atTheSamePorts(ServerConfig config) {
-    ListenConfig l = config.listen();
-    return ports
-        .map(p ->
-            config.with(
-                new ListenConfig(l.address(), p.tls(), p.http(), l.unixSocket(), l.files())))
-        .orElse(config);
   }
 
   /** The exit status: 0 when nothing is wrong. */

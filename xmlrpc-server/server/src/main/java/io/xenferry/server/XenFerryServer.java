@@ -30,7 +30,6 @@ import io.xenferry.server.messages.DiagnosticMessages;
 import io.xenferry.server.messages.MeasuredDatabase;
 import io.xenferry.server.messages.Messages;
 import io.xenferry.server.messages.ResourceOperations;
-import io.xenferry.server.messages.RestartMessages;
 import io.xenferry.server.migration.Decorators;
 import io.xenferry.server.routes.AuditRoutes;
 import io.xenferry.server.routes.DatabaseRoutes;
@@ -69,8 +68,7 @@ public final class XenFerryServer implements AutoCloseable {
   private final Audit audit;
   private final Toolstack toolstack;
   private final AutoStart autoStart;
-  private final AtomicReference<Optional<Runnable>> restart =
-      new AtomicReference<>(Optional.empty());
+  private final Accounts accounts;
 
   public XenFerryServer(ServerConfig config, ObjectDatabase db, Clock clock)
       throws IOException, XenApiException, InterruptedException {
@@ -87,7 +85,7 @@ public final class XenFerryServer implements AutoCloseable {
   }
 
   /**
-   * @param accounts whom this host knows
+   * @param accounts whom this host knows; closed with the server
    */
   XenFerryServer(
       ServerConfig config,
@@ -96,6 +94,7 @@ public final class XenFerryServer implements AutoCloseable {
       Decorators decorators,
       Accounts accounts)
       throws IOException, XenApiException, InterruptedException {
+    this.accounts = accounts;
     StateDirectory.prepare(config.stateDirectory());
     certificate = Certificate.in(config.stateDirectory());
     Schema schema = new Schema();
@@ -121,7 +120,6 @@ public final class XenFerryServer implements AutoCloseable {
     Messages.register(registry, allowed, certificate);
     Blobs blobs = new Blobs(config.stateDirectory().resolve("blobs"), db, schema, clock);
     new BlobMessages(blobs).register(registry);
-    new RestartMessages(() -> java.util.Objects.requireNonNull(restart.get())).register(registry);
     dispatcher = new Dispatcher(context, registry);
     // The ports are known once bound; the toolstack tells them to its peers, and xe shows it.
     AtomicReference<CliService> xe = new AtomicReference<>();
@@ -141,6 +139,7 @@ public final class XenFerryServer implements AutoCloseable {
       http.close();
       dispatcher.close();
       audit.close();
+      accounts.close();
       throw e;
     }
     autoStart =
@@ -168,14 +167,6 @@ public final class XenFerryServer implements AutoCloseable {
       close();
       throw e;
     }
-  }
-
-  /**
-   * What is done when a client wants the server to start anew, after a moment; until it is said,
-   * clients are refused. It is to close this one and must not block.
-   */
-  void restartBy(Runnable how) {
-    restart.set(Optional.of(how));
   }
 
   public ServerContext context() {
@@ -227,6 +218,7 @@ public final class XenFerryServer implements AutoCloseable {
       toolstack.close();
       context.db().close();
       audit.close();
+      accounts.close();
     }
   }
 }

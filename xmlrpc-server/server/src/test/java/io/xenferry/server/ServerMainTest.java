@@ -1,6 +1,5 @@
 package io.xenferry.server;
 
-import static io.xenferry.server.SessionTest.assertCode;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.awaitility.Awaitility.await;
 
@@ -103,38 +102,6 @@ class ServerMainTest {
         .startsWith("1 pool.db: DUPLICATE_UUID network ")
         .contains("uuid: same has OpaqueRef:");
     assertThat(network).isNotEmpty();
-  }
-
-  @Test
-  void aClientLetsItBeginAnew(@TempDir Path directory) throws Exception {
-    Process server = start(directory);
-    try (XmlRpcXenApi api = connect(directory, server)) {
-      TestServer.Calls root = new TestServer.Calls(api, login(api, directory));
-      String vm = root.vm("guest", java.util.Map.of());
-      root.call("VM.start", vm, false, false);
-      String ready = Files.readString(directory.resolve("ready"));
-      assertCode("HANDLE_INVALID", () -> root.call("host.restart_agent", vm));
-
-      root.call("host.restart_agent", root.only("host"));
-
-      await()
-          .atMost(Duration.ofSeconds(60))
-          .ignoreExceptions()
-          .until(() -> {
-            assertCode("SESSION_INVALID", () -> root.call("pool.get_all"));
-            return true;
-          });
-      assertThat(server.isAlive()).isTrue();
-      TestServer.Calls again = new TestServer.Calls(api, login(api, directory));
-      assertThat(again.text("VM.get_power_state", vm)).isEqualTo("Running");
-      assertThat(directory.resolve("ready")).hasContent(ready.strip());
-      again.call("VM.hard_shutdown", vm);
-      server.destroy();
-      assertThat(server.waitFor(30, TimeUnit.SECONDS)).isTrue();
-      assertThat(directory.resolve("ready")).doesNotExist();
-    } finally {
-      server.destroyForcibly().waitFor();
-    }
   }
 
   private static String check(Path directory) throws Exception {

@@ -35,6 +35,12 @@ class SubjectTest {
         Map.of("alice", "u1001", "bob", "u1002", "carol", "u1003", "staff", "g100", "root", "u0");
 
     final Set<String> gone = ConcurrentHashMap.newKeySet();
+    volatile boolean closed;
+
+    @Override
+    public void close() {
+      closed = true;
+    }
 
     @Override
     public void requireUsable() {}
@@ -77,6 +83,7 @@ class SubjectTest {
   @AfterAll
   static void stop() throws Exception {
     server.close();
+    assertThat(PEOPLE.closed).isTrue();
   }
 
   @BeforeEach

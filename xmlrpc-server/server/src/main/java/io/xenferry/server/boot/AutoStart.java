@@ -21,6 +21,8 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
+import java.util.function.Predicate;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -30,14 +32,18 @@ import org.slf4j.LoggerFactory;
  * another; what cannot be started is logged.
  *
  * <p>Once for each boot: a VM that somebody has shut down since stays so when only the server
- * begins anew.
+ * begins anew. Each is noted as done before it is started, so that a server that begins anew in the
+ * middle goes on with those that are left.
  */
 public final class AutoStart implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(AutoStart.class);
 
   private static final String KEY = "auto_poweron";
 
-  /** In the state directory: the boot of the host after which all has been started. */
+  /**
+   * In the state directory: a line with the boot of the host, and one with the uuid of each VM that
+   * is still to be started after it.
+   */
   private static final String FILE = "booted";
 
   /** Another one after each boot, random(4). */
@@ -65,15 +71,27 @@ public final class AutoStart implements AutoCloseable {
     Path file = stateDirectory.resolve(FILE);
     if (!Files.exists(file)) {
       // A server that is new here, on a host that may have been up for long.
-      note(boot);
-    } else if (!Files.readString(file, StandardCharsets.US_ASCII).strip().equals(boot)) {
-      starting = Optional.of(Thread.ofVirtual().name("auto-start").start(() -> run(boot)));
+      note(boot, List.of());
+      return;
     }
+    List<String> noted = Files.readAllLines(file, StandardCharsets.ISO_8859_1);
+    Predicate<Wanted> left;
+    if (noted.isEmpty() || !noted.getFirst().strip().equals(boot)) {
+      left = vm -> true;
+    } else if (noted.size() > 1) {
+      Set<String> uuids = Set.copyOf(noted.subList(1, noted.size()));
+      left = vm -> uuids.contains(vm.uuid());
+    } else {
+      return;
+    }
+    starting = Optional.of(Thread.ofVirtual().name("auto-start").start(() -> run(boot, left)));
   }
 
-  private void note(String boot) throws IOException {
+  private void note(String boot, List<Wanted> left) throws IOException {
+    StringBuilder lines = new StringBuilder(boot).append('\n');
+    left.forEach(vm -> lines.append(vm.uuid()).append('\n'));
     Path written = stateDirectory.resolve(FILE + ".new");
-    Files.writeString(written, boot + "\n", StandardCharsets.US_ASCII);
+    Files.writeString(written, lines, StandardCharsets.US_ASCII);
     Files.move(
         written,
         stateDirectory.resolve(FILE),
@@ -81,54 +99,52 @@ public final class AutoStart implements AutoCloseable {
         StandardCopyOption.REPLACE_EXISTING);
   }
 
-  private void run(String boot) {
+  private void run(String boot, Predicate<Wanted> which) {
     try {
-      List<Ref<VM>> wanted = wanted(database.snapshot());
+      List<Wanted> wanted = wanted(database.snapshot()).stream().filter(which).toList();
+      note(boot, wanted);
       if (!wanted.isEmpty()) {
-        start(wanted);
-      }
-      if (!Thread.currentThread().isInterrupted()) {
-        note(boot);
+        start(boot, wanted);
       }
     } catch (IOException | XenApiException e) {
       LOG.warn("what is to run after the host's boot may not run", e);
     }
   }
 
-  private static List<Ref<VM>> wanted(Snapshot db) throws XenApiException {
-    List<Ref<VM>> wanted = new ArrayList<>();
+  private static List<Wanted> wanted(Snapshot db) throws XenApiException {
+    List<Wanted> wanted = new ArrayList<>();
     Ref<Pool> pool = Ref.of(db.rows("pool").iterator().next().ref());
     if (!isTrue(db.get(pool, Pool.OTHER_CONFIG).get(KEY))) {
       return wanted;
     }
-    List<Ordered> found = new ArrayList<>();
     for (Row row : db.rows("VM")) {
       Ref<VM> vm = Ref.of(row.ref());
       if (isTrue(db.get(vm, VM.OTHER_CONFIG).get(KEY))
           && !db.get(vm, VM.IS_A_TEMPLATE)
           && !db.get(vm, VM.IS_A_SNAPSHOT)
           && !db.get(vm, VM.IS_CONTROL_DOMAIN)) {
-        found.add(new Ordered(vm, db.get(vm, VM.ORDER)));
+        wanted.add(new Wanted(vm, db.get(vm, VM.UUID), db.get(vm, VM.ORDER)));
       }
     }
-    found.sort(Comparator.comparingLong(Ordered::order));
-    found.forEach(ordered -> wanted.add(ordered.vm()));
+    wanted.sort(Comparator.comparingLong(Wanted::order));
     return wanted;
   }
 
-  private record Ordered(Ref<VM> vm, long order) {}
+  private record Wanted(Ref<VM> vm, String uuid, long order) {}
 
   private static boolean isTrue(@org.jspecify.annotations.Nullable String value) {
     return value != null && (value.equalsIgnoreCase("true") || value.equals("1"));
   }
 
-  private void start(List<Ref<VM>> wanted) throws XenApiException {
+  private void start(String boot, List<Wanted> wanted) throws IOException, XenApiException {
     Session session = sessions.openRoot("auto-start");
     try {
-      for (Ref<VM> vm : wanted) {
+      for (int i = 0; i < wanted.size(); i++) {
         if (Thread.currentThread().isInterrupted()) {
           return;
         }
+        note(boot, wanted.subList(i + 1, wanted.size()));
+        Ref<VM> vm = wanted.get(i).vm();
         try {
           if (database.snapshot().get(vm, VM.POWER_STATE) == VmPowerState.HALTED) {
             api.call(
@@ -147,7 +163,7 @@ public final class AutoStart implements AutoCloseable {
     }
   }
 
-  /** What is not started by then the next server starts. */
+  /** Those whose turn has not come by then are the next server's. */
   @Override
   public void close() {
     starting.ifPresent(Thread::interrupt);

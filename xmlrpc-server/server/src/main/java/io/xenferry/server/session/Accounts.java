@@ -9,7 +9,7 @@ import java.util.SequencedMap;
  * Users and groups that somebody else keeps. Each has an identifier: {@code u} and a user's number,
  * {@code g} and a group's. Whatever cannot be asked is AUTH_SERVICE_ERROR [why]. Thread-safe.
  */
-public interface Accounts {
+public interface Accounts extends AutoCloseable {
 
   /** What became of a password. */
   enum Verdict {
@@ -37,4 +37,8 @@ public interface Accounts {
   List<String> groups(String identifier) throws XenApiException, InterruptedException;
 
   Verdict authenticate(String name, String password) throws XenApiException, InterruptedException;
+
+  /** Nobody is asked for any more. Does not wait for those who are being asked for. */
+  @Override
+  default void close() {}
 }

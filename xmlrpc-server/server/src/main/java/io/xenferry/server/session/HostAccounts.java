@@ -24,7 +24,7 @@ import java.util.regex.Pattern;
  * and PAM checks their passwords as service {@value #SERVICE}, which is {@code other} where the
  * administrator has made no file of that name.
  */
-public final class HostAccounts implements Accounts, AutoCloseable {
+public final class HostAccounts implements Accounts {
   /** In /etc/pam.d. */
   public static final String SERVICE = "xenferry";
 

@@ -166,37 +166,11 @@ public final class Sessions {
       throws XenApiException {
     expire();
     Instant now = clock.instant();
-    boolean root = rights instanceof Session.Superuser;
     Session opening = new Session(Ref.random().opaque(), user, originator, rights);
     Owner owner = Owner.of(opening);
     // With the new row in one: where each login ends a session, that is half the commits.
     List<LiveSession> evicted = room(owner);
-    List<String> tasks = new ArrayList<>();
-    db.change(tx -> {
-      for (LiveSession old : evicted) {
-        tasks.addAll(remove(tx, old));
-      }
-      Map<String, Value> fields = new LinkedHashMap<>();
-      tx.rows("host").stream()
-          .findFirst()
-          .ifPresent(h -> fields.put("this_host", Value.of(h.ref())));
-      fields.put("last_active", Value.of(now));
-      fields.put("validation_time", Value.of(now));
-      fields.put("pool", Value.of(false));
-      fields.put("is_local_superuser", Value.of(root));
-      fields.put("auth_user_sid", Value.of(rights instanceof Session.Role r ? r.subject() : ""));
-      fields.put("auth_user_name", Value.of(user));
-      fields.put("originator", Value.of(originator));
-      // Root needs none: clients ask for is_local_superuser first.
-      if (rights instanceof Session.Role(var subject, var rows, var names)) {
-        fields.put("rbac_permissions", Permission.ofRoles(names));
-        rows.stream()
-            .filter(r -> tx.row("subject", r).isPresent())
-            .findFirst()
-            .ifPresent(r -> fields.put("subject", Value.of(r)));
-      }
-      tx.create("session", opening.ref(), fields);
-    });
+    List<String> tasks = replace(evicted, opening, now);
     LiveSession opened = new LiveSession(opening, passing, now);
     live.put(opening.ref(), opened);
     owners.compute(
@@ -216,6 +190,57 @@ public final class Sessions {
       finish(old);
     }
     return opening;
+  }
+
+  /**
+   * The rows of those that end, and of the one that opens. They end in any case: nobody can use
+   * them any more, and a disk that is full has no room but for that.
+   *
+   * @return the tasks that name those that have ended
+   */
+  private List<String> replace(List<LiveSession> evicted, Session opening, Instant now)
+      throws XenApiException {
+    try {
+      return db.write(tx -> {
+        List<String> tasks = new ArrayList<>();
+        for (LiveSession old : evicted) {
+          tasks.addAll(remove(tx, old));
+        }
+        tx.create("session", opening.ref(), fields(tx, opening, now));
+        return tasks;
+      });
+    } catch (XenApiException | RuntimeException e) {
+      for (LiveSession old : evicted) {
+        try {
+          finish(old);
+        } catch (XenApiException | RuntimeException another) {
+          e.addSuppressed(another);
+        }
+      }
+      throw e;
+    }
+  }
+
+  private static Map<String, Value> fields(Transaction tx, Session opening, Instant now) {
+    Session.Rights rights = opening.rights();
+    Map<String, Value> fields = new LinkedHashMap<>();
+    tx.rows("host").stream().findFirst().ifPresent(h -> fields.put("this_host", Value.of(h.ref())));
+    fields.put("last_active", Value.of(now));
+    fields.put("validation_time", Value.of(now));
+    fields.put("pool", Value.of(false));
+    fields.put("is_local_superuser", Value.of(rights instanceof Session.Superuser));
+    fields.put("auth_user_sid", Value.of(rights instanceof Session.Role r ? r.subject() : ""));
+    fields.put("auth_user_name", Value.of(opening.user()));
+    fields.put("originator", Value.of(opening.origin()));
+    // Root needs none: clients ask for is_local_superuser first.
+    if (rights instanceof Session.Role(var subject, var rows, var names)) {
+      fields.put("rbac_permissions", Permission.ofRoles(names));
+      rows.stream()
+          .filter(r -> tx.row("subject", r).isPresent())
+          .findFirst()
+          .ifPresent(r -> fields.put("subject", Value.of(r)));
+    }
+    return fields;
   }
 
   /** Who may have so many sessions and no more. */
@@ -288,13 +313,24 @@ public final class Sessions {
     l.active = now;
     if (l.written.isBefore(now.minus(config.touchEvery()))) {
       l.written = now;
-      db.change(tx -> {
-        if (tx.row("session", ref).isPresent()) {
-          schema.set(tx, "session", ref, "last_active", Value.of(now));
-        }
-      });
+      note(ref, "last_active", now);
     }
     return l.session;
+  }
+
+  /**
+   * For whoever looks at the row: that it cannot be written, on a full disk, ends nobody's call.
+   */
+  private void note(String ref, String field, Instant when) {
+    try {
+      db.change(tx -> {
+        if (tx.row("session", ref).isPresent()) {
+          schema.set(tx, "session", ref, field, Value.of(when));
+        }
+      });
+    } catch (XenApiException e) {
+      log.info("{} of a session is not noted", field, e);
+    }
   }
 
   /** A user of the host may have lost his account, or the group that he was let in for. */
@@ -307,11 +343,7 @@ public final class Sessions {
       close(ref);
       throw new XenApiException("SESSION_INVALID", ref);
     }
-    db.change(tx -> {
-      if (tx.row("session", ref).isPresent()) {
-        schema.set(tx, "session", ref, "validation_time", Value.of(l.validated));
-      }
-    });
+    note(ref, "validation_time", l.validated);
   }
 
   /**

@@ -13,6 +13,7 @@ import io.xenferry.model.db.Snapshot;
 import io.xenferry.spi.Guest;
 import io.xenferry.spi.Hypervisor;
 import io.xenferry.spi.HypervisorException;
+import io.xenferry.spi.Scheduling;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.LinkedHashMap;
@@ -83,14 +84,14 @@ public final class VmTuning {
    */
   public void setVcpuParam(Ref<VM> vm, String key, String value, String task)
       throws XenApiException {
-    Snapshot db = database.snapshot();
-    Map<String, String> before = db.get(vm, VM.VCPUS_PARAMS);
-    Map<String, String> params = new LinkedHashMap<>(before);
-    params.put(key, value);
-    VcpuParams.require("VCPUs_params", before, params);
+    Snapshot before = database.snapshot();
+    params(before, vm, key, value);
     try (var operation = admission.begin(vm, VmOperations.CHANGING_VCPUS_LIVE, task);
-        Gate.Permit permit = gate.enter(uuid(db, vm), Operation.CHANGE_DEVICE)) {
-      guest(db, vm).hardware().setScheduling(VcpuParams.scheduling(db, params));
+        Gate.Permit permit = gate.enter(uuid(before, vm), Operation.CHANGE_DEVICE)) {
+      // Another such change may have ended in between.
+      Snapshot db = database.snapshot();
+      Scheduling wanted = VcpuParams.scheduling(db, params(db, vm, key, value));
+      guest(db, vm).hardware().setScheduling(wanted);
       database.change(tx -> {
         Map<String, String> now = new LinkedHashMap<>(tx.get(vm, VM.VCPUS_PARAMS));
         now.put(key, value);
@@ -99,6 +100,16 @@ public final class VmTuning {
     } catch (HypervisorException | InterruptedException e) {
       throw failed(e, vm);
     }
+  }
+
+  /** Those that the VM has, and one more. */
+  private static Map<String, String> params(Snapshot db, Ref<VM> vm, String key, String value)
+      throws XenApiException {
+    Map<String, String> before = db.get(vm, VM.VCPUS_PARAMS);
+    Map<String, String> params = new LinkedHashMap<>(before);
+    params.put(key, value);
+    VcpuParams.require("VCPUs_params", before, params);
+    return params;
   }
 
   /**

@@ -8,6 +8,7 @@ import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.MemoryDatabase;
 import io.xenferry.model.db.ObjectDatabase;
+import io.xenferry.model.db.Snapshot;
 import io.xenferry.server.config.SessionConfig;
 import io.xenferry.server.schema.Schema;
 import java.nio.file.Files;
@@ -22,6 +23,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
+import java.util.function.Consumer;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -34,11 +36,48 @@ class SessionsTest {
   private static final int PER_ORIGINATOR = 3;
 
   @TempDir Path directory;
-  private final ObjectDatabase db = MemoryDatabase.create();
+  private final Full db = new Full(MemoryDatabase.create());
   private final Person alice = new Person();
   private Instant now = Instant.parse("2026-01-01T00:00:00Z");
   private Sessions sessions;
   private String subject;
+
+  /** On a disk that may be full: what only deletes succeeds. */
+  private static final class Full implements ObjectDatabase {
+    private final ObjectDatabase database;
+    boolean full;
+
+    Full(ObjectDatabase database) {
+      this.database = database;
+    }
+
+    @Override
+    public Snapshot snapshot() {
+      return database.snapshot();
+    }
+
+    @Override
+    public <R> R write(Work<R> work) throws XenApiException {
+      return database.write(tx -> {
+        int before = tx.rows("session").size();
+        R result = work.run(tx);
+        if (full && tx.rows("session").size() >= before) {
+          throw new XenApiException("INTERNAL_ERROR", "the disk is full");
+        }
+        return result;
+      });
+    }
+
+    @Override
+    public Registration onCommit(Consumer<Snapshot> listener) {
+      return database.onCommit(listener);
+    }
+
+    @Override
+    public void close() {
+      database.close();
+    }
+  }
 
   /** alice, u1, who is in the group g1 until she is not. */
   private static final class Person implements Accounts {
@@ -228,5 +267,37 @@ class SessionsTest {
     for (String session : List.of(open.get(0), open.get(2), other, last)) {
       sessions.check(session);
     }
+  }
+
+  @Test
+  void theOneThatMadeRoomHasEndedAlsoWhereTheNewOneCannotOpen() throws Exception {
+    List<String> ended = new ArrayList<>();
+    sessions.onEnd(ended::add);
+    List<String> open = new ArrayList<>();
+    for (int i = 0; i < PER_ORIGINATOR; i++) {
+      after(Duration.ofMinutes(1));
+      open.add(sessions.openRoot("client").ref());
+    }
+    db.full = true;
+
+    assertThatThrownBy(() -> sessions.openRoot("client")).hasMessageContaining("full");
+
+    assertThat(ended).containsExactly(open.getFirst());
+    assertInvalid(open.getFirst());
+    assertThat(db.snapshot().rows("session")).hasSize(PER_ORIGINATOR - 1);
+    db.full = false;
+    sessions.openRoot("client");
+    sessions.check(open.get(1));
+  }
+
+  @Test
+  void aSessionIsGoodAlsoWhereItsUseCannotBeNoted() throws Exception {
+    String session = alice();
+    Value then = field(session, "last_active");
+    db.full = true;
+    after(Duration.ofHours(2));
+    assertThat(sessions.check(session).ref()).isEqualTo(session);
+    assertThat(field(session, "last_active")).isEqualTo(then);
+    assertThat(field(session, "validation_time")).isEqualTo(then);
   }
 }
