@@ -40,14 +40,15 @@ final class OwnersSessions {
     return !places.isEmpty();
   }
 
-  /** The oldest one, if there are more than the limit. */
+  /** Takes the oldest one out, if there are more than the limit: whoever asks next gets another. */
   synchronized Optional<LiveSession> beyond(int limit) {
     while (places.size() > limit) {
-      LiveSession first = places.first().session();
-      if (!first.active.isAfter(places.first().noted())) {
+      Place oldest = places.removeFirst();
+      LiveSession first = oldest.session();
+      if (!first.active.isAfter(oldest.noted())) {
+        byRef.remove(oldest.ref());
         return Optional.of(first);
       }
-      places.pollFirst();
       add(first);
     }
     return Optional.empty();
