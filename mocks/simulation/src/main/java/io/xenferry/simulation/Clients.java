@@ -30,7 +30,7 @@ final class Clients {
 
   private static final List<String> STRATEGIES = List.of("log-dirty", "mirror", "auto");
 
-  private static final List<String> VERIFY = List.of("none", "none", "sampled", "full");
+  private static final List<String> VERIFY = List.of("none", "sampled", "full", "paused");
 
   private final World world;
   private final Mishaps mishaps;

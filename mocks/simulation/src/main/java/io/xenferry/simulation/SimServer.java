@@ -25,6 +25,7 @@ final class SimServer {
           Duration.ofSeconds(20),
           Duration.ofSeconds(10),
           Duration.ofSeconds(6),
+          Duration.ofSeconds(20),
           Duration.ofSeconds(3),
           Duration.ofSeconds(1),
           Duration.ofSeconds(2),

@@ -163,6 +163,11 @@ final class BlockBooks {
     return writtenHere.get(block);
   }
 
+  /** All of these. */
+  void addWrittenHere(BitSet to) {
+    to.or(writtenHere);
+  }
+
   /** Both disks have it, and a flush that is issued from now on makes it durable. */
   void arrived(int first, int end) {
     written.set(first, end);

@@ -56,7 +56,12 @@ public record CopyOptions(
      * Every block, those that a mirror has written and those of zeroes that were never sent, too.
      * Where the destination has layers below, only what was sent.
      */
-    EVERYTHING;
+    EVERYTHING,
+    /**
+     * The same, and once the guest stands still all of it again, read at both ends: also what was
+     * changed past the copy, at the source or at the destination.
+     */
+    PAUSED;
 
     /** What a move is told by its option of that name. */
     public static final String OPTION = "verify";
@@ -67,11 +72,17 @@ public record CopyOptions(
             "false", NOTHING,
             "sampled", SAMPLED,
             "full", EVERYTHING,
-            "true", EVERYTHING);
+            "true", EVERYTHING,
+            "paused", PAUSED);
 
     /** Whether it is a word that means one of them, in any case of its letters. */
     public static boolean isWord(String word) {
       return WORDS.containsKey(word.toLowerCase(Locale.ROOT));
+    }
+
+    /** Whether all that is sent is compared, and not only some of it. */
+    boolean isOfEverything() {
+      return this == EVERYTHING || this == PAUSED;
     }
 
     /** By a word; nothing for none, and for one that is unknown. */
@@ -84,6 +95,7 @@ public record CopyOptions(
         case NOTHING -> "none";
         case SAMPLED -> "sampled";
         case EVERYTHING -> "full";
+        case PAUSED -> "paused";
       };
     }
   }

@@ -88,7 +88,7 @@ final class DiskCopy
                 options.timing().fenceDeadline(),
                 options.resumeWindow()),
             scheduler);
-    if (options.verify() == CopyOptions.Verify.EVERYTHING) {
+    if (options.verify().isOfEverything()) {
       point.unverified().keep(Sample.EVERYTHING);
       point.unverified().neverSentToo(plan.digests().isPresent());
     }
@@ -180,7 +180,7 @@ final class DiskCopy
 
   @Override
   public void knownZeroes(List<Range> gaps) {
-    if (options.verify() == CopyOptions.Verify.EVERYTHING) {
+    if (options.verify().isOfEverything()) {
       point.unverified().zeroes(gaps);
     }
   }
@@ -291,7 +291,16 @@ final class DiskCopy
 
   /** Completes when nothing of a drained disk is left to be verified. */
   CompletableFuture<Void> verified() {
-    return verifies() ? verification.all() : CompletableFuture.completedFuture(null);
+    if (!verifies()) {
+      return CompletableFuture.completedFuture(null);
+    }
+    CompletableFuture<Void> all = verification.all();
+    return options.verify() == CopyOptions.Verify.PAUSED
+        ? all.thenCompose(done -> {
+          point.unverified().readAll(plan.source().isWhole());
+          return verification.all();
+        })
+        : all;
   }
 
   /**
@@ -337,7 +346,17 @@ final class DiskCopy
 
   /** How long it will be paused for the disk; empty while there is no end in sight. */
   Optional<Duration> predictedDowntime() {
-    return forecast.expectedDowntime(scheduler.nanoTime());
+    return forecast.expectedDowntime(scheduler.nanoTime()).map(pause -> pause.plus(reading()));
+  }
+
+  /** How long comparing all of it in the pause takes, by how long that took until now. */
+  private Duration reading() {
+    long verified = verification.verified();
+    if (options.verify() != CopyOptions.Verify.PAUSED || verified == 0) {
+      return Duration.ZERO;
+    }
+    double each = (double) verification.took().toNanos() / verified;
+    return Duration.ofNanos((long) (each * plan.source().size()));
   }
 
   /** What the disk counts in the progress of the whole job. */

@@ -94,6 +94,9 @@ final class PassCycle implements RunningPass.Owner {
   private final RunningPass pass;
   private final boolean resumed;
 
+  /** Whether a drained disk is to be readable. */
+  private final boolean readsInPause;
+
   private State state = State.OPENING;
   private Scheduler.@Nullable Cancellable restTimer;
   private boolean draining;
@@ -123,6 +126,7 @@ final class PassCycle implements RunningPass.Owner {
     this.scheduler = scheduler;
     this.counters = counters;
     this.resumed = plan.log().begun();
+    this.readsInPause = options.verify() == CopyOptions.Verify.PAUSED;
     this.forecast = new Forecast(options, counters, plan.source().size());
     this.mirroring = new Mirroring(plan, point, options, scheduler, this::mirrorDied);
     this.pass = new RunningPass(this, plan.source(), options, window, scheduler, pump);
@@ -340,6 +344,10 @@ final class PassCycle implements RunningPass.Owner {
       coveredPassDone();
       return;
     }
+    if (draining && readsInPause && !pass.sourceLost() && isSettled()) {
+      lastPassSent();
+      return;
+    }
     SourceDisk.Pass ended = pass.take();
     if (ended == null) {
       return;
@@ -357,6 +365,21 @@ final class PassCycle implements RunningPass.Owner {
             }));
   }
 
+  /** Whether nothing can be missing at the destination of a guest that stands still. */
+  private boolean isSettled() {
+    return pass.isLast() && point.settled() && point.booksAgree();
+  }
+
+  /** The last pass stays open, so that the source can be read. */
+  private void lastPassSent() {
+    forecast.left(point.dirtyBytes());
+    passDone();
+    pass.sent();
+    counters.passEnds(scheduler.nanoTime(), forecast.left());
+    state = State.DRAINED;
+    owner.drained();
+  }
+
   private void passEnded(long dirtyAtSource) {
     forecast.left(dirtyAtSource + point.dirtyBytes());
     if (pass.sourceLost()) {
@@ -369,7 +392,7 @@ final class PassCycle implements RunningPass.Owner {
     counters.passEnds(scheduler.nanoTime(), forecast.left());
     owner.progressed();
     if (draining) {
-      if (pass.isLast() && point.settled() && point.booksAgree()) {
+      if (isSettled()) {
         state = State.DRAINED;
         owner.drained();
       } else if (pass.isLast()) {

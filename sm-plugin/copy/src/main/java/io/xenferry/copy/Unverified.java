@@ -46,7 +46,7 @@ final class Unverified {
   /** Blocks that are asked about at once, however many of them should be zeroes. */
   static final int LONGEST = 1 << 16;
 
-  /** How large a run may be, in blocks of data. */
+  /** How large a run may be: of data that was sent, or of anything that the source has. */
   record Most(int sent, int fromSource) {}
 
   private final WriteOrderingPoint point;
@@ -136,6 +136,21 @@ final class Unverified {
         hashes.putZeroes(first, end);
         blocks.set(first, end);
       }
+    }
+  }
+
+  /**
+   * All blocks are to be compared with what the source has now, those that were never sent and
+   * those that have been compared too.
+   *
+   * @param whole if not, only what was sent: the rest is shown by a layer below
+   */
+  void readAll(boolean whole) {
+    hashes.forget(0, point.map().count());
+    if (whole) {
+      blocks.set(0, point.map().count());
+    } else {
+      books.addWrittenHere(blocks);
     }
   }
 

@@ -5,12 +5,7 @@ import io.xenferry.block.BlockException;
 import io.xenferry.block.Range;
 import io.xenferry.copy.Unverified.Check;
 import io.xenferry.time.Scheduler;
-import java.nio.ByteBuffer;
 import java.time.Duration;
-import java.util.ArrayDeque;
-import java.util.ArrayList;
-import java.util.Deque;
-import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import org.jspecify.annotations.Nullable;
@@ -34,6 +29,12 @@ final class Verification {
    * caught up with: what is left then is what was sent during the last of them.
    */
   private static final int ROUNDS = 3;
+
+  /**
+   * Blocks that both ends are asked about at once. Each reads of them what is data, up to {@link
+   * LocalDigests#MOST_READ}; of a disk that is empty for the most part many go into one answer.
+   */
+  private static final int MOST_FROM_SOURCE = 1 << 12;
 
   /** A small disk is asked about in so many questions at the least. */
   private static final int SHARES = 64;
@@ -75,7 +76,6 @@ final class Verification {
   private final Unverified unverified;
   private final Limits limits;
   private final Scheduler scheduler;
-  private final Deque<ByteBuffer> buffers = new ArrayDeque<>();
 
   /** Null where the destination is to be read back. */
   private @Nullable DestinationDigests digests;
@@ -187,9 +187,11 @@ final class Verification {
 
   private Unverified.Most mostBlocks() {
     int blockSize = point.map().blockSize();
-    int atOnce = Math.max(1, limits.requestSize() / blockSize);
-    return new Unverified.Most(
-        digests == null ? atOnce : Math.max(1, LocalDigests.MOST_READ / blockSize), atOnce);
+    return digests == null
+        ? new Unverified.Most(
+            Math.max(1, limits.requestSize() / blockSize),
+            Math.max(1, limits.requestSize() / blockSize))
+        : new Unverified.Most(Math.max(1, LocalDigests.MOST_READ / blockSize), MOST_FROM_SOURCE);
   }
 
   /** All that is left is being written, or cannot be read at the source. */
@@ -243,11 +245,13 @@ final class Verification {
   private void begin(Check check, BlockBackend destination, @Nullable BlockBackend source) {
     boolean drained = owner.isDrained();
     begunAt = scheduler.nanoTime();
-    CompletableFuture<BlockHashes> there = ask(check, destination);
-    CompletableFuture<List<Optional<byte[]>>> here =
+    DestinationDigests told = digests;
+    CompletableFuture<BlockHashes> there =
+        ask(check, told == null ? new LocalDigests(destination, mostRead()) : told);
+    CompletableFuture<Optional<BlockHashes>> here =
         check.fromSource && source != null
-            ? read(check, source)
-            : CompletableFuture.completedFuture(List.of());
+            ? ask(check, new LocalDigests(source, mostRead())).thenApply(Optional::of)
+            : CompletableFuture.completedFuture(Optional.empty());
     Scheduler.Cancellable overdue =
         scheduler.schedule(
             digests == null ? limits.read() : limits.answer(),
@@ -264,53 +268,22 @@ final class Verification {
             }));
   }
 
-  private CompletableFuture<BlockHashes> ask(Check check, BlockBackend destination) {
+  private CompletableFuture<BlockHashes> ask(Check check, DestinationDigests from) {
     BlockMap map = point.map();
-    DestinationDigests told = digests;
-    DestinationDigests from =
-        told != null ? told : new LocalDigests(destination, limits.requestSize());
     Range range = new Range(map.offset(check.first), map.bytes(check.first, check.end));
     // A copy, which the deadline may end.
     return Requests.digests(from, range, map.blockSize(), Digest.CHECKSUM).copy();
   }
 
-  private CompletableFuture<List<Optional<byte[]>>> read(Check check, BlockBackend source) {
-    BlockMap map = point.map();
-    long offset = map.offset(check.first);
-    int bytes = (int) map.bytes(check.first, check.end);
-    int alignment = source.alignment();
-    int padded =
-        (int)
-            Math.min(
-                ((long) bytes + alignment - 1) / alignment * alignment, source.size() - offset);
-    ByteBuffer known = buffers.poll();
-    ByteBuffer buffer = known == null ? ByteBuffer.allocateDirect(limits.requestSize()) : known;
-    CompletableFuture<List<Optional<byte[]>>> result = new CompletableFuture<>();
-    Requests.inPieces(
-        source.maxTransfer(),
-        padded,
-        scheduler,
-        (at, piece) -> source.read(offset + at, buffer.slice(at, piece)),
-        failure -> {
-          if (failure != null) {
-            result.completeExceptionally(failure);
-            return;
-          }
-          List<Optional<byte[]>> hashes = new ArrayList<>();
-          for (int at = 0; at < bytes; at += map.blockSize()) {
-            hashes.add(Digest.CHECKSUM.of(buffer, at, Math.min(map.blockSize(), bytes - at)));
-          }
-          buffers.push(buffer);
-          result.complete(hashes);
-        });
-    return result;
+  private int mostRead() {
+    return digests == null ? limits.requestSize() : LocalDigests.MOST_READ;
   }
 
   private void answered(
       Check check,
       boolean drained,
       CompletableFuture<BlockHashes> there,
-      CompletableFuture<List<Optional<byte[]>>> here) {
+      CompletableFuture<Optional<BlockHashes>> here) {
     unverified.ended(check);
     if (unverified.underWay() == 0) {
       busyNanos += scheduler.nanoTime() - busySince;
@@ -368,22 +341,22 @@ final class Verification {
   /**
    * @param read what the blocks should hold, of a check that asks the source
    */
-  private void compare(
-      Check check, boolean drained, BlockHashes told, List<Optional<byte[]>> read) {
+  private void compare(Check check, boolean drained, BlockHashes told, Optional<BlockHashes> read) {
     BlockMap map = point.map();
-    int end = Math.min(check.end, check.first + told.count());
+    int count = Math.min(told.count(), read.map(BlockHashes::count).orElse(Integer.MAX_VALUE));
+    int end = Math.min(check.end, check.first + count);
     unverified.goOn(check, end);
     for (int block = check.first; block < end; block++) {
       int index = block - check.first;
       if (check.overtaken.get(block)) {
         continue; // is noted when it arrives
       }
-      if (check.fromSource
-          ? told.holds(index, read.get(index))
+      if (read.isPresent()
+          ? told.holds(index, read.get().of(index))
           : unverified.hashes().matches(block, told.of(index))) {
         verified += map.bytes(block, block + 1);
         unverified.verified(block);
-      } else if (check.fromSource && !drained) {
+      } else if (read.isPresent() && !drained) {
         // The source may have a write that is on its way.
         unverified.putBack(check, block, block + 1);
         holdOff();
@@ -393,8 +366,12 @@ final class Verification {
         owner.failed(
             new CopyException(
                 CopyException.Kind.VERIFY,
-                "%s: block %d at byte %d is not what was sent"
-                    .formatted(point.name(), block, map.offset(block))));
+                "%s: block %d at byte %d is not what %s"
+                    .formatted(
+                        point.name(),
+                        block,
+                        map.offset(block),
+                        read.isPresent() ? "the source has" : "was sent")));
         return;
       }
     }

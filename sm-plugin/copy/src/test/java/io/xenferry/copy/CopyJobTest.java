@@ -550,6 +550,49 @@ class CopyJobTest {
     }
   }
 
+  /** A write that the hypervisor does not note, and a disk that does not keep what it was given. */
+  @ParameterizedTest
+  @ValueSource(booleans = {true, false})
+  void whatChangedPastTheCopyIsFoundInThePauseWhereThatIsWanted(boolean atTheSource) {
+    for (CopyOptions.Verify what :
+        List.of(CopyOptions.Verify.EVERYTHING, CopyOptions.Verify.PAUSED)) {
+      told.clear();
+      options = options.withVerify(what);
+      Disk disk = new Disk("noted").filled(100);
+      NotedDisk noted = new NotedDisk(disk.source, scheduler, new BlockMap(SIZE, BLOCK));
+      CopyJob job = start(disk.plan(noted));
+      converge();
+      (atTheSource ? disk.source : disk.target).content[200 * BLOCK + 3] = 1;
+
+      if (what == CopyOptions.Verify.PAUSED) {
+        assertThat(failureOf(job.drain())).isEqualTo(CopyException.Kind.VERIFY);
+      } else {
+        drained(job, Duration.ofSeconds(10));
+      }
+    }
+  }
+
+  @Test
+  void aPauseThatAllIsReadInMayBeGivenUpAndComeAgain() {
+    options = options.withVerify(CopyOptions.Verify.PAUSED);
+    Disk disk = new Disk("noted").filled(100);
+    NotedDisk noted = new NotedDisk(disk.source, scheduler, new BlockMap(SIZE, BLOCK));
+    CopyJob job = start(disk.plan(noted));
+    converge();
+    noted.write(7 * BLOCK, new byte[] {1});
+    drained(job, Duration.ofSeconds(10));
+    long once = job.snapshot().disks().getFirst().proof().verified();
+    job.resumeCopying();
+    scheduler.runFor(Duration.ofSeconds(1));
+    noted.write(8 * BLOCK, new byte[] {2});
+
+    drained(job, Duration.ofSeconds(10));
+
+    assertThat(job.snapshot().disks().getFirst().proof().verified())
+        .isGreaterThanOrEqualTo(once + SIZE);
+    disk.assertCopied();
+  }
+
   @Test
   void aGuestThatWritesForEverMeetsThePassLimitAndIsToBeThrottled() {
     options = options.withPassLimit(8).withDowntimeBudget(Duration.ofNanos(1));

@@ -68,6 +68,11 @@ final class CopySimulation {
 
   long verified;
 
+  /** Something is not what the copy made it. */
+  private boolean spoiled;
+
+  private boolean rots;
+
   /** The most snapshots that there were at once; how often one was lost while it was read. */
   int snapshots;
 
@@ -136,7 +141,7 @@ final class CopySimulation {
             Duration.ofMillis(1 + random.nextInt(20)),
             random.nextInt(4) == 0 ? 1 << 20 : 0,
             0,
-            CopyOptions.Verify.values()[random.nextInt(3)],
+            CopyOptions.Verify.values()[random.nextInt(CopyOptions.Verify.values().length)],
             new WriteOrderingPoint.Timing(
                 Duration.ofMillis(2), Duration.ofMillis(20), Duration.ofMillis(8)));
     log = newLog();
@@ -169,9 +174,29 @@ final class CopySimulation {
 
   /** A byte does not arrive as it is sent, ever: for a copy that verifies everything. */
   CopySimulation damaging() {
-    options = options.withVerify(CopyOptions.Verify.EVERYTHING);
+    options =
+        options.withVerify(
+            random.nextBoolean() ? CopyOptions.Verify.EVERYTHING : CopyOptions.Verify.PAUSED);
     target.damaged = random.nextInt((int) map.size());
+    spoiled = true;
     return this;
+  }
+
+  /** A byte changes past the copy while the guest stands still, on either side. */
+  CopySimulation rotting() {
+    options = options.withVerify(CopyOptions.Verify.PAUSED);
+    rots = true;
+    return this;
+  }
+
+  private void rot() {
+    int at = random.nextInt((int) map.size());
+    spoiled = true;
+    if (random.nextBoolean()) {
+      source.content[at] ^= 1;
+    } else {
+      target.content[at] ^= 1;
+    }
   }
 
   /** What was to be found was. */
@@ -244,7 +269,7 @@ final class CopySimulation {
     guestWrites();
     fault();
     scheduler.runFor(Duration.ofMillis(5 + random.nextInt(60)));
-    if (random.nextInt(4) == 0 && strategy != Strategy.SNAPSHOT && target.damaged < 0) {
+    if (random.nextInt(4) == 0 && strategy != Strategy.SNAPSHOT && !spoiled) {
       // With snapshots no copy outlives its server, and what one has sent only that one verifies.
       crash();
       scheduler.runFor(Duration.ofMillis(random.nextInt(40)));
@@ -276,6 +301,9 @@ final class CopySimulation {
     }
     boolean mirrored = noted && notedDisk.mirrored();
     freeze();
+    if (rots && !layered) {
+      rot();
+    }
     CompletableFuture<CopySnapshot> drain = job.drain();
     scheduler.runFor(Duration.ofMillis(50));
     faults = false;
@@ -378,7 +406,7 @@ final class CopySimulation {
 
           @Override
           public void onFailed(CopyException cause) {
-            if (target.damaged >= 0 && cause.kind() == CopyException.Kind.VERIFY) {
+            if (spoiled && cause.kind() == CopyException.Kind.VERIFY) {
               throw new DamageFound(cause);
             }
             throw new AssertionError("the job failed" + story, cause);
@@ -545,7 +573,7 @@ final class CopySimulation {
       throw new AssertionError("progress went back from " + lastProgress + " to " + progress);
     }
     lastProgress = progress;
-    if (!begun || target.damaged >= 0) {
+    if (!begun || spoiled) {
       return;
     }
     int size = (int) map.size();

@@ -74,6 +74,21 @@ class CopySimulationTest {
   }
 
   @Test
+  void findsEachByteThatChangesInThePause() {
+    int found = 0;
+    for (long seed = 1; seed <= SEEDS; seed++) {
+      try {
+        new CopySimulation(seed, Set.of(), seed % 4 == 0).rotting().run();
+      } catch (CopySimulation.DamageFound e) {
+        found++;
+      } catch (Throwable e) {
+        fail("seed " + seed, e);
+      }
+    }
+    assertThat(found).as("found").isGreaterThan((int) SEEDS / 2);
+  }
+
+  @Test
   void repeatsItself() {
     assertThat(fingerprint(7)).isEqualTo(fingerprint(7)).isNotEqualTo(fingerprint(8));
   }

@@ -56,7 +56,7 @@ class FormatMoveTest extends BetweenLayeredSites {
     assertFormat(there, layered, "qcow2");
     assertThat(there.root().text("VM.get_power_state", arrived)).isEqualTo("Running");
 
-    String back = move(there, here, arrived, here.sr(), Map.of(layered, "raw"), "verify", "true");
+    String back = move(there, here, arrived, here.sr(), Map.of(layered, "raw"), "verify", "paused");
     String plain = here.disks(back).getFirst();
     assertFormat(here, plain, "raw");
     assertThat(here.root().text("VM.get_power_state", back)).isEqualTo("Running");

@@ -159,7 +159,7 @@ class RunningDiskMoveTest {
 
   private String begin(Map<String, String> options) throws Exception {
     String task = calls.text("Async.VDI.pool_migrate", vdi, to, options);
-    await().atMost(LONG).until(() -> !images("to").isEmpty());
+    await().atMost(LONG).until(() -> !TestServer.texts(calls.call("SR.get_VDIs", to)).isEmpty());
     return task;
   }
 

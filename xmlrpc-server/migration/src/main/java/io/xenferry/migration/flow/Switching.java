@@ -5,6 +5,7 @@ import io.xenferry.migration.ports.CopyJob;
 import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.state.Plan;
 import io.xenferry.migration.state.State;
+import java.time.Duration;
 import java.util.List;
 import java.util.Objects;
 import java.util.UUID;
@@ -40,20 +41,23 @@ final class Switching extends SourceStage {
               this, seen -> migration.plan().warm() && seen == GuestState.SHUTDOWN);
     }
     migration.heartbeat(this);
+    boolean proof = migration.plan().provedInPause();
+    Duration most =
+        host().deadlines().switchOver().plus(proof ? host().deadlines().proof() : Duration.ZERO);
     after(
-        host().deadlines().switchOver(),
+        most,
         () ->
             migration.backToOwned(
-                migration.failure(
-                    "the switch took more than "
-                        + host().deadlines().switchOver().toSeconds()
-                        + " s")));
+                migration.failure("the switch took more than " + most.toSeconds() + " s")));
+    if (proof) {
+      migration.phase("comparing all blocks at both ends");
+    }
     CopyJob job = Objects.requireNonNull(migration.job(), "copied before");
     // Heard, not counted: once the destination is gone a drain does not end before the clean-up,
     // which waits for what is counted, has ended the job.
     hear(
         "draining the last dirty blocks",
-        host().deadlines().switchOver(),
+        most,
         job::drain,
         this::closeExports,
         failure -> migration.failed(this, "the last blocks could not be written", failure));

@@ -12,6 +12,8 @@ import java.time.Duration;
  * @param pause how long the hypervisor may take to pause the guest once asked to
  * @param switchOver from the guest's pause until READY; when it passes, the source resumes: guests
  *     and their peers bear half a minute
+ * @param proof how much longer that may take where all blocks are to be compared in the pause: 4
+ *     TiB at 100 MB/s; whoever waits may cancel
  * @param step how long one effect on this host (create, export, close, activate) may take
  * @param heartbeat interval from source to destination
  * @param lost after so long without an answered heartbeat the source pauses the copy
@@ -29,6 +31,7 @@ public record Deadlines(
     Duration memory,
     Duration pause,
     Duration switchOver,
+    Duration proof,
     Duration step,
     Duration heartbeat,
     Duration lost,
@@ -46,6 +49,7 @@ public record Deadlines(
         memory,
         pause,
         switchOver,
+        proof,
         step,
         heartbeat,
         lost,
@@ -63,6 +67,7 @@ public record Deadlines(
           Duration.ofHours(2),
           Duration.ofSeconds(60),
           Duration.ofSeconds(30),
+          Duration.ofHours(12),
           Duration.ofSeconds(60),
           Duration.ofSeconds(2),
           Duration.ofSeconds(6),

@@ -1,5 +1,6 @@
 package io.xenferry.migration.state;
 
+import io.xenferry.copy.CopyOptions.Verify;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -78,6 +79,11 @@ public record Plan(
   /** Whether the guest is shut down here, and boots at the destination; see {@link WarmMove}. */
   public boolean warm() {
     return running() && WarmMove.WARM.equals(options.get(WarmMove.MODE));
+  }
+
+  /** Whether all blocks are compared at both ends while the guest stands still. */
+  public boolean provedInPause() {
+    return Verify.of(options.get(Verify.OPTION)) == Verify.PAUSED;
   }
 
   /** The power states that may move. */

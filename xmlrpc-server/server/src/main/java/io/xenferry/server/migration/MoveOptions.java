@@ -71,7 +71,7 @@ final class MoveOptions {
           MoveLimits.DISK_BANDWIDTH,
           LIMIT,
           Verify.OPTION,
-          new OptionValues(Verify::isWord, "none, sampled, full, true, false"),
+          new OptionValues(Verify::isWord, "none, sampled, full, paused, true, false"),
           Transport.OPTION,
           OptionValues.words(Arrays.stream(Transport.values()).map(Transport::word).toList()),
           Lineages.OPTION,

@@ -27,7 +27,8 @@ import java.util.function.ToLongFunction;
  *     0 of a move that has come to nothing
  * @param zero bytes of zeroes that were not sent as data
  * @param alreadyThere bytes that the destination held already, by comparison, and was not sent
- * @param verify what was to be verified: {@code none}, {@code sampled}, {@code full}
+ * @param verify what was to be verified: {@code none}, {@code sampled}, {@code full}, {@code
+ *     paused}
  * @param verified bytes that were compared at both ends and are the same
  * @param verifying how long comparisons were under way, of the disk for which that was longest
  * @param mirrored bytes that the guest wrote to both sides
