@@ -337,19 +337,25 @@ public final class Coordinator {
     });
   }
 
-  /** An operator ends a row whose peer will never answer; nothing is deleted. Audited. */
+  /**
+   * An operator ends a row whose peer will never answer, see {@link Migration#release}. Audited.
+   */
   public CompletableFuture<Void> release(MigrationId migration, Role role, String operator) {
-    return call(() -> {
-      find(migration, role)
-          .release(
-              new AuditRow(
-                  scheduler.now(),
-                  operator,
-                  "release",
-                  migration.toString(),
-                  "the operator states that the peer will not come back"));
-      return null;
-    });
+    return call(() ->
+            find(migration, role)
+                .release(
+                    new AuditRow(
+                        scheduler.now(),
+                        operator,
+                        "release",
+                        migration.toString(),
+                        "the operator states that the peer will not come back")))
+        .thenCompose(released -> released);
+  }
+
+  /** Forgets the ended migrations whose time is up; to be called now and then. */
+  public void purge() {
+    scheduler.execute(roster::purge);
   }
 
   /** What is known of a migration: from memory, else from the ledger. */

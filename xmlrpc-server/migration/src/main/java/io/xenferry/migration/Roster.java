@@ -52,7 +52,7 @@ final class Roster {
    * @param shown see {@link Coordinator#recover}
    */
   void takeUp(ToDoubleFunction<MigrationId> shown) {
-    host.ledger().purge(host.scheduler().now().minus(TOMBSTONE_MARGIN));
+    purge();
     for (LedgerRow row : host.ledger().rows()) {
       if (!row.ended()) {
         Migration migration = add(row);
@@ -63,6 +63,11 @@ final class Roster {
       }
     }
     takenUp = true;
+  }
+
+  /** Forgets ended rows whose time is up. */
+  void purge() {
+    host.ledger().purge(host.scheduler().now().minus(TOMBSTONE_MARGIN));
   }
 
   private Migration add(LedgerRow row) {

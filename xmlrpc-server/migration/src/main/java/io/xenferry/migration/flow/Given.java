@@ -122,6 +122,21 @@ final class Given extends SourceStage {
                 : guests.destroy(vm));
   }
 
+  /**
+   * What stays here must not be taken for the VM, which runs at the destination: it is locked, as
+   * one that was to be kept. Not by a row that was put back from a copy: the VM may have returned.
+   */
+  @Override
+  CompletableFuture<Void> giveUp() {
+    Plan plan = migration.plan();
+    if (plan.copy() || migration.row().doubtful()) {
+      return super.giveUp();
+    }
+    return (plan.running() ? endGuest() : super.giveUp())
+        .thenCompose(
+            done -> host().source().objects().keep(migration.id(), plan, migration.id().keptVm()));
+  }
+
   private Effect permitted(String what, Supplier<CompletableFuture<Void>> effect) {
     return new Effect(
         what,

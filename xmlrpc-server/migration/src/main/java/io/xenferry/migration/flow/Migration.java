@@ -172,23 +172,40 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
   }
 
   /**
-   * An operator ends the row: nothing more is asked of the peer, nothing is deleted.
+   * An operator ends what the peer is waited for, since that will not come back. What this side has
+   * to do by itself it still does, and then the row ends. Of one where that has been said before,
+   * or that was forced, or put back from a copy, this is given up too: the row ends at once, and
+   * nothing more is deleted.
    *
+   * @return completes when that is durable; fails when the row cannot be given up as it is
    * @throws MigrationException unless it is an outcome
    */
-  public final void release(AuditRow audit) {
+  public final CompletableFuture<Void> release(AuditRow audit) {
     if (!row.state().outcome()) {
       throw new MigrationException(
           "OPERATION_NOT_ALLOWED",
           List.of("The migration is " + row.state() + ": only an outcome can be released."),
           "release in " + row.state());
     }
-    row = host.ledger().update(row, row.withCleaned().withSettled(), audit);
-    stage = null;
-    times.end(host.scheduler().nanoTime());
-    phase = "ended";
+    Stage current = stage;
+    if (current == null || row.forced() || row.settled() || row.doubtful()) {
+      return (current == null ? CompletableFuture.<Void>completedFuture(null) : current.giveUp())
+          .thenRunAsync(() -> endReleased(audit), host.scheduler());
+    }
+    row = host.ledger().update(row, row.withSettled(), audit);
     publish();
+    settleIf(row.state());
+    return CompletableFuture.completedFuture(null);
   }
+
+  private void endReleased(AuditRow audit) {
+    row = host.ledger().update(row, row.withCleaned().withSettled(), audit);
+    settleIf(row.state());
+    released();
+  }
+
+  /** The row has ended, whatever is left to do. */
+  void released() {}
 
   final Host host() {
     return host;

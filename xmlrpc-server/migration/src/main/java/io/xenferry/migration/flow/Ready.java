@@ -48,7 +48,15 @@ final class Ready extends DestinationStage {
         "commit or abort?",
         new PeerMessage.SourceStatus(),
         answer -> {
-          if (!counts(answer) || !answer.in(State.OWNED)) {
+          if (!counts(answer)) {
+            return false;
+          }
+          if (answer.gone() && answer.known().isEmpty()) {
+            // It would have ended a row that is GIVEN only once this side had acknowledged that.
+            migration.abort("the source knows nothing of it any more: an operator has ended it");
+            return true;
+          }
+          if (!answer.in(State.OWNED)) {
             return false;
           }
           if (answer.forced()) {

@@ -74,6 +74,18 @@ public final class SourceMigration extends Migration {
     return outcome;
   }
 
+  /** Nobody waits any longer for what is not done now. */
+  @Override
+  void released() {
+    if (row().state() == State.GIVEN) {
+      outcome().complete(status());
+    } else {
+      outcome()
+          .completeExceptionally(
+              failure(row().outcome().orElse("an operator ended what was left of it")));
+    }
+  }
+
   public void start() {
     begin(new Sending(this), false);
   }

@@ -65,6 +65,11 @@ abstract class Stage {
         "steer in " + state);
   }
 
+  /** An operator gives the row up: what must be so before it ends. */
+  CompletableFuture<Void> giveUp() {
+    return CompletableFuture.completedFuture(null);
+  }
+
   /** An operator states that the other host is powered off. */
   void force(String operator) {
     throw new MigrationException(

@@ -21,7 +21,8 @@ import java.util.concurrent.CompletableFuture;
  *
  * <p>Each request carries the token, and, Open and Check apart, the MAC with the migration's key.
  * For an id that has no row here the token alone is enough, since nothing can be gained: status
- * says unknown, abort leaves a tombstone, acknowledge says gone.
+ * says unknown, abort leaves a tombstone, acknowledge says gone. A source that is asked about one
+ * says so to anybody: its token is the destination's, which it cannot check.
  */
 public final class PeerEndpoint {
   /** Bytes of an Open or a Check: the plan and the VM's metadata. */
@@ -100,7 +101,7 @@ public final class PeerEndpoint {
       if (!byKey) {
         throw new HttpStatus(403, "SESSION_AUTHENTICATION_FAILED", "not signed with the key");
       }
-    } else if (token.isEmpty()) {
+    } else if (token.isEmpty() && route.role != Role.SOURCE) {
       throw new HttpStatus(
           401, "SESSION_AUTHENTICATION_FAILED", "unknown here, and no valid token");
     }

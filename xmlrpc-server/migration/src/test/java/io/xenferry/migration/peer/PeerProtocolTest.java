@@ -159,6 +159,15 @@ class PeerProtocolTest {
     assertThat(heard).hasSize(2);
   }
 
+  /** Whoever asks it has a token of its own host, if any. */
+  @Test
+  void aSourceThatKnowsNothingOfItSaysSoToAnybody() {
+    assertThat(send("", KEY, new PeerMessage.SourceStatus()).refused()).isFalse();
+    assertThat(heard).containsExactly(new PeerMessage.SourceStatus());
+    assertThat(send("", KEY, new PeerMessage.Status()).code())
+        .isEqualTo("SESSION_AUTHENTICATION_FAILED");
+  }
+
   private PeerAnswer send(String token, String key, PeerMessage message) {
     return client.send(address, migration, token, key, message, SOON).join();
   }

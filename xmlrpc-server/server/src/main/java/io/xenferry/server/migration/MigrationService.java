@@ -343,6 +343,7 @@ public final class MigrationService implements AutoCloseable {
       log.warn("kept VMs could not be looked for", e);
     }
     disks.sweepAttempts(Instant.now());
+    coordinator.purge();
   }
 
   private void sweepLater() {
