@@ -69,6 +69,11 @@ public interface BlockBackend extends AutoCloseable {
    */
   CompletableFuture<List<Extent>> extents(long offset, long length);
 
+  /** What its writes have waited for on their way, where it is remote and somebody has looked. */
+  default LinkTimes linkTimes() {
+    return LinkTimes.NONE;
+  }
+
   /**
    * Ends all use: requests in flight fail with CLOSED or complete; when this returns no request
    * issued through this backend can still change the device, as far as the protocol can ensure it.

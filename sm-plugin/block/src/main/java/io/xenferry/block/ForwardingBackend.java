@@ -77,6 +77,11 @@ public abstract class ForwardingBackend implements BlockBackend {
   }
 
   @Override
+  public LinkTimes linkTimes() {
+    return delegate.linkTimes();
+  }
+
+  @Override
   public void close() {
     delegate.close();
   }

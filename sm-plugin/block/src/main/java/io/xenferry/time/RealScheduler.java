@@ -78,6 +78,11 @@ public final class RealScheduler implements Scheduler, AutoCloseable {
     }
   }
 
+  @Override
+  public Duration worked() {
+    return ThreadTime.needed();
+  }
+
   /** Drops what has not begun and waits shortly for what is running, unless called from it. */
   @Override
   public void close() {

@@ -31,6 +31,14 @@ public interface Scheduler extends Executor {
    */
   Cancellable schedule(Duration delay, Runnable task);
 
+  /**
+   * How long its thread has run until now, or waited for a processor; zero where that is not
+   * counted. To be asked on this scheduler.
+   */
+  default Duration worked() {
+    return Duration.ZERO;
+  }
+
   /** A scheduled task that may still be called off. */
   interface Cancellable {
     /** Calls the task off; does nothing when it has run or is running. */

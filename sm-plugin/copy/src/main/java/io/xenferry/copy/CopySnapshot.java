@@ -61,7 +61,13 @@ public record CopySnapshot(
   public enum Bottleneck {
     NONE,
     SOURCE_READ,
+    /** The destination; its network and encryption, too, where nothing tells them apart. */
     DESTINATION_WRITE,
+    /** The way to the destination, to where it takes bytes off it. */
+    NETWORK,
+    ENCRYPTION,
+    /** A thread of the copy that runs all the time, or waits for a processor. */
+    CPU,
     RATE_LIMIT,
     BUFFERS
   }
@@ -71,7 +77,11 @@ public record CopySnapshot(
    * flight more than the time that has passed.
    *
    * @param sourceRead for the source's answers
-   * @param destinationWrite for the destination's
+   * @param destinationWrite for the destination's, apart from the following three as far as these
+   *     are known
+   * @param network for data on its way, and for it to be taken off there
+   * @param encryption for data to be encrypted
+   * @param processor for the thread that sends it, as long as that runs or waits for a processor
    * @param rateLimit for the limit of the disk or of all
    * @param buffers for memory
    * @param flush for flushes of both disks at the ends of passes
@@ -79,6 +89,9 @@ public record CopySnapshot(
   public record Waits(
       Duration sourceRead,
       Duration destinationWrite,
+      Duration network,
+      Duration encryption,
+      Duration processor,
       Duration rateLimit,
       Duration buffers,
       Duration flush) {}

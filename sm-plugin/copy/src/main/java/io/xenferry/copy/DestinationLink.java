@@ -2,6 +2,7 @@ package io.xenferry.copy;
 
 import io.xenferry.block.BlockBackend;
 import io.xenferry.block.BlockException;
+import io.xenferry.block.LinkTimes;
 import io.xenferry.time.Scheduler;
 import java.time.Duration;
 import java.util.concurrent.CompletableFuture;
@@ -31,6 +32,9 @@ final class DestinationLink {
   private final Owner owner;
   private final CompletableFuture<Void> closed = new CompletableFuture<>();
   private @Nullable Destination current;
+
+  /** Of those before it. */
+  private LinkTimes timesBefore = LinkTimes.NONE;
 
   /** The attempt that is waited for; null when there is none. */
   private @Nullable CompletableFuture<Destination> opening;
@@ -176,6 +180,7 @@ final class DestinationLink {
     if (gone == null) {
       return;
     }
+    timesBefore = times();
     current = null;
     lostAt = scheduler.nanoTime();
     if (point.defects.contains(WriteOrderingPoint.Defect.NOT_FENCED)) {
@@ -219,6 +224,12 @@ final class DestinationLink {
     return current != null;
   }
 
+  /** What writes to it have waited for on their way, each time that it was there. */
+  LinkTimes times() {
+    Destination it = current;
+    return it == null ? timesBefore : timesBefore.plus(it.backend().linkTimes());
+  }
+
   /** Fences the destination for good. */
   CompletableFuture<Void> close() {
     if (closing) {
@@ -227,6 +238,7 @@ final class DestinationLink {
     closing = true;
     fenceWhenOpen();
     Destination last = current;
+    timesBefore = times();
     current = null;
     if (last == null) {
       if (!fencing) {

@@ -38,7 +38,7 @@ final class DiskCopy
   private final DestinationLink link;
   private final Window window;
   private final ByteRate own;
-  private final DiskCounters counters = new DiskCounters();
+  private final DiskCounters counters;
   private final PassCycle passes;
   private final Forecast forecast;
   private final Verification verification;
@@ -56,6 +56,7 @@ final class DiskCopy
     this.plan = plan;
     this.options = options;
     this.scheduler = scheduler;
+    this.counters = new DiskCounters(scheduler);
     this.point =
         new WriteOrderingPoint(
             plan.source().name(), plan.log(), plan.guestDisk(), scheduler, options.timing(), this);
@@ -389,8 +390,8 @@ final class DiskCopy
         counters.dirtyRate,
         passes.depth(),
         window.requestSize(),
-        counters.bottleneck(passes.depth()),
-        counters.waits(),
+        counters.bottleneck(passes.depth(), link.times()),
+        counters.waits(link.times()),
         passes.mirroring().snapshot(),
         new CopySnapshot.Proof(
             options.verify(),

@@ -1,10 +1,15 @@
 package io.xenferry.copy;
 
+import io.xenferry.block.LinkTimes;
 import io.xenferry.copy.CopySnapshot.Bottleneck;
+import io.xenferry.copy.CopySnapshot.Waits;
 import io.xenferry.copy.Flight.Transfer;
+import io.xenferry.time.Scheduler;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.EnumMap;
 import java.util.List;
+import java.util.Map;
 
 /** What a disk's copy counts: bytes by kind, times by what was waited for, passes. */
 final class DiskCounters {
@@ -16,6 +21,10 @@ final class DiskCounters {
 
   private static final int TOLD = 64;
 
+  /** A thread that rests less than this share of its time holds up what waits for it. */
+  private static final double HARDLY_RESTS = 0.8;
+
+  private final Scheduler scheduler;
   private final List<CopySnapshot.Pass> passes = new ArrayList<>();
   private int passCount;
   long read;
@@ -43,8 +52,19 @@ final class DiskCounters {
   private long skippedBefore;
   private long savedBefore;
 
+  /** Of passes that have ended, and what the copy's thread has worked in them. */
+  private long passNanos;
+
+  private long workedNanos;
+  private long workedBefore;
+
+  DiskCounters(Scheduler scheduler) {
+    this.scheduler = scheduler;
+  }
+
   void passBegins(long now, long dirty) {
     passStarted = now;
+    workedBefore = scheduler.worked().toNanos();
     inPass = true;
     passDirty = dirty;
     sentBefore = sent;
@@ -84,6 +104,8 @@ final class DiskCounters {
       passes.remove(FIRST);
     }
     measure(now);
+    passNanos += took;
+    workedNanos += scheduler.worked().toNanos() - workedBefore;
     inPass = false;
     dirtyRate = (long) (left / Math.max(1e-3, took / 1e9));
   }
@@ -140,29 +162,62 @@ final class DiskCounters {
     allFlushNanos += took;
   }
 
-  CopySnapshot.Waits waits() {
-    return new CopySnapshot.Waits(
+  /**
+   * What requests have waited for.
+   *
+   * @param link of the writes' way, by which their time is divided
+   */
+  Waits waits(LinkTimes link) {
+    long network = share(link.network(), link);
+    long encryption = share(link.encryption(), link);
+    long processor = share(link.processor(), link);
+    return new Waits(
         Duration.ofNanos(readNanos),
-        Duration.ofNanos(writeNanos),
+        Duration.ofNanos(Math.max(0, writeNanos - network - encryption - processor)),
+        Duration.ofNanos(network),
+        Duration.ofNanos(encryption),
+        Duration.ofNanos(processor),
         Duration.ofNanos(rateNanos),
         Duration.ofNanos(bufferNanos),
         Duration.ofNanos(allFlushNanos));
   }
 
-  Bottleneck bottleneck(int depth) {
-    long[] waited = {readNanos, writeNanos, rateNanos * depth, bufferNanos * depth};
-    Bottleneck[] names = {
-      Bottleneck.SOURCE_READ,
-      Bottleneck.DESTINATION_WRITE,
-      Bottleneck.RATE_LIMIT,
-      Bottleneck.BUFFERS
-    };
-    int most = 0;
-    for (int i = 1; i < waited.length; i++) {
-      if (waited[i] > waited[most]) {
-        most = i;
-      }
+  /** What that part of the samples is of all writes. */
+  private long share(Duration part, LinkTimes link) {
+    return link.sampled().isZero()
+        ? 0
+        : (long) (writeNanos * ((double) part.toNanos() / link.sampled().toNanos()));
+  }
+
+  /** What was waited for most; the copy's own thread, if that has hardly ever rested. */
+  Bottleneck bottleneck(int depth, LinkTimes link) {
+    if (hardlyRests()) {
+      return Bottleneck.CPU;
     }
-    return waited[most] == 0 ? Bottleneck.NONE : names[most];
+    Waits waits = waits(link);
+    Map<Bottleneck, Duration> all = new EnumMap<>(Bottleneck.class);
+    all.put(Bottleneck.SOURCE_READ, waits.sourceRead());
+    all.put(Bottleneck.DESTINATION_WRITE, waits.destinationWrite());
+    all.put(Bottleneck.NETWORK, waits.network());
+    all.put(Bottleneck.ENCRYPTION, waits.encryption());
+    all.put(Bottleneck.CPU, waits.processor());
+    // Nothing is in flight for the sake of these: all that might be waits.
+    all.put(Bottleneck.RATE_LIMIT, waits.rateLimit().multipliedBy(depth));
+    all.put(Bottleneck.BUFFERS, waits.buffers().multipliedBy(depth));
+    return all.entrySet().stream()
+        .filter(wait -> !wait.getValue().isZero())
+        .max(Map.Entry.comparingByValue())
+        .map(Map.Entry::getKey)
+        .orElse(Bottleneck.NONE);
+  }
+
+  private boolean hardlyRests() {
+    long passed = passNanos;
+    long worked = workedNanos;
+    if (inPass) {
+      passed += scheduler.nanoTime() - passStarted;
+      worked += scheduler.worked().toNanos() - workedBefore;
+    }
+    return passed > 0 && worked >= HARDLY_RESTS * passed;
   }
 }

@@ -5,6 +5,7 @@ import static io.xenferry.nbd.NbdProtocol.*;
 import io.xenferry.block.BlockException;
 import io.xenferry.block.BlockException.Kind;
 import io.xenferry.block.BlockRequests;
+import io.xenferry.block.LinkTimes;
 import java.io.EOFException;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -42,6 +43,7 @@ final class ClientConnection {
   private final NbdChannel channel;
   private final boolean structured;
   private final Duration timeout;
+  private final WriteWatch watch;
   private final Map<Long, ClientRequest> pending = new ConcurrentHashMap<>();
   private final LinkedBlockingQueue<Outgoing> queue = new LinkedBlockingQueue<>();
   private final Object gate = new Object();
@@ -57,11 +59,18 @@ final class ClientConnection {
   /** A request to be written; without one, the goodbye. */
   private record Outgoing(long cookie, Optional<ClientRequest> request) {}
 
-  ClientConnection(String name, ClientHandshake.Agreement agreement, Duration timeout) {
+  /**
+   * Begins to write and read.
+   *
+   * @param asks whether empty trims may follow writes, to find out what these wait for
+   */
+  ClientConnection(
+      String name, ClientHandshake.Agreement agreement, Duration timeout, boolean asks) {
     this.name = name;
     this.channel = agreement.channel();
     this.structured = agreement.structured();
     this.timeout = timeout;
+    this.watch = new WriteWatch(channel, asks && agreement.has(FLAG_SEND_TRIM));
     reader = Thread.ofPlatform().daemon().name("nbd-read " + name).unstarted(this::readReplies);
     writer = Thread.ofPlatform().daemon().name("nbd-write " + name).unstarted(this::writeRequests);
     long period = Math.clamp(timeout.toMillis() / 8, 5, 500);
@@ -87,12 +96,22 @@ final class ClientConnection {
       if (pending.size() >= MAX_IN_FLIGHT) {
         return BlockRequests.failed(Kind.BUSY, name + ": " + MAX_IN_FLIGHT + " requests in flight");
       }
-      request.deadline = System.nanoTime() + timeout.toNanos();
-      long cookie = ++lastCookie;
-      pending.put(cookie, request);
-      queue.add(new Outgoing(cookie, Optional.of(request)));
+      long now = System.nanoTime();
+      enqueue(request, now);
+      watch.look(request, now).ifPresent(question -> enqueue(question, now));
     }
     return request.future;
+  }
+
+  private void enqueue(ClientRequest request, long now) {
+    request.deadline = now + timeout.toNanos();
+    long cookie = ++lastCookie;
+    pending.put(cookie, request);
+    queue.add(new Outgoing(cookie, Optional.of(request)));
+  }
+
+  LinkTimes linkTimes() {
+    return watch.times();
   }
 
   void close() {

@@ -123,6 +123,11 @@ final class NbdChannel implements AutoCloseable {
     return channel instanceof SecureChannel secure ? secure.peer() : Optional.empty();
   }
 
+  /** How long data has been encrypted and decrypted so far; 0 where it is not. */
+  long cipherNanos() {
+    return channel instanceof SecureChannel secure ? secure.cipherNanos() : 0;
+  }
+
   /** Ends an encrypted stream by our own word; others have none. */
   void sayGoodbye() throws IOException {
     if (channel instanceof SecureChannel secure) {

@@ -7,6 +7,7 @@ import io.xenferry.block.BlockException;
 import io.xenferry.block.BlockException.Kind;
 import io.xenferry.block.BlockRequests;
 import io.xenferry.block.Extent;
+import io.xenferry.block.LinkTimes;
 import io.xenferry.block.Range;
 import java.io.IOException;
 import java.net.InetSocketAddress;
@@ -51,34 +52,42 @@ public final class NbdClient implements BlockBackend {
    * @param contexts metadata contexts to ask for besides {@code base:allocation}; those that the
    *     server lacks are left out
    * @param tls how to encrypt, if at all; the server must agree
+   * @param measured whether to find out what writes wait for, by empty trims behind some of them;
+   *     for servers of ours, which answer them at once, since the protocol says nothing of them
    */
   public record Options(
       Duration connectTimeout,
       Duration requestTimeout,
       List<String> contexts,
-      Optional<TlsUpgrade> tls) {
+      Optional<TlsUpgrade> tls,
+      boolean measured) {
     /** A disk that takes longer than 30 s to answer is as good as dead for a running guest. */
     public static final Options DEFAULT =
-        new Options(Duration.ofSeconds(10), Duration.ofSeconds(30), List.of(), Optional.empty());
+        new Options(
+            Duration.ofSeconds(10), Duration.ofSeconds(30), List.of(), Optional.empty(), false);
 
     public Options {
       contexts = List.copyOf(contexts);
     }
 
     public Options withContexts(String... names) {
-      return new Options(connectTimeout, requestTimeout, List.of(names), tls);
+      return new Options(connectTimeout, requestTimeout, List.of(names), tls, measured);
     }
 
     public Options withTls(TlsUpgrade upgrade) {
-      return new Options(connectTimeout, requestTimeout, contexts, Optional.of(upgrade));
+      return new Options(connectTimeout, requestTimeout, contexts, Optional.of(upgrade), measured);
     }
 
     public Options withRequestTimeout(Duration timeout) {
-      return new Options(connectTimeout, timeout, contexts, tls);
+      return new Options(connectTimeout, timeout, contexts, tls, measured);
     }
 
     public Options withConnectTimeout(Duration timeout) {
-      return new Options(timeout, requestTimeout, contexts, tls);
+      return new Options(timeout, requestTimeout, contexts, tls, measured);
+    }
+
+    public Options withMeasure() {
+      return new Options(connectTimeout, requestTimeout, contexts, tls, true);
     }
   }
 
@@ -124,7 +133,9 @@ public final class NbdClient implements BlockBackend {
           new ClientHandshake(plain, uri.export()).run(List.copyOf(wanted), options.tls());
       if (watch.cancel()) {
         return new NbdClient(
-            name, agreement, new ClientConnection(name, agreement, options.requestTimeout()));
+            name,
+            agreement,
+            new ClientConnection(name, agreement, options.requestTimeout(), options.measured()));
       }
       throw new IOException("deadline passed");
     } catch (IOException | RuntimeException e) {
@@ -346,6 +357,11 @@ public final class NbdClient implements BlockBackend {
    */
   public boolean ended() {
     return connection.ended();
+  }
+
+  @Override
+  public LinkTimes linkTimes() {
+    return connection.linkTimes();
   }
 
   /** Why it answers no request any more, unless we have closed it. */

@@ -3,6 +3,7 @@ package io.xenferry.nbd;
 import io.xenferry.block.BlockBackend;
 import io.xenferry.block.BlockException;
 import io.xenferry.block.Extent;
+import io.xenferry.block.LinkTimes;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
@@ -137,6 +138,13 @@ public final class NbdConnections implements BlockBackend {
   @Override
   public CompletableFuture<List<Extent>> extents(long offset, long length) {
     return through(client -> client.extents(offset, length));
+  }
+
+  @Override
+  public LinkTimes linkTimes() {
+    return lines.stream()
+        .map(line -> line.client.linkTimes())
+        .reduce(LinkTimes.NONE, LinkTimes::plus);
   }
 
   @Override

@@ -15,6 +15,9 @@ public interface SecureChannel extends ByteChannel {
   /** SHA-256 of the certificate that the peer has shown and has the key of, lower-case hex. */
   Optional<String> peer();
 
+  /** How long data has been encrypted and decrypted so far, in nanoseconds; from any thread. */
+  long cipherNanos();
+
   /** Tells the peer that nothing more will be written; blocks as a write does. */
   void sayGoodbye() throws IOException;
 }

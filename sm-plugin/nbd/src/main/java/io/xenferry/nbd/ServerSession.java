@@ -271,6 +271,10 @@ final class ServerSession {
     if (r.command == CMD_BLOCK_STATUS) {
       return status(backend, agreement, r);
     }
+    if (r.command == CMD_TRIM && r.length == 0 && r.flags == 0) {
+      // A client of ours asks what its writes wait for: for the network as long as it is not told.
+      return CompletableFuture.completedFuture(new ReplyWriter.Done(r.cookie));
+    }
     ByteBuffer content = buffer == null ? ByteBuffer.allocate(0) : buffer;
     CompletableFuture<Void> done =
         switch (r.command) {

@@ -9,6 +9,7 @@ import java.security.NoSuchAlgorithmException;
 import java.security.cert.CertificateEncodingException;
 import java.util.HexFormat;
 import java.util.Optional;
+import java.util.concurrent.atomic.LongAdder;
 import java.util.concurrent.locks.ReentrantLock;
 import javax.net.ssl.SSLEngine;
 import javax.net.ssl.SSLEngineResult;
@@ -38,6 +39,7 @@ final class TlsChannel implements SecureChannel {
   private final ByteBuffer clear;
   private final ByteBuffer out;
   private final int record;
+  private final LongAdder ciphers = new LongAdder();
   private boolean ended;
 
   TlsChannel(ByteChannel plain, SSLEngine engine) {
@@ -152,6 +154,7 @@ final class TlsChannel implements SecureChannel {
         return into.position() - from;
       }
       SSLEngineResult result;
+      long began = System.nanoTime();
       if (direct) {
         result = engine.unwrap(in, into);
       } else {
@@ -162,6 +165,7 @@ final class TlsChannel implements SecureChannel {
           clear.flip();
         }
       }
+      ciphers.add(System.nanoTime() - began);
       switch (result.getStatus()) {
         case CLOSED -> {
           ended = true;
@@ -224,7 +228,9 @@ final class TlsChannel implements SecureChannel {
 
   /** False when {@link #out} must be drained first. */
   private boolean wrap(ByteBuffer from) throws IOException {
+    long began = System.nanoTime();
     SSLEngineResult result = engine.wrap(from, out);
+    ciphers.add(System.nanoTime() - began);
     return switch (result.getStatus()) {
       case OK -> true;
       case BUFFER_OVERFLOW -> {
@@ -252,6 +258,11 @@ final class TlsChannel implements SecureChannel {
     } finally {
       out.clear();
     }
+  }
+
+  @Override
+  public long cipherNanos() {
+    return ciphers.sum();
   }
 
   @Override

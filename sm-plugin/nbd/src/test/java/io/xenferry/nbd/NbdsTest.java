@@ -9,6 +9,7 @@ import io.xenferry.block.BlockRequests;
 import io.xenferry.block.ExternalTools;
 import io.xenferry.block.FileBackend;
 import io.xenferry.block.ForwardingBackend;
+import io.xenferry.block.LinkTimes;
 import io.xenferry.block.MemoryBackend;
 import java.io.EOFException;
 import java.io.IOException;
@@ -26,6 +27,7 @@ import java.util.Random;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.locks.LockSupport;
 import org.awaitility.Awaitility;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
@@ -254,6 +256,69 @@ class NbdsTest {
     assertThat(all.ended()).isTrue();
   }
 
+  /** Half a MiB, and what the connection tells of it. */
+  private static LinkTimes written(NbdClient client) throws Exception {
+    await(client.write(0, ByteBuffer.allocate(512 << 10)));
+    // The answer to what followed the write need not have come yet.
+    Awaitility.await()
+        .atMost(Duration.ofSeconds(20))
+        .until(() -> client.linkTimes().sampled().isPositive());
+    return client.linkTimes();
+  }
+
+  @Test
+  void writesTellHowLongTheyWereEncrypted() throws Exception {
+    try (NbdClient client = NbdClient.connect(server.uri(NAME), trusting(ours).withMeasure())) {
+      LinkTimes times = written(client);
+      assertThat(times.encryption()).isPositive().isLessThanOrEqualTo(times.sampled());
+      assertThat(times.network()).isPositive();
+    }
+    try (NbdExportServer open =
+            NbdExportServer.listen(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0));
+        NbdClient client = openly(open)) {
+      LinkTimes times = written(client);
+      assertThat(times.encryption()).isZero();
+      assertThat(times.network()).isPositive();
+    }
+  }
+
+  private NbdClient openly(NbdExportServer open) throws Exception {
+    open.add("open", disk);
+    return NbdClient.connect(
+        new NbdUri(open.address(), "open"), NbdClient.Options.DEFAULT.withMeasure());
+  }
+
+  @Test
+  void writesToASlowDiskDoNotWaitForTheNetwork() throws Exception {
+    disk.hold();
+    try (NbdClient client = NbdClient.connect(server.uri(NAME), trusting(ours).withMeasure())) {
+      CompletableFuture.delayedExecutor(1, TimeUnit.SECONDS).execute(disk::release);
+      LinkTimes times = written(client);
+      assertThat(times.network().plus(times.encryption()).multipliedBy(2))
+          .isLessThan(times.sampled());
+    }
+  }
+
+  @Test
+  void writesOverASlowNetworkDo() throws Exception {
+    try (CuttingRelay relay = new CuttingRelay((InetSocketAddress) server.address(), 100);
+        NbdClient client =
+            NbdClient.connect(
+                new NbdUri(relay.address(), NAME, true), trusting(ours).withMeasure())) {
+      LinkTimes times = written(client);
+      assertThat(times.network().multipliedBy(2)).isGreaterThan(times.sampled());
+    }
+  }
+
+  @Test
+  void whoIsNotAskedToTellsNothingOfItsWrites() throws Exception {
+    try (NbdClient client = connect(NAME)) {
+      await(client.write(0, ByteBuffer.allocate(512 << 10)));
+      await(client.flush());
+      assertThat(client.linkTimes()).isEqualTo(LinkTimes.NONE);
+    }
+  }
+
   @Test
   void oneLostConnectionEndsThemAll() throws Exception {
     NbdConnections all = NbdConnections.connect(server.uri(NAME), trusting(ours), 3);
@@ -287,6 +352,11 @@ class NbdsTest {
     private final List<SocketChannel> ends = new ArrayList<>();
 
     CuttingRelay(InetSocketAddress server) throws IOException {
+      this(server, 0);
+    }
+
+    /** Passes on each piece of what the client sends after so many milliseconds only. */
+    CuttingRelay(InetSocketAddress server, long millis) throws IOException {
       Thread.ofVirtual()
           .start(() -> {
             try {
@@ -295,8 +365,8 @@ class NbdsTest {
               synchronized (ends) {
                 ends.addAll(List.of(client, to));
               }
-              Thread.ofVirtual().start(() -> pass(client, to));
-              Thread.ofVirtual().start(() -> pass(to, client));
+              Thread.ofVirtual().start(() -> pass(client, to, millis));
+              Thread.ofVirtual().start(() -> pass(to, client, 0));
             } catch (IOException e) {
               // The client sees that nobody passes its bytes on.
               throw new java.io.UncheckedIOException(e);
@@ -304,11 +374,12 @@ class NbdsTest {
           });
     }
 
-    private static void pass(SocketChannel from, SocketChannel to) {
+    private static void pass(SocketChannel from, SocketChannel to, long millis) {
       ByteBuffer buffer = ByteBuffer.allocate(64 << 10);
       try {
         while (from.read(buffer.clear()) >= 0) {
           buffer.flip();
+          LockSupport.parkNanos(Duration.ofMillis(millis).toNanos());
           while (buffer.hasRemaining()) {
             to.write(buffer);
           }

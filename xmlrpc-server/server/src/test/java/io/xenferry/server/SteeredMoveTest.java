@@ -95,7 +95,15 @@ class SteeredMoveTest extends BetweenHosts {
     assertThat(report.path("downtime-ms").asDouble()).isPositive();
     // Which of them depends on what else this machine does.
     String bottleneck = report.path("bottleneck").asText();
-    assertThat(bottleneck).isIn("source_read", "destination_write", "rate_limit", "buffers");
+    assertThat(bottleneck)
+        .isIn(
+            "source_read",
+            "destination_write",
+            "network",
+            "encryption",
+            "cpu",
+            "rate_limit",
+            "buffers");
     assertThat(report.path("waits").path("source_read").asDouble()).isPositive();
     JsonNode phases = report.path("phases");
     assertThat(phases.properties().stream().map(Map.Entry::getKey))

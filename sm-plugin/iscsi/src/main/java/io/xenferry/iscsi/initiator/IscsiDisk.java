@@ -4,6 +4,7 @@ import io.xenferry.block.BlockBackend;
 import io.xenferry.block.BlockException;
 import io.xenferry.block.BlockException.Kind;
 import io.xenferry.block.Extent;
+import io.xenferry.block.LinkTimes;
 import io.xenferry.iscsi.IscsiUrl;
 import io.xenferry.iscsi.initiator.Command.Direction;
 import io.xenferry.iscsi.scsi.Cdb;
@@ -337,6 +338,11 @@ public final class IscsiDisk implements BlockBackend {
    */
   public boolean fenceAgain() {
     return fenced.getNow(false) || sessions.fenceAgain();
+  }
+
+  @Override
+  public LinkTimes linkTimes() {
+    return sessions.linkTimes();
   }
 
   /** How many sessions there are: as many as the options ask for, or as the target admits. */

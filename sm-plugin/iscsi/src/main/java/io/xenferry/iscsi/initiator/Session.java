@@ -2,6 +2,7 @@ package io.xenferry.iscsi.initiator;
 
 import io.xenferry.block.BlockException;
 import io.xenferry.block.BlockException.Kind;
+import io.xenferry.block.LinkTimes;
 import io.xenferry.iscsi.initiator.Command.Direction;
 import io.xenferry.iscsi.net.EventLoop;
 import io.xenferry.iscsi.net.PduChannel;
@@ -63,6 +64,7 @@ final class Session implements PduChannel.Handler {
   private long lastProgress = System.nanoTime();
   private final CompletableFuture<Boolean> idle = new CompletableFuture<>();
   private final Liveness liveness;
+  private final WirePing ping;
 
   /** What is under way, in bytes and a share for each command; written from any thread. */
   private final AtomicLong load = new AtomicLong();
@@ -90,6 +92,7 @@ final class Session implements PduChannel.Handler {
     this.channel = new PduChannel(loop, socket, options.maxSegment(), this);
     this.channel.digests(parameters.digests(), parameters.digests());
     this.liveness = new Liveness(channel, options);
+    this.ping = new WirePing(loop);
     loop.schedule(Duration.ofMillis(liveness.tickMillis()), this::tick);
   }
 
@@ -141,6 +144,11 @@ final class Session implements PduChannel.Handler {
     return load.get();
   }
 
+  /** What its writes have waited for on their way; from any thread. */
+  LinkTimes linkTimes() {
+    return ping.times();
+  }
+
   private void succeed(Command command) {
     load.addAndGet(-(COMMAND_LOAD + command.length));
     command.done.complete(null);
@@ -176,8 +184,9 @@ final class Session implements PduChannel.Handler {
     command.lastR2t = -1;
     command.ended = false;
     command.outstanding = 0;
-    command.started = System.nanoTime();
     boolean write = command.direction == Direction.WRITE;
+    boolean asks = write && !probing && ping.isDue();
+    command.started = System.nanoTime();
     int immediate = 0;
     int unsolicited = 0;
     if (write) {
@@ -201,6 +210,11 @@ final class Session implements PduChannel.Handler {
     channel.send(header, immediate > 0 ? command.piece(0, immediate) : NOTHING, command);
     if (unsolicited > immediate) {
       sendData(command, Pdu.NO_TAG, immediate, unsolicited - immediate);
+    }
+    if (asks && unsolicited == command.length) {
+      int tag = own.nextTag();
+      ping.follows(command, tag);
+      channel.send(new Pdu.NopOut(true, 0, tag, Pdu.NO_TAG, cmdSn, expStatSn));
     }
   }
 
@@ -231,6 +245,7 @@ final class Session implements PduChannel.Handler {
   private void end(Command command, @Nullable Throwable problem) {
     command.failure = problem;
     command.ended = true;
+    ping.ended(command, problem == null);
     if (command.outstanding == 0) {
       release(command);
     }
@@ -401,6 +416,7 @@ final class Session implements PduChannel.Handler {
     if (nop.itt() != Pdu.NO_TAG) {
       status(nop.sn());
       liveness.answered(nop.itt());
+      ping.answered(nop.itt());
     }
     if (nop.ttt() != Pdu.NO_TAG) {
       ByteBuffer echo = ByteBuffer.allocate(data.remaining()).put(data).flip();

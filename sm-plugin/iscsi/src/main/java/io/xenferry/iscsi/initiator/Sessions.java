@@ -2,12 +2,14 @@ package io.xenferry.iscsi.initiator;
 
 import io.xenferry.block.BlockException;
 import io.xenferry.block.BlockException.Kind;
+import io.xenferry.block.LinkTimes;
 import io.xenferry.iscsi.IscsiUrl;
 import io.xenferry.iscsi.initiator.Command.Direction;
 import io.xenferry.iscsi.net.EventLoop;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import org.jspecify.annotations.Nullable;
@@ -154,6 +156,10 @@ final class Sessions {
       }
     }
     return least;
+  }
+
+  LinkTimes linkTimes() {
+    return Arrays.stream(sessions).map(Session::linkTimes).reduce(LinkTimes.NONE, LinkTimes::plus);
   }
 
   /** Why the disk is dead; null while it lives. */

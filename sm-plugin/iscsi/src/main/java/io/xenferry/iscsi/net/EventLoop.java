@@ -1,6 +1,7 @@
 package io.xenferry.iscsi.net;
 
 import io.xenferry.time.Scheduler;
+import io.xenferry.time.ThreadTime;
 import java.io.IOException;
 import java.nio.channels.SelectableChannel;
 import java.nio.channels.SelectionKey;
@@ -64,6 +65,11 @@ public final class EventLoop implements Scheduler, AutoCloseable {
   @Override
   public Instant now() {
     return Instant.now();
+  }
+
+  @Override
+  public Duration worked() {
+    return ThreadTime.needed();
   }
 
   @Override

@@ -33,9 +33,9 @@ import java.util.function.ToLongFunction;
  * @param verifying how long comparisons were under way, of the disk for which that was longest
  * @param mirrored bytes that the guest wrote to both sides
  * @param memory bytes of the guest's memory that were sent
- * @param bottleneck what the copy waited for most: {@code source_read}, {@code destination_write},
- *     which is the network, encryption and the destination's disk, {@code rate_limit}, {@code
- *     buffers}, {@code none}
+ * @param bottleneck what the copy waited for most: {@code source_read}, {@code network}, {@code
+ *     encryption}, {@code cpu}, {@code destination_write}, which is the destination's disk, and all
+ *     of these where nothing tells them apart, {@code rate_limit}, {@code buffers}, {@code none}
  * @param waits seconds by what was waited for, of all requests together
  */
 record MoveReport(
@@ -65,6 +65,9 @@ record MoveReport(
     SequencedMap<String, Duration> waits = new LinkedHashMap<>();
     waits.put("source_read", sum(disks, CopySnapshot.Waits::sourceRead));
     waits.put("destination_write", sum(disks, CopySnapshot.Waits::destinationWrite));
+    waits.put("network", sum(disks, CopySnapshot.Waits::network));
+    waits.put("encryption", sum(disks, CopySnapshot.Waits::encryption));
+    waits.put("cpu", sum(disks, CopySnapshot.Waits::processor));
     waits.put("rate_limit", sum(disks, CopySnapshot.Waits::rateLimit));
     waits.put("buffers", sum(disks, CopySnapshot.Waits::buffers));
     waits.put("flush", sum(disks, CopySnapshot.Waits::flush));

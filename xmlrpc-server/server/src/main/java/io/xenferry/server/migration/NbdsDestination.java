@@ -31,8 +31,9 @@ final class NbdsDestination implements DestinationOpener {
   NbdsDestination(NbdsUrl url, Certificate certificate) {
     this.url = url;
     this.options =
-        NbdClient.Options.DEFAULT.withTls(
-            SslUpgrade.client(certificate.context(Trust.pinned(url.fingerprint()))));
+        NbdClient.Options.DEFAULT
+            .withTls(SslUpgrade.client(certificate.context(Trust.pinned(url.fingerprint()))))
+            .withMeasure();
   }
 
   private NbdUri generation(long number) {

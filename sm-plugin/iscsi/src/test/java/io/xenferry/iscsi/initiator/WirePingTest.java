@@ -1,0 +1,153 @@
+package io.xenferry.iscsi.initiator;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.awaitility.Awaitility.await;
+
+import io.xenferry.block.BlockBackend;
+import io.xenferry.block.ForwardingBackend;
+import io.xenferry.block.LinkTimes;
+import io.xenferry.block.MemoryBackend;
+import io.xenferry.iscsi.IscsiUrl;
+import io.xenferry.iscsi.embedded.EmbeddedTargetService;
+import io.xenferry.iscsi.target.Acl;
+import io.xenferry.iscsi.target.Export;
+import io.xenferry.iscsi.target.FileExportJournal;
+import java.net.InetAddress;
+import java.nio.ByteBuffer;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.locks.LockSupport;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+
+/** What a disk's writes tell of what they wait for: its medium, or the way to it. */
+@Timeout(60)
+class WirePingTest {
+  private static final int MIB = 1 << 20;
+  private static final int NOP_OUT = 0x00;
+  private static final int COMMAND = 0x01;
+  private static final Duration SOON = Duration.ofSeconds(20);
+
+  @TempDir Path directory;
+  private final SlowDisk disk = new SlowDisk(new MemoryBackend("memory", 16 * MIB));
+  private EmbeddedTargetService service;
+  private IscsiUrl url;
+
+  private static final class SlowDisk extends ForwardingBackend {
+    volatile long millis;
+
+    SlowDisk(BlockBackend quick) {
+      super(quick);
+    }
+
+    @Override
+    public CompletableFuture<Void> write(long offset, ByteBuffer from) {
+      return millis == 0
+          ? super.write(offset, from)
+          : CompletableFuture.runAsync(
+                  () -> {}, CompletableFuture.delayedExecutor(millis, TimeUnit.MILLISECONDS))
+              .thenCompose(later -> super.write(offset, from));
+    }
+  }
+
+  @BeforeEach
+  void start() throws Exception {
+    service =
+        new EmbeddedTargetService(
+            EmbeddedTargetService.Settings.at(directory, InetAddress.getByName("127.0.0.1")),
+            new FileExportJournal(directory.resolve("journal")));
+    url =
+        service.open(
+            new Export(
+                "iqn.2026-01.io.xenferry:pinged",
+                1,
+                new Export.Backing.Device(disk),
+                "pinged",
+                "pinged",
+                Optional.empty(),
+                new Acl.Everybody(),
+                true,
+                false));
+  }
+
+  @AfterEach
+  void stop() {
+    service.close();
+  }
+
+  private IscsiUrl through(PduRelay relay) {
+    return new IscsiUrl(Optional.empty(), "127.0.0.1", relay.port(), url.iqn(), url.lun());
+  }
+
+  /** A write of one command, and what it tells once the ping's answer is there too. */
+  private static LinkTimes written(IscsiDisk disk) throws Exception {
+    IscsiDisk.await(disk.write(0, ByteBuffer.allocateDirect(64 << 10)), SOON);
+    await().atMost(SOON).until(() -> disk.linkTimes().sampled().isPositive());
+    return disk.linkTimes();
+  }
+
+  private static Duration way(LinkTimes times) {
+    return times.network().plus(times.processor());
+  }
+
+  @Test
+  void aSlowDiskBehindAQuickLink() throws Exception {
+    disk.millis = 1000;
+    try (IscsiDisk there = IscsiInitiator.connect(url, IscsiOptions.defaults())) {
+      LinkTimes times = written(there);
+
+      assertThat(way(times).multipliedBy(2)).isLessThan(times.sampled());
+      assertThat(way(times)).isPositive();
+      assertThat(times.encryption()).isZero();
+    }
+  }
+
+  /** Commands and their data take long to get there; so does what follows them. */
+  @Test
+  void aSlowLinkToAQuickDisk() throws Exception {
+    try (PduRelay relay =
+            new PduRelay(
+                url.port(),
+                pdu -> {
+                  if (PduRelay.operation(pdu) == COMMAND && PduRelay.dataLength(pdu) > 0) {
+                    LockSupport.parkNanos(Duration.ofMillis(300).toNanos());
+                  }
+                  return pdu;
+                },
+                pdu -> pdu);
+        IscsiDisk there = IscsiInitiator.connect(through(relay), IscsiOptions.defaults())) {
+      LinkTimes times = written(there);
+
+      assertThat(times.network().multipliedBy(2)).isGreaterThan(times.sampled());
+    }
+  }
+
+  /** Nothing is known of its way then, and nothing else is amiss. */
+  @Test
+  void aTargetThatAnswersNoPings() throws Exception {
+    AtomicInteger pings = new AtomicInteger();
+    try (PduRelay relay =
+            new PduRelay(
+                url.port(),
+                pdu -> {
+                  boolean ping = PduRelay.operation(pdu) == NOP_OUT;
+                  pings.addAndGet(ping ? 1 : 0);
+                  return ping ? new byte[0] : pdu;
+                },
+                pdu -> pdu);
+        IscsiDisk there = IscsiInitiator.connect(through(relay), IscsiOptions.defaults())) {
+      for (int i = 0; i < 10; i++) {
+        IscsiDisk.await(there.write(0, ByteBuffer.allocateDirect(64 << 10)), SOON);
+      }
+      await().atMost(SOON).until(() -> pings.get() == 1);
+      assertThat(there.linkTimes()).isEqualTo(LinkTimes.NONE);
+    }
+  }
+}
