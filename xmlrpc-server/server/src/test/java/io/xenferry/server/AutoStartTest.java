@@ -3,6 +3,7 @@ package io.xenferry.server;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.awaitility.Awaitility.await;
 
+import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.SqliteDatabase;
@@ -17,6 +18,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -137,6 +140,38 @@ class AutoStartTest {
       await().atMost(Duration.ofSeconds(60)).until(() -> noted.size() == 2);
     }
     assertThat(noted).containsExactly(List.of(now, second), List.of(now));
+  }
+
+  @Test
+  void aStartThatTheServersEndBreaksOffIsTheNextOnes(@TempDir Path other) throws Exception {
+    String now = boot();
+    root.call("pool.add_to_other_config", root.only("pool"), "auto_poweron", "true");
+    vm("done", "true", 1);
+    String broken = root.text("VM.get_uuid", vm("broken", "true", 2));
+    String after = root.text("VM.get_uuid", vm("after", "true", 3));
+    Path file = other.resolve("booted");
+    Files.writeString(file, "a boot before this one\n");
+    AtomicInteger calls = new AtomicInteger();
+    XenApi api =
+        (method, params) -> {
+          if (calls.incrementAndGet() == 1) {
+            return Value.VOID;
+          }
+          try {
+            new CountDownLatch(1).await();
+            throw new AssertionError("nobody counts");
+          } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new XenApiException("TASK_CANCELLED", "OpaqueRef:NULL").withCause(e);
+          }
+        };
+    var context = server.server.context();
+    try (AutoStart starts = new AutoStart(other, context.db(), api, context.sessions())) {
+      starts.begin();
+      await().atMost(Duration.ofSeconds(60)).until(() -> calls.get() == 2);
+      assertThat(Files.readAllLines(file)).containsExactly(now, after);
+    }
+    assertThat(Files.readAllLines(file)).containsExactly(now, broken, after);
   }
 
   private String startTime(String vm) throws Exception {

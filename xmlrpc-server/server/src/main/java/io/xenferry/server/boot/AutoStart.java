@@ -17,6 +17,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
@@ -32,8 +33,9 @@ import org.slf4j.LoggerFactory;
  * another; what cannot be started is logged.
  *
  * <p>Once for each boot: a VM that somebody has shut down since stays so when only the server
- * begins anew. Each is noted as done before it is started, so that a server that begins anew in the
- * middle goes on with those that are left.
+ * begins anew. Each is noted as done before it is started, so that one whose start ends the server
+ * is not tried for ever, and a server that begins anew in the middle goes on with those that are
+ * left. One whose start the end of the server breaks off is among these.
  */
 public final class AutoStart implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(AutoStart.class);
@@ -49,11 +51,18 @@ public final class AutoStart implements AutoCloseable {
   /** Another one after each boot, random(4). */
   private static final Path BOOT_ID = Path.of("/proc/sys/kernel/random/boot_id");
 
+  /** For a start that is broken off to clear away what it has made. */
+  private static final Duration PATIENCE = Duration.ofSeconds(20);
+
   private final Path stateDirectory;
   private final ObjectDatabase database;
   private final XenApi api;
   private final Sessions sessions;
   private Optional<Thread> starting = Optional.empty();
+  private volatile boolean closing;
+
+  /** That whose start is under way, and those after it. */
+  private volatile List<Wanted> left = List.of();
 
   /**
    * @param api of this server
@@ -67,7 +76,7 @@ public final class AutoStart implements AutoCloseable {
 
   /** Returns at once; the server answers calls already. */
   public void begin() throws IOException {
-    String boot = Files.readString(BOOT_ID, StandardCharsets.US_ASCII).strip();
+    String boot = boot();
     Path file = stateDirectory.resolve(FILE);
     if (!Files.exists(file)) {
       // A server that is new here, on a host that may have been up for long.
@@ -75,21 +84,25 @@ public final class AutoStart implements AutoCloseable {
       return;
     }
     List<String> noted = Files.readAllLines(file, StandardCharsets.ISO_8859_1);
-    Predicate<Wanted> left;
+    Predicate<Wanted> which;
     if (noted.isEmpty() || !noted.getFirst().strip().equals(boot)) {
-      left = vm -> true;
+      which = vm -> true;
     } else if (noted.size() > 1) {
       Set<String> uuids = Set.copyOf(noted.subList(1, noted.size()));
-      left = vm -> uuids.contains(vm.uuid());
+      which = vm -> uuids.contains(vm.uuid());
     } else {
       return;
     }
-    starting = Optional.of(Thread.ofVirtual().name("auto-start").start(() -> run(boot, left)));
+    starting = Optional.of(Thread.ofVirtual().name("auto-start").start(() -> run(boot, which)));
   }
 
-  private void note(String boot, List<Wanted> left) throws IOException {
+  private static String boot() throws IOException {
+    return Files.readString(BOOT_ID, StandardCharsets.US_ASCII).strip();
+  }
+
+  private void note(String boot, List<Wanted> vms) throws IOException {
     StringBuilder lines = new StringBuilder(boot).append('\n');
-    left.forEach(vm -> lines.append(vm.uuid()).append('\n'));
+    vms.forEach(vm -> lines.append(vm.uuid()).append('\n'));
     Path written = stateDirectory.resolve(FILE + ".new");
     Files.writeString(written, lines, StandardCharsets.US_ASCII);
     Files.move(
@@ -140,10 +153,11 @@ public final class AutoStart implements AutoCloseable {
     Session session = sessions.openRoot("auto-start");
     try {
       for (int i = 0; i < wanted.size(); i++) {
-        if (Thread.currentThread().isInterrupted()) {
+        if (closing) {
           return;
         }
         note(boot, wanted.subList(i + 1, wanted.size()));
+        left = wanted.subList(i, wanted.size());
         Ref<VM> vm = wanted.get(i).vm();
         try {
           if (database.snapshot().get(vm, VM.POWER_STATE) == VmPowerState.HALTED) {
@@ -155,17 +169,39 @@ public final class AutoStart implements AutoCloseable {
                 Value.of(false));
           }
         } catch (XenApiException e) {
+          if (closing) {
+            LOG.info("the start of VM {} is left to the next server: {}", vm, e.toString());
+            return;
+          }
           LOG.warn("VM {} is not started after the host's boot", vm, e);
         }
+        left = wanted.subList(i + 1, wanted.size());
       }
     } finally {
       sessions.close(session.ref());
     }
   }
 
-  /** Those whose turn has not come by then are the next server's. */
+  /** Breaks off; those that do not run by then are the next server's. */
   @Override
   public void close() {
-    starting.ifPresent(Thread::interrupt);
+    if (starting.isEmpty()) {
+      return;
+    }
+    closing = true;
+    starting.get().interrupt();
+    try {
+      if (!starting.get().join(PATIENCE)) {
+        LOG.warn("the start of a VM after the host's boot does not end");
+      }
+      List<Wanted> broken = left;
+      if (!broken.isEmpty()) {
+        note(boot(), broken);
+      }
+    } catch (IOException e) {
+      LOG.warn("the next server does not know which VMs are still to be started", e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
   }
 }
