@@ -67,6 +67,9 @@ final class Datapaths {
         use -> {
           DatapathState now = use.of(dp);
           DatapathState wanted = DatapathState.attached(writable);
+          if (use.isFilled()) {
+            throw SmapiException.failure(SmError.VDI_IN_USE, "the VDI is being written");
+          }
           if (now.isActivated() || now.isAttached() && writable && !now.isWritable()) {
             throw SmapiException.illegalTransition(now, wanted);
           }

@@ -22,6 +22,7 @@ import org.slf4j.LoggerFactory;
  *   <li>An export is opened only if no domain has the VDI activated and nobody copies it, and a
  *       domain activates a VDI, or a copy of it begins, only if no export of it is open. Whether
  *       one is open only the exporter's journal says.
+ *   <li>This server writes only a VDI that nobody else uses, and nobody else uses it meanwhile.
  *   <li>A VDI that is written is not copied. Deactivating waits for the copies of the VDI that are
  *       under way.
  * </ul>
@@ -251,6 +252,7 @@ public final class StorageMux implements AutoCloseable {
         use ->
             isExported(sr, vdi)
                 || use.isCopied()
+                || use.isFilled()
                 || use.domains.values().stream().anyMatch(user -> !user.equals(domain)));
   }
 
@@ -312,7 +314,7 @@ public final class StorageMux implements AutoCloseable {
         sr,
         vdi,
         use -> {
-          if (use.superstate().isActivated() || use.isCopied()) {
+          if (use.superstate().isActivated() || use.isCopied() || use.isFilled()) {
             throw SmapiException.failure(
                 SmError.VDI_IN_USE, "a domain has the VDI open, or it is being copied");
           }
@@ -376,7 +378,7 @@ public final class StorageMux implements AutoCloseable {
         sr,
         wanted.vdi(),
         use -> {
-          if (use.isCopied() || isExported(sr, wanted.vdi())) {
+          if (use.isCopied() || use.isFilled() || isExported(sr, wanted.vdi())) {
             throw SmapiException.failure(
                 SmError.VDI_IN_USE, "the VDI is being copied, or another host writes it");
           }
@@ -420,6 +422,24 @@ public final class StorageMux implements AutoCloseable {
    */
   public void copy(String sr, String vdi, BlockBackend to, Progress progress)
       throws SmapiException {
+    copy(sr, vdi, Optional.empty(), to, progress);
+  }
+
+  /**
+   * The same of the parts only that differ from a base's, or that lie beyond its end; the others
+   * stay as they are in the backend.
+   *
+   * @param base nobody writes it, as with {@link #openForCopy}
+   */
+  public void copyChanges(
+      String sr, String vdi, BlockBackend base, BlockBackend to, Progress progress)
+      throws SmapiException {
+    copy(sr, vdi, Optional.of(base), to, progress);
+  }
+
+  private void copy(
+      String sr, String vdi, Optional<BlockBackend> base, BlockBackend to, Progress progress)
+      throws SmapiException {
     StorageRepository repository = repository(sr);
     copying(
         sr,
@@ -430,7 +450,7 @@ public final class StorageMux implements AutoCloseable {
               throw SmapiException.backend(
                   "VDI_TOO_SMALL", List.of(to.name(), String.valueOf(from.size())));
             }
-            VolumeCopy.copy(vdi, from, to, progress);
+            VolumeCopy.copy(vdi, from, base, to, progress);
             return vdi;
           } catch (BlockException e) {
             throw SmapiException.backend("VDI_COPY_FAILED", List.of(String.valueOf(e.getMessage())))
@@ -480,6 +500,72 @@ public final class StorageMux implements AutoCloseable {
           super.close();
         } finally {
           uses.endCopy(sr, vdi);
+        }
+      }
+    }
+  }
+
+  /**
+   * Opens a VDI that nobody uses to be written from here; until the backend is closed nobody can
+   * begin to use it.
+   *
+   * @throws SmapiException VDI_IN_USE and what the back end says
+   */
+  public BlockBackend openForFilling(String sr, String vdi) throws SmapiException {
+    StorageRepository repository = repository(sr);
+    uses.locked(
+        sr,
+        vdi,
+        use -> {
+          if (!use.isIdle() || isExported(sr, vdi)) {
+            throw SmapiException.failure(SmError.VDI_IN_USE, "the VDI is in use");
+          }
+          repository.attachVdi(vdi, true);
+          use.setFilled(true);
+          return use;
+        });
+    boolean open = false;
+    try {
+      repository.activate(vdi, true);
+      BlockBackend backend = new Filled(repository.open(vdi, true), repository, vdi);
+      open = true;
+      return backend;
+    } finally {
+      if (!open) {
+        endFilling(repository, vdi);
+      }
+    }
+  }
+
+  private void endFilling(StorageRepository repository, String vdi) {
+    try {
+      repository.deactivate(vdi);
+      repository.detachVdi(vdi);
+    } catch (SmapiException e) {
+      LOG.warn("SR {}: VDI {} is not given back: {}", repository.sr(), vdi, e.toString());
+    } finally {
+      uses.endFilling(repository.sr(), vdi);
+    }
+  }
+
+  private final class Filled extends ForwardingBackend {
+    private final StorageRepository repository;
+    private final String vdi;
+    private final AtomicBoolean closed = new AtomicBoolean();
+
+    Filled(BlockBackend delegate, StorageRepository repository, String vdi) {
+      super(delegate);
+      this.repository = repository;
+      this.vdi = vdi;
+    }
+
+    @Override
+    public void close() {
+      if (closed.compareAndSet(false, true)) {
+        try {
+          super.close();
+        } finally {
+          endFilling(repository, vdi);
         }
       }
     }

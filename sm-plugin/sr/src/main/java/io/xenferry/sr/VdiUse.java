@@ -25,6 +25,9 @@ final class VdiUse {
 
   private int copies;
 
+  /** This server writes it. */
+  private boolean filled;
+
   DatapathState superstate() {
     return datapaths.values().stream().reduce(DatapathState.DETACHED, DatapathState::and);
   }
@@ -50,9 +53,9 @@ final class VdiUse {
     }
   }
 
-  /** Whether a domain may write it; attached for writing alone does not count. */
+  /** Whether a domain, or this server, may write it; attached for writing alone does not count. */
   boolean isWritten() {
-    return datapaths.containsValue(DatapathState.ACTIVATED_RW);
+    return filled || datapaths.containsValue(DatapathState.ACTIVATED_RW);
   }
 
   boolean isWrittenWithout(String dp) {
@@ -65,7 +68,15 @@ final class VdiUse {
   }
 
   boolean isIdle() {
-    return datapaths.isEmpty() && copies == 0;
+    return datapaths.isEmpty() && copies == 0 && !filled;
+  }
+
+  boolean isFilled() {
+    return filled;
+  }
+
+  void setFilled(boolean now) {
+    filled = now;
   }
 
   void beginCopy() {

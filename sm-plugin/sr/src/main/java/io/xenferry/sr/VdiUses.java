@@ -52,6 +52,21 @@ final class VdiUses {
     }
   }
 
+  /** What this server wrote is written. */
+  void endFilling(String sr, String vdi) {
+    try {
+      locked(
+          sr,
+          vdi,
+          use -> {
+            use.setFilled(false);
+            return use;
+          });
+    } catch (SmapiException e) {
+      throw new IllegalStateException(e); // the body throws none
+    }
+  }
+
   /** The VDIs, as SR and location, that a datapath or a copy uses now. */
   List<List<String>> inUse() {
     return uses.entrySet().stream()

@@ -70,7 +70,7 @@ final class VolumeCopies {
     boolean done = false;
     try (BlockBackend in = store.open(from, false);
         BlockBackend out = store.open(key, true)) {
-      VolumeCopy.copy(key, in, out, progress);
+      VolumeCopy.copy(key, in, Optional.empty(), out, progress);
       done = true;
     } catch (BlockException e) {
       throw volumes.translated(otherwise, e);

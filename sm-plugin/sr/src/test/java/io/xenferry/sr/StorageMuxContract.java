@@ -276,6 +276,57 @@ abstract class StorageMuxContract {
     assertThat(there.array()).isEqualTo(expected);
   }
 
+  /** What both have stays as it is in the destination, also where that has something else. */
+  @Test
+  void onlyWhatDiffersFromABaseIsCopied() throws Exception {
+    StorageRepository volumes = mux.repository(sr);
+    byte[] content = SrDriverContract.fill(volumes, vdi, 0, 4 * MIB);
+    String base = volumes.create(VdiInfo.request("base", 6L * MIB)).vdi();
+    SrDriverContract.write(volumes, base, 0, Arrays.copyOf(content, 2 * MIB));
+    SrDriverContract.fill(volumes, base, 5L * MIB, MIB);
+    byte[] junk = new byte[8 * MIB];
+    Arrays.fill(junk, (byte) 0x5A);
+    remote.write(0, ByteBuffer.wrap(junk)).get(20, TimeUnit.SECONDS);
+
+    try (BlockBackend known = mux.openForCopy(sr, base)) {
+      mux.copyChanges(sr, vdi, known, remote, Progress.NONE);
+    }
+
+    ByteBuffer there = ByteBuffer.allocate(8 * MIB);
+    remote.read(0, there).get(20, TimeUnit.SECONDS);
+    byte[] expected = junk.clone();
+    System.arraycopy(content, 2 * MIB, expected, 2 * MIB, 2 * MIB);
+    Arrays.fill(expected, 5 * MIB, 8 * MIB, (byte) 0); // only in the base; beyond its end
+    assertThat(there.array()).isEqualTo(expected);
+  }
+
+  @Test
+  void whatIsWrittenFromHereIsNobodyElses() throws Exception {
+    mux.attachVdi("dp", sr, vdi, "1", false);
+    assertInUse(() -> mux.openForFilling(sr, vdi));
+    mux.destroyDatapath("dp", false);
+    String before = mux.repository(sr).stat(vdi).contentId();
+    VdiInfo wanted = VdiInfo.request("s", 8L * MIB).edit().vdi(vdi).done();
+    try (BlockBackend filled = mux.openForFilling(sr, vdi)) {
+      filled.write(0, ByteBuffer.wrap(new byte[MIB])).get(20, TimeUnit.SECONDS);
+      assertInUse(() -> mux.openForFilling(sr, vdi));
+      assertInUse(() -> mux.attachVdi("dp", sr, vdi, "1", false));
+      assertInUse(() -> mux.openForCopy(sr, vdi));
+      assertInUse(() -> mux.snapshot(sr, wanted, Progress.NONE));
+      assertInUse(() -> mux.beginSnapshot(sr, wanted));
+      assertInUse(() -> mux.getUrl(sr, vdi));
+      assertInUse(() -> mux.resize(sr, vdi, 9L * MIB));
+      assertInUse(() -> mux.destroyVdi(sr, vdi));
+      assertThat(mux.isUsedBesides("1", sr, vdi)).isTrue();
+      SrDriverContract.assertFails(() -> mux.detach(sr), SmError.SR_IN_USE);
+      filled.close();
+    }
+    assertThat(mux.repository(sr).stat(vdi).contentId()).isNotEqualTo(before);
+    mux.openForCopy(sr, vdi).close();
+    mux.destroyVdi(sr, vdi);
+    mux.detach(sr);
+  }
+
   @Test
   void aCopyNeedsRoomAndAQuietSource() throws Exception {
     MemoryBackend small = new MemoryBackend("small", MIB);

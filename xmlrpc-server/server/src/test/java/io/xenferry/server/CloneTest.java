@@ -2,6 +2,7 @@ package io.xenferry.server;
 
 import static io.xenferry.server.SessionTest.assertCode;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.awaitility.Awaitility.await;
 
 import io.xenferry.model.Value;
@@ -12,6 +13,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
@@ -216,10 +219,166 @@ class CloneTest {
     String nobody = "OpaqueRef:NULL";
     String copy = root.text("VDI.copy", vdi, there, nobody, nobody);
     assertMarked(image(far, copy));
-    assertCode("NOT_IMPLEMENTED", () -> root.call("VDI.copy", vdi, nobody, nobody, twin));
+    assertCode("HANDLE_INVALID", () -> root.call("VDI.copy", vdi, nobody, nobody, nobody));
     root.call("VM.start", vm, false, false);
     assertCode("VDI_IN_USE", () -> root.call("VDI.copy", vdi, there, nobody, nobody));
     assertCode("VDI_IN_USE", () -> root.call("VDI.clone", vdi, Map.of()));
+    root.call("VM.hard_shutdown", vm);
+  }
+
+  private static void write(Path image, long at, byte[] content) throws Exception {
+    try (RandomAccessFile file = new RandomAccessFile(image.toFile(), "rw")) {
+      file.seek(at);
+      file.write(content);
+    }
+  }
+
+  private static byte[] some(int seed, int length) {
+    byte[] content = new byte[length];
+    new Random(seed).nextBytes(content);
+    return content;
+  }
+
+  @Test
+  void aDiskIsCopiedIntoAnother() throws Exception {
+    String vdi = disk(marked("from"));
+    Path far = server.directory.resolve("into");
+    String there = root.sr(far);
+    String into = root.vdi(there, "into", 5 << 20);
+    Path target = image(far, into);
+    write(target, 0, some(1, 5 << 20));
+    String used = root.text("VDI.get_physical_utilisation", into);
+    String nobody = "OpaqueRef:NULL";
+
+    assertThat(root.text("VDI.copy", vdi, nobody, nobody, into)).isEqualTo(into);
+
+    byte[] expected = some(1, 5 << 20);
+    System.arraycopy(Files.readAllBytes(image(directory, vdi)), 0, expected, 0, 4 << 20);
+    assertThat(Files.readAllBytes(target)).as("what is beyond its end stays").isEqualTo(expected);
+    assertThat(root.text("VDI.get_name_label", into)).isEqualTo("into");
+    assertThat(Long.parseLong(root.text("VDI.get_physical_utilisation", into)))
+        .as("at the beginning %s", used)
+        .isGreaterThanOrEqualTo(1 << 20);
+    for (String disk : List.of(vdi, into)) {
+      assertThat(root.call("VDI.get_current_operations", disk))
+          .isEqualTo(Value.Struct.of(Map.of()));
+      assertThat(TestServer.texts(root.call("VDI.get_allowed_operations", disk)))
+          .contains("copy", "destroy");
+    }
+  }
+
+  @Test
+  void aDisksContentIsSummedUp() throws Exception {
+    String vm = marked("summed");
+    String vdi = disk(vm);
+    write(image(directory, vdi), (3 << 20) + 17, some(5, 1 << 19));
+    byte[] content = Files.readAllBytes(image(directory, vdi));
+    String md5 =
+        HexFormat.of().formatHex(java.security.MessageDigest.getInstance("MD5").digest(content));
+    assertThat(root.text("VDI.checksum", vdi)).isEqualTo(md5);
+    root.call("VM.start", vm, false, false);
+    assertCode("VDI_IN_USE", () -> root.call("VDI.checksum", vdi));
+    root.call("VM.hard_shutdown", vm);
+    assertCode("HANDLE_INVALID", () -> root.call("VDI.checksum", "OpaqueRef:x"));
+  }
+
+  @Test
+  void onlyWhatDiffersFromABaseIsCopied() throws Exception {
+    String vdi = disk(marked("later"));
+    String base = root.text("VDI.snapshot", vdi, Map.of());
+    write(image(directory, vdi), 2 << 20, some(2, 1 << 20));
+    write(image(directory, vdi), AT, new byte[1 << 20]);
+    String into = root.vdi(sr, "backup", 4 << 20);
+    write(image(directory, into), 3 << 20, some(3, 1 << 20));
+    String nobody = "OpaqueRef:NULL";
+
+    root.call("VDI.copy", vdi, nobody, base, into);
+
+    byte[] expected = new byte[4 << 20];
+    System.arraycopy(some(2, 1 << 20), 0, expected, 2 << 20, 1 << 20);
+    System.arraycopy(some(3, 1 << 20), 0, expected, 3 << 20, 1 << 20);
+    assertThat(Files.readAllBytes(image(directory, into))).isEqualTo(expected);
+
+    String alone = root.text("VDI.copy", vdi, sr, base, nobody);
+    Arrays.fill(expected, 3 << 20, 4 << 20, (byte) 0);
+    assertThat(Files.readAllBytes(image(directory, alone))).isEqualTo(expected);
+    assertThat(root.text("VDI.get_name_label", alone)).isEqualTo("later");
+  }
+
+  @Test
+  void aDiskIsCopiedOnlyIntoOneThatNobodyHas() throws Exception {
+    String vm = marked("keeper");
+    String vdi = disk(vm);
+    String nobody = "OpaqueRef:NULL";
+    String small = root.vdi(sr, "small", 3 << 20);
+    assertThatThrownBy(() -> root.call("VDI.copy", vdi, nobody, nobody, small))
+        .isInstanceOfSatisfying(
+            XenApiException.class,
+            e -> {
+              assertThat(e.code()).isEqualTo("VDI_TOO_SMALL");
+              assertThat(e.params()).containsExactly(small, Long.toString(4 << 20));
+            });
+    String into = root.vdi(sr, "into", 4 << 20);
+    root.call("VDI.set_read_only", into, true);
+    assertCode("VDI_READONLY", () -> root.call("VDI.copy", vdi, nobody, nobody, into));
+    root.call("VDI.set_read_only", into, false);
+    assertCode("VDI_IN_USE", () -> root.call("VDI.copy", vdi, nobody, nobody, vdi));
+    assertCode("VDI_IN_USE", () -> root.call("VDI.copy", vdi, nobody, into, into));
+    assertCode("HANDLE_INVALID", () -> root.call("VDI.copy", vdi, nobody, "OpaqueRef:x", into));
+    assertCode("HANDLE_INVALID", () -> root.call("VDI.copy", vdi, nobody, nobody, "OpaqueRef:x"));
+    root.call("VM.start", vm, false, false);
+    assertCode("VDI_IN_USE", () -> root.call("VDI.copy", into, nobody, nobody, vdi));
+    assertCode("VDI_IN_USE", () -> root.call("VDI.copy", into, nobody, vdi, small));
+    assertCode("VDI_IN_USE", () -> root.call("VDI.copy", vdi, nobody, nobody, into));
+    root.call("VM.hard_shutdown", vm);
+    String layered = root.layeredSr(server.directory.resolve("layers"));
+    String frozen = root.text("VDI.snapshot", root.vdi(layered, "layered", 4 << 20), Map.of());
+    assertCode("VDI_READONLY", () -> root.call("VDI.copy", vdi, nobody, nobody, frozen));
+  }
+
+  @Test
+  void aDiskThatIsWrittenIsNobodyElses() throws Exception {
+    String vdi = root.vdi(sr, "large", 192 << 20);
+    write(image(directory, vdi), 0, some(4, 192 << 20));
+    String vm = root.vm("waiting", Map.of());
+    String into = root.vdi(sr, "into", 192 << 20);
+    root.vbd(vm, into, 0);
+    String nobody = "OpaqueRef:NULL";
+    // One that has been done before anybody could look is none: then once more.
+    for (int attempt = 0; ; attempt++) {
+      assertThat(attempt).as("every one was faster").isLessThan(20);
+      String task = root.text("Async.VDI.copy", vdi, nobody, nobody, into);
+      String refusal = "";
+      List<String> allowed = List.of();
+      try {
+        root.call("VM.start", vm, false, false);
+        root.call("VM.hard_shutdown", vm);
+      } catch (XenApiException e) {
+        refusal = e.code();
+        allowed = TestServer.texts(root.call("VDI.get_allowed_operations", into));
+      }
+      boolean cancelled = false;
+      try {
+        root.call("task.cancel", task);
+        cancelled = true;
+      } catch (XenApiException tooLate) {
+        assertThat(tooLate.code()).isEqualTo("OPERATION_NOT_ALLOWED");
+      }
+      await()
+          .atMost(Duration.ofSeconds(60))
+          .until(() -> !root.text("task.get_status", task).equals("pending"));
+      assertThat(root.call("VDI.get_current_operations", into))
+          .isEqualTo(Value.Struct.of(Map.of()));
+      if (cancelled && !refusal.isEmpty()) {
+        assertThat(root.text("task.get_status", task)).isEqualTo("cancelled");
+        assertThat(refusal).isIn("VDI_IN_USE", "OTHER_OPERATION_IN_PROGRESS");
+        assertThat(allowed).isEmpty();
+        break;
+      }
+    }
+    root.call("VDI.copy", vdi, nobody, nobody, into);
+    assertThat(Files.mismatch(image(directory, vdi), image(directory, into))).isEqualTo(-1);
+    root.call("VM.start", vm, false, false);
     root.call("VM.hard_shutdown", vm);
   }
 

@@ -79,6 +79,34 @@ class SnapshotTest {
   }
 
   @Test
+  void aDiskGoesBackByItself() throws Exception {
+    String vm = vm("in place", 1);
+    String vdi = site.disks(vm).getFirst();
+    String snapshot = root.text("VDI.snapshot", vdi, Map.of());
+    put(vdi, 99);
+    root.call("VDI.resize", vdi, 2 * SIZE);
+
+    root.call("VDI.revert", snapshot);
+
+    assertThat(at(vdi)).isEqualTo(10);
+    assertThat(root.text("VDI.get_virtual_size", vdi)).isEqualTo(Long.toString(SIZE));
+    assertThat(site.disks(vm)).containsExactly(vdi);
+    assertThat(root.call("VDI.get_current_operations", vdi)).isEqualTo(Value.Struct.of(Map.of()));
+    put(vdi, 98);
+    root.call("VDI.revert", snapshot);
+    assertThat(at(vdi)).as("as often as one likes").isEqualTo(10);
+    assertCode("OPERATION_NOT_ALLOWED", () -> root.call("VDI.revert", vdi));
+    assertCode("HANDLE_INVALID", () -> root.call("VDI.revert", "OpaqueRef:x"));
+    root.call("VM.start", vm, false, false);
+    assertCode("VDI_IN_USE", () -> root.call("VDI.revert", snapshot));
+    root.call("VM.hard_shutdown", vm);
+    root.call("VDI.destroy", vdi);
+    assertCode("HANDLE_INVALID", () -> root.call("VDI.revert", snapshot));
+    String plain = root.text("VDI.snapshot", root.vdi(rawSr, "plain", SIZE), Map.of());
+    assertCode("UNIMPLEMENTED_IN_SM_BACKEND", () -> root.call("VDI.revert", plain));
+  }
+
+  @Test
   void aHaltedVmIsSnapshotAndGoesBack() throws Exception {
     String vm = vm("halted", 2);
     String first = root.text("VM.snapshot", vm, "one", List.of());

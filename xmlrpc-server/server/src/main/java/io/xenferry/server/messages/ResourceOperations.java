@@ -9,6 +9,7 @@ import io.xenferry.model.VBD;
 import io.xenferry.model.VDI;
 import io.xenferry.model.Value;
 import io.xenferry.model.VbdMode;
+import io.xenferry.model.VdiOperations;
 import io.xenferry.model.VdiType;
 import io.xenferry.model.VmApplianceOperation;
 import io.xenferry.model.XenApiException;
@@ -19,6 +20,7 @@ import io.xenferry.model.db.Transaction;
 import io.xenferry.server.schema.Schema;
 import io.xenferry.server.vm.Appliances;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -66,6 +68,11 @@ public final class ResourceOperations implements ObjectDatabase {
           "disable_cbt",
           "data_destroy",
           "list_changed_blocks");
+
+  /** What leaves a disk as it is, and what may be done with it meanwhile. */
+  private static final Set<VdiOperations> READING = Set.of(VdiOperations.COPY, VdiOperations.CLONE);
+
+  private static final Set<String> BESIDE_READING = Set.of("copy", "clone");
 
   private final ObjectDatabase database;
   private final Schema schema = new Schema();
@@ -154,7 +161,8 @@ public final class ResourceOperations implements ObjectDatabase {
   }
 
   private static List<String> disk(Snapshot db, Ref<VDI> vdi) throws XenApiException {
-    if (!db.get(vdi, VDI.CURRENT_OPERATIONS).isEmpty()) {
+    Collection<VdiOperations> current = db.get(vdi, VDI.CURRENT_OPERATIONS).values();
+    if (!current.stream().allMatch(READING::contains)) {
       return List.of();
     }
     Ref<SR> sr = db.get(vdi, VDI.SR);
@@ -178,7 +186,10 @@ public final class ResourceOperations implements ObjectDatabase {
       operations.add("forget");
     }
     Set<String> capabilities = capabilities(db, sr);
-    return operations.stream().filter(o -> can(capabilities, o)).toList();
+    return operations.stream()
+        .filter(o -> can(capabilities, o))
+        .filter(o -> current.isEmpty() || BESIDE_READING.contains(o))
+        .toList();
   }
 
   private static List<String> ofContent(Snapshot db, Ref<VDI> vdi, boolean used, boolean written)

@@ -67,6 +67,7 @@ public final class DiskMoves {
   private final Gate gate;
   private final MoveNotes notes;
   private final MovedRecords records;
+  private final DiskOperations operations;
   private final RunningMoves running;
   private final DiskClaims claims = new DiskClaims();
 
@@ -93,6 +94,7 @@ public final class DiskMoves {
     this.gate = gate;
     this.notes = new MoveNotes(directory);
     this.records = new MovedRecords(database);
+    this.operations = new DiskOperations(database);
     this.running = new RunningMoves(database, storage, hypervisor, admission, gate, engine, notes);
   }
 
@@ -144,7 +146,7 @@ public final class DiskMoves {
         throw obstacle.get().toException().toXenApi();
       }
       checkFormat(vdi, sr, how.format(), live.isPresent());
-      held.add(records.begin(vdi, VdiOperations.MIRROR, task.ref()));
+      held.add(operations.begin(vdi, VdiOperations.MIRROR, task.ref()));
       return move(vdi, sr, how, vms, live, task);
     } finally {
       release(held);
@@ -180,6 +182,12 @@ public final class DiskMoves {
             "VDI.data_destroy")) {
       registry.guard(message, call -> claims.enter(call.ref(0)));
     }
+    registry.guard(
+        "VDI.revert",
+        call -> claims.enter(database.snapshot().get(call.<VDI>ref(0), VDI.SNAPSHOT_OF)));
+    // What it compares with, and what it writes.
+    registry.guard("VDI.copy", call -> claims.enter(call.ref(2)));
+    registry.guard("VDI.copy", call -> claims.enter(call.ref(3)));
     registry.guard(
         "VBD.create",
         call ->
@@ -352,7 +360,7 @@ public final class DiskMoves {
    * at, and no VM starts yet.
    */
   public void recover() throws IOException, InterruptedException {
-    records.forgetOperations();
+    operations.forget();
     for (DiskMove move : notes.all()) {
       try {
         boolean committed = running.settle(move, records.committed(move), () -> commitAgain(move));

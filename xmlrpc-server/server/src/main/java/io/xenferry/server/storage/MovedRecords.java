@@ -5,7 +5,6 @@ import io.xenferry.model.VBD;
 import io.xenferry.model.VDI;
 import io.xenferry.model.VM;
 import io.xenferry.model.VbdType;
-import io.xenferry.model.VdiOperations;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Row;
@@ -31,33 +30,6 @@ final class MovedRecords {
 
   MovedRecords(ObjectDatabase database) {
     this.database = database;
-  }
-
-  /** Shows what is done with a disk until it is closed. */
-  AutoCloseable begin(Ref<VDI> vdi, VdiOperations operation, String task) throws XenApiException {
-    database.change(tx -> tx.set(vdi, VDI.CURRENT_OPERATIONS, Map.of(task, operation)));
-    return () ->
-        database.change(tx -> {
-          if (tx.row("VDI", vdi.opaque()).isPresent()) {
-            tx.set(vdi, VDI.CURRENT_OPERATIONS, Map.of());
-          }
-        });
-  }
-
-  /** At start-up: nothing is being done with any disk. */
-  void forgetOperations() {
-    try {
-      database.change(tx -> {
-        for (Row row : List.copyOf(tx.rows("VDI"))) {
-          Ref<VDI> vdi = new Ref<>(row.ref());
-          if (!tx.get(vdi, VDI.CURRENT_OPERATIONS).isEmpty()) {
-            tx.set(vdi, VDI.CURRENT_OPERATIONS, Map.of());
-          }
-        }
-      });
-    } catch (XenApiException e) {
-      log.warn("disks still show operations of a server before this one", e);
-    }
   }
 
   /**

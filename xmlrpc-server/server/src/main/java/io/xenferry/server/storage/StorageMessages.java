@@ -6,12 +6,14 @@ import io.xenferry.model.Ref;
 import io.xenferry.model.SR;
 import io.xenferry.model.VDI;
 import io.xenferry.model.Value;
+import io.xenferry.model.VdiOperations;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.server.call.Call;
 import io.xenferry.server.call.OptionValues;
 import io.xenferry.server.call.Registry;
+import io.xenferry.server.task.Task;
 import io.xenferry.sr.SmapiException;
 import io.xenferry.sr.SrDriver;
 import io.xenferry.sr.VdiInfo;
@@ -72,7 +74,15 @@ public final class StorageMessages {
     r.implement("VDI.resize", c -> done(() -> resize(c)), TEST + "aDiskIsMadeResizedAndDestroyed");
     r.implement("VDI.clone", this::cloneVdi, "CloneTest.disksAreClonedAndCopiedByThemselves");
     r.implement("VDI.copy", this::copyVdi, "CloneTest.disksAreClonedAndCopiedByThemselves");
-    r.cancellable("VDI.clone", "VDI.copy");
+    r.implement(
+        "VDI.checksum",
+        c -> Value.of(copies.checksum(c.ref(0), c.task().orElseThrow())),
+        "CloneTest.aDisksContentIsSummedUp");
+    r.cancellable("VDI.clone", "VDI.copy", "VDI.checksum");
+    r.implement(
+        "VDI.revert",
+        c -> done(() -> copies.revert(c.ref(0), c.task().orElseThrow())),
+        CBT + "aDiskGoesBackByItself");
     r.implement(
         "VDI.enable_cbt", x -> done(() -> storage.track(x.ref(0), true)), CBT + "changesAreListed");
     r.implement(
@@ -320,15 +330,25 @@ public final class StorageMessages {
   private Value cloneVdi(Call c) throws XenApiException {
     Ref<VDI> vdi = c.ref(0);
     return Value.of(
-        copies.copyAlone(vdi, c.server().db().snapshot().get(vdi, VDI.SR), c.task().orElseThrow()));
+        copies.copyAlone(
+            vdi,
+            VdiOperations.CLONE,
+            c.server().db().snapshot().get(vdi, VDI.SR),
+            Optional.empty(),
+            c.task().orElseThrow()));
   }
 
+  /** Where a disk is named that it is to go into, that says where: the SR is not asked for. */
   private Value copyVdi(Call c) throws XenApiException {
-    Ref<SR> sr = c.ref(1);
-    if (sr.isNull() || !c.ref(2).isNull() || !c.ref(3).isNull()) {
-      throw new XenApiException("NOT_IMPLEMENTED", "VDI.copy into a VDI, or of differences only");
+    Ref<VDI> vdi = c.ref(0);
+    Optional<Ref<VDI>> base = Optional.of(c.<VDI>ref(2)).filter(ref -> !ref.isNull());
+    Ref<VDI> into = c.ref(3);
+    Task task = c.task().orElseThrow();
+    if (into.isNull()) {
+      return Value.of(copies.copyAlone(vdi, VdiOperations.COPY, c.ref(1), base, task));
     }
-    return Value.of(copies.copyAlone(c.ref(0), sr, c.task().orElseThrow()));
+    copies.copyInto(vdi, into, base, task);
+    return Value.of(into);
   }
 
   private Value moveVdi(Call c) throws XenApiException, InterruptedException {
