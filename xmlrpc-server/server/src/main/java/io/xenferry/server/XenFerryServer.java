@@ -34,6 +34,8 @@ import io.xenferry.server.migration.Decorators;
 import io.xenferry.server.routes.AuditRoutes;
 import io.xenferry.server.routes.DatabaseRoutes;
 import io.xenferry.server.routes.MessageRoutes;
+import io.xenferry.server.routes.RefusedRoutes;
+import io.xenferry.server.routes.ServiceRoutes;
 import io.xenferry.server.schema.Schema;
 import io.xenferry.server.session.Accounts;
 import io.xenferry.server.session.HostAccounts;
@@ -151,6 +153,9 @@ public final class XenFerryServer implements AutoCloseable {
       new AuditRoutes(audit, routes).mount(http.router());
       new MessageRoutes(alerts, db, routes).mount(http.router());
       new DatabaseRoutes(db, routes).mount(http.router());
+      new ServiceRoutes(toolstack.storage().mux().drivers(), routes, config.product())
+          .mount(http.router());
+      new RefusedRoutes(routes).mount(http.router());
       new DiagnosticMessages(measured, http.router()).register(registry);
       http.connectWith(toolstack.consoles());
       xe.set(

@@ -21,6 +21,7 @@ import java.time.Instant;
 import java.time.temporal.ChronoUnit;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import org.awaitility.Awaitility;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -60,11 +61,16 @@ class AuditTest {
     return answer.body().lines().toList();
   }
 
-  private static String line(String word) throws Exception {
-    return log("").stream()
-        .filter(line -> line.contains(word))
-        .reduce((first, second) -> second)
-        .orElseThrow(() -> new AssertionError("no line with " + word));
+  /** What is noted once the answer is on its way may come a little after it. */
+  private static String line(String word) {
+    return Awaitility.await()
+        .until(
+            () ->
+                log("").stream()
+                    .filter(line -> line.contains(word))
+                    .reduce((first, second) -> second),
+            Optional::isPresent)
+        .orElseThrow();
   }
 
   private static TestServer.Calls login(String user, String password) throws Exception {

@@ -1,7 +1,12 @@
 package io.xenferry.server;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.awaitility.Awaitility.await;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import io.xenferry.model.DataModel;
+import io.xenferry.model.HttpAction;
 import io.xenferry.model.Value;
 import java.net.URI;
 import java.net.http.HttpClient;
@@ -11,10 +16,13 @@ import java.net.http.HttpResponse;
 import java.net.http.HttpResponse.BodyHandlers;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 import javax.xml.parsers.DocumentBuilderFactory;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
 import org.w3c.dom.Document;
 import org.w3c.dom.Element;
 import org.w3c.dom.NodeList;
@@ -25,11 +33,19 @@ class RoutesTest {
   private static TestServer.Calls root;
   private static HttpClient client;
 
+  /** Of somebody who may read only. */
+  private static String reader;
+
   @BeforeAll
   static void start() throws Exception {
     server = TestServer.start();
     root = server.calls();
     client = HttpClient.newHttpClient();
+    server.server.context().users().put("rita", "read-only", "some-password");
+    reader =
+        TestServer.text(
+            server.api.call(
+                "session.login_with_password", Value.of("rita"), Value.of("some-password")));
   }
 
   @AfterAll
@@ -103,6 +119,71 @@ class RoutesTest {
     assertThat(root.all("message")).hasSize(before);
   }
 
+  /** What the data model has, and who may ask; whatever is behind it here. */
+  @ParameterizedTest
+  @MethodSource
+  void whoMayNotAskIsToldSo(HttpAction action) throws Exception {
+    String method = action.method();
+    String path = action.uri().replaceAll("/$", "");
+    assertThat(status(method, path, "")).isEqualTo(401);
+    assertThat(status(method, path, "?session_id=OpaqueRef:x")).isEqualTo(401);
+    if (!action.roles().contains("read-only")) {
+      assertThat(status(method, path, "?session_id=" + reader)).isEqualTo(403);
+    }
+    String task = root.text("task.create", "refused", "");
+    int answered = status(method, path, "?session_id=" + root.session() + "&task_id=" + task);
+    assertThat(answered).isNotIn(401, 403);
+    if (answered >= 500) {
+      assertThat(answered).isIn(500, 501);
+      await().until(() -> root.text("task.get_status", task).equals("failure"));
+      assertThat(TestServer.texts(root.call("task.get_error_info", task)).getFirst())
+          .isIn("NOT_IMPLEMENTED", "WLB_NOT_INITIALIZED", "LICENCE_RESTRICTION");
+    }
+  }
+
+  static Stream<HttpAction> whoMayNotAskIsToldSo() {
+    // Others have rules of their own: the calls, the connections, files, and storage's messages.
+    return DataModel.httpActions().stream()
+        .filter(HttpAction::rolesChecked)
+        .filter(action -> !action.method().equals("CONNECT"))
+        .filter(action -> !action.name().equals("post_services_sm"));
+  }
+
+  private static int status(String method, String path, String query) throws Exception {
+    return client
+        .send(
+            request(path + query).method(method, BodyPublishers.noBody()).build(),
+            BodyHandlers.discarding())
+        .statusCode();
+  }
+
+  @Test
+  void servicesTellOfThemselves() throws Exception {
+    String session = "?session_id=" + root.session();
+    JsonNode all = new ObjectMapper().readTree(get("/services" + session).body());
+    assertThat(all.path("driver").asText()).isEqualTo("mux");
+    assertThat(get("/services/driver" + session).body()).isEqualTo("[]");
+    HttpResponse<String> answer = get("/services/SM" + session);
+    assertThat(answer.headers().firstValue("content-type")).hasValue("application/json");
+    JsonNode drivers = new ObjectMapper().readTree(answer.body());
+    assertThat(drivers.findValuesAsText("driver"))
+        .containsExactlyInAnyOrderElementsOf(TestServer.texts(root.call("SR.get_supported_types")));
+    JsonNode file = new ObjectMapper().readTree(get("/services/SM/file" + session).body());
+    assertThat(drivers).contains(file);
+    assertThat(file.path("features").toString()).contains("VDI_CREATE");
+    for (String none : List.of("/services/SM/none", "/services/other", "/services/SM/file/x")) {
+      assertThat(get(none + session).statusCode()).as(none).isEqualTo(404);
+      assertThat(get(none).statusCode()).as(none).isEqualTo(401);
+    }
+    assertThat(status("POST", "/services", session)).isEqualTo(404);
+    assertThat(status("POST", "/services/plugin/x", session)).isEqualTo(404);
+    assertThat(status("PUT", "/services/SM/nbd/x", session)).isEqualTo(501);
+    assertThat(status("POST", "/services/SM", "?session_id=OpaqueRef:x")).isEqualTo(401);
+    assertThat(status("POST", "/services/SM", "?session_id=" + reader)).isEqualTo(403);
+    assertThat(status("BREW", "/services", session)).isEqualTo(501);
+    assertThat(status("PUT", "/none", session)).isEqualTo(403);
+  }
+
   @Test
   void theDatabaseIsTold() throws Exception {
     assertThat(get("/pool/xmldbdump").statusCode()).isEqualTo(401);
@@ -129,14 +210,13 @@ class RoutesTest {
     assertThat(found.getAttribute("uuid")).isEqualTo(root.text("VM.get_uuid", vm));
     assertThat(found.getAttribute("power_state")).isEqualTo("Halted");
     assertThat(found.getAttribute("platform")).isEqualTo("(('a'%.'it\\'s'))");
-    org.awaitility.Awaitility.await()
-        .until(() -> root.text("task.get_status", task).equals("success"));
+    await().until(() -> root.text("task.get_status", task).equals("success"));
     server.server.context().users().put("olga", "pool-operator", "some-password");
     String olga =
         TestServer.text(
             server.api.call(
                 "session.login_with_password", Value.of("olga"), Value.of("some-password")));
     assertThat(get("/pool/xmldbdump?session_id=" + olga).statusCode()).isEqualTo(403);
-    assertThat(put("/pool/xmldbdump?session_id=" + root.session(), "<database/>")).isEqualTo(403);
+    assertThat(put("/pool/xmldbdump?session_id=" + root.session(), "<database/>")).isEqualTo(501);
   }
 }

@@ -154,8 +154,8 @@ class SmapiTest {
   @Test
   void strangersAndJunkAreRefused() throws Exception {
     byte[] list = CODEC.writeCall("SR.list", List.of(TestServer.value(Map.of("dbg", ""))));
-    assertThat(post("", list).statusCode()).isEqualTo(403);
-    assertThat(post("?session_id=OpaqueRef:x", list).statusCode()).isEqualTo(403);
+    assertThat(post("", list).statusCode()).isEqualTo(401);
+    assertThat(post("?session_id=OpaqueRef:x", list).statusCode()).isEqualTo(401);
     String session = "?session_id=" + root.session();
     assertThat(post(session, "junk".getBytes(java.nio.charset.StandardCharsets.UTF_8)).statusCode())
         .isEqualTo(400);

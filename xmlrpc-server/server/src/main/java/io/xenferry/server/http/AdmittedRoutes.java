@@ -150,11 +150,23 @@ public final class AdmittedRoutes {
    * @param action of the data model, for example {@code rrd_updates}
    */
   public Request.Handler handler(String path, String action, Work work) {
+    Request.Handler admitted = below(action, work);
     return (request, response, callback) -> {
       if (!Request.getPathInContext(request).equals(path)) {
         Answers.error(response, callback, HttpStatus.NOT_FOUND_404);
         return true;
       }
+      return admitted.handle(request, response, callback);
+    };
+  }
+
+  /**
+   * The same for the paths below as well: the work looks which it is.
+   *
+   * @param action of the data model
+   */
+  public Request.Handler below(String action, Work work) {
+    return (request, response, callback) -> {
       Fields query;
       try {
         query = Request.extractQueryParameters(request);

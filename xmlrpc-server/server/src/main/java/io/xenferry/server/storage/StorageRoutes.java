@@ -96,7 +96,10 @@ public final class StorageRoutes {
     try {
       byte[] body = Answers.body(request, limits.rpcBodyBytes(), limits.requestDeadline());
       if (!mayCall(request)) {
-        Answers.error(response, callback, HttpStatus.FORBIDDEN_403);
+        // As everywhere: whoever is nobody is asked who he is.
+        boolean known = session(request).isPresent();
+        Answers.error(
+            response, callback, known ? HttpStatus.FORBIDDEN_403 : HttpStatus.UNAUTHORIZED_401);
         return true;
       }
       call = codec.readCall(body);
