@@ -26,6 +26,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -75,6 +76,39 @@ class QemuHypervisorTest extends HypervisorContract {
         return command;
       }
     };
+  }
+
+  /** A guest that is about to come is not the first to find out. */
+  @Test
+  void whatNoMachineOfTheHostCanBeIsToldBeforehand() throws Exception {
+    GuestLauncher launcher = installed();
+    Map<String, String> own = new HashMap<>(launcher.newMachine());
+    own.put("xenferry:accel", "tcg");
+    assertThat(launcher.refusal(GuestSpec.Machine.of(own))).isEmpty();
+    Map.of(
+            "xenferry:machine", "pc-q35-99.0",
+            "xenferry:cpu", "qemu64,+avx512f")
+        .forEach((key, value) -> {
+          Map<String, String> other = new HashMap<>(own);
+          other.put(key, value);
+          assertThat(refusal(launcher, other))
+              .contains(key.equals("xenferry:cpu") ? "avx512f" : value);
+        });
+    own.put("xenferry:cpu", "host");
+    assertThat(refusal(launcher, own)).contains("xenferry:cpu=host");
+    own.put("xenferry:cpu", "qemu64;");
+    assertThatThrownBy(() -> launcher.refusal(GuestSpec.Machine.of(own)))
+        .isInstanceOf(HypervisorException.class);
+  }
+
+  private static String refusal(GuestLauncher launcher, Map<String, String> platform) {
+    try {
+      // Once more, from what is remembered.
+      launcher.refusal(GuestSpec.Machine.of(platform));
+      return launcher.refusal(GuestSpec.Machine.of(platform)).orElse("");
+    } catch (HypervisorException | InterruptedException e) {
+      throw new AssertionError(e);
+    }
   }
 
   @Test

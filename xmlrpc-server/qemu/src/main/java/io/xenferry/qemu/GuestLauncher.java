@@ -40,6 +40,12 @@ public interface GuestLauncher {
     return true;
   }
 
+  /** See {@link io.xenferry.spi.Hypervisor#refusal}. */
+  default Optional<String> refusal(GuestSpec.Machine machine)
+      throws HypervisorException, InterruptedException {
+    return Optional.empty();
+  }
+
   /** See {@link io.xenferry.spi.Hypervisor#newMachine}. */
   default Map<String, String> newMachine() throws HypervisorException, InterruptedException {
     return Map.of();

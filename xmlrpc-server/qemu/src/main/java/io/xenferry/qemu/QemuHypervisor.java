@@ -82,6 +82,12 @@ public final class QemuHypervisor implements Hypervisor {
   }
 
   @Override
+  public Optional<String> refusal(GuestSpec.Machine machine)
+      throws HypervisorException, InterruptedException {
+    return launcher.refusal(machine);
+  }
+
+  @Override
   public boolean opens(String format) {
     return launcher.opens(format);
   }

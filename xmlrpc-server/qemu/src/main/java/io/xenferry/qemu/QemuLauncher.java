@@ -64,11 +64,13 @@ public final class QemuLauncher implements GuestLauncher {
   private final Path program;
   private final Accelerator accelerator;
   private final MachineTypes types;
+  private final MachineTrial trial;
 
   public QemuLauncher(Path program) {
     this.program = program;
     this.accelerator = new Accelerator(program);
     this.types = new MachineTypes(program);
+    this.trial = new MachineTrial(program);
   }
 
   @Override
@@ -82,6 +84,23 @@ public final class QemuLauncher implements GuestLauncher {
         Machine.TYPE_KEY, types.newest(),
         Machine.CPU_KEY, CPU_MODEL,
         Machine.LAYOUT_KEY, Integer.toString(MachineLayout.NUMBER));
+  }
+
+  @Override
+  public Optional<String> refusal(Machine machine)
+      throws HypervisorException, InterruptedException {
+    String type = machine.type().isEmpty() ? types.newest() : machine.type();
+    check(Machine.TYPE_KEY, type, TYPE);
+    String cpu = machine.cpu().isEmpty() ? CPU_MODEL : machine.cpu();
+    check(Machine.CPU_KEY, cpu, CPU);
+    return trial.refusal(type, cpu, accelerators(machine));
+  }
+
+  private List<String> accelerators(Machine machine)
+      throws HypervisorException, InterruptedException {
+    String names = machine.accelerator().isEmpty() ? accelerator.best() : machine.accelerator();
+    check(Machine.ACCELERATOR_KEY, names, ACCELERATORS);
+    return List.of(names.split(":", -1));
   }
 
   @Override
@@ -189,12 +208,8 @@ public final class QemuLauncher implements GuestLauncher {
       type += ",pflash0=firmware-code,pflash1=firmware-variables";
     }
     add(command, "-machine", type);
-    String accelerators =
-        machine.accelerator().isEmpty() ? accelerator.best() : machine.accelerator();
-    check(Machine.ACCELERATOR_KEY, accelerators, ACCELERATORS);
-    for (String name : accelerators.split(":")) {
-      add(command, "-accel", name);
-    }
+    List<String> accelerators = accelerators(machine);
+    accelerators.forEach(name -> add(command, "-accel", name));
     String cpu = machine.cpu().isEmpty() ? CPU_MODEL : machine.cpu();
     check(Machine.CPU_KEY, cpu, CPU);
     add(command, "-cpu", cpu);
@@ -226,8 +241,8 @@ public final class QemuLauncher implements GuestLauncher {
    * tlb_reset_dirty). The guest then goes on at the destination with stale pages: seen with 7.2 in
    * 10 moves of 16 whose memory was sent for 3 s, in none of 12 with 8 KiB less.
    */
-  static long memory(long wanted, String accelerators) {
-    boolean emulated = List.of(accelerators.split(":", -1)).contains("tcg");
+  static long memory(long wanted, List<String> accelerators) {
+    boolean emulated = accelerators.contains("tcg");
     return emulated && wanted % DIRTY_WORD == 0 ? wanted - MEMORY_ALIGNMENT : wanted;
   }
 

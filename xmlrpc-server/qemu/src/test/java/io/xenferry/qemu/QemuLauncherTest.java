@@ -17,9 +17,10 @@ class QemuLauncherTest {
 
   @Test
   void emulatedMachinesNeverHaveWholeWordsOfTheDirtyLog() {
-    assertThat(QemuLauncher.memory(256 << 20, "tcg")).isEqualTo((256 << 20) - 8 * KIB);
-    assertThat(QemuLauncher.memory(256 << 20, "kvm:tcg")).isEqualTo((256 << 20) - 8 * KIB);
-    assertThat(QemuLauncher.memory((256 << 20) + 64 * KIB, "tcg"))
+    assertThat(QemuLauncher.memory(256 << 20, List.of("tcg"))).isEqualTo((256 << 20) - 8 * KIB);
+    assertThat(QemuLauncher.memory(256 << 20, List.of("kvm", "tcg")))
+        .isEqualTo((256 << 20) - 8 * KIB);
+    assertThat(QemuLauncher.memory((256 << 20) + 64 * KIB, List.of("tcg")))
         .isEqualTo((256 << 20) + 64 * KIB);
   }
 
@@ -106,6 +107,6 @@ class QemuLauncherTest {
 
   @Test
   void otherMachinesGetWhatIsAskedFor() {
-    assertThat(QemuLauncher.memory(256 << 20, "kvm")).isEqualTo(256 << 20);
+    assertThat(QemuLauncher.memory(256 << 20, List.of("kvm"))).isEqualTo(256 << 20);
   }
 }

@@ -26,6 +26,16 @@ public interface Hypervisor extends AutoCloseable {
     return Map.of();
   }
 
+  /**
+   * Why a guest that runs on such a machine elsewhere could not go on here, or would miss something
+   * that its processor had: in words; empty when nothing is known to stand against it. Takes a
+   * fraction of a second, and some seconds at the most.
+   */
+  default Optional<String> refusal(GuestSpec.Machine machine)
+      throws HypervisorException, InterruptedException {
+    return Optional.empty();
+  }
+
   /** Whether its guests can have disks of a format, such as {@code raw} or {@code qcow2}. */
   default boolean opens(String format) {
     return true;

@@ -79,15 +79,23 @@ public final class FirstStart {
           Map.of(
               "host", Value.of(hostRef),
               "number", Value.of((long) i),
-              "vendor", Value.of(facts.cpuVendor()),
-              "modelname", Value.of(facts.cpuModel()),
-              "speed", Value.of(facts.cpuMegahertz())));
+              "vendor", cpu("vendor"),
+              "modelname", cpu("modelname"),
+              "speed", Value.of(Long.parseLong(facts.cpuInfo().getOrDefault("speed", "0"))),
+              "family", Value.of(Long.parseLong(facts.cpuInfo().getOrDefault("family", "0"))),
+              "model", Value.of(Long.parseLong(facts.cpuInfo().getOrDefault("model", "0"))),
+              "stepping", cpu("stepping"),
+              "flags", cpu("flags")));
     }
     Map<String, Value> pool = new LinkedHashMap<>();
     pool.put("name_label", Value.of(config.product().poolName()));
     pool.put("master", Value.of(hostRef));
     tx.create("pool", pool);
     createManagement(tx, hostRef);
+  }
+
+  private Value cpu(String key) {
+    return Value.of(facts.cpuInfo().getOrDefault(key, ""));
   }
 
   private String createControlDomain(Transaction tx, String host) throws XenApiException {

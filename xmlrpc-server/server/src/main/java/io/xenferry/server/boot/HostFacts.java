@@ -13,27 +13,25 @@ import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 
 /**
  * What this machine is like, as far as records tell of it.
  *
  * @param id eight hexadecimal digits, different for each state directory
+ * @param cpuInfo as host.cpu_info holds it
  */
 public record HostFacts(
     String id,
     long memoryBytes,
     int cpus,
-    String cpuVendor,
-    String cpuModel,
-    long cpuMegahertz,
-    String cpuFlags,
+    Map<String, String> cpuInfo,
     String device,
     String mac,
     String address,
     String netmask) {
 
   public static HostFacts of(ListenConfig listen, Path stateDirectory) throws IOException {
-    Map<String, String> cpu = colonFile(Path.of("/proc/cpuinfo"));
     Map<String, String> memory = colonFile(Path.of("/proc/meminfo"));
     InetAddress address = InetAddress.getByName(listen.address());
     if (address.isAnyLocalAddress()) {
@@ -45,10 +43,7 @@ public record HostFacts(
         String.format("%08x", stateDirectory.toAbsolutePath().toString().hashCode()),
         number(memory.getOrDefault("MemTotal", "0")) * 1024,
         Runtime.getRuntime().availableProcessors(),
-        cpu.getOrDefault("vendor_id", "unknown"),
-        cpu.getOrDefault("model name", "unknown"),
-        number(cpu.getOrDefault("cpu MHz", "0")),
-        cpu.getOrDefault("flags", ""),
+        cpuInfo(Path.of("/proc/cpuinfo"), Runtime.getRuntime().availableProcessors()),
         nic == null ? "eth0" : nic.getName(),
         hardware == null ? "00:00:00:00:00:00" : HexFormat.ofDelimiter(":").formatHex(hardware),
         address.getHostAddress(),
@@ -127,22 +122,38 @@ public record HostFacts(
     return strings;
   }
 
-  /** As host.cpu_info holds it. */
-  public Map<String, String> cpuInfo() {
+  /**
+   * By the file in which Linux tells of its processors.
+   *
+   * @param cpus how many of them this process may use
+   */
+  static Map<String, String> cpuInfo(Path file, int cpus) throws IOException {
+    Map<String, String> cpu = colonFile(file);
+    long cores = Math.max(1, number(cpu.getOrDefault("cpu cores", "1")));
+    long siblings = Math.max(1, number(cpu.getOrDefault("siblings", "1")));
     Map<String, String> info = new LinkedHashMap<>();
     info.put("cpu_count", Integer.toString(cpus));
-    info.put("socket_count", "1");
-    info.put("threads_per_core", "1");
-    info.put("vendor", cpuVendor);
-    info.put("speed", Long.toString(cpuMegahertz));
-    info.put("modelname", cpuModel);
-    info.put("family", "6");
-    info.put("model", "0");
-    info.put("stepping", "0");
-    info.put("flags", cpuFlags);
+    info.put("socket_count", Long.toString(Math.max(1, sockets(file))));
+    info.put("threads_per_core", Long.toString(Math.max(1, siblings / cores)));
+    info.put("vendor", cpu.getOrDefault("vendor_id", "unknown"));
+    info.put("speed", Long.toString(number(cpu.getOrDefault("cpu MHz", "0"))));
+    info.put("modelname", cpu.getOrDefault("model name", "unknown"));
+    info.put("family", Long.toString(number(cpu.getOrDefault("cpu family", "0"))));
+    info.put("model", Long.toString(number(cpu.getOrDefault("model", "0"))));
+    info.put("stepping", cpu.getOrDefault("stepping", "unknown"));
+    info.put("flags", cpu.getOrDefault("flags", ""));
     info.put("features", "");
     info.put("features_pv", "");
     info.put("features_hvm", "");
     return info;
+  }
+
+  private static long sockets(Path file) throws IOException {
+    if (!Files.isReadable(file)) {
+      return 0;
+    }
+    try (Stream<String> lines = Files.lines(file, StandardCharsets.ISO_8859_1)) {
+      return lines.filter(line -> line.startsWith("physical id")).distinct().count();
+    }
   }
 }

@@ -12,6 +12,10 @@ import io.xenferry.model.db.Snapshot;
 import io.xenferry.server.vm.BootFiles;
 import io.xenferry.server.vm.HostMemory;
 import io.xenferry.server.vm.VmRecords;
+import io.xenferry.spi.GuestSpec.Machine;
+import io.xenferry.spi.Hypervisor;
+import io.xenferry.spi.HypervisorException;
+import java.util.HashMap;
 import java.util.Map;
 import java.util.UUID;
 
@@ -21,11 +25,18 @@ import java.util.UUID;
  */
 final class ArrivalChecks {
   private final ObjectDatabase database;
+  private final Hypervisor hypervisor;
   private final Ref<Host> host;
   private final HostMemory memory;
   private final BootFiles bootFiles;
 
-  ArrivalChecks(ObjectDatabase database, Ref<Host> host, HostMemory memory, BootFiles bootFiles) {
+  ArrivalChecks(
+      ObjectDatabase database,
+      Hypervisor hypervisor,
+      Ref<Host> host,
+      HostMemory memory,
+      BootFiles bootFiles) {
+    this.hypervisor = hypervisor;
     this.database = database;
     this.host = host;
     this.memory = memory;
@@ -48,6 +59,7 @@ final class ArrivalChecks {
     if (plan.power() != Plan.Power.HALTED) {
       if (!plan.warm() && !"true".equals(plan.options().get("force"))) {
         survey.look(() -> checkVendor(db, plan, document), ObstacleKind.PROCESSOR_FEATURES);
+        survey.look(() -> checkMachine(plan, document), ObstacleKind.PROCESSOR_FEATURES);
       }
       if (document.tpm().isPresent() && !BootFiles.hasTpms()) {
         survey.raise(
@@ -111,6 +123,40 @@ final class ArrivalChecks {
           host.opaque(),
           "the VM was booted on a CPU of " + booted + ", this host's is of " + here);
     }
+  }
+
+  /** Is tried: the machine, and each feature of its processor, must be had here. */
+  private void checkMachine(Plan plan, VmDocument document) throws XenApiException {
+    String words;
+    try {
+      words = hypervisor.refusal(Machine.of(texts(document.vm(), "platform"))).orElse("");
+    } catch (HypervisorException | IllegalArgumentException e) {
+      words = String.valueOf(e.getMessage());
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      return;
+    }
+    if (!words.isEmpty()) {
+      throw new XenApiException(
+          "VM_INCOMPATIBLE_WITH_THIS_HOST",
+          plan.vmAtDestination().toString(),
+          host.opaque(),
+          words);
+    }
+  }
+
+  private static Map<String, String> texts(Map<String, Value> vm, String map) {
+    Map<String, String> texts = new HashMap<>();
+    if (vm.get(map) instanceof Value.Struct members) {
+      members
+          .members()
+          .forEach((key, value) -> {
+            if (value instanceof Value.Text(String text)) {
+              texts.put(key, text);
+            }
+          });
+    }
+    return texts;
   }
 
   private static String text(Map<String, Value> vm, String field) {

@@ -159,7 +159,11 @@ public final class MigrationService implements AutoCloseable {
             parts.lifecycle(),
             disks,
             new ArrivalChecks(
-                parts.database(), host, parts.lifecycle().memory(), parts.lifecycle().bootFiles()),
+                parts.database(),
+                parts.hypervisor(),
+                host,
+                parts.lifecycle().memory(),
+                parts.lifecycle().bootFiles()),
             parts.alerts());
     DestinationGuests arriving = new DestinationGuests(parts.hypervisor(), new HiddenVms(parts));
     coordinator =
