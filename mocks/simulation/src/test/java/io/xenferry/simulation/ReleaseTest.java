@@ -44,9 +44,12 @@ class ReleaseTest extends Story {
   void whoWaitsForAMoveThatIsDecidedHearsOfItsEnd() {
     when(source, "GIVEN", () -> switchOff(destination));
     CompletableFuture<MigrationStatus> outcome = start(request());
-    reach(source, State.GIVEN);
-
-    release(source, Role.SOURCE);
+    runUntil(() -> source.vms.isEmpty() && source.vdis.isEmpty());
+    run(Duration.ofMillis(100));
+    assertThat(outcome).as("the destination may not show it yet").isNotDone();
+    CompletableFuture<Void> released = server(source).release(id(source), Role.SOURCE, "root");
+    run(Duration.ofMillis(100));
+    assertThat(released).isCompleted();
 
     assertThat(outcome).isCompleted();
     assertThat(source.allEnded()).isTrue();

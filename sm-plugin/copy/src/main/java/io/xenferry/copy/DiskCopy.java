@@ -298,6 +298,9 @@ final class DiskCopy
     CompletableFuture<Void> all = verification.all();
     return options.verify() == CopyOptions.Verify.PAUSED
         ? all.thenCompose(done -> {
+          if (!isDrained()) {
+            return CompletableFuture.completedFuture(null); // nobody waits any longer
+          }
           point.unverified().readAll(plan.source().isWhole());
           return verification.all();
         })

@@ -106,6 +106,10 @@ final class PassCycle implements RunningPass.Owner {
   private boolean covered;
 
   private boolean coveredCounted;
+
+  /** The pass that is open has been told of. */
+  private boolean counted;
+
   private boolean endingMirror;
   private boolean preparing;
   private boolean mirrorEarly;
@@ -192,6 +196,7 @@ final class PassCycle implements RunningPass.Owner {
     state = State.BEGINNING;
     covered = mirroring.up();
     coveredCounted = false;
+    counted = false;
     pass.begin(draining);
   }
 
@@ -373,11 +378,16 @@ final class PassCycle implements RunningPass.Owner {
   /** The last pass stays open, so that the source can be read. */
   private void lastPassSent() {
     forecast.left(point.dirtyBytes());
+    passCounted();
+    counted = true;
+    state = State.DRAINED;
+    owner.drained();
+  }
+
+  private void passCounted() {
     passDone();
     pass.sent();
     counters.passEnds(scheduler.nanoTime(), forecast.left());
-    state = State.DRAINED;
-    owner.drained();
   }
 
   private void passEnded(long dirtyAtSource) {
@@ -387,9 +397,9 @@ final class PassCycle implements RunningPass.Owner {
       pass.notBegun(null);
       return;
     }
-    passDone();
-    pass.sent();
-    counters.passEnds(scheduler.nanoTime(), forecast.left());
+    if (!counted) {
+      passCounted();
+    }
     owner.progressed();
     if (draining) {
       if (isSettled()) {
@@ -426,9 +436,7 @@ final class PassCycle implements RunningPass.Owner {
     forecast.left(point.dirtyBytes());
     if (!coveredCounted) {
       coveredCounted = true;
-      passDone();
-      pass.sent();
-      counters.passEnds(scheduler.nanoTime(), forecast.left());
+      passCounted();
     } else {
       forecast.flushedAgain();
     }

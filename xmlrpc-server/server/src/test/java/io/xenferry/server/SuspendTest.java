@@ -50,6 +50,9 @@ class SuspendTest {
     root.call("VM.suspend", vm);
     assertThat(state(vm)).isEqualTo("Suspended");
     String image = root.text("VM.get_suspend_VDI", vm);
+    // Nobody writes what is its memory.
+    String other = root.vdi(sr, "other", 1 << 20);
+    assertCode("VDI_INCOMPATIBLE_TYPE", () -> root.call("VDI.copy", other, NONE, NONE, image));
     assertThat(root.text("VDI.get_type", image)).isEqualTo("suspend");
     assertThat(TestServer.texts(root.call("VM.get_allowed_operations", vm)))
         .contains("resume", "hard_shutdown")

@@ -185,8 +185,6 @@ final class Session implements PduChannel.Handler {
     command.ended = false;
     command.outstanding = 0;
     boolean write = command.direction == Direction.WRITE;
-    boolean asks = write && !probing && ping.isDue();
-    command.started = System.nanoTime();
     int immediate = 0;
     int unsolicited = 0;
     if (write) {
@@ -194,6 +192,8 @@ final class Session implements PduChannel.Handler {
       immediate = parameters.immediateData() ? Math.min(first, parameters.peerSegment()) : 0;
       unsolicited = parameters.initialR2t() ? immediate : first;
     }
+    boolean asks = write && !probing && unsolicited == command.length && ping.isDue();
+    command.started = System.nanoTime();
     Pdu header =
         new Pdu.ScsiCommand(
             false,
@@ -211,7 +211,7 @@ final class Session implements PduChannel.Handler {
     if (unsolicited > immediate) {
       sendData(command, Pdu.NO_TAG, immediate, unsolicited - immediate);
     }
-    if (asks && unsolicited == command.length) {
+    if (asks) {
       int tag = own.nextTag();
       ping.follows(command, tag);
       channel.send(new Pdu.NopOut(true, 0, tag, Pdu.NO_TAG, cmdSn, expStatSn));

@@ -133,8 +133,12 @@ final class Given extends SourceStage {
       return super.giveUp();
     }
     return (plan.running() ? endGuest() : super.giveUp())
-        .thenCompose(
-            done -> host().source().objects().keep(migration.id(), plan, migration.id().keptVm()));
+        .thenCompose(done ->
+            host()
+                .source()
+                .objects()
+                // For no limited time: after an operator's word nothing is deleted by itself.
+                .keep(migration.id(), plan.withoutOptions(), migration.id().keptVm()));
   }
 
   private Effect permitted(String what, Supplier<CompletableFuture<Void>> effect) {

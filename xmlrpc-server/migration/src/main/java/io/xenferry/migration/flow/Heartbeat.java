@@ -102,7 +102,7 @@ final class Heartbeat {
 
   private void judge() {
     Duration silent = pulse.silence(now());
-    if (silent.compareTo(host().deadlines().resumeWindow()) >= 0) {
+    if (silent.compareTo(patience()) >= 0) {
       migration.backToOwned(
           migration.failure("the destination did not answer for " + silent.toSeconds() + " s"));
       return;
@@ -112,6 +112,15 @@ final class Heartbeat {
     PeerStanding standing = pulse.standing(now(), awaited);
     migration.peerSeen("the destination", standing);
     migration.peerAway(standing.kind() == PeerStanding.Kind.LOST);
+  }
+
+  /** A guest that stands still is not kept waiting as long as a copy. */
+  private Duration patience() {
+    Duration window = host().deadlines().resumeWindow();
+    Duration pause = host().deadlines().switchOver();
+    return migration.row().state() == State.SWITCHING && pause.compareTo(window) < 0
+        ? pause
+        : window;
   }
 
   private Host host() {

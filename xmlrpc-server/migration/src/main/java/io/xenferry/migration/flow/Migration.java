@@ -44,6 +44,9 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
   private @Nullable Stage stage;
   private boolean stalled;
 
+  /** An operator has said that the peer will not come back. */
+  private boolean releasedBefore;
+
   /** What came to an end when the ledger failed, and has not been told so. */
   private @Nullable Stage interrupted;
 
@@ -188,13 +191,17 @@ public abstract sealed class Migration permits SourceMigration, DestinationMigra
           "release in " + row.state());
     }
     Stage current = stage;
-    if (current == null || row.forced() || row.settled() || row.doubtful()) {
+    if (current == null || row.forced() || row.doubtful() || releasedBefore) {
       return (current == null ? CompletableFuture.<Void>completedFuture(null) : current.giveUp())
           .thenRunAsync(() -> endReleased(audit), host.scheduler());
     }
+    releasedBefore = true;
     row = host.ledger().update(row, row.withSettled(), audit);
     publish();
     settleIf(row.state());
+    if (row.ended()) {
+      released();
+    }
     return CompletableFuture.completedFuture(null);
   }
 

@@ -44,11 +44,7 @@ final class Switching extends SourceStage {
     boolean proof = migration.plan().provedInPause();
     Duration most =
         host().deadlines().switchOver().plus(proof ? host().deadlines().proof() : Duration.ZERO);
-    after(
-        most,
-        () ->
-            migration.backToOwned(
-                migration.failure("the switch took more than " + most.toSeconds() + " s")));
+    endAfter(most);
     if (proof) {
       migration.phase("comparing all blocks at both ends");
     }
@@ -63,11 +59,23 @@ final class Switching extends SourceStage {
         failure -> migration.failed(this, "the last blocks could not be written", failure));
   }
 
+  private void endAfter(Duration limit) {
+    after(
+        limit,
+        () ->
+            migration.backToOwned(
+                migration.failure("the switch took more than " + limit.toSeconds() + " s")));
+  }
+
   private void closeExports(List<UUID> drained) {
     List<UUID> planned = migration.plan().disks().stream().map(Plan.Disk::vdi).toList();
     if (!drained.equals(planned)) {
       migration.backToOwned(migration.failure("not every disk's books were closed"));
       return;
+    }
+    if (migration.plan().provedInPause()) {
+      // The rest has no more time than without that.
+      endAfter(host().deadlines().switchOver());
     }
     migration.sample(); // what was sent since the last look
     if (migration.plan().live()) {

@@ -81,6 +81,12 @@ public record Plan(
     return running() && WarmMove.WARM.equals(options.get(WarmMove.MODE));
   }
 
+  /** The same without what the client passed on. */
+  public Plan withoutOptions() {
+    return new Plan(
+        vm, vmAtDestination, name, power, memoryBytes, disks, copy, keepSource, Map.of());
+  }
+
   /** Whether all blocks are compared at both ends while the guest stands still. */
   public boolean provedInPause() {
     return Verify.of(options.get(Verify.OPTION)) == Verify.PAUSED;

@@ -153,11 +153,13 @@ public final class AutoStart implements AutoCloseable {
     Session session = sessions.openRoot("auto-start");
     try {
       for (int i = 0; i < wanted.size(); i++) {
-        if (closing) {
-          return;
+        synchronized (this) {
+          if (closing) {
+            return;
+          }
+          note(boot, wanted.subList(i + 1, wanted.size()));
+          left = wanted.subList(i, wanted.size());
         }
-        note(boot, wanted.subList(i + 1, wanted.size()));
-        left = wanted.subList(i, wanted.size());
         Ref<VM> vm = wanted.get(i).vm();
         try {
           if (database.snapshot().get(vm, VM.POWER_STATE) == VmPowerState.HALTED) {
@@ -188,7 +190,9 @@ public final class AutoStart implements AutoCloseable {
     if (starting.isEmpty()) {
       return;
     }
-    closing = true;
+    synchronized (this) {
+      closing = true;
+    }
     starting.get().interrupt();
     try {
       if (!starting.get().join(PATIENCE)) {

@@ -10,9 +10,11 @@ import io.xenferry.model.VDI;
 import io.xenferry.model.VM;
 import io.xenferry.model.VbdMode;
 import io.xenferry.model.VdiOperations;
+import io.xenferry.model.VdiType;
 import io.xenferry.model.VmPowerState;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
+import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.server.task.Task;
 import io.xenferry.server.vm.DiskMaker;
@@ -192,7 +194,7 @@ public final class DiskCopies implements DiskMaker {
     Ref<VDI> disk = db.get(snapshot, VDI.SNAPSHOT_OF);
     requireWritable(db, disk, "revert");
     if (!db.get(disk, VDI.SR).equals(db.get(snapshot, VDI.SR))) {
-      throw new XenApiException("UNIMPLEMENTED_IN_SM_BACKEND", "VDI.revert");
+      throw new XenApiException("UNIMPLEMENTED_IN_SM_BACKEND", db.get(disk, VDI.SR).opaque());
     }
     String sr = db.get(db.get(disk, VDI.SR), SR.UUID);
     String location = db.get(disk, VDI.LOCATION);
@@ -232,6 +234,15 @@ public final class DiskCopies implements DiskMaker {
     for (Ref<VBD> vbd : db.get(disk, VDI.VBDS)) {
       if (db.get(vbd, VBD.CURRENTLY_ATTACHED)
           || db.get(db.get(vbd, VBD.VM), VM.POWER_STATE) == VmPowerState.SUSPENDED) {
+        throw new XenApiException("VDI_IN_USE", disk.opaque(), operation);
+      }
+    }
+    // A suspended VM's memory is on no VBD, nor, while it is being written, known to be its own.
+    if (db.get(disk, VDI.TYPE) == VdiType.SUSPEND) {
+      throw new XenApiException("VDI_INCOMPATIBLE_TYPE", disk.opaque(), VdiType.SUSPEND.wire());
+    }
+    for (Row vm : db.rows("VM")) {
+      if (db.get(Ref.<VM>of(vm.ref()), VM.SUSPEND_VDI).equals(disk)) {
         throw new XenApiException("VDI_IN_USE", disk.opaque(), operation);
       }
     }
