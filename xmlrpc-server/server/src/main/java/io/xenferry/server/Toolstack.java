@@ -34,6 +34,7 @@ import io.xenferry.server.plugin.HostPlugins;
 import io.xenferry.server.plugin.PluginMessages;
 import io.xenferry.server.schedule.ScheduleMessages;
 import io.xenferry.server.schedule.SnapshotSchedules;
+import io.xenferry.server.storage.DatapathMessages;
 import io.xenferry.server.storage.DiskCopies;
 import io.xenferry.server.storage.DiskMoves;
 import io.xenferry.server.storage.HostStorage;
@@ -257,6 +258,7 @@ final class Toolstack implements AutoCloseable {
       new PluginMessages(plugins).register(registry);
       new StorageMessages(storage, copies, moves).register(registry);
       new VdiSettingMessages(storage).register(registry);
+      new DatapathMessages(storage).register(registry);
       GuestMemory memory = new GuestMemory(database, copies, host);
       VmSuspend suspend =
           new VmSuspend(database, hypervisor, gate, storage, copies, admission, lifecycle, memory);

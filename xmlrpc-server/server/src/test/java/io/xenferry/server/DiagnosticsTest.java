@@ -4,6 +4,7 @@ import static io.xenferry.server.SessionTest.assertCode;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.xenferry.model.Value;
+import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
@@ -70,5 +71,24 @@ class DiagnosticsTest {
       TestServer.Calls root, String host, Map<String, String> wanted) throws Exception {
     Value rows = root.call("Diagnostics.network_stats", host, wanted);
     return ((Value.Array) rows).items().stream().map(TestServer::texts).toList();
+  }
+
+  @Test
+  void theKernelsLogIsTold() throws Exception {
+    Process process = new ProcessBuilder("dmesg").redirectErrorStream(true).start();
+    List<String> lines =
+        new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8)
+            .lines()
+            .toList();
+    try (TestServer server = TestServer.start()) {
+      TestServer.Calls root = server.calls();
+      String host = root.only("host");
+      if (process.waitFor() == 0 && !lines.isEmpty()) {
+        assertThat(root.text("host.dmesg", host).lines().toList()).containsAnyElementsOf(lines);
+      } else if (process.waitFor() != 0) {
+        assertCode("OPERATION_NOT_ALLOWED", () -> root.call("host.dmesg", host));
+      }
+      assertCode("HANDLE_INVALID", () -> root.call("host.dmesg", "OpaqueRef:x"));
+    }
   }
 }

@@ -125,6 +125,31 @@ class SmapiTest {
   }
 
   @Test
+  void datapathsAreToldAndEnded() throws Exception {
+    String ref = root.sr(server.directory.resolve("datapaths"));
+    String sr = root.text("SR.get_uuid", ref);
+    String disk = root.vdi(ref, "used", 1 << 20);
+    String vdi = root.text("VDI.get_uuid", disk);
+    String host = root.only("host");
+    success(
+        "VDI.attach3", Map.of("dp", "mine", "sr", sr, "vdi", vdi, "vm", "0", "read_write", true));
+    assertThat(root.text("host.get_sm_diagnostics", host)).contains("mine " + sr + "/" + vdi);
+    root.call("host.sm_dp_destroy", host, "mine", false);
+    assertThat(root.text("host.get_sm_diagnostics", host)).doesNotContain("mine ");
+    root.call("host.sm_dp_destroy", host, "mine", false);
+    String vm = root.vm("guest", Map.of());
+    root.vbd(vm, disk, 0);
+    root.call("VM.start", vm, false, false);
+    String its = "vbd/" + root.text("VM.get_uuid", vm) + "/" + vdi;
+    assertThat(root.text("host.get_sm_diagnostics", host)).contains(its);
+    SessionTest.assertCode(
+        "OPERATION_NOT_ALLOWED", () -> root.call("host.sm_dp_destroy", host, its, true));
+    root.call("VM.hard_shutdown", vm);
+    SessionTest.assertCode(
+        "HANDLE_INVALID", () -> root.call("host.get_sm_diagnostics", "OpaqueRef:x"));
+  }
+
+  @Test
   void aSessionOfALesserRoleMayNot() throws Exception {
     server.server.context().users().put("reader", "read-only", "some-password");
     server.server.context().users().put("mover", "vm-power-admin", "some-password");

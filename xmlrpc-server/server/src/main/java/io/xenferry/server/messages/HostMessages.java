@@ -28,6 +28,13 @@ final class HostMessages {
   void register(Registry r) {
     r.implement("host.get_servertime", HostMessages::serverTime, TEST);
     r.implement("host.get_server_localtime", HostMessages::localTime, TEST);
+    r.implement(
+        "host.dmesg",
+        c -> {
+          requireHost(c);
+          return Value.of(KernelLog.read());
+        },
+        "DiagnosticsTest.theKernelsLogIsTold");
     r.implement("host.list_methods", HostMessages::listMethods, TEST);
     r.implement("host.get_management_interface", HostMessages::managementInterface, TEST);
     r.implement("host.get_server_certificate", this::serverCertificate, TEST);
