@@ -17,6 +17,7 @@ import io.xenferry.model.VmOperations;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import java.util.ArrayList;
+import java.util.Base64;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -24,6 +25,7 @@ import java.util.Optional;
 import java.util.Random;
 import java.util.TreeSet;
 import java.util.UUID;
+import java.util.function.UnaryOperator;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.IntStream;
@@ -163,6 +165,8 @@ class PreflightPropertyTest {
     twists.put("token used", plain(s -> s.token = used.orElse(s.token)));
     twists.put(
         "token bad", plain(s -> s.token = Value.ofTexts(Map.of("xenferry", "bm90IGEgdG9rZW4.x"))));
+    twists.put("certificate of another", token("fingerprint", PreflightPropertyTest::otherDigit));
+    twists.put("ledger of another", token("incarnation", old -> UUID.randomUUID().toString()));
     twists.put("foreign", plain(s -> s.token = Value.ofTexts(Map.of("host", NOWHERE))));
     twists.put(
         "busy",
@@ -229,6 +233,12 @@ class PreflightPropertyTest {
           return () -> {};
         });
     // What stands against nothing by itself.
+    twists.put(
+        "snapshot",
+        s -> {
+          hosts.source.call("VM.snapshot", s.t.vm(), "earlier", List.of());
+          return () -> {};
+        });
     twists.put("force", plain(s -> s.options.put("force", "true")));
     twists.put("keep", plain(s -> s.options.put("keep-source", "true")));
     twists.put("nbds", plain(s -> s.options.put("transport", "nbds")));
@@ -236,6 +246,30 @@ class PreflightPropertyTest {
     twists.put("format known", plain(s -> s.formats.put(s.t.vdis().getFirst(), "qcow2")));
     twists.put("live", plain(s -> s.options.put("live", "false")));
     return twists;
+  }
+
+  /** With another value of something that the destination has put into its token. */
+  private static Twist token(String field, UnaryOperator<String> change) {
+    return s -> {
+      Map<String, String> members = new LinkedHashMap<>();
+      ((Value.Struct) s.token)
+          .members()
+          .forEach((key, value) -> members.put(key, TestServer.text(value)));
+      String token = members.get("xenferry");
+      int dot = token.indexOf('.');
+      ObjectNode said = (ObjectNode) JSON.readTree(Base64.getUrlDecoder().decode(token.substring(0, dot)));
+      said.put(field, change.apply(said.path(field).asText()));
+      members.put(
+          "xenferry",
+          Base64.getUrlEncoder().withoutPadding().encodeToString(JSON.writeValueAsBytes(said))
+              + token.substring(dot));
+      s.token = Value.ofTexts(members);
+      return () -> {};
+    };
+  }
+
+  private static String otherDigit(String digits) {
+    return (digits.startsWith("0") ? "1" : "0") + digits.substring(1);
   }
 
   private static Twist processor(String key, String value) {
