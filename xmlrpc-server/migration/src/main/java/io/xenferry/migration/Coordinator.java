@@ -23,6 +23,7 @@ import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.MigrationListener;
 import io.xenferry.migration.state.MigrationStatus;
+import io.xenferry.migration.state.Plan;
 import io.xenferry.migration.state.Randomness;
 import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
@@ -33,6 +34,7 @@ import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
@@ -374,6 +376,14 @@ public final class Coordinator {
     }
     all.sort(Comparator.comparing(MigrationStatus::started));
     return all;
+  }
+
+  /**
+   * What is planned of the moves from here that are under way, whichever server has begun them: of
+   * those that are not decided yet. Any thread, from memory.
+   */
+  public Map<MigrationId, Plan> leaving() {
+    return roster.leaving();
   }
 
   private static MigrationStatus told(LedgerRow row) {

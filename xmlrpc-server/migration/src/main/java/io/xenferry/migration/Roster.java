@@ -10,10 +10,12 @@ import io.xenferry.migration.ledger.LedgerException;
 import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.MigrationId;
+import io.xenferry.migration.state.MigrationStatus;
 import io.xenferry.migration.state.Plan;
 import io.xenferry.migration.state.Role;
 import io.xenferry.model.XenApiException;
 import java.time.Duration;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -22,7 +24,7 @@ import java.util.function.ToDoubleFunction;
 
 /**
  * The migrations at work on this host, and those that ended of late. Changed on the scheduler only;
- * {@link #find} may be called on any thread.
+ * {@link #find} and {@link #leaving} may be called on any thread.
  */
 final class Roster {
   /** How much longer than its token a tombstone is kept, for clocks that differ. */
@@ -89,6 +91,18 @@ final class Roster {
         .filter(known -> known.role() == Role.DESTINATION && !known.row().state().outcome())
         .map(Migration::plan)
         .toList();
+  }
+
+  /** What leaves from here, as planned, until that is decided. Any thread. */
+  Map<MigrationId, Plan> leaving() {
+    Map<MigrationId, Plan> leaving = new HashMap<>();
+    for (Migration known : migrations.values()) {
+      MigrationStatus status = known.status();
+      if (status.role() == Role.SOURCE && !status.state().outcome()) {
+        leaving.put(status.migration(), known.plan());
+      }
+    }
+    return leaving;
   }
 
   private void add(Migration migration) {

@@ -8,6 +8,7 @@ import io.xenferry.model.Value;
 import io.xenferry.xe.client.Xe;
 import java.io.ByteArrayOutputStream;
 import java.io.InputStream;
+import java.net.http.HttpClient;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Map;
@@ -104,12 +105,32 @@ class QueuedMoveTest {
                 .get("xenferry:waiting"))
         .isEqualTo(Value.of("one of the 1 places for moves from this host"));
 
-    source.call("task.cancel", three);
+    String path = "/v1/migrations/" + queued(third).path("migration").asText();
+    Rest.Answer changed = Rest.patch(hosts.here, path, "{\"paused\": true}");
+    assertThat(changed.status()).isEqualTo(409);
+    assertThat(changed.json().path("params").toString()).contains("has not begun");
+    try (HttpClient client = HttpClient.newHttpClient();
+        InputStream events = Rest.follow(client, hosts.here, path + "/events")) {
+      source.call("task.cancel", three);
+      List<String> told =
+          new String(events.readAllBytes(), StandardCharsets.UTF_8)
+              .lines()
+              .filter(line -> line.startsWith("data: "))
+              .toList();
+      assertThat(told.getFirst()).contains("\"QUEUED\"", "\"ended\":false");
+      assertThat(told.getLast()).contains("\"did not begin\"", "\"ended\":true");
+    }
     assertThat(hosts.awaitEnd(three)).isEqualTo("cancelled");
     assertThat(source.call("VM.get_current_operations", third.vm())).isEqualTo(Value.EMPTY_STRUCT);
-    cutOver(first);
-    hosts.awaitSuccess(one);
-    hosts.awaitSuccess(two);
+    path = "/v1/migrations/" + queued(second).path("migration").asText();
+    try (HttpClient client = HttpClient.newHttpClient();
+        InputStream events = Rest.follow(client, hosts.here, path + "/events")) {
+      cutOver(first);
+      hosts.awaitSuccess(one);
+      hosts.awaitSuccess(two);
+      assertThat(new String(events.readAllBytes(), StandardCharsets.UTF_8))
+          .contains("\"QUEUED\"", "\"SENDING\"", "\"GIVEN\"");
+    }
     assertThat(
             destination.text(
                 "VM.get_power_state", destination.text("VM.get_by_uuid", second.uuid())))

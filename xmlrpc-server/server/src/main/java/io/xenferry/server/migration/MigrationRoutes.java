@@ -17,24 +17,20 @@ import io.xenferry.server.http.Router;
 import io.xenferry.server.session.Session;
 import io.xenferry.server.session.Sessions;
 import java.io.IOException;
-import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
-import java.util.concurrent.ArrayBlockingQueue;
-import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.function.Supplier;
 import org.eclipse.jetty.http.HttpHeader;
 import org.eclipse.jetty.http.HttpStatus;
-import org.eclipse.jetty.io.Content;
 import org.eclipse.jetty.server.Request;
 import org.eclipse.jetty.server.Response;
 import org.eclipse.jetty.util.Callback;
@@ -58,11 +54,6 @@ final class MigrationRoutes {
   private static final String BASE = "/v1/migrations";
   private static final JsonNodeFactory JSON = JsonNodeFactory.instance;
 
-  /** A slow reader loses the oldest events: each holds the whole status. */
-  private static final int QUEUE = 64;
-
-  private static final Duration KEEP_ALIVE = Duration.ofSeconds(15);
-
   /** An attribute of a request: who asks for more than to be told. */
   private static final String OPERATOR = "xenferry.operator";
 
@@ -78,12 +69,7 @@ final class MigrationRoutes {
   private final Sessions sessions;
   private final DryRuns dryRuns;
   private final Audit audit;
-
-  /** Of those who follow; an empty entry ends the following. */
-  private final Set<BlockingQueue<Optional<MigrationStatus>>> followers =
-      ConcurrentHashMap.newKeySet();
-
-  private volatile boolean followingEnded;
+  private final MigrationEvents events;
 
   MigrationRoutes(
       Coordinator coordinator,
@@ -98,6 +84,7 @@ final class MigrationRoutes {
     this.coordinator = coordinator;
     this.copies = copies;
     this.sessions = sessions;
+    this.events = new MigrationEvents(coordinator, queue, this::json);
   }
 
   void mount(Router router) {
@@ -134,15 +121,7 @@ final class MigrationRoutes {
 
   /** Ends all following, which would else keep a server from stopping at once. */
   void endFollowing() {
-    followingEnded = true;
-    followers.forEach(queue -> put(queue, Optional.empty()));
-  }
-
-  private static void put(
-      BlockingQueue<Optional<MigrationStatus>> queue, Optional<MigrationStatus> entry) {
-    while (!queue.offer(entry)) {
-      queue.poll();
-    }
+    events.end();
   }
 
   private boolean get(Request request, Response response, Callback callback) throws Exception {
@@ -151,32 +130,41 @@ final class MigrationRoutes {
     }
     String path = Request.getPathInContext(request).substring(BASE.length());
     if (path.isEmpty() || path.equals("/")) {
-      ArrayNode all = JSON.arrayNode();
-      coordinator.statuses().forEach(s -> all.add(json(s)));
-      queue.waiting().forEach(waits -> all.add(MigrationJson.of(waits)));
-      return send(response, callback, HttpStatus.OK_200, all.toString());
+      return send(response, callback, HttpStatus.OK_200, all().toString());
     }
     if (path.equals("/events")) {
-      return follow(response, callback, Optional.empty());
+      return events.follow(response, callback, Optional.empty());
     }
     String[] parts = path.substring(1).split("/", -1);
-    Optional<MoveQueue.Waiting> waits = waiting(parts[0]);
-    if (waits.isPresent() && parts.length == 1) {
-      return send(response, callback, HttpStatus.OK_200, MigrationJson.of(waits.get()).toString());
-    }
-    Optional<MigrationStatus> status = find(parts[0]);
-    if (status.isEmpty() || parts.length > 2) {
+    Optional<Found> found = find(parts[0]);
+    boolean follows = parts.length == 2 && parts[1].equals("events");
+    if (found.isEmpty() || parts.length != 1 && !follows) {
       Answers.error(response, callback, HttpStatus.NOT_FOUND_404);
       return true;
     }
-    if (parts.length == 1) {
-      return send(response, callback, HttpStatus.OK_200, json(status.get()).toString());
+    if (follows) {
+      return events.follow(response, callback, Optional.of(found.get().side()));
     }
-    if (parts[1].equals("events")) {
-      return follow(response, callback, status);
+    return send(response, callback, HttpStatus.OK_200, json(found.get()).toString());
+  }
+
+  /** Those that wait are looked at first, so that one that begins meanwhile is not missed. */
+  private ArrayNode all() {
+    List<MoveQueue.Waiting> waiting = queue.waiting();
+    ArrayNode all = JSON.arrayNode();
+    Set<MigrationId> begun = new HashSet<>();
+    for (MigrationStatus status : coordinator.statuses()) {
+      all.add(json(status));
+      if (status.role() == Role.SOURCE) {
+        begun.add(status.migration());
+      }
     }
-    Answers.error(response, callback, HttpStatus.NOT_FOUND_404);
-    return true;
+    for (MoveQueue.Waiting waits : waiting) {
+      if (!begun.contains(waits.migration())) {
+        all.add(MigrationJson.of(waits));
+      }
+    }
+    return all;
   }
 
   private boolean patch(Request request, Response response, Callback callback) throws Exception {
@@ -185,9 +173,8 @@ final class MigrationRoutes {
       return true;
     }
     String path = Request.getPathInContext(request).substring(BASE.length());
-    Optional<MigrationStatus> status =
-        path.startsWith("/") ? find(path.substring(1)) : Optional.empty();
-    if (status.isEmpty()) {
+    Optional<Found> found = path.startsWith("/") ? find(path.substring(1)) : Optional.empty();
+    if (found.isEmpty()) {
       Answers.error(response, callback, HttpStatus.NOT_FOUND_404);
       return true;
     }
@@ -203,12 +190,15 @@ final class MigrationRoutes {
     } catch (XenApiException e) {
       return send(response, callback, HttpStatus.BAD_REQUEST_400, error(e.code(), e.params()));
     }
-    MigrationId id = status.get().migration();
+    if (found.get() instanceof Found.Queued) {
+      return notBegun(response, callback, found.get());
+    }
+    MigrationEvents.One side = found.get().side();
     return decide(
         response,
         callback,
-        coordinator.steer(id, status.get().role(), change),
-        () -> find(id.toString()).map(known -> json(known).toString()).orElse("{}"));
+        coordinator.steer(side.migration(), side.role(), change),
+        () -> now(found.get()));
   }
 
   /** Who asks, if he may decide; else he has been answered. */
@@ -243,33 +233,48 @@ final class MigrationRoutes {
           response, callback, coordinator.acceptRestoredLedger(session.get().user()), () -> "{}");
     }
     String[] parts = path.split("/", -1);
-    Optional<MoveQueue.Waiting> waits = parts.length == 3 ? waiting(parts[1]) : Optional.empty();
-    if (waits.isPresent() && parts[2].equals("cancel") && queue.cancel(waits.get().migration())) {
-      return send(response, callback, HttpStatus.OK_200, MigrationJson.of(waits.get()).toString());
-    }
-    Optional<MigrationStatus> status = parts.length == 3 ? find(parts[1]) : Optional.empty();
-    if (status.isEmpty()) {
+    Optional<Found> found = parts.length == 3 ? find(parts[1]) : Optional.empty();
+    if (found.isEmpty()) {
       Answers.error(response, callback, HttpStatus.NOT_FOUND_404);
       return true;
     }
-    MigrationId id = status.get().migration();
+    boolean begun = found.get() instanceof Found.Begun;
+    MigrationEvents.One side = found.get().side();
+    MigrationId id = side.migration();
     String operator = session.get().user();
     CompletableFuture<Void> decided;
     switch (parts[2]) {
-      case "cancel" -> decided = coordinator.cancel(id, status.get().role());
-      case "force-commit" -> decided = coordinator.forceCommit(id, operator);
-      case "force-resume" -> decided = coordinator.forceResume(id, operator);
-      case "release" -> decided = coordinator.release(id, status.get().role(), operator);
+      case "cancel" -> decided = cancel(side);
+      case "force-commit", "force-resume", "release" -> {
+        if (!begun) {
+          return notBegun(response, callback, found.get());
+        }
+        decided =
+            switch (parts[2]) {
+              case "force-commit" -> coordinator.forceCommit(id, operator);
+              case "force-resume" -> coordinator.forceResume(id, operator);
+              default -> coordinator.release(id, side.role(), operator);
+            };
+      }
       default -> {
         Answers.error(response, callback, HttpStatus.NOT_FOUND_404);
         return true;
       }
     }
-    return decide(
-        response,
-        callback,
-        decided,
-        () -> find(parts[1]).map(known -> json(known).toString()).orElse("{}"));
+    return decide(response, callback, decided, () -> now(found.get()));
+  }
+
+  /** Of a move that waits for its turn, or is just beginning, as of one that has begun. */
+  private CompletableFuture<Void> cancel(MigrationEvents.One side) {
+    return queue
+        .cancel(side.migration())
+        .orElseGet(() -> coordinator.cancel(side.migration(), side.role()));
+  }
+
+  private static boolean notBegun(Response response, Callback callback, Found found) {
+    XenApiException refused = MoveQueue.notBegun(found.side().migration());
+    return send(
+        response, callback, HttpStatus.CONFLICT_409, error(refused.code(), refused.params()));
   }
 
   /** Nothing is begun this way: what is no dry run is refused. */
@@ -328,22 +333,57 @@ final class MigrationRoutes {
     return send(response, callback, HttpStatus.OK_200, now.get());
   }
 
-  private Optional<MigrationStatus> find(String id) {
+  /** A migration that somebody names. */
+  private sealed interface Found {
+    MigrationEvents.One side();
+
+    /** It is in the ledger. */
+    record Begun(MigrationStatus status) implements Found {
+      @Override
+      public MigrationEvents.One side() {
+        return new MigrationEvents.One(status.migration(), status.role());
+      }
+    }
+
+    /** It waits for its turn, or is just beginning. */
+    record Queued(MoveQueue.Waiting waits) implements Found {
+      @Override
+      public MigrationEvents.One side() {
+        return new MigrationEvents.One(waits.migration(), Role.SOURCE);
+      }
+    }
+  }
+
+  private Optional<Found> find(String id) {
     MigrationId migration;
     try {
       migration = MigrationId.parse(id);
     } catch (IllegalArgumentException e) {
       return Optional.empty();
     }
+    // First who waits: it may be in the ledger a moment later.
+    Optional<Found> waits = queue.waiting(migration).map(Found.Queued::new);
     return coordinator
         .status(migration, Role.SOURCE)
-        .or(() -> coordinator.status(migration, Role.DESTINATION));
+        .or(() -> waits.isPresent() ? Optional.empty() : atDestination(migration))
+        .<Found>map(Found.Begun::new)
+        .or(() -> waits);
   }
 
-  private Optional<MoveQueue.Waiting> waiting(String id) {
-    return queue.waiting().stream()
-        .filter(waits -> waits.migration().toString().equals(id))
-        .findFirst();
+  private Optional<MigrationStatus> atDestination(MigrationId migration) {
+    return coordinator.status(migration, Role.DESTINATION);
+  }
+
+  private ObjectNode json(Found found) {
+    return switch (found) {
+      case Found.Begun(MigrationStatus status) -> json(status);
+      case Found.Queued(MoveQueue.Waiting waits) -> MigrationJson.of(waits);
+    };
+  }
+
+  /** As it is by now; of one that came to nothing in the queue as it was. */
+  private String now(Found found) {
+    return json(find(found.side().migration().toString()).orElse(found)).toString();
   }
 
   private ObjectNode json(MigrationStatus status) {
@@ -354,53 +394,6 @@ final class MigrationRoutes {
       copies.transport(status.migration()).ifPresent(t -> json.put("transport", t.word()));
     }
     return json;
-  }
-
-  /** Sends the present state first, then each change. */
-  private boolean follow(Response response, Callback callback, Optional<MigrationStatus> one)
-      throws Exception {
-    BlockingQueue<Optional<MigrationStatus>> queue = new ArrayBlockingQueue<>(QUEUE);
-    AutoCloseable listener =
-        coordinator.listen(status -> {
-          if (one.isEmpty()
-              || one.get().migration().equals(status.migration())
-                  && one.get().role() == status.role()) {
-            put(queue, Optional.of(status));
-          }
-        });
-    response.getHeaders().put(HttpHeader.CONTENT_TYPE, "text/event-stream");
-    response.getHeaders().put(HttpHeader.CACHE_CONTROL, "no-cache, no-store");
-    try (listener;
-        OutputStream out = Content.Sink.asOutputStream(response)) {
-      followers.add(queue);
-      out.flush(); // there may be nothing to tell for long
-      for (MigrationStatus status : one.map(List::of).orElseGet(coordinator::statuses)) {
-        event(out, status);
-      }
-      boolean ended = one.isPresent() && one.get().ended();
-      while (!ended && !followingEnded) {
-        Optional<MigrationStatus> next = queue.poll(KEEP_ALIVE.toSeconds(), TimeUnit.SECONDS);
-        if (next == null) {
-          out.write(":\n\n".getBytes(StandardCharsets.UTF_8));
-          out.flush();
-        } else if (next.isPresent()) {
-          event(out, next.get());
-          ended = one.isPresent() && next.get().ended();
-        }
-      }
-    } catch (IOException e) {
-      callback.failed(e);
-      return true;
-    } finally {
-      followers.remove(queue);
-    }
-    callback.succeeded();
-    return true;
-  }
-
-  private void event(OutputStream out, MigrationStatus status) throws IOException {
-    out.write(("data: " + json(status) + "\n\n").getBytes(StandardCharsets.UTF_8));
-    out.flush();
   }
 
   /** A session by cookie or query, the Unix socket's root, or a name and password for this once. */

@@ -24,6 +24,7 @@ import io.xenferry.model.Ref;
 import io.xenferry.model.VM;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
+import io.xenferry.model.db.Snapshot;
 import io.xenferry.server.audit.Audit;
 import io.xenferry.server.call.Registry;
 import io.xenferry.server.config.IscsiConfig;
@@ -46,6 +47,8 @@ import io.xenferry.time.RealScheduler;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
+import java.util.HashMap;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
@@ -198,7 +201,10 @@ public final class MigrationService implements AutoCloseable {
               }
               cds.putBack(vm, task);
             });
-    MoveQueue queue = new MoveQueue(srs -> MovePlaces.of(parts.database(), MovePlaces.OUT, srs));
+    MoveQueue queue =
+        new MoveQueue(
+            srs -> MovePlaces.of(parts.database(), MovePlaces.OUT, srs),
+            () -> leaving(parts.database()));
     migrations =
         new Migrations(
             parts.database(),
@@ -229,6 +235,14 @@ public final class MigrationService implements AutoCloseable {
   private static IscsiOptions options(IscsiConfig config) {
     IscsiOptions options = IscsiOptions.defaults().withSessions(config.sessions());
     return config.digests() ? options.withDigests() : options;
+  }
+
+  /** The moves from here that are under way, with the SRs that their disks are on. */
+  private Map<MigrationId, Set<String>> leaving(ObjectDatabase database) {
+    Snapshot db = database.snapshot();
+    Map<MigrationId, Set<String>> leaving = new HashMap<>();
+    coordinator.leaving().forEach((id, plan) -> leaving.put(id, MovePlaces.from(db, plan)));
+    return leaving;
   }
 
   /** Whether the guest of a VM, if it has ended, is dealt with by the migration that ended it. */

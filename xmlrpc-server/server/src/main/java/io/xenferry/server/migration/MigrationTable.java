@@ -14,12 +14,14 @@ import io.xenferry.server.session.Session;
 import io.xenferry.server.session.Sessions;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
@@ -61,7 +63,13 @@ final class MigrationTable implements Migrations {
   public List<SequencedMap<String, String>> list(String session) throws XenApiException {
     sessions.check(session);
     List<SequencedMap<String, String>> rows = new ArrayList<>();
+    // Those that wait are looked at first, so that one that begins meanwhile is not missed.
+    List<MoveQueue.Waiting> waiting = queue.waiting();
+    Set<MigrationId> begun = new HashSet<>();
     for (MigrationStatus status : coordinator.statuses()) {
+      if (status.role() == Role.SOURCE) {
+        begun.add(status.migration());
+      }
       SequencedMap<String, String> row = new LinkedHashMap<>();
       row.put("uuid", status.migration().toString());
       row.put("vm_uuid", status.vm().toString());
@@ -115,7 +123,10 @@ final class MigrationTable implements Migrations {
       row.put("ended", Boolean.toString(status.ended()));
       rows.add(row);
     }
-    for (MoveQueue.Waiting waits : queue.waiting()) {
+    for (MoveQueue.Waiting waits : waiting) {
+      if (begun.contains(waits.migration())) {
+        continue;
+      }
       SequencedMap<String, String> row = new LinkedHashMap<>();
       row.put("uuid", waits.migration().toString());
       row.put("vm_uuid", waits.vm().toString());
@@ -124,7 +135,9 @@ final class MigrationTable implements Migrations {
       row.put("phase", waits.phase());
       row.put("strategy", "");
       row.put("progress", "0.000");
-      row.put("waiting", waits.waitsFor() + " since " + waits.since());
+      row.put(
+          "waiting",
+          waits.waitsFor().isEmpty() ? "" : waits.waitsFor() + " since " + waits.since());
       for (String none :
           List.of(
               "peer",
@@ -214,16 +227,20 @@ final class MigrationTable implements Migrations {
   public void steer(String session, String id, Map<String, String> wanted) throws XenApiException {
     operator(session);
     MigrationId migration = parse(id);
-    decide(coordinator.steer(migration, role(migration), SteeringWords.read(wanted)));
+    Steering.Change change = SteeringWords.read(wanted);
+    boolean waits = queue.waiting(migration).isPresent();
+    Role role = role(migration);
+    if (waits && role == Role.DESTINATION) {
+      throw MoveQueue.notBegun(migration);
+    }
+    decide(coordinator.steer(migration, role, change));
   }
 
   @Override
   public void cancel(String session, String id) throws XenApiException {
     operator(session);
     MigrationId migration = parse(id);
-    if (!queue.cancel(migration)) {
-      decide(coordinator.cancel(migration, role(migration)));
-    }
+    decide(queue.cancel(migration).orElseGet(() -> coordinator.cancel(migration, role(migration))));
   }
 
   /** Of one from this server to itself, the source's. */

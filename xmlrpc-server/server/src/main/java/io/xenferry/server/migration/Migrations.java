@@ -6,7 +6,6 @@ import io.xenferry.migration.preflight.Obstacle;
 import io.xenferry.migration.preflight.ObstacleKind;
 import io.xenferry.migration.preflight.Survey;
 import io.xenferry.migration.state.MoveLimits;
-import io.xenferry.migration.state.Plan;
 import io.xenferry.migration.state.Role;
 import io.xenferry.model.Host;
 import io.xenferry.model.Network;
@@ -18,7 +17,6 @@ import io.xenferry.model.VmOperations;
 import io.xenferry.model.VmPowerState;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
-import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.server.call.Origin;
 import io.xenferry.server.migration.MigrationMessages.Request;
@@ -29,12 +27,10 @@ import io.xenferry.server.task.Task;
 import io.xenferry.server.vm.GuestSpecs;
 import io.xenferry.server.vm.VmAdmission;
 import java.net.InetAddress;
-import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -187,22 +183,24 @@ public final class Migrations {
     }
     Ref<VM> there = Ref.random();
     try (var operation = admission.begin(vm, VmOperations.MIGRATE_SEND, task.ref())) {
+      MoveCancel cancel = MoveCancel.of(task);
       MoveRequest asked = prepare(request, there);
-      answers.await(coordinator.check(asked), vm, request.destination());
-      task.throwIfCancelled();
+      answers.await(coordinator.check(asked), cancel, vm, request.destination());
       try (MoveQueue.Place place =
           queue.await(
               needs(request, asked),
               task,
-              () -> answers.await(coordinator.turn(asked), vm, request.destination()))) {
-        move(request, there, task);
+              cancel,
+              () -> answers.await(coordinator.turn(asked), cancel, vm, request.destination()))) {
+        move(request, there, task, cancel, place);
       }
     }
     return there;
   }
 
   /** As the VM is now: it may have waited for long. */
-  private void move(Request request, Ref<VM> there, Task task)
+  private void move(
+      Request request, Ref<VM> there, Task task, MoveCancel cancel, MoveQueue.Place place)
       throws XenApiException, InterruptedException {
     Ref<VM> vm = request.vm();
     variables.note(vm);
@@ -210,8 +208,10 @@ public final class Migrations {
     try {
       MoveRequest move = prepare(request, there);
       tasks.begins(task, move);
+      cancel.throwIfAsked();
       Coordinator.Started started =
           answers.await(coordinator.start(move), vm, request.destination());
+      place.begun(() -> coordinator.cancel(started.migration(), Role.SOURCE));
       tasks.follow(started, task, vm, request.destination());
     } finally {
       // Does nothing for one that has moved.
@@ -219,17 +219,12 @@ public final class Migrations {
     }
   }
 
-  private MoveQueue.Needs needs(Request request, MoveRequest move) throws XenApiException {
-    Snapshot db = database.snapshot();
-    Set<String> srs = new HashSet<>();
-    for (Plan.Disk disk : move.plan().disks()) {
-      Optional<Row> vdi = db.byUuid("VDI", disk.vdi().toString());
-      if (vdi.isPresent()) {
-        srs.add(db.get(new Ref<VDI>(vdi.get().ref()), VDI.SR).opaque());
-      }
-    }
+  private MoveQueue.Needs needs(Request request, MoveRequest move) {
     return new MoveQueue.Needs(
-        coordinator.migrationOf(move), move.plan().vm(), srs, request.destination());
+        coordinator.migrationOf(move),
+        move.plan().vm(),
+        MovePlaces.from(database.snapshot(), move.plan()),
+        request.destination());
   }
 
   private MoveRequest prepare(Request request, Ref<VM> there)

@@ -59,6 +59,17 @@ final class MoveAnswers {
   }
 
   /**
+   * The same, for no longer than nobody cancels.
+   *
+   * @throws XenApiException TASK_CANCELLED
+   */
+  <T> T await(CompletableFuture<T> future, MoveCancel cancel, Ref<VM> vm, String destination)
+      throws XenApiException, InterruptedException {
+    cancel.await(future);
+    return await(future, vm, destination);
+  }
+
+  /**
    * @param destination uuid of the host that the VM was to go to
    */
   XenApiException translated(Throwable failure, Ref<VM> vm, String destination) {

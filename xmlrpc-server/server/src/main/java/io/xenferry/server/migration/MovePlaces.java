@@ -1,15 +1,19 @@
 package io.xenferry.server.migration;
 
 import io.xenferry.migration.state.Places;
+import io.xenferry.migration.state.Plan;
 import io.xenferry.model.Pool;
 import io.xenferry.model.Ref;
 import io.xenferry.model.SR;
+import io.xenferry.model.VDI;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
@@ -67,6 +71,26 @@ final class MovePlaces {
       throw new IllegalStateException("a row that is there has no other_config", e);
     }
     return new Places(host, each);
+  }
+
+  /** The SRs that the disks of a move from here are on, by their references. */
+  static Set<String> from(Snapshot db, Plan plan) {
+    Set<String> srs = new HashSet<>();
+    for (Plan.Disk disk : plan.disks()) {
+      Optional<Row> vdi = db.byUuid("VDI", disk.vdi().toString());
+      if (vdi.isPresent()) {
+        srs.add(sr(db, vdi.get()));
+      }
+    }
+    return srs;
+  }
+
+  private static String sr(Snapshot db, Row vdi) {
+    try {
+      return db.get(new Ref<VDI>(vdi.ref()), VDI.SR).opaque();
+    } catch (XenApiException e) {
+      throw new IllegalStateException("a row that is there has no SR", e);
+    }
   }
 
   private static int number(String key, @Nullable String text) {

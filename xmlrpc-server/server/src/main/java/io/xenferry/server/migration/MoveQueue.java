@@ -15,9 +15,12 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Function;
+import java.util.function.Supplier;
 import java.util.stream.Collectors;
 
 /**
@@ -25,12 +28,13 @@ import java.util.stream.Collectors;
  * comes after them does not need.
  *
  * <pre>
- *   WAITING → ASKING the destination → UNDER_WAY → gone
+ *   WAITING → ASKING the destination → BEGINNING → UNDER_WAY, in the ledger → gone
  *      ↑_________________| it has no place
  * </pre>
  *
  * <p>Who waits has nothing at the destination. The queue is the server's, not its clients': it
- * outlives their sessions and ends with the server. Thread-safe; each move waits on a thread of its
+ * outlives their sessions and ends with the server. Moves that a server before this one has begun
+ * were never in it, and take places all the same. Thread-safe; each move waits on a thread of its
  * own.
  */
 final class MoveQueue {
@@ -55,21 +59,33 @@ final class MoveQueue {
    */
   record Needs(MigrationId migration, UUID vm, Set<String> srs, String destination) {}
 
-  /** Asks a destination: what is to be waited for there, or nothing. */
+  /** Asks a destination: what is to be waited for there, or nothing. Heeds the move's cancel. */
   @FunctionalInterface
   interface Turn {
     Optional<String> ask() throws XenApiException, InterruptedException;
   }
 
-  /** A move that waits, for display. */
+  /**
+   * A move that is not in the ledger yet, for display.
+   *
+   * @param position from 1; 0 for one that waits no longer, and is just beginning
+   * @param waitsFor in words; empty for one that is just beginning
+   */
   record Waiting(MigrationId migration, UUID vm, int position, String waitsFor, Instant since) {
     String phase() {
-      return "queued: " + waitsFor;
+      return waitsFor.isEmpty() ? "beginning" : "queued: " + waitsFor;
     }
   }
 
   /** A move's place, until it is closed. */
   interface Place extends AutoCloseable {
+    /**
+     * The move is in the ledger: the queue shows it no longer, nor cancels it.
+     *
+     * @param cancel how it is cancelled from now on; used for who has asked the queue just before
+     */
+    void begun(Supplier<CompletableFuture<Void>> cancel);
+
     @Override
     void close();
   }
@@ -77,25 +93,33 @@ final class MoveQueue {
   private enum State {
     WAITING,
     ASKING,
+    BEGINNING,
     UNDER_WAY
   }
 
   private static final class Entry {
     final Needs needs;
+    final MoveCancel cancel;
     final Instant since = Instant.now();
+
+    /** Completes for who cancels while it is beginning, when it is certain that the VM stays. */
+    final CompletableFuture<Void> stays = new CompletableFuture<>();
+
     State state = State.WAITING;
     String waitsFor = "its turn";
-    boolean cancelled;
 
     /** Before that a destination that had no place is not asked again. */
     long notBefore = System.nanoTime();
 
-    Entry(Needs needs) {
+    Entry(Needs needs, MoveCancel cancel) {
       this.needs = needs;
+      this.cancel = cancel;
     }
   }
 
   private final Function<Set<String>, Places> limits;
+  private final Supplier<Map<MigrationId, Set<String>>> leaving;
+  private final List<Runnable> listeners = new CopyOnWriteArrayList<>();
   private final ReentrantLock lock = new ReentrantLock();
   private final Condition changed = lock.newCondition();
   private long changes;
@@ -105,28 +129,43 @@ final class MoveQueue {
 
   /**
    * @param limits how many moves may leave this host at once, and these SRs; from memory
+   * @param leaving the moves from here that the ledger has under way, whoever began them, with the
+   *     SRs that their disks are on; from memory
    */
-  MoveQueue(Function<Set<String>, Places> limits) {
+  MoveQueue(Function<Set<String>, Places> limits, Supplier<Map<MigrationId, Set<String>>> leaving) {
     this.limits = limits;
+    this.leaving = leaving;
+  }
+
+  /** Told when {@link #waiting} has changed, on the thread that changes it; must not block. */
+  AutoCloseable listen(Runnable listener) {
+    listeners.add(listener);
+    return () -> listeners.remove(listener);
+  }
+
+  private void tellListeners() {
+    listeners.forEach(Runnable::run);
   }
 
   /**
    * Waits for the move's turn.
    *
-   * @param task that tells what it waits for; who cancels it ends the waiting
+   * @param task that tells what it waits for
+   * @param cancel ends the waiting
    * @throws XenApiException TASK_CANCELLED; TOO_MANY_STORAGE_MIGRATES [limit] when too many wait;
    *     what the turn fails with
    */
-  Place await(Needs needs, Task task, Turn turn) throws XenApiException, InterruptedException {
-    Entry entry = new Entry(needs);
-    task.onCancel(() -> cancel(needs.migration()));
+  Place await(Needs needs, Task task, MoveCancel cancel, Turn turn)
+      throws XenApiException, InterruptedException {
+    Entry entry = new Entry(needs, cancel);
     enter(entry);
+    cancel.then(() -> change(() -> {}));
     boolean mine = false;
     try {
       String told = "";
       Optional<String> obstacle;
       do {
-        while (!mayAsk(entry, task)) {
+        while (!mayAsk(entry)) {
           told = tell(task, told, waitsFor(entry));
           await(entry);
         }
@@ -138,7 +177,7 @@ final class MoveQueue {
       begin(entry);
       mine = true;
       tell(task, told, "");
-      return () -> leave(entry);
+      return placeOf(entry);
     } finally {
       if (!mine) {
         leave(entry);
@@ -147,11 +186,37 @@ final class MoveQueue {
   }
 
   /** Each change is a commit and an event. */
-  private static String tell(Task task, String told, String now) {
+  private String tell(Task task, String told, String now) {
     if (!now.equals(told)) {
       task.tell(Map.of(MoveTasks.TOLD + "waiting", now));
+      tellListeners();
     }
     return now;
+  }
+
+  private Place placeOf(Entry entry) {
+    return new Place() {
+      @Override
+      public void begun(Supplier<CompletableFuture<Void>> cancel) {
+        change(() -> entry.state = State.UNDER_WAY);
+        if (entry.cancel.asked()) {
+          cancel
+              .get()
+              .whenComplete((done, failure) -> {
+                if (failure == null) {
+                  entry.stays.complete(null);
+                } else {
+                  entry.stays.completeExceptionally(failure);
+                }
+              });
+        }
+      }
+
+      @Override
+      public void close() {
+        leave(entry);
+      }
+    };
   }
 
   private void enter(Entry entry) throws XenApiException {
@@ -167,12 +232,10 @@ final class MoveQueue {
   }
 
   /** If so, nobody else takes its place before it has asked. */
-  private boolean mayAsk(Entry entry, Task task) throws XenApiException {
+  private boolean mayAsk(Entry entry) throws XenApiException {
     lock.lock();
     try {
-      if (entry.cancelled) {
-        throw new XenApiException("TASK_CANCELLED", task.ref());
-      }
+      entry.cancel.throwIfAsked();
       Optional<String> obstacle = obstacle(entry);
       if (obstacle.isPresent()) {
         entry.waitsFor = obstacle.get();
@@ -197,7 +260,7 @@ final class MoveQueue {
   private void await(Entry entry) throws InterruptedException {
     lock.lock();
     try {
-      if (!entry.cancelled) {
+      if (!entry.cancel.asked()) {
         long left = LOOK.toNanos();
         long seen = changes;
         while (changes == seen && left > 0) {
@@ -217,12 +280,26 @@ final class MoveQueue {
     });
   }
 
-  private void begin(Entry entry) {
-    change(() -> entry.state = State.UNDER_WAY);
+  /** Whoever has been told that it is cancelled was told the truth. */
+  private void begin(Entry entry) throws XenApiException {
+    lock.lock();
+    try {
+      entry.cancel.throwIfAsked();
+      entry.state = State.BEGINNING;
+      entry.waitsFor = "";
+    } finally {
+      lock.unlock();
+    }
+    change(() -> {});
   }
 
   private void leave(Entry entry) {
-    change(() -> entries.remove(entry.needs.migration(), entry));
+    change(() -> {
+      entries.remove(entry.needs.migration(), entry);
+      if (entry.state != State.UNDER_WAY) {
+        entry.stays.complete(null);
+      }
+    });
   }
 
   private void change(Runnable how) {
@@ -234,41 +311,56 @@ final class MoveQueue {
     } finally {
       lock.unlock();
     }
+    tellListeners();
   }
 
   /**
-   * Ends the waiting of a move.
+   * Cancels a move that is not in the ledger yet.
    *
-   * @return whether it waits, or did until now
+   * @return completes when it is certain that the VM stays, or fails as the cancel of a move that
+   *     has begun meanwhile; empty where there is no such move, or no longer
    */
-  boolean cancel(MigrationId migration) {
+  Optional<CompletableFuture<Void>> cancel(MigrationId migration) {
     lock.lock();
     try {
       Entry entry = entries.get(migration);
       if (entry == null || entry.state == State.UNDER_WAY) {
-        return false;
+        return Optional.empty();
       }
-      entry.cancelled = true;
-      changes++;
-      changed.signalAll();
-      return true;
+      entry.cancel.ask();
+      return Optional.of(
+          entry.state == State.BEGINNING
+              ? entry.stays.copy()
+              : CompletableFuture.completedFuture(null));
     } finally {
       lock.unlock();
     }
   }
 
-  /** Those that wait, the next one first. */
+  /** OPERATION_NOT_ALLOWED, for what can be done only with a move that is in the ledger. */
+  static XenApiException notBegun(MigrationId migration) {
+    return new XenApiException(
+        "OPERATION_NOT_ALLOWED",
+        "migration "
+            + migration
+            + " has not begun: until it has, it can be cancelled, and nothing else");
+  }
+
+  /** Those that are not in the ledger yet, the next one first. */
   List<Waiting> waiting() {
     lock.lock();
     try {
       List<Waiting> all = new ArrayList<>();
+      int waiting = 0;
       for (Entry entry : entries.values()) {
         if (entry.state != State.UNDER_WAY) {
+          boolean begins = entry.state == State.BEGINNING;
+          waiting += begins ? 0 : 1;
           all.add(
               new Waiting(
                   entry.needs.migration(),
                   entry.needs.vm(),
-                  all.size() + 1,
+                  begins ? 0 : waiting,
                   entry.waitsFor,
                   entry.since));
         }
@@ -279,12 +371,25 @@ final class MoveQueue {
     }
   }
 
+  /** One of them. */
+  Optional<Waiting> waiting(MigrationId migration) {
+    return waiting().stream().filter(w -> w.migration().equals(migration)).findFirst();
+  }
+
   /** What is in the way of an entry that waits. With the lock held. */
   private Optional<String> obstacle(Entry mine) {
     Taken taken = new Taken(limits.apply(allSrs()));
+    leaving
+        .get()
+        .forEach((migration, srs) -> {
+          // Of one that is here its entry counts, which was there before its row.
+          if (!entries.containsKey(migration)) {
+            taken.add(srs);
+          }
+        });
     for (Entry entry : entries.values()) {
       if (entry.state != State.WAITING) {
-        taken.add(entry.needs);
+        taken.add(entry.needs.srs());
       }
       if (entry.state == State.ASKING) {
         taken.destinations.add(entry.needs.destination());
@@ -319,9 +424,9 @@ final class MoveQueue {
       this.places = places;
     }
 
-    void add(Needs needs) {
+    void add(Set<String> srs) {
       moves++;
-      needs.srs().forEach(sr -> atSr.merge(sr, 1, Integer::sum));
+      srs.forEach(sr -> atSr.merge(sr, 1, Integer::sum));
     }
 
     Optional<String> obstacle(Entry entry) {

@@ -18,6 +18,8 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
@@ -27,7 +29,11 @@ class MoveQueueTest {
   private static final Duration LONG = Duration.ofSeconds(30);
 
   private volatile Places places = new Places(2, Map.of("sr", 1));
-  private final MoveQueue queue = new MoveQueue(srs -> places);
+
+  /** What the ledger has under way. */
+  private final Map<MigrationId, Set<String>> leaving = new ConcurrentHashMap<>();
+
+  private final MoveQueue queue = new MoveQueue(srs -> places, () -> Map.copyOf(leaving));
   private final List<String> begun = Collections.synchronizedList(new ArrayList<>());
 
   /** Why a destination has no place; absent where it has. */
@@ -59,7 +65,11 @@ class MoveQueueTest {
       try {
         MoveQueue.Place mine =
             queue.await(
-                needs, new Telling(told), () -> Optional.ofNullable(full.get(needs.destination())));
+                needs,
+                new Telling(told),
+                MoveCancel.of(new Telling(told)),
+                () -> Optional.ofNullable(full.get(needs.destination())));
+        mine.begun(() -> CompletableFuture.completedFuture(null));
         begun.add(name);
         place.complete(mine);
       } catch (XenApiException | InterruptedException | RuntimeException e) {
@@ -132,13 +142,98 @@ class MoveQueueTest {
     places = new Places(1, Map.of());
     new Move("a", "one", "there");
     Move b = new Move("b", "two", "there");
-    assertThat(queue.cancel(b.needs.migration())).isTrue();
+    assertThat(queue.cancel(b.needs.migration()).orElseThrow()).isCompleted();
     assertThatThrownBy(() -> b.place.get(30, TimeUnit.SECONDS))
         .isInstanceOf(ExecutionException.class)
         .hasMessageContaining("TASK_CANCELLED");
     assertThat(queue.waiting()).isEmpty();
-    assertThat(queue.cancel(b.needs.migration())).isFalse();
+    assertThat(queue.cancel(b.needs.migration())).isEmpty();
     assertThat(begun).containsExactly("a");
+  }
+
+  private static MoveQueue.Needs needs() {
+    return new MoveQueue.Needs(
+        new MigrationId(UUID.randomUUID()), UUID.randomUUID(), Set.of("one"), "there");
+  }
+
+  @Test
+  void whoWasCancelledWhileTheDestinationWasAskedDoesNotBeginWhateverThatSays() throws Exception {
+    MoveQueue.Needs needs = needs();
+    CountDownLatch asked = new CountDownLatch(1);
+    CountDownLatch answer = new CountDownLatch(1);
+    CompletableFuture<String> outcome = new CompletableFuture<>();
+    Thread.ofVirtual()
+        .start(() -> {
+          Task task = new Telling(new ArrayList<>());
+          try (MoveQueue.Place place =
+              queue.await(
+                  needs,
+                  task,
+                  MoveCancel.of(task),
+                  () -> {
+                    asked.countDown();
+                    answer.await();
+                    return Optional.empty();
+                  })) {
+            outcome.complete("it has a place");
+          } catch (XenApiException | InterruptedException e) {
+            outcome.complete(String.valueOf(e.getMessage()));
+          }
+        });
+    assertThat(asked.await(30, TimeUnit.SECONDS)).isTrue();
+    assertThat(queue.cancel(needs.migration()).orElseThrow()).isCompleted();
+    answer.countDown();
+    assertThat(outcome.get(30, TimeUnit.SECONDS)).contains("TASK_CANCELLED");
+    assertThat(queue.waiting()).isEmpty();
+  }
+
+  @Test
+  void whoCancelsAMoveThatIsJustBeginningHearsWhatBecomesOfIt() throws Exception {
+    Task task = new Telling(new ArrayList<>());
+    MoveQueue.Needs needs = needs();
+    try (MoveQueue.Place place =
+        queue.await(needs, task, MoveCancel.of(task), Optional::<String>empty)) {
+      assertThat(queue.waiting(needs.migration()).orElseThrow().phase()).isEqualTo("beginning");
+      CompletableFuture<Void> cancelled = queue.cancel(needs.migration()).orElseThrow();
+      assertThat(cancelled).isNotDone();
+      place.begun(() -> CompletableFuture.failedFuture(new IllegalStateException("too late")));
+      assertThatThrownBy(() -> cancelled.get(30, TimeUnit.SECONDS))
+          .hasMessageContaining("too late");
+      assertThat(queue.cancel(needs.migration())).as("the coordinator's from now on").isEmpty();
+      assertThat(queue.waiting()).isEmpty();
+    }
+    CompletableFuture<Void> cancelled;
+    MoveCancel cancel = MoveCancel.of(task);
+    try (MoveQueue.Place place = queue.await(needs, task, cancel, Optional::<String>empty)) {
+      cancelled = queue.cancel(needs.migration()).orElseThrow();
+      assertThat(cancelled).isNotDone();
+      assertThatThrownBy(cancel::throwIfAsked).hasMessageContaining("TASK_CANCELLED");
+    }
+    cancelled.get(30, TimeUnit.SECONDS);
+  }
+
+  @Test
+  void aMoveThatAServerBeforeHasBegunTakesItsPlaces() {
+    MigrationId before = new MigrationId(UUID.randomUUID());
+    leaving.put(before, Set.of("sr"));
+    Move a = new Move("a", "one", "there");
+    Move b = new Move("b", "two", "there");
+    awaitBegun("a");
+    assertThat(waitsFor()).containsExactly("one of the 2 places for moves from this host");
+    places = new Places(3, Map.of("sr", 1));
+    awaitBegun("a", "b");
+    new Move("c", "sr", "there");
+    places = new Places(0, Map.of("sr", 1));
+    await()
+        .atMost(LONG)
+        .untilAsserted(() ->
+            assertThat(waitsFor()).containsExactly("one of the 1 places for moves from the SR sr"));
+    // These have rows by now, and count once.
+    leaving.put(a.needs.migration(), a.needs.srs());
+    leaving.put(b.needs.migration(), b.needs.srs());
+    places = new Places(3, Map.of("sr", 1));
+    leaving.remove(before);
+    awaitBegun("a", "b", "c");
   }
 
   @Test

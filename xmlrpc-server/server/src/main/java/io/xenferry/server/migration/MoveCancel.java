@@ -1,0 +1,65 @@
+package io.xenferry.server.migration;
+
+import io.xenferry.model.XenApiException;
+import io.xenferry.server.task.Task;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+
+/**
+ * A cancel of a move that has no row in the ledger yet, whoever asks for it: all that the move
+ * waits for until then heeds it. Thread-safe.
+ */
+final class MoveCancel {
+  private final String task;
+  private final CompletableFuture<Void> asked = new CompletableFuture<>();
+
+  private MoveCancel(String task) {
+    this.task = task;
+  }
+
+  /** Of the move that a task stands for; who cancels the task cancels the move. */
+  static MoveCancel of(Task task) {
+    MoveCancel cancel = new MoveCancel(task.ref());
+    task.onCancel(cancel::ask);
+    return cancel;
+  }
+
+  void ask() {
+    asked.complete(null);
+  }
+
+  boolean asked() {
+    return asked.isDone();
+  }
+
+  /** Runs on the thread of who asks, at once if that has happened; must not block. */
+  void then(Runnable action) {
+    var unused = asked.thenRun(action);
+  }
+
+  /**
+   * @throws XenApiException TASK_CANCELLED [task]
+   */
+  void throwIfAsked() throws XenApiException {
+    if (asked()) {
+      throw new XenApiException("TASK_CANCELLED", task);
+    }
+  }
+
+  /**
+   * Returns when something is done, well or not.
+   *
+   * @throws XenApiException TASK_CANCELLED [task] when somebody asks before that
+   */
+  void await(CompletableFuture<?> work) throws XenApiException, InterruptedException {
+    CompletableFuture<Boolean> done = work.handle((result, failure) -> true);
+    try {
+      CompletableFuture.anyOf(done, asked).get();
+    } catch (ExecutionException e) {
+      throw new IllegalStateException("neither fails", e);
+    }
+    if (!work.isDone()) {
+      throwIfAsked();
+    }
+  }
+}
