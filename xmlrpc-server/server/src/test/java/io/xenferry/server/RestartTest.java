@@ -1,11 +1,13 @@
 package io.xenferry.server;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.awaitility.Awaitility.await;
 
 import io.xenferry.migration.state.MigrationStatus;
 import io.xenferry.migration.state.State;
 import io.xenferry.model.Ref;
 import io.xenferry.model.Value;
+import java.time.Instant;
 import java.util.Map;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
@@ -102,6 +104,26 @@ class RestartTest {
     assertThat(hosts.awaitEnd(task)).isEqualTo("cancelled");
     assertThat(t.powerState()).isEqualTo("Running");
     assertThat(operations()).isEmpty();
+  }
+
+  private static Map<String, Value> said(TestServer.Calls server, String vm) throws Exception {
+    Value all = server.call("message.get", "VM", vm, Value.of(Instant.EPOCH));
+    return ((Value.Struct) all).members();
+  }
+
+  @Test
+  void whatADestinationWasToldOfAVmThatStaysGoesAlsoWithTheServerThatComesAfter() throws Exception {
+    Traveller halted = hosts.traveller("halted", 1);
+    String vm = halted.uuid();
+    String note = hosts.source.text("message.create", "NOTE", 3, "VM", vm, "stay");
+    String task = hosts.begin(halted, 64 << 10);
+    assertThat(said(hosts.destination, vm)).containsKey(note);
+    hosts.restartDestination();
+    assertThat(said(hosts.destination, vm)).containsKey(note);
+    hosts.source.call("task.cancel", task);
+    assertThat(hosts.awaitEnd(task)).isEqualTo("cancelled");
+    await().atMost(TwoHosts.LONG).until(() -> said(hosts.destination, vm).isEmpty());
+    assertThat(said(hosts.source, vm)).containsKey(note);
   }
 
   @Test

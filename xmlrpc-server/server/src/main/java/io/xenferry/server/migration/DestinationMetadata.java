@@ -29,6 +29,7 @@ import io.xenferry.server.vm.VmRecords;
 import io.xenferry.server.vm.Vtpms;
 import io.xenferry.sr.VdiInfo;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -37,7 +38,6 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.ConcurrentHashMap;
 
 /**
  * The record of a VM that arrives. Until it is this host's it carries the migration's id in
@@ -49,9 +49,6 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
   private final MigrationDisks disks;
   private final ArrivalChecks arrivals;
   private final Alerts alerts;
-
-  /** What moves under way have brought of messages, as far as this server knows. */
-  private final Map<MigrationId, Set<String>> said = new ConcurrentHashMap<>();
 
   DestinationMetadata(
       ObjectDatabase database,
@@ -124,17 +121,20 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
           here.putAll(document.tracking().make(disks, migration));
           document.tracking().emptied().forEach(each -> sizes.put(each.vdi(), each.size()));
           document.tracking().apply(disks, migration, here, sizes);
-          database.change(tx -> create(tx, migration, plan, document, here));
+          // Noted before they are kept: a server after this one may have to undo it.
+          Set<String> brings = document.messages().absent(objects(plan, document), alerts);
+          database.change(tx -> create(tx, migration, plan, document, here, brings));
           noteSnapshots(document, here);
-          said.put(migration, document.messages().keep(objects(plan.vmAtDestination()), alerts));
+          document.messages().keep(brings, alerts);
         });
   }
 
-  /** The VM of that uuid and its snapshots; nothing where it is not here. */
-  private Set<UUID> objects(UUID vm) throws XenApiException {
-    Snapshot db = database.snapshot();
-    Optional<Row> row = db.byUuid("VM", vm.toString());
-    return row.isPresent() ? VmMessages.objects(db, Ref.of(row.get().ref())) : Set.of();
+  /** The uuids of the VM and its snapshots. */
+  private static Set<UUID> objects(Plan plan, VmDocument document) {
+    Set<UUID> objects = new HashSet<>();
+    objects.add(plan.vmAtDestination());
+    document.past().snapshots().forEach(taken -> objects.add(taken.uuid()));
+    return objects;
   }
 
   /** The disk that was made for one of the plan; a peer may name what the plan has not. */
@@ -147,10 +147,20 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
   }
 
   private static void create(
-      Transaction tx, MigrationId migration, Plan plan, VmDocument document, Map<UUID, UUID> here)
+      Transaction tx,
+      MigrationId migration,
+      Plan plan,
+      VmDocument document,
+      Map<UUID, UUID> here,
+      Set<String> messages)
       throws XenApiException {
     Ref<VM> ref = document.ref();
     createVm(tx, migration, plan, ref, plan.vmAtDestination(), document.vm());
+    if (!messages.isEmpty()) {
+      Map<String, String> config = new LinkedHashMap<>(tx.get(ref, VM.OTHER_CONFIG));
+      config.put(VmRecords.MESSAGES_KEY, String.join(" ", messages));
+      tx.set(ref, VM.OTHER_CONFIG, config);
+    }
     tx.set(tx.get(ref, VM.METRICS), VMMetrics.VCPUS_NUMBER, document.vcpus());
     createTpm(tx, plan, ref, document.tpm());
     createDevices(tx, plan, ref, document, document.drives(), document.nics(), here);
@@ -237,6 +247,8 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
         new LinkedHashMap<>(
             vm.get("other_config") instanceof Value.Struct s ? s.members() : Map.of());
     config.put(VmRecords.MIGRATION_KEY, Value.of(migration.toString()));
+    // What it says is destroyed when the move comes to nothing, whoever put it there.
+    config.remove(VmRecords.MESSAGES_KEY);
     Value hidden = config.put(VmRecords.HIDDEN_KEY, Value.of("true"));
     if (hidden != null) {
       config.put(VmRecords.HIDDEN_BEFORE_KEY, hidden);
@@ -325,7 +337,6 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
     return Effects.run(
         "reveal " + plan.vmAtDestination(),
         () -> {
-          said.remove(migration);
           Row row =
               database
                   .snapshot()
@@ -346,6 +357,7 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
                   && plan.suspendImage().isPresent()) {
                 tx.set(each, VM.POWER_STATE, VmPowerState.SUSPENDED);
               }
+              config.remove(VmRecords.MESSAGES_KEY);
               String before = config.remove(VmRecords.HIDDEN_BEFORE_KEY);
               if (before == null) {
                 config.remove(VmRecords.HIDDEN_KEY);
@@ -403,25 +415,42 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
           for (UUID emptied : emptied(migration)) {
             disks.destroyTagged(emptied, migration.toString());
           }
+          // Before the record, which has them.
+          Optional<Ref<VM>> hidden = hidden(database.snapshot(), migration, vm);
+          if (hidden.isPresent()) {
+            discardMessages(hidden.get());
+          }
           database.change(tx -> {
-            Row row = tx.byUuid("VM", vm.toString()).orElse(null);
-            if (row != null) {
-              Ref<VM> ref = new Ref<>(row.ref());
-              if (migration
-                  .toString()
-                  .equals(tx.get(ref, VM.OTHER_CONFIG).get(VmRecords.MIGRATION_KEY))) {
-                for (Ref<VM> snapshot : List.copyOf(tx.get(ref, VM.SNAPSHOTS))) {
-                  VmRecords.delete(tx, snapshot);
-                }
-                VmRecords.delete(tx, ref);
+            Optional<Ref<VM>> ref = hidden(tx, migration, vm);
+            if (ref.isPresent()) {
+              for (Ref<VM> snapshot : List.copyOf(tx.get(ref.get(), VM.SNAPSHOTS))) {
+                VmRecords.delete(tx, snapshot);
               }
+              VmRecords.delete(tx, ref.get());
             }
           });
-          VmMessages.discard(said.getOrDefault(migration, Set.of()), alerts);
-          said.remove(migration);
           if (database.snapshot().byUuid("VM", vm.toString()).isEmpty()) {
             lifecycle.firmware().discardOrWarn(vm);
           }
         });
+  }
+
+  /** The record of a VM, if it is still that migration's. */
+  private static Optional<Ref<VM>> hidden(Snapshot db, MigrationId migration, UUID vm)
+      throws XenApiException {
+    Optional<Row> row = db.byUuid("VM", vm.toString());
+    if (row.isEmpty()) {
+      return Optional.empty();
+    }
+    Ref<VM> ref = new Ref<>(row.get().ref());
+    String owner = db.get(ref, VM.OTHER_CONFIG).get(VmRecords.MIGRATION_KEY);
+    return migration.toString().equals(owner) ? Optional.of(ref) : Optional.empty();
+  }
+
+  private void discardMessages(Ref<VM> vm) throws XenApiException {
+    String said = database.snapshot().get(vm, VM.OTHER_CONFIG).get(VmRecords.MESSAGES_KEY);
+    if (said != null) {
+      VmMessages.discard(Set.of(said.split(" ")), alerts);
+    }
   }
 }

@@ -14,6 +14,7 @@ import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.HashSet;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.UUID;
@@ -139,29 +140,42 @@ record VmMessages(List<Said> all) {
     }
   }
 
-  /**
-   * Keeps those about objects that have come; one that cannot be kept fails no move.
-   *
-   * @return the references of those that were not here already
-   */
-  Set<String> keep(Set<UUID> objects, Alerts alerts) {
-    Set<String> taken = new HashSet<>();
+  /** The references of those about objects that come, and that are not here already. */
+  Set<String> absent(Set<UUID> objects, Alerts alerts) {
+    Set<String> here = new HashSet<>();
+    for (Alert alert : alerts.all()) {
+      here.add(alert.ref());
+      here.add(alert.uuid());
+    }
+    Set<String> absent = new LinkedHashSet<>();
+    for (Said said : all) {
+      if (objects.contains(said.about())
+          && !here.contains(said.message().ref())
+          && !here.contains(said.message().uuid())) {
+        absent.add(said.message().ref());
+      }
+    }
+    return absent;
+  }
+
+  /** Keeps those of some references; one that cannot be kept fails no move. */
+  void keep(Set<String> refs, Alerts alerts) {
+    int taken = 0;
     long began = System.nanoTime();
     try {
       for (Said said : all) {
         if (System.nanoTime() - began > PATIENCE.toNanos()) {
-          LOG.warn("of {} messages of a VM that arrives {} are kept", all.size(), taken.size());
+          LOG.warn("of {} messages of a VM that arrives {} are kept", all.size(), taken);
           break;
         }
-        if (objects.contains(said.about())
+        if (refs.contains(said.message().ref())
             && alerts.take(said.message(), CLASS, said.about().toString())) {
-          taken.add(said.message().ref());
+          taken++;
         }
       }
     } catch (XenApiException e) {
       LOG.warn("messages of a VM that arrives are not kept", e);
     }
-    return taken;
   }
 
   /** Those of a VM that has come, and is not to be here. */

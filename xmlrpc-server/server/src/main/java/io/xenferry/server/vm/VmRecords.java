@@ -16,6 +16,9 @@ public final class VmRecords {
   /** In other_config of a VM that is not, or not yet, this host's: the migration it belongs to. */
   public static final String MIGRATION_KEY = "xenferry:migration";
 
+  /** Beside it: the references of the messages about the VM that it has brought, with spaces. */
+  public static final String MESSAGES_KEY = "xenferry:migration-messages";
+
   /** Beside it: what {@link #HIDDEN_KEY} was at the source. */
   public static final String HIDDEN_BEFORE_KEY = "xenferry:migration-hidden-before";
 
