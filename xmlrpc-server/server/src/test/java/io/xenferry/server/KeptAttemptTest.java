@@ -10,6 +10,7 @@ import io.xenferry.model.VDI;
 import io.xenferry.model.Value;
 import io.xenferry.server.storage.MigrationDisks;
 import io.xenferry.server.storage.MigrationDisks.Origin;
+import java.io.RandomAccessFile;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -207,6 +208,32 @@ class KeptAttemptTest {
     assertThat(disks.thereOf(hosts.to, 2 * TwoHosts.SIZE, Optional.empty(), origin)).isZero();
     assertThat(disks.thereOf(hosts.to, TwoHosts.SIZE, Optional.of("qcow2"), origin)).isZero();
     t.end();
+  }
+
+  @Test
+  void aDiskThatTheSrDoesNotNoteIsAsItWas() throws Exception {
+    UUID vdi = UUID.randomUUID();
+    String tag = UUID.randomUUID().toString();
+    MigrationDisks disks = hosts.there.server.storage().migrationDisks();
+    Origin origin = new Origin(UUID.randomUUID(), Optional.empty());
+    disks.create(hosts.to, vdi, TwoHosts.SIZE, tag, Optional.empty(), Optional.of(origin));
+    String ref = hosts.destination.text("VDI.get_by_uuid", vdi.toString());
+    try (var image = new RandomAccessFile(image(ref).toFile(), "rw")) {
+      image.write(new byte[2 << 20]);
+    }
+    final Map<String, Value> before = hosts.destination.record("VDI", ref);
+    // In the place of what the SR's record of it is written to.
+    Path obstacle = image(ref).resolveSibling(vdi + ".vdi.new");
+    Files.createDirectory(obstacle);
+    Files.createFile(obstacle.resolve("in the way"));
+
+    disks.keepAttempt(vdi, tag, Instant.now().plus(Duration.ofHours(1)));
+
+    assertThat(hosts.destination.record("VDI", ref)).isEqualTo(before);
+    Files.delete(obstacle.resolve("in the way"));
+    Files.delete(obstacle);
+    disks.keepAttempt(vdi, tag, Instant.now().plus(Duration.ofHours(1)));
+    assertThat(config(ref)).containsKey(UNTIL);
   }
 
   @Test

@@ -59,10 +59,13 @@ final class Attempts {
    * Lets a disk of a migration stay; see {@link MigrationDisks#keepAttempt}. The record first: if
    * the server dies in between, a scan brings back what the SR knows, and this is done once more.
    *
-   * @return false when it is not worth it, or cannot be; everything is as before then
+   * @return false when it is not worth it, or cannot be
+   * @throws XenApiException when the SR does not note it; everything is as before, then and after
+   *     false
    */
   boolean keep(HostStorage.Place place, String tag, Instant until) throws XenApiException {
-    Map<String, String> before = database.snapshot().get(place.ref(), VDI.SM_CONFIG);
+    Snapshot db = database.snapshot();
+    Map<String, String> before = db.get(place.ref(), VDI.SM_CONFIG);
     if (!tag.equals(before.get(VdiInfo.SM_CONFIG_MIGRATION))
         || !before.containsKey(VdiInfo.SM_CONFIG_LINEAGE)
         || stat(place).physicalUtilisation() < LEAST
@@ -82,7 +85,7 @@ final class Attempts {
       tx.set(place.ref(), VDI.NAME_LABEL, LABEL);
       tx.set(place.ref(), VDI.NAME_DESCRIPTION, DESCRIPTION);
     });
-    String uuid = database.snapshot().get(place.ref(), VDI.UUID);
+    String uuid = db.get(place.ref(), VDI.UUID);
     try {
       update(
           place,
@@ -94,7 +97,14 @@ final class Attempts {
                   .smConfig(kept)
                   .done());
     } catch (XenApiException e) {
-      database.change(tx -> tx.set(place.ref(), VDI.SM_CONFIG, before));
+      String label = db.get(place.ref(), VDI.NAME_LABEL);
+      String description = db.get(place.ref(), VDI.NAME_DESCRIPTION);
+      database.change(tx -> {
+        tx.set(place.ref(), VDI.SM_CONFIG, before);
+        tx.set(place.ref(), VDI.OTHER_CONFIG, unmarked(tx, place.ref()));
+        tx.set(place.ref(), VDI.NAME_LABEL, label);
+        tx.set(place.ref(), VDI.NAME_DESCRIPTION, description);
+      });
       throw e;
     }
     log.info("{} is kept until {} for the next move of the disk", place.location(), time);
