@@ -9,6 +9,7 @@ import io.xenferry.migration.ports.CopyJob;
 import io.xenferry.migration.ports.EngineCopyJob;
 import io.xenferry.migration.state.DiskProgress;
 import io.xenferry.migration.state.Plan;
+import io.xenferry.server.storage.WriteLimit;
 import io.xenferry.spi.Guest;
 import io.xenferry.spi.HypervisorException;
 import io.xenferry.time.RealScheduler;
@@ -134,14 +135,14 @@ final class RunningCopy implements CopyJob {
   /** Slows a guest that writes faster than its disks are copied. */
   private static final class Throttle implements CopyListener {
     private final Plan plan;
-    private final Optional<Guest> guest;
+    private final Optional<WriteLimit> writes;
 
     /** Bytes per second; 0 for none. The disk that needs the lowest decides. */
     private long limit;
 
     Throttle(Plan plan, Optional<Guest> guest) {
       this.plan = plan;
-      this.guest = guest;
+      this.writes = guest.map(g -> new WriteLimit(rate -> set(g, rate)));
     }
 
     @Override
@@ -159,7 +160,7 @@ final class RunningCopy implements CopyJob {
     private synchronized void lower(long bytesPerSecond) {
       if (limit == 0 || bytesPerSecond < limit) {
         limit = bytesPerSecond;
-        run(g -> g.throttle(bytesPerSecond));
+        tell(bytesPerSecond);
       }
     }
 
@@ -172,30 +173,25 @@ final class RunningCopy implements CopyJob {
     synchronized void lift() {
       if (limit != 0) {
         limit = 0;
-        run(Throttle::free);
+        tell(0);
       }
     }
 
-    private static void free(Guest guest) throws HypervisorException, InterruptedException {
+    private static void set(Guest guest, long bytesPerSecond)
+        throws HypervisorException, InterruptedException {
       try {
-        guest.throttle(0);
+        guest.throttle(bytesPerSecond);
       } catch (HypervisorException e) {
         // One that has been given to the destination ends while its copy is closed.
-        if (guest.state() != Guest.State.GONE) {
+        if (bytesPerSecond != 0 || guest.state() != Guest.State.GONE) {
           throw e;
         }
       }
     }
 
-    /** What is asked of the guest. */
-    @FunctionalInterface
-    private interface Call {
-      void of(Guest guest) throws HypervisorException, InterruptedException;
-    }
-
-    private void run(Call call) {
-      guest.ifPresent(g ->
-          Effects.run("throttle " + plan.vm(), () -> call.of(g))
+    private void tell(long bytesPerSecond) {
+      writes.ifPresent(w ->
+          w.set(bytesPerSecond)
               .exceptionally(failure -> {
                 log.warn("the limit of the writes of {} could not be set", plan.name(), failure);
                 return null;

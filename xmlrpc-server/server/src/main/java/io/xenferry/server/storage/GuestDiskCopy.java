@@ -49,6 +49,7 @@ final class GuestDiskCopy implements AutoCloseable {
 
   private final Guest guest;
   private final RealScheduler scheduler;
+  private final WriteLimit writes;
   private final CopyJob job;
   private final AutoCloseable listening;
   private final CompletableFuture<Void> converged = new CompletableFuture<>();
@@ -71,6 +72,7 @@ final class GuestDiskCopy implements AutoCloseable {
   GuestDiskCopy(CopyEngine engine, Guest guest, String device, Target to)
       throws HypervisorException, InterruptedException {
     this.guest = guest;
+    this.writes = new WriteLimit(guest::throttle);
     this.scheduler = new RealScheduler("move of " + device + " of " + guest.vm());
     boolean begun = false;
     try {
@@ -143,18 +145,18 @@ final class GuestDiskCopy implements AutoCloseable {
           dirtyBytesPerSecond,
           suggestedBytesPerSecond);
       throttled = true;
-      Thread.ofVirtual().start(() -> throttle(suggestedBytesPerSecond));
+      var unused = limit(suggestedBytesPerSecond);
     }
   }
 
-  private void throttle(long bytesPerSecond) {
-    try {
-      guest.throttle(bytesPerSecond);
-    } catch (HypervisorException e) {
-      log.warn("the guest of VM {} could not be slowed", guest.vm(), e);
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-    }
+  /** Completes when the guest has been told, or cannot be. */
+  private CompletableFuture<Void> limit(long bytesPerSecond) {
+    return writes
+        .set(bytesPerSecond)
+        .exceptionally(failure -> {
+          log.warn("the limit of the writes of VM {} could not be set", guest.vm(), failure);
+          return null;
+        });
   }
 
   /** Whether the guest's process has ended. */
@@ -220,7 +222,7 @@ final class GuestDiskCopy implements AutoCloseable {
     // Completes within two seconds, whatever the disks do.
     job.cancel().join();
     if (throttled) {
-      throttle(0);
+      limit(0).join();
     }
     scheduler.close();
   }
