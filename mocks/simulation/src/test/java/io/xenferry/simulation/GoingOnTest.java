@@ -149,6 +149,8 @@ class GoingOnTest extends Story {
     move();
     run(MINUTE);
     assertThat(state(source)).isEqualTo(State.OWNED);
+    assertThat(source.ledgerDisk.rows().getFirst().outcome().orElseThrow())
+        .contains("this host was restarted");
     assertOver();
   }
 

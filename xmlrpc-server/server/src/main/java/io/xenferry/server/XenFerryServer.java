@@ -145,7 +145,12 @@ public final class XenFerryServer implements AutoCloseable {
       throw e;
     }
     autoStart =
-        new AutoStart(config.stateDirectory(), db, dispatcher.inProcess(Origin.LOCAL), sessions);
+        new AutoStart(
+            config.stateDirectory(),
+            db,
+            dispatcher.inProcess(Origin.LOCAL),
+            sessions,
+            toolstack.migrations()::holds);
     try {
       toolstack.mount(http.router());
       AdmittedRoutes routes = new AdmittedRoutes(context);

@@ -3,6 +3,15 @@ package io.xenferry.server;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.awaitility.Awaitility.await;
 
+import io.xenferry.migration.json.StrictJson;
+import io.xenferry.migration.ledger.Ledger;
+import io.xenferry.migration.ledger.LedgerRow;
+import io.xenferry.migration.ledger.SqliteLedger;
+import io.xenferry.migration.state.MigrationId;
+import io.xenferry.migration.state.Plan;
+import io.xenferry.migration.state.Role;
+import io.xenferry.migration.state.SecureRandomness;
+import io.xenferry.migration.state.State;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
@@ -14,11 +23,17 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Queue;
+import java.util.Set;
+import java.util.UUID;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -28,6 +43,7 @@ import org.junit.jupiter.api.io.TempDir;
 /** VMs that are to run whenever the host does. */
 class AutoStartTest {
   private Path directory;
+  private String host = "";
   private TestServer server;
   private TestServer.Calls root;
 
@@ -135,7 +151,8 @@ class AutoStartTest {
           throw new XenApiException("INTERNAL_ERROR", "it does not start");
         };
     var context = server.server.context();
-    try (AutoStart starts = new AutoStart(other, context.db(), api, context.sessions())) {
+    try (AutoStart starts =
+        new AutoStart(other, context.db(), api, context.sessions(), vm -> false)) {
       starts.begin();
       await().atMost(Duration.ofSeconds(60)).until(() -> noted.size() == 2);
     }
@@ -166,12 +183,122 @@ class AutoStartTest {
           }
         };
     var context = server.server.context();
-    try (AutoStart starts = new AutoStart(other, context.db(), api, context.sessions())) {
+    try (AutoStart starts =
+        new AutoStart(other, context.db(), api, context.sessions(), vm -> false)) {
       starts.begin();
       await().atMost(Duration.ofSeconds(60)).until(() -> calls.get() == 2);
       assertThat(Files.readAllLines(file)).containsExactly(now, after);
     }
     assertThat(Files.readAllLines(file)).containsExactly(now, broken, after);
+  }
+
+  @Test
+  void oneWhoseMoveIsNotOverIsStartedOnceItIs(@TempDir Path other) throws Exception {
+    String now = boot();
+    root.call("pool.add_to_other_config", root.only("pool"), "auto_poweron", "true");
+    String moving = root.text("VM.get_uuid", vm("moving", "true", 1));
+    String gone = vm("gone", "true", 2);
+    root.text("VM.get_uuid", vm("free", "true", 3));
+    Path file = other.resolve("booted");
+    Files.writeString(file, "a boot before this one\n");
+    Set<UUID> held = ConcurrentHashMap.newKeySet();
+    held.add(UUID.fromString(moving));
+    held.add(UUID.fromString(root.text("VM.get_uuid", gone)));
+    Queue<String> started = new ConcurrentLinkedQueue<>();
+    AtomicBoolean busy = new AtomicBoolean(true);
+    XenApi api =
+        (method, params) -> {
+          String vm = root.text("VM.get_name_label", TestServer.text(params.get(1)));
+          if (vm.equals("moving") && busy.getAndSet(false)) {
+            throw new XenApiException("OTHER_OPERATION_IN_PROGRESS", "VM", vm);
+          }
+          started.add(vm);
+          return Value.VOID;
+        };
+    var context = server.server.context();
+    try (AutoStart starts =
+        new AutoStart(other, context.db(), api, context.sessions(), held::contains)) {
+      starts.begin();
+      await().atMost(Duration.ofSeconds(60)).until(() -> started.contains("free"));
+      await().atMost(Duration.ofSeconds(60)).until(() -> Files.readAllLines(file).size() == 3);
+      assertThat(Files.readAllLines(file)).startsWith(now, moving);
+      // The other one has moved.
+      root.call("VM.destroy", gone);
+      await()
+          .atMost(Duration.ofSeconds(60))
+          .until(() -> Files.readAllLines(file).equals(List.of(now, moving)));
+      held.clear();
+      await().atMost(Duration.ofSeconds(60)).until(() -> started.contains("moving"));
+    }
+    assertThat(started).containsExactly("free", "moving");
+    assertThat(busy).as("it was tried twice").isFalse();
+    assertThat(Files.readAllLines(file)).containsExactly(now);
+  }
+
+  /** Its guest is gone with the power, and whether it is here only the destination knows. */
+  private void moving(String uuid) throws Exception {
+    UUID vm = UUID.fromString(uuid);
+    Plan plan = new Plan(vm, vm, "vm", Plan.Power.RUNNING, 0, List.of(), false, false, Map.of());
+    LedgerRow row =
+        new LedgerRow(
+            new MigrationId(UUID.randomUUID()),
+            Role.SOURCE,
+            vm,
+            State.SENDING,
+            "https://127.0.0.1:9",
+            "ab".repeat(32),
+            UUID.randomUUID(),
+            "ab".repeat(32),
+            "",
+            StrictJson.text(plan),
+            "{}",
+            Optional.empty(),
+            false,
+            false,
+            false,
+            false,
+            "a boot before this one",
+            Instant.now(),
+            Instant.now(),
+            Instant.now().plus(Duration.ofHours(1)),
+            0);
+    try (Ledger ledger =
+        SqliteLedger.open(
+            directory.resolve("ledger.db"),
+            directory.resolve("ledger.marker"),
+            host,
+            new SecureRandomness(),
+            Instant::now)) {
+      ledger.insert(row);
+    }
+  }
+
+  @Test
+  void oneWhoseMoveThePowersEndBrokeOffIsStartedWhenItIsKnownToBeHere() throws Exception {
+    root.call("pool.add_to_other_config", root.only("pool"), "auto_poweron", "true");
+    String vm = vm("moving", "true", 1);
+    String uuid = root.text("VM.get_uuid", vm);
+    host = root.text("host.get_uuid", root.only("host"));
+    Files.writeString(directory.resolve("booted"), "a boot before this one\n");
+    server =
+        server.again(() -> {
+          moving(uuid);
+          return database();
+        });
+    root = server.calls();
+    var coordinator = server.server.coordinator();
+    await()
+        .atMost(Duration.ofSeconds(60))
+        .until(() -> coordinator.statuses().getFirst().state() == State.OWNED);
+    assertThat(coordinator.statuses().getFirst().outcome().orElseThrow())
+        .contains("this host was restarted");
+    await().atMost(Duration.ofSeconds(60)).until(() -> boot().contains(uuid));
+    assertThat(state(vm)).isEqualTo("Halted");
+
+    coordinator.forceResume(coordinator.statuses().getFirst().migration(), "root").get();
+
+    await().atMost(Duration.ofSeconds(60)).until(() -> state(vm).equals("Running"));
+    await().atMost(Duration.ofSeconds(60)).until(() -> !boot().contains(uuid));
   }
 
   private String startTime(String vm) throws Exception {

@@ -81,10 +81,12 @@ final class Opening {
   private void open(GuestState seen) {
     if (plan().running() == (seen == GuestState.GONE)) {
       migration.backToOwnedAsItIs(
-          migration.failure(
-              "the VM was "
-                  + (plan().running() ? "stopped" : "started")
-                  + " while its move was being prepared"));
+          again && plan().running()
+              ? migration.stopped(seen)
+              : migration.failure(
+                  "the VM was "
+                      + (plan().running() ? "stopped" : "started")
+                      + " while its move was being prepared"));
       return;
     }
     if (again && plan().running() && seen != GuestState.RUNNING) {

@@ -359,7 +359,11 @@ public final class SourceMigration extends Migration {
         "the destination's SR has filled up: bytes to come and bytes free are " + answer.params());
   }
 
-  private MigrationException stopped(GuestState seen) {
+  /** Why a guest that was running is not moved. */
+  MigrationException stopped(GuestState seen) {
+    if (!row().boot().equals(host().boot())) {
+      return failure("this host was restarted, which has ended the guest");
+    }
     return failure(
         seen == GuestState.SHUTDOWN
             ? "the guest shut down while it was being moved"

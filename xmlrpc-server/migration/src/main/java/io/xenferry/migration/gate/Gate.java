@@ -76,6 +76,16 @@ public final class Gate {
     return permit(vm);
   }
 
+  /** Whether a client would be refused by what the ledger says now. Permits nothing. */
+  public boolean refuses(UUID vm, Operation operation) {
+    try {
+      judge(vm, operation);
+      return false;
+    } catch (XenApiException e) {
+      return true;
+    }
+  }
+
   /**
    * The migration itself asks, for its own guest: the source may resume only once OWNED is durable,
    * the destination only once STARTING is, and neither destroys a disk before its outcome allows.

@@ -20,10 +20,13 @@ import java.nio.file.StandardCopyOption;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.UUID;
 import java.util.function.Predicate;
+import java.util.stream.Collectors;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -36,6 +39,10 @@ import org.slf4j.LoggerFactory;
  * begins anew. Each is noted as done before it is started, so that one whose start ends the server
  * is not tried for ever, and a server that begins anew in the middle goes on with those that are
  * left. One whose start the end of the server breaks off is among these.
+ *
+ * <p>One that was moving when the host went down is waited for: whether it is this host's may be
+ * known only when another host has answered, and until then the gate refuses to start it. It is
+ * looked at again until it may be started, has moved away, or runs.
  */
 public final class AutoStart implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(AutoStart.class);
@@ -54,20 +61,34 @@ public final class AutoStart implements AutoCloseable {
   /** For a start that is broken off to clear away what it has made. */
   private static final Duration PATIENCE = Duration.ofSeconds(20);
 
+  /** Whether a VM is still held. */
+  private static final Duration LOOK = Duration.ofSeconds(2);
+
   private final Path stateDirectory;
   private final ObjectDatabase database;
   private final XenApi api;
   private final Sessions sessions;
+  private final Predicate<UUID> held;
   private Optional<Thread> starting = Optional.empty();
   private volatile boolean closing;
 
-  /** That whose start is under way, and those after it. */
+  /** That whose start is under way, and those whose start has not been tried. */
   private volatile List<Wanted> left = List.of();
+
+  /** That are waited for, by their uuids. */
+  private final Set<String> waitedFor = new HashSet<>();
 
   /**
    * @param api of this server
+   * @param held whether a VM, by its uuid, cannot be started for now since a move of it is not over
    */
-  public AutoStart(Path stateDirectory, ObjectDatabase database, XenApi api, Sessions sessions) {
+  public AutoStart(
+      Path stateDirectory,
+      ObjectDatabase database,
+      XenApi api,
+      Sessions sessions,
+      Predicate<UUID> held) {
+    this.held = held;
     this.stateDirectory = stateDirectory;
     this.database = database;
     this.api = api;
@@ -100,6 +121,13 @@ public final class AutoStart implements AutoCloseable {
     return Files.readString(BOOT_ID, StandardCharsets.US_ASCII).strip();
   }
 
+  /** What is noted last is what {@link #close} has seen. */
+  private synchronized void noteUnlessClosing(String boot, List<Wanted> vms) throws IOException {
+    if (!closing) {
+      note(boot, vms);
+    }
+  }
+
   private void note(String boot, List<Wanted> vms) throws IOException {
     StringBuilder lines = new StringBuilder(boot).append('\n');
     vms.forEach(vm -> lines.append(vm.uuid()).append('\n'));
@@ -116,11 +144,33 @@ public final class AutoStart implements AutoCloseable {
     try {
       List<Wanted> wanted = wanted(database.snapshot()).stream().filter(which).toList();
       note(boot, wanted);
-      if (!wanted.isEmpty()) {
-        start(boot, wanted);
+      left = wanted;
+      startFree(boot);
+      while (!left.isEmpty() && !closing) {
+        Thread.sleep(LOOK);
+        forget(boot);
+        startFree(boot);
       }
     } catch (IOException | XenApiException e) {
       LOG.warn("what is to run after the host's boot may not run", e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt(); // by close
+    }
+  }
+
+  /** Those that have moved away, run, or are not to be started any more. */
+  private void forget(String boot) throws IOException, XenApiException {
+    Snapshot db = database.snapshot();
+    Set<String> uuids = left.stream().map(Wanted::uuid).collect(Collectors.toSet());
+    List<Wanted> still = new ArrayList<>();
+    for (Wanted vm : wanted(db)) {
+      if (uuids.contains(vm.uuid()) && db.get(vm.vm(), VM.POWER_STATE) == VmPowerState.HALTED) {
+        still.add(vm);
+      }
+    }
+    if (still.size() < left.size()) {
+      left = still;
+      noteUnlessClosing(boot, still);
     }
   }
 
@@ -149,38 +199,65 @@ public final class AutoStart implements AutoCloseable {
     return value != null && (value.equalsIgnoreCase("true") || value.equals("1"));
   }
 
-  private void start(String boot, List<Wanted> wanted) throws IOException, XenApiException {
+  /** Starts those that nothing holds, in their order. */
+  private void startFree(String boot) throws IOException, XenApiException {
+    List<Wanted> free = new ArrayList<>();
+    for (Wanted vm : left) {
+      if (!isHeld(vm)) {
+        free.add(vm);
+      } else if (waitedFor.add(vm.uuid())) {
+        LOG.info("VM {} is started once its move is over, if it is here then", vm.uuid());
+      }
+    }
+    if (free.isEmpty()) {
+      return;
+    }
     Session session = sessions.openRoot("auto-start");
     try {
-      for (int i = 0; i < wanted.size(); i++) {
-        synchronized (this) {
-          if (closing) {
-            return;
-          }
-          note(boot, wanted.subList(i + 1, wanted.size()));
-          left = wanted.subList(i, wanted.size());
+      for (Wanted vm : free) {
+        if (closing) {
+          return;
         }
-        Ref<VM> vm = wanted.get(i).vm();
-        try {
-          if (database.snapshot().get(vm, VM.POWER_STATE) == VmPowerState.HALTED) {
-            api.call(
-                "VM.start",
-                Value.of(session.ref()),
-                Value.of(vm),
-                Value.of(false),
-                Value.of(false));
-          }
-        } catch (XenApiException e) {
-          if (closing) {
-            LOG.info("the start of VM {} is left to the next server: {}", vm, e.toString());
-            return;
-          }
-          LOG.warn("VM {} is not started after the host's boot", vm, e);
+        List<Wanted> others = left.stream().filter(other -> !other.equals(vm)).toList();
+        noteUnlessClosing(boot, others);
+        if (start(session, vm)) {
+          left = others;
+        } else {
+          noteUnlessClosing(boot, left);
         }
-        left = wanted.subList(i + 1, wanted.size());
       }
     } finally {
       sessions.close(session.ref());
+    }
+  }
+
+  private boolean isHeld(Wanted vm) throws XenApiException {
+    return held.test(UUID.fromString(vm.uuid()))
+        || !database.snapshot().get(vm.vm(), VM.CURRENT_OPERATIONS).isEmpty();
+  }
+
+  /**
+   * @return whether that was it; false when it is to be tried again
+   */
+  private boolean start(Session session, Wanted wanted) {
+    Ref<VM> vm = wanted.vm();
+    try {
+      if (database.snapshot().get(vm, VM.POWER_STATE) == VmPowerState.HALTED) {
+        api.call(
+            "VM.start", Value.of(session.ref()), Value.of(vm), Value.of(false), Value.of(false));
+      }
+      return true;
+    } catch (XenApiException e) {
+      if (closing) {
+        LOG.info("the start of VM {} is left to the next server: {}", vm, e.toString());
+        return false;
+      }
+      if (e.code().equals("OTHER_OPERATION_IN_PROGRESS")) { // which has begun just now
+        LOG.info("the start of VM {} is tried again: {}", vm, e.toString());
+        return false;
+      }
+      LOG.warn("VM {} is not started after the host's boot", vm, e);
+      return true;
     }
   }
 

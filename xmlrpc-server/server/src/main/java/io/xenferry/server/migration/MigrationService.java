@@ -6,6 +6,7 @@ import io.xenferry.iscsi.initiator.IscsiOptions;
 import io.xenferry.migration.Coordinator;
 import io.xenferry.migration.flow.SourceMigration;
 import io.xenferry.migration.gate.Gate;
+import io.xenferry.migration.gate.Operation;
 import io.xenferry.migration.json.StrictJson;
 import io.xenferry.migration.ledger.JournalEntry;
 import io.xenferry.migration.ledger.Ledger;
@@ -70,6 +71,7 @@ public final class MigrationService implements AutoCloseable {
   private final RealScheduler scheduler = new RealScheduler("coordinator");
   private final HttpPeerTransport peers = new HttpPeerTransport();
   private final Ledger ledger;
+  private final Gate gate;
   private final Coordinator coordinator;
   private final Migrations migrations;
   private final MoveTasks tasks;
@@ -125,6 +127,7 @@ public final class MigrationService implements AutoCloseable {
       Certificate certificate,
       Decorators decorators) {
     this.ledger = parts.ledger();
+    this.gate = parts.gate();
     disks = parts.storage().migrationDisks();
     orphans = new Orphans(ledger, parts.database(), disks, parts.hypervisor());
     kept = new KeptVms(parts.database(), disks, parts.lifecycle(), parts.gate());
@@ -319,6 +322,11 @@ public final class MigrationService implements AutoCloseable {
    */
   public io.xenferry.cli.Migrations table(String caller) {
     return new MigrationTable(coordinator, copies::snapshot, queue, dryRuns, sessions, caller);
+  }
+
+  /** Whether a VM must not be started for now, since a migration of it is not over. */
+  public boolean holds(UUID vm) {
+    return !ledger.unended(vm).isEmpty() && gate.refuses(vm, Operation.START);
   }
 
   public Coordinator coordinator() {
