@@ -210,6 +210,8 @@ class CloneTest {
   void disksAreClonedAndCopiedByThemselves() throws Exception {
     String vm = marked("owner");
     String vdi = disk(vm);
+    root.call("VDI.add_tags", vdi, "red");
+    root.call("VDI.add_to_other_config", vdi, "theirs", "kept");
     String twin = root.text("VDI.clone", vdi, Map.of());
     assertThat(root.text("VDI.get_SR", twin)).isEqualTo(sr);
     assertThat(root.text("VDI.get_name_label", twin)).isEqualTo("owner");
@@ -219,6 +221,11 @@ class CloneTest {
     String nobody = "OpaqueRef:NULL";
     String copy = root.text("VDI.copy", vdi, there, nobody, nobody);
     assertMarked(image(far, copy));
+    for (String made : List.of(twin, copy)) {
+      assertThat(TestServer.texts(root.call("VDI.get_tags", made))).containsExactly("red");
+      assertThat(TestServer.member(root.call("VDI.get_other_config", made), "theirs"))
+          .isEqualTo(Value.of("kept"));
+    }
     assertCode("HANDLE_INVALID", () -> root.call("VDI.copy", vdi, nobody, nobody, nobody));
     root.call("VM.start", vm, false, false);
     assertCode("VDI_IN_USE", () -> root.call("VDI.copy", vdi, there, nobody, nobody));

@@ -217,6 +217,33 @@ class CommandsTest {
   }
 
   @Test
+  void aDiskIsCopiedIntoAnother() throws Exception {
+    String sr = sr("copied");
+    String vdi = xe("vdi-create", "sr-uuid=" + sr, "name-label=from", "virtual-size=2MiB");
+    String base = xe("vdi-create", "sr-uuid=" + sr, "name-label=base", "virtual-size=2MiB");
+    String into = xe("vdi-create", "sr-uuid=" + sr, "name-label=into", "virtual-size=2MiB");
+    Path directory = server.directory.resolve("copied");
+    byte[] content = new byte[2 << 20];
+    content[17] = 1;
+    Files.write(StorageTest.image(directory, base), content);
+    content[(1 << 20) + 17] = 2;
+    Files.write(StorageTest.image(directory, vdi), content);
+    String to = "into-vdi-uuid=" + into;
+
+    assertThat(xe("vdi-copy", "uuid=" + vdi, to, "base-vdi-uuid=" + base)).isEqualTo(into);
+
+    byte[] copied = Files.readAllBytes(StorageTest.image(directory, into));
+    assertThat(copied[17]).as("the same as in the base").isZero();
+    assertThat(copied[(1 << 20) + 17]).isEqualTo((byte) 2);
+    assertThat(xe("vdi-copy", "uuid=" + vdi, to)).isEqualTo(into);
+    assertThat(Files.readAllBytes(StorageTest.image(directory, into))).isEqualTo(content);
+    String made = xe("vdi-copy", "uuid=" + vdi, "sr-uuid=" + sr);
+    assertThat(Files.readAllBytes(StorageTest.image(directory, made))).isEqualTo(content);
+    assertThat(refused("vdi-copy", "uuid=" + vdi)).contains("sr-uuid or into-vdi-uuid");
+    assertThat(refused("vdi-copy", "uuid=" + vdi, to, "sr-uuid=" + sr)).contains("Give either");
+  }
+
+  @Test
   void aForgottenDiskComesBack() throws Exception {
     String sr = sr("introduced");
     String vdi = xe("vdi-create", "sr-uuid=" + sr, "name-label=d", "virtual-size=2MiB");

@@ -300,6 +300,24 @@ class RrdTest {
   }
 
   @Test
+  void figuresAreWrittenWhenAskedFor() throws Exception {
+    String host = root.only("host");
+    Path file =
+        server
+            .directory
+            .resolve("rrd")
+            .resolve("host-" + root.text("host.get_uuid", host) + ".rrd");
+    for (double delay : new double[] {0, 0.1}) {
+      Files.deleteIfExists(file);
+      root.call("host.backup_rrds", host, delay);
+      await().until(() -> Files.exists(file));
+    }
+    assertCode("INVALID_VALUE", () -> root.call("host.backup_rrds", host, -1.0));
+    assertCode("INVALID_VALUE", () -> root.call("host.backup_rrds", host, 1e9));
+    assertCode("HANDLE_INVALID", () -> root.call("host.backup_rrds", "OpaqueRef:x", 0.0));
+  }
+
+  @Test
   void theRecordsTellOfUse() throws Exception {
     String metrics = root.text("VM.get_metrics", vm);
     await()

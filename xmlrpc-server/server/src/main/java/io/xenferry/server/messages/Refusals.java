@@ -81,7 +81,7 @@ final class Refusals {
         "pool.set_igmp_snooping_enabled",
         "SDN_controller.introduce",
         "tunnel.create");
-    r.refuseWith("MESSAGE_DEPRECATED", "VDI.force_unlock");
+    r.refuseWith("MESSAGE_DEPRECATED", "VDI.force_unlock", "SR.make");
     r.refuseWith("MESSAGE_REMOVED", "pool.test_archive_target");
     r.refuseWith("LICENSE_PROCESSING_ERROR", "host.license_add");
     r.refuseFeature("WLB", "pool.initialize_wlb");

@@ -11,6 +11,8 @@ import io.xenferry.server.call.Registry;
 import io.xenferry.server.metrics.Figures.Listed;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
 
 /**
  * The figures of an object one by one: which there are, the value of one now, and whether its past
@@ -19,6 +21,9 @@ import java.util.Map;
 final class DataSourceMessages {
   private static final String TEST = "RrdTest.";
 
+  /** Seconds. */
+  private static final int LONGEST = 24 * 3600;
+
   private final Figures figures;
 
   DataSourceMessages(Figures figures) {
@@ -26,6 +31,7 @@ final class DataSourceMessages {
   }
 
   void register(Registry r) {
+    r.implement("host.backup_rrds", this::save, TEST + "figuresAreWrittenWhenAskedFor");
     for (Owner.Kind kind : Owner.Kind.values()) {
       String name = kind.className();
       r.implement(
@@ -39,6 +45,27 @@ final class DataSourceMessages {
           c -> forget(c, kind),
           TEST + "thePastOfAFigureIsForgotten");
     }
+  }
+
+  /**
+   * Writes all figures to their files, after some time.
+   *
+   * @throws XenApiException INVALID_VALUE for a time that is none, or longer than a day
+   */
+  private Value save(Call c) throws XenApiException {
+    c.server().db().snapshot().require("host", c.text(0));
+    double seconds = c.arg(1) instanceof Value.Real(double number) ? number : Double.NaN;
+    if (!(seconds >= 0 && seconds <= LONGEST)) {
+      throw new XenApiException("INVALID_VALUE", "delay", Double.toString(seconds));
+    }
+    Runnable saving = () -> figures.save(figures.owners(), owner -> true);
+    if (seconds == 0) {
+      saving.run();
+    } else {
+      CompletableFuture.delayedExecutor((long) (seconds * 1000), TimeUnit.MILLISECONDS)
+          .execute(saving);
+    }
+    return Value.VOID;
   }
 
   private static Owner owner(Call c, Owner.Kind kind) throws XenApiException {

@@ -22,7 +22,9 @@ import io.xenferry.sr.Progress;
 import io.xenferry.sr.SmapiException;
 import io.xenferry.sr.StorageMux;
 import io.xenferry.sr.VdiInfo;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 
 /** Copies disks through the SR drivers: within an SR as the driver does it, else block by block. */
@@ -67,6 +69,7 @@ public final class DiskCopies implements DiskMaker {
         VdiInfo made = mux.copyOf(db.get(from, SR.UUID), source, new TaskProgress(task, COPYING));
         Ref<VDI> copied = storage.recordMade(to, made);
         storage.use().of(disk); // what both have is the copy's now, where they share it
+        dress(disk, copied);
         return copied;
       }
       if (base.isPresent()) {
@@ -89,10 +92,27 @@ public final class DiskCopies implements DiskMaker {
           storage.destroyVdi(made);
         }
       }
+      dress(disk, made);
       return made;
     } catch (SmapiException e) {
       task.throwIfCancelled();
       throw e.toXenApi(disk.opaque());
+    }
+  }
+
+  /** What clients keep with a disk its copy has as well. */
+  private void dress(Ref<VDI> disk, Ref<VDI> copy) throws XenApiException {
+    Snapshot db = database.snapshot();
+    Map<String, String> config = new LinkedHashMap<>(db.get(disk, VDI.OTHER_CONFIG));
+    config.remove(MovedRecords.SUCCEEDS);
+    Map<String, String> data = db.get(disk, VDI.XENSTORE_DATA);
+    List<String> tags = db.get(disk, VDI.TAGS);
+    if (!config.isEmpty() || !data.isEmpty() || !tags.isEmpty()) {
+      database.change(tx -> {
+        tx.set(copy, VDI.OTHER_CONFIG, config);
+        tx.set(copy, VDI.XENSTORE_DATA, data);
+        tx.set(copy, VDI.TAGS, tags);
+      });
     }
   }
 
