@@ -1,6 +1,5 @@
 package io.xenferry.qemu;
 
-import io.xenferry.spi.GuestSpec.Machine;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
@@ -12,14 +11,13 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.TimeUnit;
-import java.util.regex.Pattern;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
  * Whether the installed QEMU can be a machine, processor and all: it is made so, without memory and
  * devices to speak of, and ends before its first instruction. Takes 0.1 s; what was found is not
- * asked again, since it changes with QEMU only, and with that the host's server is started anew.
+ * asked again before the server is started anew, and neither is what could not be told in time.
  * Thread-safe.
  */
 final class MachineTrial {
@@ -31,9 +29,6 @@ final class MachineTrial {
   private static final int ANSWER_LIMIT = 1 << 14;
 
   private static final String QUIT = "{\"execute\":\"qmp_capabilities\"}{\"execute\":\"quit\"}";
-
-  /** What becomes another processor on another host, whatever is asked for beside it. */
-  private static final Pattern WHATEVER_IS_THERE = Pattern.compile("(host|max)(,.*)?");
 
   private final Path program;
   private final Map<List<String>, Optional<String>> found =
@@ -54,33 +49,30 @@ final class MachineTrial {
    * Why a guest that has run on such a machine elsewhere could not go on here.
    *
    * @param type a machine type
-   * @param cpu a processor model with its features, each of which must be there
+   * @param cpu a processor model with its features, each of which must be there if it has {@code
+   *     enforce}
    * @param accelerators in the order in which they are tried
    * @return in words; empty when it could, or when that cannot be told
    */
   synchronized Optional<String> refusal(String type, String cpu, List<String> accelerators)
       throws InterruptedException {
-    if (WHATEVER_IS_THERE.matcher(cpu).matches()) {
-      return Optional.of(
-          "platform:" + Machine.CPU_KEY + "=" + cpu + " is another processor on each host");
-    }
     List<String> key = List.of(type, cpu, String.join(":", accelerators));
     Optional<String> known = found.get(key);
     if (known != null) {
       return known;
     }
     try {
-      Optional<Optional<String>> told = run(type, cpu, accelerators);
-      told.ifPresent(answer -> found.put(key, answer));
-      return told.orElse(Optional.empty());
+      Optional<String> told = run(type, cpu, accelerators);
+      found.put(key, told);
+      return told;
     } catch (IOException e) {
       log.warn("cannot try a machine with {}", program, e);
       return Optional.empty();
     }
   }
 
-  /** Empty when it did not answer in time. */
-  private Optional<Optional<String>> run(String type, String cpu, List<String> accelerators)
+  /** Empty also when it did not answer in time. */
+  private Optional<String> run(String type, String cpu, List<String> accelerators)
       throws IOException, InterruptedException {
     List<String> command = new ArrayList<>();
     command.add(program.toString());
@@ -92,7 +84,7 @@ final class MachineTrial {
             "-machine",
             type,
             "-cpu",
-            cpu.contains(",enforce") ? cpu : cpu + ",enforce",
+            cpu,
             "-m",
             "16M",
             "-nodefaults",
@@ -119,10 +111,9 @@ final class MachineTrial {
         log.warn("{} did not make a machine {} within {}", program, type, DEADLINE);
         return Optional.empty();
       }
-      return Optional.of(
-          process.exitValue() == 0
-              ? Optional.empty()
-              : Optional.of(type + " with processor " + cpu + ": " + complaint(words)));
+      return process.exitValue() == 0
+          ? Optional.empty()
+          : Optional.of(type + " with processor " + cpu + ": " + complaint(words));
     } finally {
       process.destroyForcibly();
       watch.interrupt();

@@ -257,7 +257,8 @@ class PreflightPropertyTest {
           .forEach((key, value) -> members.put(key, TestServer.text(value)));
       String token = members.get("xenferry");
       int dot = token.indexOf('.');
-      ObjectNode said = (ObjectNode) JSON.readTree(Base64.getUrlDecoder().decode(token.substring(0, dot)));
+      ObjectNode said =
+          (ObjectNode) JSON.readTree(Base64.getUrlDecoder().decode(token.substring(0, dot)));
       said.put(field, change.apply(said.path(field).asText()));
       members.put(
           "xenferry",

@@ -56,19 +56,6 @@ final class TrafficMessages {
     }
   }
 
-  /**
-   * Of the fields of a new VIF or VBD: nothing here keeps a guest to a share or a rate, as {@code
-   * qos_supported_algorithms} says.
-   *
-   * @throws XenApiException NOT_IMPLEMENTED, as the setter of the same would be
-   */
-  static void requireUnlimited(String className, Map<String, Value> fields) throws XenApiException {
-    if (fields.get("qos_algorithm_type") instanceof Value.Text(String algorithm)
-        && !algorithm.isEmpty()) {
-      throw new XenApiException("NOT_IMPLEMENTED", className + ".set_qos_algorithm_type");
-    }
-  }
-
   private static void requireUnfiltered(String mode) throws XenApiException {
     if (!UNFILTERED.contains(mode)) {
       throw new XenApiException("LICENCE_RESTRICTION", FEATURE);

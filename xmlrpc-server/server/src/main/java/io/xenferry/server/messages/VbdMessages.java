@@ -50,7 +50,6 @@ final class VbdMessages {
     if (text(f, "type").equals("CD") && text(f, "mode").equals("RW")) {
       throw new XenApiException("VBD_CDS_MUST_BE_READONLY");
     }
-    TrafficMessages.requireUnlimited("VBD", f);
     f.put("currently_attached", Value.of(false));
     return c.server()
         .db()

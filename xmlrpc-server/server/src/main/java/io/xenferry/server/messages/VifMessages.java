@@ -47,7 +47,6 @@ final class VifMessages {
       throw new XenApiException("MAC_INVALID", mac);
     }
     TrafficMessages.requireUnfiltered(f);
-    TrafficMessages.requireUnlimited("VIF", f);
     f.put("currently_attached", Value.of(false));
     return c.server()
         .db()

@@ -18,6 +18,7 @@ import io.xenferry.spi.HypervisorException;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.UUID;
+import java.util.regex.Pattern;
 
 /**
  * What stands against a VM's arrival at this host, its disks apart: looks, and changes nothing. The
@@ -25,6 +26,10 @@ import java.util.UUID;
  */
 final class ArrivalChecks {
   private final ObjectDatabase database;
+
+  /** Models that are another processor on another host. */
+  private static final Pattern WHATEVER_IS_THERE = Pattern.compile("(host|max)(,.*)?");
+
   private final Hypervisor hypervisor;
   private final Ref<Host> host;
   private final HostMemory memory;
@@ -59,7 +64,7 @@ final class ArrivalChecks {
     if (plan.power() != Plan.Power.HALTED) {
       if (!plan.warm() && !"true".equals(plan.options().get("force"))) {
         survey.look(() -> checkVendor(db, plan, document), ObstacleKind.PROCESSOR_FEATURES);
-        survey.look(() -> checkMachine(plan, document), ObstacleKind.PROCESSOR_FEATURES);
+        survey.look(() -> checkMachine(db, plan, document), ObstacleKind.PROCESSOR_FEATURES);
       }
       if (document.tpm().isPresent() && !BootFiles.hasTpms()) {
         survey.raise(
@@ -126,10 +131,21 @@ final class ArrivalChecks {
   }
 
   /** Is tried: the machine, and each feature of its processor, must be had here. */
-  private void checkMachine(Plan plan, VmDocument document) throws XenApiException {
+  private void checkMachine(Snapshot db, Plan plan, VmDocument document) throws XenApiException {
     String words;
     try {
-      words = hypervisor.refusal(Machine.of(texts(document.vm(), "platform"))).orElse("");
+      Machine machine = Machine.of(texts(document.vm(), "platform"));
+      String booted = text(document.vm(), "last_boot_CPU_flags", VmRecords.CPU_MODEL);
+      String here = db.get(host, Host.CPU_INFO).getOrDefault(VmRecords.CPU_MODEL, "");
+      words =
+          WHATEVER_IS_THERE.matcher(machine.cpu()).matches()
+                  && !booted.isEmpty()
+                  && !booted.equals(here)
+              ? "the VM's processor is the one that its host has, "
+                  + booted
+                  + "; here that is "
+                  + here
+              : hypervisor.refusal(machine).orElse("");
     } catch (HypervisorException | IllegalArgumentException e) {
       words = String.valueOf(e.getMessage());
     } catch (InterruptedException e) {

@@ -56,8 +56,13 @@ public final class GuestRecords {
   /** What the guest finds when it looks at its processor; a move must not change it. */
   void booted(Ref<VM> vm) throws XenApiException {
     database.change(tx -> {
-      String vendor = tx.get(host, Host.CPU_INFO).getOrDefault(VmRecords.CPU_VENDOR, "");
-      tx.set(vm, VM.LAST_BOOT_CPU_FLAGS, Map.of(VmRecords.CPU_VENDOR, vendor));
+      Map<String, String> here = tx.get(host, Host.CPU_INFO);
+      tx.set(
+          vm,
+          VM.LAST_BOOT_CPU_FLAGS,
+          Map.of(
+              VmRecords.CPU_VENDOR, here.getOrDefault(VmRecords.CPU_VENDOR, ""),
+              VmRecords.CPU_MODEL, here.getOrDefault(VmRecords.CPU_MODEL, "")));
       if (!tx.get(vm, VM.METRICS).isNull()) {
         tx.set(tx.get(vm, VM.METRICS), VMMetrics.START_TIME, Instant.now());
       }

@@ -28,6 +28,9 @@ public final class VmRecords {
   /** In VM.last_boot_CPU_flags and host.cpu_info: whose processor it is. */
   public static final String CPU_VENDOR = "vendor";
 
+  /** At the same places: which one it is, in its maker's words. */
+  public static final String CPU_MODEL = "modelname";
+
   private VmRecords() {}
 
   /** Gives the VM a metrics record, which clients expect of every VM. */
