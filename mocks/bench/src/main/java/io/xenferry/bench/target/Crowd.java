@@ -13,7 +13,7 @@ import java.util.Locale;
  */
 final class Crowd {
   private static final Load LOAD =
-      TargetSpeed.loads().stream()
+      TargetSpeed.loads(false).stream()
           .filter(load -> load.write() && load.size() == 4 << 10 && load.depth() == 32)
           .findFirst()
           .orElseThrow();

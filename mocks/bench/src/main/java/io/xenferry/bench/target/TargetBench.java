@@ -67,6 +67,12 @@ public final class TargetBench implements Callable<Integer> {
       defaultValue = "3")
   private int seconds = 3;
 
+  @Option(
+      names = "--fio",
+      paramLabel = "PROGRAM",
+      description = "A fio that was built with --enable-libiscsi, as one more client.")
+  private Optional<String> fio = Optional.empty();
+
   @Mixin private final Rounds rounds = new Rounds(5, 2);
   @Mixin private final Workspace workspace = new Workspace(512L << 20);
 
@@ -104,14 +110,16 @@ public final class TargetBench implements Callable<Integer> {
 
   private int race(Pattern wanted) throws Exception {
     List<TargetSpeed.Load> loads =
-        TargetSpeed.loads().stream().filter(l -> wanted.matcher(l.name()).find()).toList();
+        TargetSpeed.loads(fio.isPresent()).stream()
+            .filter(l -> wanted.matcher(l.name()).find())
+            .toList();
     Path base = workspace.create();
     long bytes = workspace.size();
     try (ServedDisk ours = ServedDisk.embedded(base.resolve("embedded"), bytes, SECTOR);
         ServedDisk theirs = ServedDisk.tgtd(base.resolve("tgtd"), bytes)) {
       ours.fill();
       theirs.fill();
-      new TargetSpeed(seconds, rounds).measure(loads, ours.url(), theirs.url());
+      new TargetSpeed(seconds, rounds, fio).measure(loads, ours.url(), theirs.url());
       return 0;
     } catch (IOException e) {
       System.err.println(e.getMessage());
@@ -139,7 +147,7 @@ public final class TargetBench implements Callable<Integer> {
         ServedDisk theirs = ServedDisk.tgtd(base.resolve("tgtd"), bytes)) {
       ours.fill();
       theirs.fill();
-      new Crowd(new TargetSpeed(seconds, rounds)).measure(exports, ours, theirs);
+      new Crowd(new TargetSpeed(seconds, rounds, fio)).measure(exports, ours, theirs);
       return 0;
     } catch (IOException e) {
       System.err.println(e.getMessage());

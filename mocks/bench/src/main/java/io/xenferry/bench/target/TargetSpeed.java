@@ -11,20 +11,28 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
  * How many requests a second each target answers, with the same clients in alternating order:
- * {@code qemu-img bench} and {@code iscsi-perf}, on a disk that was written before and is in the
- * page cache. What is measured is thus the target, not a disk.
+ * {@code qemu-img bench}, {@code iscsi-perf} and, where there is one, fio, on a disk that was
+ * written before and is in the page cache. What is measured is thus the target, not a disk.
  */
 final class TargetSpeed {
   private static final String QEMU = "qemu-img";
   private static final String PERF = "iscsi-perf";
+  private static final String FIO = "fio";
   private static final int BLOCK = 512;
   private static final Duration GRACE = Duration.ofSeconds(60);
   private static final Pattern COMPLETED = Pattern.compile("Run completed in ([0-9.]+) seconds");
+
+  /** Requests a second by place in its terse output of version 3; the third is the job's name. */
+  private static final int FIO_READS = 7;
+
+  private static final int FIO_WRITES = 48;
+
   private static final Pattern AVERAGE = Pattern.compile("iops average (\\d+)");
 
   /**
@@ -47,26 +55,38 @@ final class TargetSpeed {
 
   private final int seconds;
   private final Rounds rounds;
+  private final Optional<String> fio;
 
   /** Requests a second of the run before, by which the next one is made long enough. */
   private final Map<String, Double> before = new LinkedHashMap<>();
 
   /**
    * @param seconds of one run
+   * @param fio the program, built with its engine for libiscsi
    */
-  TargetSpeed(int seconds, Rounds rounds) {
+  TargetSpeed(int seconds, Rounds rounds, Optional<String> fio) {
     this.seconds = seconds;
     this.rounds = rounds;
+    this.fio = fio;
   }
 
   static List<String> tools() {
     return List.of(QEMU, PERF);
   }
 
-  static List<Load> loads() {
+  /**
+   * The loads.
+   *
+   * @param fio whether with those of fio, at random places; the others go from the start on
+   */
+  static List<Load> loads(boolean fio) {
     List<Load> loads = new ArrayList<>();
     int[][] shapes = {{4 << 10, 1}, {4 << 10, 32}, {64 << 10, 16}, {1 << 20, 8}};
     for (int[] shape : shapes) {
+      if (fio) {
+        loads.add(new Load(FIO, false, shape[0], shape[1]));
+        loads.add(new Load(FIO, true, shape[0], shape[1]));
+      }
       loads.add(new Load(QEMU, false, shape[0], shape[1]));
       loads.add(new Load(QEMU, true, shape[0], shape[1]));
       loads.add(new Load(PERF, false, shape[0], shape[1]));
@@ -108,7 +128,12 @@ final class TargetSpeed {
 
   private double rate(Load load, IscsiUrl url) throws Exception {
     String key = load.name() + url.iqn() + url.port();
-    double rate = load.client().equals(QEMU) ? qemu(load, url, key) : perf(load, url);
+    double rate =
+        switch (load.client()) {
+          case QEMU -> qemu(load, url, key);
+          case FIO -> fio(load, url);
+          default -> perf(load, url);
+        };
     before.put(key, rate);
     return rate;
   }
@@ -138,6 +163,31 @@ final class TargetSpeed {
             "-m",
             Integer.toString(load.depth()),
             url.text()));
+  }
+
+  private double fio(Load load, IscsiUrl url) throws Exception {
+    return number(
+        iops(load.write()),
+        List.of(
+            fio.orElse(FIO),
+            "--name=load",
+            "--thread",
+            "--ioengine=libiscsi",
+            // Colons part file names.
+            "--filename=" + url.text().replace(":", "\\:"),
+            "--rw=" + (load.write() ? "randwrite" : "randread"),
+            "--bs=" + load.size(),
+            "--iodepth=" + load.depth(),
+            "--time_based",
+            "--runtime=" + seconds,
+            "--output-format=terse",
+            "--terse-version=3"));
+  }
+
+  /** Finds the number in what fio prints. */
+  static Pattern iops(boolean write) {
+    int before = (write ? FIO_WRITES : FIO_READS) - 1;
+    return Pattern.compile("(?m)^3;(?:[^;\\n]*;){" + before + "}(\\d+);");
   }
 
   private double number(Pattern wanted, List<String> command)
