@@ -194,6 +194,12 @@ class WireRulesTest {
                   .method(words[0], HttpRequest.BodyPublishers.ofString(body))
                   .build(),
               HttpResponse.BodyHandlers.ofString());
+      if (where.contains("/outgoing/") && body.equals("{}")) {
+        // a question well put, whoever asks: this host is the source of no such migration
+        assertThat(r.statusCode()).isEqualTo(200);
+        assertThat(r.body()).contains("\"state\":\"\"");
+        continue;
+      }
       assertThat(r.statusCode()).as("%s with %.40s", where, body).isBetween(400, 499);
       if (body.contains("hostname")) {
         assertThat(r.body()).doesNotContain(secret);
