@@ -236,7 +236,7 @@ class AutoStartTest {
   }
 
   /** Its guest is gone with the power, and whether it is here only the destination knows. */
-  private void moving(String uuid) throws Exception {
+  private void moving(String uuid, State state) throws Exception {
     UUID vm = UUID.fromString(uuid);
     Plan plan = new Plan(vm, vm, "vm", Plan.Power.RUNNING, 0, List.of(), false, false, Map.of());
     LedgerRow row =
@@ -244,7 +244,7 @@ class AutoStartTest {
             new MigrationId(UUID.randomUUID()),
             Role.SOURCE,
             vm,
-            State.SENDING,
+            state,
             "https://127.0.0.1:9",
             "ab".repeat(32),
             UUID.randomUUID(),
@@ -282,7 +282,7 @@ class AutoStartTest {
     Files.writeString(directory.resolve("booted"), "a boot before this one\n");
     server =
         server.again(() -> {
-          moving(uuid);
+          moving(uuid, State.SENDING);
           return database();
         });
     root = server.calls();
@@ -299,6 +299,37 @@ class AutoStartTest {
 
     await().atMost(Duration.ofSeconds(60)).until(() -> state(vm).equals("Running"));
     await().atMost(Duration.ofSeconds(60)).until(() -> !boot().contains(uuid));
+  }
+
+  @Test
+  void oneThatIsSaidToRunSinceBeforeTheBootIsStartedWhenItIsKnownToBeHere() throws Exception {
+    root.call("pool.add_to_other_config", root.only("pool"), "auto_poweron", "true");
+    String vm = vm("committing", "true", 1);
+    String uuid = root.text("VM.get_uuid", vm);
+    host = root.text("host.get_uuid", root.only("host"));
+    root.call("VM.start", vm, false, false);
+    String before = startTime(vm);
+    Files.writeString(directory.resolve("booted"), "a boot before this one\n");
+    server =
+        server.again(() -> {
+          server.destroyGuests();
+          moving(uuid, State.COMMITTING);
+          return database();
+        });
+    root = server.calls();
+    var coordinator = server.server.coordinator();
+    assertThat(state(vm)).as("nobody knows better").isIn("Running", "Paused");
+    await()
+        .during(Duration.ofSeconds(5))
+        .atMost(Duration.ofSeconds(60))
+        .until(() -> boot().contains(uuid));
+
+    coordinator.forceResume(coordinator.statuses().getFirst().migration(), "root").get();
+
+    await()
+        .atMost(Duration.ofSeconds(60))
+        .until(() -> state(vm).equals("Running") && !startTime(vm).equals(before));
+    assertThat(boot()).doesNotContain(uuid);
   }
 
   private String startTime(String vm) throws Exception {

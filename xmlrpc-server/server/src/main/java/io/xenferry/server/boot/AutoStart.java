@@ -11,6 +11,7 @@ import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.server.session.Session;
 import io.xenferry.server.session.Sessions;
+import io.xenferry.server.vm.VmRecords;
 import io.xenferry.spi.XenApi;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -145,26 +146,44 @@ public final class AutoStart implements AutoCloseable {
       List<Wanted> wanted = wanted(database.snapshot()).stream().filter(which).toList();
       note(boot, wanted);
       left = wanted;
-      startFree(boot);
+    } catch (IOException | XenApiException e) {
+      LOG.warn("what is to run after the host's boot does not run", e);
+      return;
+    }
+    try {
+      look(boot);
       while (!left.isEmpty() && !closing) {
         Thread.sleep(LOOK);
-        forget(boot);
-        startFree(boot);
+        look(boot);
       }
-    } catch (IOException | XenApiException e) {
-      LOG.warn("what is to run after the host's boot may not run", e);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt(); // by close
     }
   }
 
-  /** Those that have moved away, run, or are not to be started any more. */
+  /** What goes wrong is tried again at the next look. */
+  private void look(String boot) {
+    try {
+      forget(boot);
+      startFree(boot);
+    } catch (IOException | XenApiException | RuntimeException e) {
+      if (!closing) {
+        LOG.warn("what is to run after the host's boot is looked at again", e);
+      }
+    }
+  }
+
+  /**
+   * Those that have moved away, run, or are not to be started any more. What the record of one says
+   * that is held counts for nothing: it may be said to run since before the boot.
+   */
   private void forget(String boot) throws IOException, XenApiException {
     Snapshot db = database.snapshot();
     Set<String> uuids = left.stream().map(Wanted::uuid).collect(Collectors.toSet());
     List<Wanted> still = new ArrayList<>();
     for (Wanted vm : wanted(db)) {
-      if (uuids.contains(vm.uuid()) && db.get(vm.vm(), VM.POWER_STATE) == VmPowerState.HALTED) {
+      if (uuids.contains(vm.uuid())
+          && (isHeld(vm) || db.get(vm.vm(), VM.POWER_STATE) == VmPowerState.HALTED)) {
         still.add(vm);
       }
     }
@@ -231,9 +250,20 @@ public final class AutoStart implements AutoCloseable {
     }
   }
 
-  private boolean isHeld(Wanted vm) throws XenApiException {
-    return held.test(UUID.fromString(vm.uuid()))
-        || !database.snapshot().get(vm.vm(), VM.CURRENT_OPERATIONS).isEmpty();
+  /** Also when that cannot be told. */
+  private boolean isHeld(Wanted wanted) {
+    Snapshot db = database.snapshot();
+    Ref<VM> vm = wanted.vm();
+    try {
+      return held.test(UUID.fromString(wanted.uuid()))
+          || db.get(vm, VM.OTHER_CONFIG).containsKey(VmRecords.MIGRATION_KEY)
+          || !db.get(vm, VM.CURRENT_OPERATIONS).isEmpty();
+    } catch (XenApiException e) {
+      return false; // it is gone
+    } catch (RuntimeException e) {
+      LOG.warn("whether VM {} is held cannot be told for now", wanted.uuid(), e);
+      return true;
+    }
   }
 
   /**

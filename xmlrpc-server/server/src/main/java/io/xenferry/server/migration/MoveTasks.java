@@ -243,14 +243,38 @@ final class MoveTasks {
    * come out meanwhile. A task whose move never became durable is left as it is.
    */
   void adoptAll() {
-    tasks
-        .pendingWith(MIGRATION)
-        .forEach((ref, migration) -> {
-          Optional<LedgerRow> row = find(migration);
-          if (row.isPresent()) {
-            tasks.adopt(ref).ifPresent(task -> adopt(task, row.get()));
-          }
-        });
+    Map<String, String> pending = tasks.pendingWith(MIGRATION);
+    pending.forEach((ref, migration) -> {
+      Optional<LedgerRow> row = find(migration);
+      if (row.isPresent()) {
+        tasks.adopt(ref).ifPresent(task -> adopt(task, row.get()));
+      }
+    });
+    for (LedgerRow row : ledger.rows()) {
+      if (row.role() == Role.SOURCE
+          && !row.state().outcome()
+          && !pending.containsValue(row.migration().toString())) {
+        adoptUntold(row);
+      }
+    }
+  }
+
+  /** Somebody has destroyed its task: another one tells of it, and holds the VM until then. */
+  private void adoptUntold(LedgerRow row) {
+    try {
+      Task task =
+          tasks.start(
+              "VM.migrate_send",
+              "Goes on after a restart of the server",
+              Ref.nullRef(),
+              "",
+              Ref.nullRef());
+      task.note(MIGRATION, row.migration().toString());
+      task.tell(Map.of(TOLD + "migration", row.migration().toString()));
+      adopt(task, row);
+    } catch (XenApiException e) {
+      log.warn("no task tells of migration {}", row.migration(), e);
+    }
   }
 
   private Optional<LedgerRow> find(String migration) {
