@@ -9,6 +9,7 @@ import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Predicate;
 
 /**
@@ -28,6 +29,9 @@ final class Figures {
   private int count;
 
   private long end;
+
+  /** One at a time: a file is written beside the old one, under one name. */
+  private final ReentrantLock saving = new ReentrantLock();
 
   Figures(ArchiveFiles files) {
     this.files = files;
@@ -76,6 +80,15 @@ final class Figures {
 
   /** Writes the files of these, and lets go of those that nothing is added to any more. */
   void save(Collection<Owner> owners, Predicate<Owner> stillThere) {
+    saving.lock();
+    try {
+      write(owners, stillThere);
+    } finally {
+      saving.unlock();
+    }
+  }
+
+  private void write(Collection<Owner> owners, Predicate<Owner> stillThere) {
     for (Owner owner : owners) {
       byte[] bytes;
       synchronized (this) {

@@ -418,7 +418,7 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
           // Before the record, which has them.
           Optional<Ref<VM>> hidden = hidden(database.snapshot(), migration, vm);
           if (hidden.isPresent()) {
-            discardMessages(hidden.get());
+            VmMessages.discardNoted(database.snapshot(), hidden.get(), alerts);
           }
           database.change(tx -> {
             Optional<Ref<VM>> ref = hidden(tx, migration, vm);
@@ -445,12 +445,5 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
     Ref<VM> ref = new Ref<>(row.get().ref());
     String owner = db.get(ref, VM.OTHER_CONFIG).get(VmRecords.MIGRATION_KEY);
     return migration.toString().equals(owner) ? Optional.of(ref) : Optional.empty();
-  }
-
-  private void discardMessages(Ref<VM> vm) throws XenApiException {
-    String said = database.snapshot().get(vm, VM.OTHER_CONFIG).get(VmRecords.MESSAGES_KEY);
-    if (said != null) {
-      VmMessages.discard(Set.of(said.split(" ")), alerts);
-    }
   }
 }

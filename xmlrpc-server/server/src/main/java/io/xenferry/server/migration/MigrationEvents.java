@@ -61,7 +61,14 @@ final class MigrationEvents {
   /** Ends all following, which would else keep a server from stopping at once. */
   void end() {
     ended = true;
-    followers.forEach(news -> put(news, Optional.empty()));
+    followers.forEach(MigrationEvents::remind);
+  }
+
+  /** Whoever has something to read looks at the queue by that, and nothing has to make room. */
+  private static void remind(BlockingQueue<Optional<MigrationStatus>> news) {
+    if (news.isEmpty()) {
+      news.offer(Optional.empty());
+    }
   }
 
   private static void put(
@@ -71,8 +78,14 @@ final class MigrationEvents {
     }
   }
 
-  /** Sends the present state first, then each change. */
-  boolean follow(Response response, Callback callback, Optional<One> one) throws Exception {
+  /**
+   * Sends the present state first, then each change.
+   *
+   * @param seen what the one that is followed was a moment ago, if it waited then
+   */
+  boolean follow(
+      Response response, Callback callback, Optional<One> one, Optional<MoveQueue.Waiting> seen)
+      throws Exception {
     BlockingQueue<Optional<MigrationStatus>> news = new ArrayBlockingQueue<>(QUEUE);
     AutoCloseable moves =
         coordinator.listen(status -> {
@@ -80,7 +93,7 @@ final class MigrationEvents {
             put(news, Optional.of(status));
           }
         });
-    AutoCloseable changes = waiting.listen(() -> put(news, Optional.empty()));
+    AutoCloseable changes = waiting.listen(() -> remind(news));
     response.getHeaders().put(HttpHeader.CONTENT_TYPE, "text/event-stream");
     response.getHeaders().put(HttpHeader.CACHE_CONTROL, "no-cache, no-store");
     try (moves;
@@ -89,7 +102,7 @@ final class MigrationEvents {
       followers.add(news);
       out.flush(); // there may be nothing to tell for long
       Following following = new Following(out, one);
-      boolean over = following.begin();
+      boolean over = following.begin(seen);
       while (!over && !ended) {
         Optional<MigrationStatus> next = news.poll(KEEP_ALIVE.toSeconds(), TimeUnit.SECONDS);
         if (next == null) {
@@ -123,7 +136,7 @@ final class MigrationEvents {
     /**
      * @return whether there is nothing more to tell
      */
-    boolean begin() throws IOException {
+    boolean begin(Optional<MoveQueue.Waiting> seen) throws IOException {
       boolean over = tellQueue();
       List<MigrationStatus> all =
           one.map(o -> coordinator.status(o.migration(), o.role()).stream().toList())
@@ -131,8 +144,11 @@ final class MigrationEvents {
       for (MigrationStatus status : all) {
         over |= tell(status);
       }
-      // It waited a moment ago, and neither waits nor is in the ledger: it came to nothing.
-      return over || one.isPresent() && all.isEmpty() && queued.isEmpty();
+      if (!over && seen.isPresent() && all.isEmpty() && queued.isEmpty()) {
+        didNotBegin(seen.get());
+        return true;
+      }
+      return over;
     }
 
     boolean tell(Optional<MigrationStatus> news) throws IOException {
@@ -163,12 +179,17 @@ final class MigrationEvents {
         if (!now.containsKey(before.migration())) {
           queued.remove(before.migration());
           if (coordinator.status(before.migration(), Role.SOURCE).isEmpty()) {
-            event(MigrationJson.of(before).put("phase", "did not begin").put("ended", true));
+            didNotBegin(before);
             over = one.isPresent();
           }
         }
       }
       return over;
+    }
+
+    /** It waited, and neither waits nor is in the ledger: it came to nothing. */
+    private void didNotBegin(MoveQueue.Waiting before) throws IOException {
+      event(MigrationJson.of(before).put("phase", "did not begin").put("ended", true));
     }
 
     private void event(ObjectNode event) throws IOException {

@@ -133,7 +133,7 @@ final class MigrationRoutes {
       return send(response, callback, HttpStatus.OK_200, all().toString());
     }
     if (path.equals("/events")) {
-      return events.follow(response, callback, Optional.empty());
+      return events.follow(response, callback, Optional.empty(), Optional.empty());
     }
     String[] parts = path.substring(1).split("/", -1);
     Optional<Found> found = find(parts[0]);
@@ -143,7 +143,8 @@ final class MigrationRoutes {
       return true;
     }
     if (follows) {
-      return events.follow(response, callback, Optional.of(found.get().side()));
+      return events.follow(
+          response, callback, Optional.of(found.get().side()), found.get().queued());
     }
     return send(response, callback, HttpStatus.OK_200, json(found.get()).toString());
   }
@@ -337,11 +338,19 @@ final class MigrationRoutes {
   private sealed interface Found {
     MigrationEvents.One side();
 
+    /** As it stands in the queue, if it does. */
+    Optional<MoveQueue.Waiting> queued();
+
     /** It is in the ledger. */
     record Begun(MigrationStatus status) implements Found {
       @Override
       public MigrationEvents.One side() {
         return new MigrationEvents.One(status.migration(), status.role());
+      }
+
+      @Override
+      public Optional<MoveQueue.Waiting> queued() {
+        return Optional.empty();
       }
     }
 
@@ -350,6 +359,11 @@ final class MigrationRoutes {
       @Override
       public MigrationEvents.One side() {
         return new MigrationEvents.One(waits.migration(), Role.SOURCE);
+      }
+
+      @Override
+      public Optional<MoveQueue.Waiting> queued() {
+        return Optional.of(waits);
       }
     }
   }

@@ -129,7 +129,7 @@ public final class MigrationService implements AutoCloseable {
     this.ledger = parts.ledger();
     this.gate = parts.gate();
     disks = parts.storage().migrationDisks();
-    orphans = new Orphans(ledger, parts.database(), disks, parts.hypervisor());
+    orphans = new Orphans(ledger, parts.database(), disks, parts.hypervisor(), parts.alerts());
     kept = new KeptVms(parts.database(), disks, parts.lifecycle(), parts.gate());
     SourceCopies copies =
         new SourceCopies(

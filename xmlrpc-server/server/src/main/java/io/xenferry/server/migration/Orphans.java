@@ -17,6 +17,7 @@ import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
+import io.xenferry.server.event.Alerts;
 import io.xenferry.server.storage.DiskMoves;
 import io.xenferry.server.storage.MigrationDisks;
 import io.xenferry.server.vm.VmRecords;
@@ -51,12 +52,19 @@ final class Orphans {
   private final ObjectDatabase database;
   private final MigrationDisks disks;
   private final Hypervisor hypervisor;
+  private final Alerts alerts;
 
-  Orphans(Ledger ledger, ObjectDatabase database, MigrationDisks disks, Hypervisor hypervisor) {
+  Orphans(
+      Ledger ledger,
+      ObjectDatabase database,
+      MigrationDisks disks,
+      Hypervisor hypervisor,
+      Alerts alerts) {
     this.ledger = ledger;
     this.database = database;
     this.disks = disks;
     this.hypervisor = hypervisor;
+    this.alerts = alerts;
   }
 
   /**
@@ -176,6 +184,7 @@ final class Orphans {
   }
 
   private void remove(Ref<VM> vm, String tag) throws XenApiException {
+    VmMessages.discardNoted(database.snapshot(), vm, alerts);
     database.change(tx -> {
       if (tx.row("VM", vm.opaque()).isPresent()
           && tag.equals(tx.get(vm, VM.OTHER_CONFIG).get(VmRecords.MIGRATION_KEY))) {

@@ -9,6 +9,7 @@ import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.server.event.Alert;
 import io.xenferry.server.event.Alerts;
+import io.xenferry.server.vm.VmRecords;
 import java.time.DateTimeException;
 import java.time.Duration;
 import java.time.Instant;
@@ -175,6 +176,14 @@ record VmMessages(List<Said> all) {
       }
     } catch (XenApiException e) {
       LOG.warn("messages of a VM that arrives are not kept", e);
+    }
+  }
+
+  /** Those that are noted in the record of a VM that has come, and is not to be here. */
+  static void discardNoted(Snapshot db, Ref<VM> vm, Alerts alerts) throws XenApiException {
+    String noted = db.get(vm, VM.OTHER_CONFIG).get(VmRecords.MESSAGES_KEY);
+    if (noted != null) {
+      discard(Set.of(noted.split(" ")), alerts);
     }
   }
 

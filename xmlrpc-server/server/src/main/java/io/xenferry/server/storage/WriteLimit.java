@@ -43,7 +43,7 @@ public final class WriteLimit {
     try {
       setting.set(bytesPerSecond);
       told.complete(null);
-    } catch (HypervisorException | InterruptedException | RuntimeException e) {
+    } catch (Throwable e) { // whoever is next in the row waits for this one
       told.completeExceptionally(e);
     }
   }
