@@ -80,6 +80,36 @@ class WarmMigrationTest extends BetweenHosts {
     t.endThere(moved);
   }
 
+  /** At 64 KiB a second, which its guest fills, it would stand still for long. */
+  @Test
+  void whatItWroteWhileTheMoveWasPausedIsSentBeforeItIsToldToShutDown() throws Exception {
+    Traveller t = hosts.traveller("held", 1);
+    t.start();
+    String task = t.moveAsync("mode", "warm", "cutover", "hold", "max-downtime", "500");
+    hosts.awaitPhase(t, "following the guest's writes");
+    steer(t, "{\"paused\": true}");
+    hosts.awaitPhase(t, "paused");
+    for (int i = 0; i < 5; i++) {
+      t.awaitWrites();
+    }
+    steer(t, "{\"paused\": false, \"cutover\": \"auto\", \"bandwidth\": 65536}");
+    hosts.awaitPhase(t, "preparing the disks for the switch");
+    t.awaitWrites();
+    assertThat(hosts.movesOf(t).getFirst().phase()).startsWith("preparing the disks");
+    assertThat(t.powerState()).isEqualTo("Running");
+
+    steer(t, "{\"bandwidth\": 0}");
+    hosts.awaitSuccess(task);
+    String moved = destination.text("VM.get_by_uuid", t.uuid());
+    t.awaitWrites();
+    t.endThere(moved);
+  }
+
+  private static void steer(Traveller t, String change) throws Exception {
+    String path = "/v1/migrations/" + hosts.movesOf(t).getFirst().migration();
+    assertThat(Rest.patch(hosts.here, path, change).status()).isEqualTo(200);
+  }
+
   private static Traveller deaf(String name) throws Exception {
     return faulty(name, "ignore-power");
   }

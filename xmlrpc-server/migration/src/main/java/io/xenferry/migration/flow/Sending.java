@@ -35,6 +35,7 @@ import org.slf4j.LoggerFactory;
  */
 final class Sending extends SourceStage {
   private static final String COPYING = "copying the disks";
+  private static final String PREPARING = "preparing the disks for the switch";
   private static final String AGAIN =
       "sending the memory again, since the guest could not be stopped";
   private static final Logger LOG = LoggerFactory.getLogger(Sending.class);
@@ -54,6 +55,9 @@ final class Sending extends SourceStage {
   private boolean converged;
   private @Nullable WarmStop warm;
   private boolean stoppingLater;
+
+  /** The phase says what a stop waits for. */
+  private boolean putOff;
 
   /** As little is left of the disks as there is memory. */
   private boolean nearlyConverged;
@@ -175,13 +179,11 @@ final class Sending extends SourceStage {
     if (migration.holds()) {
       awaitOperator(job);
     } else if (!migration.plan().live()) {
-      if (converged) {
-        memory = Memory.STOPPING;
-        WarmMove.of(migration.plan())
-            .ifPresentOrElse(
-                how -> stopWarm(job, how), () -> migration.move(new Switching(migration)));
-      } else {
+      if (!converged) {
         migration.phase(COPYING);
+      } else if (memory == Memory.NOT_BEGUN) {
+        WarmMove.of(migration.plan())
+            .ifPresentOrElse(how -> prepareWarm(job, how), this::switchOver);
       }
     } else {
       switch (memory) {
@@ -215,8 +217,35 @@ final class Sending extends SourceStage {
     return toldByAnother;
   }
 
-  /** In place of the memory: the guest shuts down, and boots at the destination. */
+  private void switchOver() {
+    memory = Memory.STOPPING;
+    migration.move(new Switching(migration));
+  }
+
+  /**
+   * In place of the memory: the guest shuts down, and boots at the destination. More may have been
+   * written since the copy converged, as while an operator held it: that is sent before.
+   */
+  private void prepareWarm(CopyJob job, WarmMove how) {
+    int which = ++beginning;
+    memory = Memory.PREPARING;
+    if (!putOff) {
+      migration.phase(PREPARING);
+    }
+    hear(
+        PREPARING,
+        SourceMigration.UNBOUNDED,
+        job::prepareSwitch,
+        prepared -> {
+          if (which == beginning) {
+            stopWarm(job, how);
+          }
+        },
+        failure -> migration.failed(this, "the copy failed", failure));
+  }
+
   private void stopWarm(CopyJob job, WarmMove how) {
+    memory = Memory.STOPPING;
     WarmStop stop = new WarmStop(migration, this, job, how, this::stopLater);
     warm = stop;
     stop.begin();
@@ -225,6 +254,7 @@ final class Sending extends SourceStage {
   /** Something is in the way; meanwhile an operator may still hold it up. */
   private void stopLater() {
     memory = Memory.NOT_BEGUN;
+    putOff = true;
     if (!stoppingLater) {
       stoppingLater = true;
       after(
@@ -238,10 +268,13 @@ final class Sending extends SourceStage {
 
   /** Follows the guest, and keeps an eye on the clock. */
   private void awaitOperator(CopyJob job) {
-    if (memory != Memory.NOT_BEGUN) {
+    if (memory != Memory.NOT_BEGUN && migration.plan().live()) {
       takeMemoryBack();
       return;
     }
+    memory = Memory.NOT_BEGUN;
+    beginning++;
+    putOff = false;
     CutOver when = migration.steering().map(Steering::cutOver).orElse(CutOver.AUTO);
     if (migration.steering().filter(Steering::paused).isPresent()) {
       migration.phase("paused by an operator");
@@ -378,9 +411,9 @@ final class Sending extends SourceStage {
   private void prepareDisks(CopyJob job) {
     int which = beginning;
     memory = Memory.PREPARING;
-    migration.phase("preparing the disks for the switch");
+    migration.phase(PREPARING);
     hear(
-        "preparing the disks for the switch",
+        PREPARING,
         SourceMigration.UNBOUNDED,
         job::prepareSwitch,
         prepared -> {
@@ -409,7 +442,8 @@ final class Sending extends SourceStage {
           "another strategy");
     }
     migration.change(next);
-    if (memory == Memory.BEGUN || memory == Memory.NEARLY_SENT || memory == Memory.PREPARING) {
+    if (migration.plan().live()
+        && (memory == Memory.BEGUN || memory == Memory.NEARLY_SENT || memory == Memory.PREPARING)) {
       hear(
           "limiting the memory",
           () -> host().source().guests().limits(migration.steered()),
