@@ -12,6 +12,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -153,6 +154,35 @@ class TaskTest {
         .tasks()
         .fail(work.ref(), new io.xenferry.model.XenApiException("TASK_CANCELLED", work.ref()));
     assertThat(root.text("task.get_status", work.ref())).isEqualTo("cancelled");
+  }
+
+  @Test
+  void workThatGoesOnSaysSoToWhoCancels() throws Exception {
+    Task work =
+        server.server.context().tasks().start("work", "", Ref.nullRef(), "root", Ref.nullRef());
+    CompletableFuture<Void> decision = new CompletableFuture<>();
+    CountDownLatch asked = new CountDownLatch(1);
+    work.cancellable(true);
+    work.onCancelAsk(() -> {
+      asked.countDown();
+      return decision;
+    });
+    Thread decides =
+        Thread.ofVirtual()
+            .start(() -> {
+              try {
+                asked.await();
+                decision.completeExceptionally(new IllegalStateException("too late"));
+              } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+              }
+            });
+    assertCode("OPERATION_NOT_ALLOWED", () -> root.call("task.cancel", work.ref()));
+    decides.join();
+    work.throwIfCancelled();
+    assertThat(root.call("task.get_current_operations", work.ref())).isEqualTo(Value.EMPTY_STRUCT);
+    server.server.context().tasks().succeed(work.ref(), "<value></value>");
+    assertThat(root.text("task.get_status", work.ref())).isEqualTo("success");
   }
 
   @Test

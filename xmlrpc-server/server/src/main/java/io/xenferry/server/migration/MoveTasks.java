@@ -113,7 +113,7 @@ final class MoveTasks {
   void follow(Coordinator.Started started, Task task, Ref<VM> vm, String destination)
       throws XenApiException, InterruptedException {
     task.cancellable(true);
-    task.onCancel(() -> coordinator.cancel(started.migration(), Role.SOURCE));
+    task.onCancelAsk(() -> coordinator.cancel(started.migration(), Role.SOURCE));
     AutoCloseable listener = show(started.migration(), task);
     try {
       answers.await(started.outcome(), vm, destination);
@@ -121,7 +121,7 @@ final class MoveTasks {
       stayed.stayed(vm, true, task.ref());
       awaitEnd(started.migration());
       task.throwIfCancelled();
-      throw e;
+      throw isCancel(e) ? cancelled(task) : e;
     } finally {
       close(listener);
       tellReport(started.migration(), task);
@@ -303,7 +303,7 @@ final class MoveTasks {
               .isPresent();
       task.cancellable(goesOn);
       if (goesOn) {
-        task.onCancel(() -> coordinator.cancel(row.migration(), Role.SOURCE));
+        task.onCancelAsk(() -> coordinator.cancel(row.migration(), Role.SOURCE));
       }
       if (goesOn && tasks.cancelAsked(task.ref())) {
         // The server before was told, and did not come to it.
@@ -340,11 +340,19 @@ final class MoveTasks {
     if (failure.isEmpty()) {
       Value there = Value.of(VmDocument.parse(row.metadata()).ref());
       tasks.succeed(task.ref(), codec.valueElement(Content.of(there)));
-    } else if (tasks.cancelAsked(task.ref())) {
-      tasks.fail(task.ref(), new XenApiException("TASK_CANCELLED", task.ref()));
-    } else {
-      tasks.fail(
-          task.ref(), answers.translated(failure.get(), vm, MoveAnswers.destination(row.token())));
+      return;
     }
+    XenApiException why =
+        answers.translated(failure.get(), vm, MoveAnswers.destination(row.token()));
+    tasks.fail(task.ref(), tasks.cancelAsked(task.ref()) || isCancel(why) ? cancelled(task) : why);
+  }
+
+  /** Also one that was asked of the migration, and not of the task. */
+  private static boolean isCancel(XenApiException e) {
+    return e.code().equals("TASK_CANCELLED");
+  }
+
+  private static XenApiException cancelled(Task task) {
+    return new XenApiException("TASK_CANCELLED", task.ref());
   }
 }

@@ -2,6 +2,8 @@ package io.xenferry.server.task;
 
 import io.xenferry.model.XenApiException;
 import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.function.Supplier;
 
 /** A task as seen by the work that it stands for. Thread-safe. */
 public interface Task {
@@ -64,4 +66,12 @@ public interface Task {
    * block.
    */
   void onCancel(Runnable action);
+
+  /**
+   * The same of work that decides by itself whether it is too late: who cancels hears of that.
+   *
+   * @param decision asks the work, and must not block; what it returns completes when the work is
+   *     sure to end, and fails when it goes on
+   */
+  void onCancelAsk(Supplier<CompletableFuture<Void>> decision);
 }

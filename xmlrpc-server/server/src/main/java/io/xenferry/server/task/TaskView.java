@@ -2,6 +2,8 @@ package io.xenferry.server.task;
 
 import io.xenferry.model.XenApiException;
 import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.function.Supplier;
 
 /** A task as one of those who work at it sees it: the task itself, but for what is overridden. */
 abstract class TaskView implements Task {
@@ -49,5 +51,10 @@ abstract class TaskView implements Task {
   @Override
   public void onCancel(Runnable action) {
     whole.onCancel(action);
+  }
+
+  @Override
+  public void onCancelAsk(Supplier<CompletableFuture<Void>> decision) {
+    whole.onCancelAsk(decision);
   }
 }

@@ -18,6 +18,10 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import java.util.function.Supplier;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -47,6 +51,9 @@ public final class Tasks {
 
   /** How long a row is kept that a client made and then forgot. */
   private static final Duration KEEP_PENDING = Duration.ofHours(24);
+
+  /** For work to say whether it ends; a commit, as a rule. */
+  private static final Duration DECISION = Duration.ofSeconds(10);
 
   private final ObjectDatabase db;
   private final Schema schema;
@@ -312,8 +319,8 @@ public final class Tasks {
   }
 
   /**
-   * Asks for cancelling. The work notices; a row without work is cancelled here. Nothing happens to
-   * a task that has ended.
+   * Asks for cancelling. The work notices, and may say that it goes on; a row without work is
+   * cancelled here. Nothing happens to a task that has ended.
    *
    * @param by the task of the cancelling call
    * @throws XenApiException HANDLE_INVALID; OPERATION_NOT_ALLOWED when the work cannot be
@@ -329,8 +336,7 @@ public final class Tasks {
             return false;
           }
           if (!told) {
-            throw new XenApiException(
-                "OPERATION_NOT_ALLOWED", "The task cannot be cancelled, or no longer");
+            throw tooLate();
           }
           markOperation(tx, row, by, "cancel");
           return true;
@@ -338,11 +344,28 @@ public final class Tasks {
     if (!pending) {
       return;
     }
-    if (task != null) {
-      task.runCancelActions();
-    } else {
+    if (task == null) {
       fail(ref, new XenApiException("TASK_CANCELLED", ref));
+      return;
     }
+    try {
+      task.askAll().get(DECISION.toMillis(), TimeUnit.MILLISECONDS);
+      task.endsSoon();
+    } catch (ExecutionException e) {
+      LOG.info("task {} goes on", ref, e.getCause());
+      task.goOn();
+      db.change(tx -> unmarkOperation(tx, ref, by));
+      throw tooLate();
+    } catch (TimeoutException e) {
+      LOG.info("task {} has not decided yet whether it ends", ref);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt(); // who cancels goes; the cancel stands
+    }
+  }
+
+  private static XenApiException tooLate() {
+    return new XenApiException(
+        "OPERATION_NOT_ALLOWED", "The task cannot be cancelled, or no longer");
   }
 
   /** Removes a completed task; another goes once it completes. */
@@ -362,6 +385,15 @@ public final class Tasks {
     Map<String, String> operations = schema.textMap(row, "current_operations");
     operations.put(by, operation);
     schema.set(tx, "task", row.ref(), "current_operations", Value.ofTexts(operations));
+  }
+
+  private void unmarkOperation(Transaction tx, String ref, String by) throws XenApiException {
+    Optional<Row> row = tx.row("task", ref);
+    if (row.isPresent()) {
+      Map<String, String> operations = schema.textMap(row.get(), "current_operations");
+      operations.remove(by);
+      schema.set(tx, "task", ref, "current_operations", Value.ofTexts(operations));
+    }
   }
 
   private static Value operations(boolean cancellable) {
@@ -402,7 +434,7 @@ public final class Tasks {
 
   private final class LiveTask implements Task {
     private final String ref;
-    private final List<Runnable> onCancel = new ArrayList<>();
+    private final List<Supplier<CompletableFuture<Void>>> onCancel = new ArrayList<>();
     private boolean cancellable;
     private boolean cancelled;
     private double shown;
@@ -499,13 +531,21 @@ public final class Tasks {
 
     @Override
     public void onCancel(Runnable action) {
+      onCancelAsk(() -> {
+        action.run();
+        return CompletableFuture.completedFuture(null);
+      });
+    }
+
+    @Override
+    public void onCancelAsk(Supplier<CompletableFuture<Void>> decision) {
       synchronized (this) {
         if (!cancelled) {
-          onCancel.add(action);
+          onCancel.add(decision);
           return;
         }
       }
-      action.run();
+      var unused = decision.get(); // who has cancelled was answered before there was this work
     }
 
     /** Whether the work now knows, or knew, that it is to end; it does not while it must go on. */
@@ -514,14 +554,22 @@ public final class Tasks {
       return cancelled;
     }
 
-    /** Those that were there; whoever comes later runs its own. */
-    private void runCancelActions() {
-      List<Runnable> actions;
+    /** Asks those that were there; whoever comes later is asked when it comes. */
+    private CompletableFuture<Void> askAll() {
+      List<Supplier<CompletableFuture<Void>>> all;
       synchronized (this) {
-        actions = List.copyOf(onCancel);
-        onCancel.clear();
+        all = List.copyOf(onCancel);
       }
-      actions.forEach(Runnable::run);
+      return CompletableFuture.allOf(
+          all.stream().map(Supplier::get).toArray(CompletableFuture[]::new));
+    }
+
+    private synchronized void goOn() {
+      cancelled = false;
+    }
+
+    private synchronized void endsSoon() {
+      onCancel.clear();
     }
   }
 }

@@ -7,6 +7,7 @@ import io.xenferry.server.task.Task;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Supplier;
 import org.junit.jupiter.api.Test;
 
 /** Whoever cancels a move need not wait for a destination that does not answer. */
@@ -43,6 +44,11 @@ class MoveCancelTest {
     @Override
     public void onCancel(Runnable action) {
       this.action = action;
+    }
+
+    @Override
+    public void onCancelAsk(Supplier<CompletableFuture<Void>> decision) {
+      throw new AssertionError("a move that has not begun has nothing to decide");
     }
   }
 

@@ -22,6 +22,7 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Supplier;
 import org.junit.jupiter.api.Test;
 
 /** Who goes when, and who waits for what. */
@@ -276,5 +277,8 @@ class MoveQueueTest {
 
     @Override
     public void onCancel(Runnable action) {}
+
+    @Override
+    public void onCancelAsk(Supplier<CompletableFuture<Void>> decision) {}
   }
 }
