@@ -112,7 +112,7 @@ final class HostEvacuate {
     List<MovingDrive> drives = MovingDrive.of(run, List.of(vm));
     Value vdis = new Value.Struct(there.places(run, drives, new LinkedHashMap<>()));
     Value vifs = new Value.Struct(interfaces.of(vm.ref()));
-    SequencedMap<String, String> options = VmMigrate.options(run.arguments());
+    SequencedMap<String, String> options = options(run);
     List<Migrations.Obstacle> obstacles =
         run.environment()
             .migrations()
@@ -134,10 +134,19 @@ final class HostEvacuate {
     return move;
   }
 
+  /**
+   * Of each move: {@code force} is a word to this command, and lets nothing go that should stay.
+   */
+  private static SequencedMap<String, String> options(Run run) throws CliException {
+    SequencedMap<String, String> options = VmMigrate.options(run.arguments());
+    options.remove("force");
+    return options;
+  }
+
   /** The tasks of those that are on their way. */
   private static SequencedMap<String, Move> begin(Run run, List<Move> moves, Destination there)
       throws XenApiException, CliException, IOException {
-    Value options = Value.ofTexts(VmMigrate.options(run.arguments()));
+    Value options = Value.ofTexts(options(run));
     Value nothing = Value.Struct.of(Map.of());
     SequencedMap<String, Move> tasks = new LinkedHashMap<>();
     for (Move move : moves) {

@@ -188,6 +188,9 @@ class HostEvacuateTest {
     assertThat(forced.out()).contains("web (web): moved (1 of 1)\n");
     assertThat(forced.err()).contains("1 of 2 VMs are still here");
     assertThat(begun).isEqualTo(1);
+    assertThat(here.changes())
+        .as("what should stay for its processors stays")
+        .noneMatch(call -> call.contains("force"));
   }
 
   @Test
