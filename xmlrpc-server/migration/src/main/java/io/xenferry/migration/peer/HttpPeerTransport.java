@@ -7,9 +7,9 @@ import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.time.Duration;
-import java.util.Map;
+import java.util.LinkedHashMap;
+import java.util.SequencedMap;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.ConcurrentHashMap;
 
 /**
  * The peers' protocol over HTTP/1.1, with TLS and the pinned certificate wherever the address has a
@@ -23,7 +23,11 @@ public final class HttpPeerTransport implements PeerTransport, AutoCloseable {
 
   private static final Duration CONNECT = Duration.ofSeconds(5);
 
-  private final Map<String, HttpClient> clients = new ConcurrentHashMap<>();
+  /** Of whoever sends a token may have made up the fingerprint. */
+  static final int MAX_CLIENTS = 64;
+
+  /** By fingerprint, the one that was used longest ago first; guarded by itself. */
+  private final SequencedMap<String, HttpClient> clients = new LinkedHashMap<>(16, 0.75f, true);
 
   @Override
   public CompletableFuture<PeerResponse> exchange(
@@ -33,8 +37,7 @@ public final class HttpPeerTransport implements PeerTransport, AutoCloseable {
             .timeout(deadline)
             .method(request.method(), HttpRequest.BodyPublishers.ofByteArray(request.body()));
     request.headers().forEach(builder::header);
-    return clients
-        .computeIfAbsent(to.fingerprint(), HttpPeerTransport::client)
+    return client(to.fingerprint())
         .sendAsync(
             builder.build(),
             HttpResponse.BodyHandlers.limiting(HttpResponse.BodyHandlers.ofByteArray(), MAX_ANSWER))
@@ -43,7 +46,25 @@ public final class HttpPeerTransport implements PeerTransport, AutoCloseable {
         .orTimeout(deadline.toMillis(), java.util.concurrent.TimeUnit.MILLISECONDS);
   }
 
-  private static HttpClient client(String fingerprint) {
+  private HttpClient client(String fingerprint) {
+    synchronized (clients) {
+      HttpClient client = clients.computeIfAbsent(fingerprint, HttpPeerTransport::make);
+      if (clients.size() > MAX_CLIENTS) {
+        // What it has under way comes to its end.
+        clients.pollFirstEntry().getValue().shutdown();
+      }
+      return client;
+    }
+  }
+
+  /** How many certificates are known to whom messages have gone. */
+  int clients() {
+    synchronized (clients) {
+      return clients.size();
+    }
+  }
+
+  private static HttpClient make(String fingerprint) {
     HttpClient.Builder builder =
         HttpClient.newBuilder()
             .version(HttpClient.Version.HTTP_1_1)
@@ -58,7 +79,9 @@ public final class HttpPeerTransport implements PeerTransport, AutoCloseable {
 
   @Override
   public void close() {
-    clients.values().forEach(HttpClient::shutdownNow);
-    clients.clear();
+    synchronized (clients) {
+      clients.values().forEach(HttpClient::shutdownNow);
+      clients.clear();
+    }
   }
 }
