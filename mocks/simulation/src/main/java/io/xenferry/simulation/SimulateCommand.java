@@ -116,7 +116,8 @@ public final class SimulateCommand implements Callable<Integer> {
       wrong.forEach(out::println);
     } else {
       out.printf(
-          "%d cells are not as they must be after %d seeds%n", wrong.size(), Coverage.JUDGED_FROM);
+          "%d cells are not as they must be from %d seeds on; fewer are not judged%n",
+          wrong.size(), Coverage.JUDGED_FROM);
     }
     out.println(
         tally.failed() == 0 ? "every promise held" : tally.failed() + " seeds broke a promise");

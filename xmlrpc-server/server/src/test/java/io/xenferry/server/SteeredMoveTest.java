@@ -157,10 +157,36 @@ class SteeredMoveTest extends BetweenHosts {
         .atMost(TwoHosts.LONG)
         .until(() -> status(t).path("disks").path(0).path("pass").asInt() > pass + 2);
     assertThat(status(t).path("memory-sent").asLong()).isZero();
+    assertForeseen(t, task);
     assertThat(patch(t, "{\"cutover\": \"2999-01-01T00:00:00Z\"}").status()).isEqualTo(200);
     hosts.awaitPhase(t, "following the guest's writes until 2999-01-01T00:00:00Z");
     xe("migration-cut-over", "uuid=" + id(t));
     assertMoved(t, task);
+  }
+
+  /** A guest that writes slowly enough: to REST, xe, and whoever looks at the task. */
+  private static void assertForeseen(Traveller t, String task) throws Exception {
+    await().atMost(TwoHosts.LONG).until(() -> status(t).path("converges").asBoolean());
+    await().atMost(TwoHosts.LONG).until(() -> status(t).has("predicted-remaining-ms"));
+    JsonNode now = status(t);
+    assertThat(now.path("predicted-downtime-ms").asDouble(-1)).isBetween(0.0, 60_000.0);
+    assertThat(now.path("predicted-remaining-ms").asDouble(-1)).isNotNegative();
+    for (String column : List.of("predicted-downtime", "time-left")) {
+      assertThat(xe("migration-list", "uuid=" + id(t), "params=" + column, "--minimal"))
+          .as(column)
+          .matches("\\d+\\.\\d{3} s");
+    }
+    // Every five seconds.
+    await()
+        .atMost(TwoHosts.LONG)
+        .untilAsserted(() -> {
+          Map<String, Value> told =
+              ((Value.Struct) source.call("task.get_other_config", task)).members();
+          assertThat(told).containsEntry("xenferry:converges", Value.of("true"));
+          for (String key : List.of("predicted-downtime-ms", "predicted-remaining-ms")) {
+            assertThat(((Value.Text) told.get("xenferry:" + key)).text()).as(key).matches("\\d+");
+          }
+        });
   }
 
   @Test
