@@ -2,9 +2,12 @@ package io.xenferry.simulation;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.xenferry.migration.gate.Operation;
 import io.xenferry.migration.ports.GuestState;
+import io.xenferry.migration.state.CutOver;
 import io.xenferry.migration.state.MigrationStatus;
 import io.xenferry.migration.state.State;
+import io.xenferry.model.XenApiException;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -30,6 +33,28 @@ class MoveTest extends Story {
     assertThat(status().ended()).isTrue();
     assertThat(status().progress()).isEqualTo(1);
     assertThat(status().downtime().orElseThrow()).isLessThan(Duration.ofSeconds(1));
+  }
+
+  /** What passed the gate while the guest ran could let it run here again after the decision. */
+  @Test
+  void theGuestIsNotPausedWhileAClientResetsItAndNotResetOnceItIs() throws XenApiException {
+    move(CutOver.OPTION, CutOver.HOLD.word());
+    run(Duration.ofSeconds(3));
+    try (var held = gate(source).enter(world.vm, Operation.RESET)) {
+      steer(CutOver.AUTO);
+      reach("waiting until nothing else goes on with the VM");
+      run(Duration.ofMinutes(1));
+      assertThat(status().state()).isEqualTo(State.SENDING);
+      assertThat(guest(source)).isEqualTo(GuestState.RUNNING);
+    }
+    List<String> refused = new ArrayList<>();
+    whenIn(
+        source,
+        "waiting for the hypervisor to pause the guest",
+        () -> refused.add(refusal(source, Operation.RESET)));
+    run(Duration.ofSeconds(20));
+    assertMoved();
+    assertThat(refused).singleElement().asString().contains("being paused for its move");
   }
 
   @Test

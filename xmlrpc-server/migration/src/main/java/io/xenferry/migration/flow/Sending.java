@@ -1,5 +1,6 @@
 package io.xenferry.migration.flow;
 
+import io.xenferry.migration.gate.Gate;
 import io.xenferry.migration.peer.PeerAnswer;
 import io.xenferry.migration.peer.PeerMessage;
 import io.xenferry.migration.ports.CopyJob;
@@ -11,6 +12,7 @@ import io.xenferry.migration.state.MigrationException;
 import io.xenferry.migration.state.State;
 import io.xenferry.migration.state.Steering;
 import io.xenferry.migration.state.WarmMove;
+import io.xenferry.model.XenApiException;
 import io.xenferry.time.Scheduler;
 import java.time.Duration;
 import java.util.List;
@@ -67,6 +69,7 @@ final class Sending extends SourceStage {
   /** Counts the times that the memory was begun with; what is said of an earlier one is old. */
   private int beginning;
 
+  private Gate.@Nullable Permit alone;
   private int pauses;
   private int brokenStreams;
   private Scheduler.@Nullable Cancellable clock;
@@ -251,9 +254,13 @@ final class Sending extends SourceStage {
     stop.begin();
   }
 
-  /** Something is in the way; meanwhile an operator may still hold it up. */
   private void stopLater() {
-    memory = Memory.NOT_BEGUN;
+    stopLater(Memory.NOT_BEGUN);
+  }
+
+  /** Something is in the way; meanwhile an operator may still hold it up. */
+  private void stopLater(Memory from) {
+    memory = from;
     putOff = true;
     if (!stoppingLater) {
       stoppingLater = true;
@@ -381,6 +388,7 @@ final class Sending extends SourceStage {
    * paused ends the move, as does a memory that takes too long.
    */
   private void streamFailed(String what, Throwable cause) {
+    letClientsIn();
     if (cause instanceof MigrationException || brokenStreams >= BROKEN_STREAMS_ALLOWED) {
       migration.failed(this, what, cause);
       return;
@@ -411,7 +419,9 @@ final class Sending extends SourceStage {
   private void prepareDisks(CopyJob job) {
     int which = beginning;
     memory = Memory.PREPARING;
-    migration.phase(PREPARING);
+    if (!putOff) {
+      migration.phase(PREPARING);
+    }
     hear(
         PREPARING,
         SourceMigration.UNBOUNDED,
@@ -463,7 +473,18 @@ final class Sending extends SourceStage {
             .noneMatch(disk -> !disk.readOnly() && disk.strategy().equals("snapshot"));
   }
 
+  /**
+   * Once no client's operation is under way, and none passes the gate: a reset that has passed it
+   * while the guest ran would let it run again here, after the decision too.
+   */
   private void pause(UUID vm) {
+    try {
+      alone = host().gate().claim(vm, "it is being paused for its move");
+    } catch (XenApiException e) {
+      migration.phase(WarmStop.BUSY);
+      stopLater(Memory.NEARLY_SENT);
+      return;
+    }
     memory = Memory.STOPPING;
     pauses++;
     step(
@@ -498,6 +519,7 @@ final class Sending extends SourceStage {
    * runs on, whole, and so does the copy.
    */
   private void sendMemoryAgain() {
+    letClientsIn();
     memory = Memory.TAKING_BACK;
     migration.phase(AGAIN);
     after(
@@ -512,8 +534,18 @@ final class Sending extends SourceStage {
         });
   }
 
+  private void letClientsIn() {
+    Gate.Permit held = alone;
+    if (held != null) {
+      alone = null;
+      held.close();
+    }
+  }
+
+  /** The state is another, durably, which now says what clients may do. */
   @Override
   void leave() {
+    letClientsIn();
     guestEnded.cancel(false);
     if (warm != null) {
       warm.leave();

@@ -22,6 +22,9 @@ final class WarmStop {
   /** Between two looks whether a client has let go of the VM, or the destination is back. */
   static final Duration LOOK = Duration.ofSeconds(1);
 
+  /** A phase. */
+  static final String BUSY = "waiting until nothing else goes on with the VM";
+
   /** Most systems have shut down by then; one that does not heed its power button has an agent. */
   private static final Duration DEAF = Duration.ofSeconds(60);
 
@@ -62,7 +65,7 @@ final class WarmStop {
     try {
       alone = host().gate().claim(vm(), "it is being shut down for its move");
     } catch (XenApiException e) {
-      later("waiting until nothing else goes on with the VM");
+      later(BUSY);
       return;
     }
     migration.guestToldToStop();
