@@ -78,6 +78,12 @@ final class DiskCopy
             window,
             owner -> new Pump(owner, point, buffers, limits, scheduler, counters));
     this.forecast = passes.forecast();
+    forecast.limitedBy(() ->
+        limits.stream()
+            .mapToLong(SharedRate::bytesPerSecond)
+            .filter(limit -> limit > 0)
+            .min()
+            .orElse(0));
     this.verification =
         new Verification(
             this,

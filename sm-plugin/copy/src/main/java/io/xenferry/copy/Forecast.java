@@ -3,6 +3,7 @@ package io.xenferry.copy;
 import java.time.Duration;
 import java.util.Optional;
 import java.util.OptionalLong;
+import java.util.function.LongSupplier;
 
 /**
  * What may be expected of a disk's copy: whether the rest fits the downtime, whether passes get
@@ -21,6 +22,7 @@ final class Forecast {
   private final CopyOptions options;
   private final DiskCounters counters;
   private Duration budget;
+  private LongSupplier limit = () -> 0;
   private int passesBefore;
   private int flushesSince;
   private boolean firstPassDone;
@@ -56,6 +58,15 @@ final class Forecast {
     budget = allowed;
   }
 
+  /**
+   * What no disk may exceed from now on, however fast it has been until now.
+   *
+   * @param bytesPerSecond 0 for no limit
+   */
+  void limitedBy(LongSupplier bytesPerSecond) {
+    limit = bytesPerSecond;
+  }
+
   void countPassesAnew() {
     passesBefore = counters.passCount();
     flushesSince = 0;
@@ -76,8 +87,10 @@ final class Forecast {
 
   /** How long what is left would take with the guest frozen. */
   Duration downtime(long now) {
-    long rate = Math.max(1, counters.rate(now));
-    double seconds = (double) left / rate;
+    long measured = counters.rate(now);
+    long most = limit.getAsLong();
+    long rate = most > 0 ? Math.min(measured, most) : measured;
+    double seconds = (double) left / Math.max(1, rate);
     return Duration.ofNanos((long) (Math.min(seconds, 1e6) * 1e9) + counters.flushNanos);
   }
 

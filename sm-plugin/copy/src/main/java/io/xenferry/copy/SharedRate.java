@@ -21,6 +21,11 @@ final class SharedRate {
     this.rate = rate;
   }
 
+  /** All disks together; 0 for no limit. */
+  long bytesPerSecond() {
+    return rate.bytesPerSecond();
+  }
+
   /**
    * A disk's place among the others.
    *
