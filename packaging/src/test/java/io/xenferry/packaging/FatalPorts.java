@@ -31,6 +31,7 @@ final class FatalPorts {
           "nearly",
           "progress",
           "check",
+          "admit",
           "checkRoom",
           "standing");
 

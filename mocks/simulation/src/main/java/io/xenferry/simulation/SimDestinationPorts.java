@@ -72,6 +72,11 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
     }
 
     @Override
+    public CompletableFuture<List<Obstacle>> admit(MigrationId migration, Plan plan) {
+      return check(plan);
+    }
+
+    @Override
     public CompletableFuture<Void> checkRoom(List<UUID> vdis) {
       return act(
           "room is checked",
@@ -241,6 +246,12 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
             }
             return survey.found();
           });
+    }
+
+    @Override
+    public CompletableFuture<List<Obstacle>> admit(
+        MigrationId migration, Plan plan, String metadata) {
+      return check(plan, metadata);
     }
 
     @Override

@@ -63,7 +63,20 @@ final class TestServer implements AutoCloseable {
         limits(),
         "127.0.0.1",
         config -> config,
-        accounts);
+        accounts,
+        Decorators.none());
+  }
+
+  /** Another host, whose migrations somebody watches. */
+  static TestServer startAt(String address, Decorators decorators) throws Exception {
+    return new TestServer(
+        Files.createTempDirectory("xenferry"),
+        MemoryDatabase.create(),
+        limits(),
+        address,
+        config -> config,
+        new HostAccounts(Optional.empty()),
+        decorators);
   }
 
   static LimitsConfig limits() {
@@ -138,7 +151,14 @@ final class TestServer implements AutoCloseable {
       String address,
       UnaryOperator<ServerConfig> change)
       throws Exception {
-    this(directory, db, limits, address, change, new HostAccounts(Optional.empty()));
+    this(
+        directory,
+        db,
+        limits,
+        address,
+        change,
+        new HostAccounts(Optional.empty()),
+        Decorators.none());
   }
 
   private TestServer(
@@ -147,7 +167,8 @@ final class TestServer implements AutoCloseable {
       LimitsConfig limits,
       String address,
       UnaryOperator<ServerConfig> change,
-      Accounts accounts)
+      Accounts accounts,
+      Decorators decorators)
       throws Exception {
     this.directory = directory;
     this.address = address;
@@ -166,9 +187,7 @@ final class TestServer implements AutoCloseable {
             .with(limits)
             .with(sessions)
             .with(ToolstackConfig.defaults().withTargets(ToolstackConfig.Targets.EMBEDDED));
-    server =
-        new XenFerryServer(
-            change.apply(config), db, Clock.systemUTC(), Decorators.none(), accounts);
+    server = new XenFerryServer(change.apply(config), db, Clock.systemUTC(), decorators, accounts);
     this.port = server.port();
     if (certificate == null) {
       certificate = Files.createTempFile("xenferry", ".p12");

@@ -11,6 +11,7 @@ import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.SqliteDatabase;
 import io.xenferry.server.config.ServerConfig;
+import io.xenferry.server.migration.Decorators;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -48,6 +49,11 @@ final class TwoHosts implements AutoCloseable {
   /** The destination configured otherwise. */
   static TwoHosts start(UnaryOperator<ServerConfig> change) throws Exception {
     return start(TestServer::startAt, address -> TestServer.startAt(address, change));
+  }
+
+  /** Somebody watches what moves do at the destination. */
+  static TwoHosts start(Decorators destination) throws Exception {
+    return start(TestServer::startAt, address -> TestServer.startAt(address, destination));
   }
 
   /** Both configured otherwise. */

@@ -71,10 +71,15 @@ final class Receiving extends DestinationStage {
     sequence(
         List.of(
             new Effect(
-                "checking space", () -> ports().storage().check(plan).thenAccept(Survey::refuse)),
+                "checking space",
+                () -> ports().storage().admit(migration.id(), plan).thenAccept(Survey::refuse)),
             new Effect(
                 "checking the VM's metadata",
-                () -> ports().metadata().check(plan, metadata).thenAccept(Survey::refuse))),
+                () ->
+                    ports()
+                        .metadata()
+                        .admit(migration.id(), plan, metadata)
+                        .thenAccept(Survey::refuse))),
         this::create,
         failure -> failed("refused before anything was created", failure));
   }

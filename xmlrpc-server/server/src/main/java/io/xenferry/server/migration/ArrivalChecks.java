@@ -2,6 +2,7 @@ package io.xenferry.server.migration;
 
 import io.xenferry.migration.preflight.ObstacleKind;
 import io.xenferry.migration.preflight.Survey;
+import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.Plan;
 import io.xenferry.model.Host;
 import io.xenferry.model.Ref;
@@ -18,6 +19,7 @@ import io.xenferry.spi.HypervisorException;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.UUID;
+import java.util.function.BooleanSupplier;
 import java.util.regex.Pattern;
 
 /**
@@ -50,6 +52,30 @@ final class ArrivalChecks {
 
   /** Tells all: HOST_DISABLED, HANDLE_INVALID for a network that is not here, and so on. */
   void check(Survey survey, Plan plan, VmDocument document) {
+    check(survey, plan, document, () -> memory.check(plan.memoryBytes()));
+  }
+
+  /**
+   * Tells the same, and promises a VM that runs its memory until it has a record here.
+   *
+   * @param receiving whether it may still get one
+   */
+  void admit(
+      Survey survey,
+      MigrationId migration,
+      Plan plan,
+      VmDocument document,
+      BooleanSupplier receiving) {
+    check(
+        survey,
+        plan,
+        document,
+        () ->
+            memory.promise(
+                migration.toString(), plan.vmAtDestination(), plan.memoryBytes(), receiving));
+  }
+
+  private void check(Survey survey, Plan plan, VmDocument document, Survey.Look room) {
     Snapshot db = database.snapshot();
     survey.look(() -> checkEnabled(db), ObstacleKind.HOST_DISABLED);
     survey.look(() -> checkProcessors(db, document), ObstacleKind.PROCESSORS);
@@ -78,7 +104,7 @@ final class ArrivalChecks {
     }
     if (plan.running()) {
       survey.look(() -> checkBootFiles(plan, document), ObstacleKind.BOOT_FILES);
-      survey.look(() -> memory.check(plan.memoryBytes()), ObstacleKind.MEMORY);
+      survey.look(room, ObstacleKind.MEMORY);
     }
   }
 

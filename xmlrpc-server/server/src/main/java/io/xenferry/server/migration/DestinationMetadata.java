@@ -38,6 +38,8 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
+import java.util.function.BiConsumer;
+import java.util.function.Predicate;
 
 /**
  * The record of a VM that arrives. Until it is this host's it carries the migration's id in
@@ -49,13 +51,19 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
   private final MigrationDisks disks;
   private final ArrivalChecks arrivals;
   private final Alerts alerts;
+  private final Predicate<MigrationId> receiving;
 
+  /**
+   * @param receiving whether what a migration brings may still come
+   */
   DestinationMetadata(
       ObjectDatabase database,
       VmLifecycle lifecycle,
       MigrationDisks disks,
       ArrivalChecks arrivals,
-      Alerts alerts) {
+      Alerts alerts,
+      Predicate<MigrationId> receiving) {
+    this.receiving = receiving;
     this.arrivals = arrivals;
     this.alerts = alerts;
     this.database = database;
@@ -65,6 +73,21 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
 
   @Override
   public CompletableFuture<List<Obstacle>> check(Plan plan, String metadata) {
+    return look(plan, metadata, (survey, document) -> arrivals.check(survey, plan, document));
+  }
+
+  @Override
+  public CompletableFuture<List<Obstacle>> admit(
+      MigrationId migration, Plan plan, String metadata) {
+    return look(
+        plan,
+        metadata,
+        (survey, document) ->
+            arrivals.admit(survey, migration, plan, document, () -> receiving.test(migration)));
+  }
+
+  private static CompletableFuture<List<Obstacle>> look(
+      Plan plan, String metadata, BiConsumer<Survey, VmDocument> arrival) {
     return Effects.call(
         "check metadata of " + plan.vm(),
         () -> {
@@ -78,7 +101,7 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
           Optional<VmDocument> document =
               survey.attempt(() -> parse(metadata), ObstacleKind.DOCUMENT);
           if (document.isPresent()) {
-            arrivals.check(survey, plan, document.get());
+            arrival.accept(survey, document.get());
           }
           return survey.found();
         });

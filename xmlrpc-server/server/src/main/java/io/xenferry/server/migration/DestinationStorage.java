@@ -24,7 +24,6 @@ import java.nio.channels.FileChannel;
 import java.nio.file.StandardOpenOption;
 import java.time.Duration;
 import java.time.Instant;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -32,6 +31,7 @@ import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
+import java.util.function.BiConsumer;
 import java.util.function.Function;
 import java.util.function.Predicate;
 
@@ -46,6 +46,7 @@ final class DestinationStorage implements DestinationPorts.Storage {
   private final MigrationDisks disks;
   private final Predicate<String> opened;
   private final Function<MigrationId, Arriving> arriving;
+  private final Predicate<MigrationId> receiving;
 
   /**
    * What was agreed with the source.
@@ -56,9 +57,14 @@ final class DestinationStorage implements DestinationPorts.Storage {
 
   /**
    * @param opened whether guests of this host can have disks of a format
+   * @param receiving whether what a migration brings may still come
    */
   DestinationStorage(
-      MigrationDisks disks, Predicate<String> opened, Function<MigrationId, Arriving> arriving) {
+      MigrationDisks disks,
+      Predicate<String> opened,
+      Function<MigrationId, Arriving> arriving,
+      Predicate<MigrationId> receiving) {
+    this.receiving = receiving;
     this.disks = disks;
     this.opened = opened;
     this.arriving = arriving;
@@ -92,17 +98,27 @@ final class DestinationStorage implements DestinationPorts.Storage {
 
   @Override
   public CompletableFuture<List<Obstacle>> check(Plan plan) {
+    return look(plan, disks::checkSpace);
+  }
+
+  @Override
+  public CompletableFuture<List<Obstacle>> admit(MigrationId migration, Plan plan) {
+    return look(
+        plan,
+        (survey, bytes) ->
+            disks.promiseSpace(survey, bytes, tag(migration), () -> receiving.test(migration)));
+  }
+
+  private CompletableFuture<List<Obstacle>> look(
+      Plan plan, BiConsumer<Survey, Map<String, Long>> space) {
     return Effects.call(
         "check storage for " + plan.vm(),
         () -> {
           Survey survey = new Survey(Role.DESTINATION);
           survey.passes(() -> transport(plan), ObstacleKind.TRANSPORT);
-          Map<String, Long> bytes = new LinkedHashMap<>();
-          Layers layers = Layers.of(plan);
+          Map<String, Long> bytes = Layers.bytesBySr(plan);
           Formats formats = Formats.of(plan);
           for (Plan.Disk disk : plan.disks()) {
-            // What rests on another has little of its own.
-            bytes.merge(disk.sr(), layers.below(disk.vdi()).isEmpty() ? disk.size() : 0, Long::sum);
             Optional<Origin> origin = Lineages.of(plan, disk.vdi());
             if (origin.isPresent()) {
               survey
@@ -114,7 +130,7 @@ final class DestinationStorage implements DestinationPorts.Storage {
                   .ifPresent(there -> bytes.merge(disk.sr(), -there, Long::sum));
             }
           }
-          disks.checkSpace(survey, bytes);
+          space.accept(survey, bytes);
           Predicate<String> usable = plan.running() ? opened : any -> true;
           for (Plan.Disk disk : plan.disks()) {
             survey.look(

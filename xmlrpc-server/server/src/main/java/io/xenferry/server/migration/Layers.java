@@ -34,6 +34,18 @@ record Layers(Map<UUID, UUID> below) {
     return disk.device().startsWith(SNAPSHOT);
   }
 
+  /**
+   * Bytes for which each SR of a plan must have room: what rests on another has little of its own.
+   */
+  static Map<String, Long> bytesBySr(Plan plan) {
+    Layers layers = of(plan);
+    Map<String, Long> bytes = new LinkedHashMap<>();
+    for (Plan.Disk disk : plan.disks()) {
+      bytes.merge(disk.sr(), layers.below(disk.vdi()).isEmpty() ? disk.size() : 0, Long::sum);
+    }
+    return bytes;
+  }
+
   /** As {@code UPPER=LOWER,…}. */
   String text() {
     return below.entrySet().stream()

@@ -20,6 +20,7 @@ import io.xenferry.migration.state.Places;
 import io.xenferry.migration.state.Plan;
 import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.SecureRandomness;
+import io.xenferry.migration.state.State;
 import io.xenferry.model.Host;
 import io.xenferry.model.Ref;
 import io.xenferry.model.VM;
@@ -54,6 +55,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.ExecutionException;
+import java.util.function.Predicate;
 import java.util.stream.Collectors;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -148,6 +150,12 @@ public final class MigrationService implements AutoCloseable {
             parts.hypervisor(), downtime, new MemoryStreams(), parts.lifecycle()::bootAgain);
     SourceObjects objects =
         new SourceObjects(parts.database(), parts.storage(), disks, parts.lifecycle());
+    Predicate<MigrationId> receiving =
+        id ->
+            ledger
+                .find(id, Role.DESTINATION)
+                .filter(row -> row.state() == State.RECEIVING)
+                .isPresent();
     DestinationStorage storage =
         new DestinationStorage(
             disks,
@@ -158,7 +166,8 @@ public final class MigrationService implements AutoCloseable {
                     .map(row ->
                         new DestinationStorage.Arriving(
                             StrictJson.read(row.plan(), Plan.class), row.peerFingerprint()))
-                    .orElseThrow(() -> new IllegalStateException("no row of " + id)));
+                    .orElseThrow(() -> new IllegalStateException("no row of " + id)),
+            receiving);
     DestinationMetadata metadata =
         new DestinationMetadata(
             parts.database(),
@@ -170,7 +179,8 @@ public final class MigrationService implements AutoCloseable {
                 host,
                 parts.lifecycle().memory(),
                 parts.lifecycle().bootFiles()),
-            parts.alerts());
+            parts.alerts(),
+            receiving);
     DestinationGuests arriving = new DestinationGuests(parts.hypervisor(), new HiddenVms(parts));
     coordinator =
         new Coordinator(

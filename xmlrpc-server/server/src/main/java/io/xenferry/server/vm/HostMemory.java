@@ -9,9 +9,15 @@ import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
+import java.util.Collection;
+import java.util.HashMap;
 import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
 import java.util.Set;
+import java.util.UUID;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.BooleanSupplier;
 
 /**
  * What of this host's memory is promised to VMs: {@code memory_static_max} of each, whatever its
@@ -24,6 +30,20 @@ public final class HostMemory {
 
   /** VMs that are being started, whose records do not yet say that they run; under the lock. */
   private final Set<Ref<VM>> starting = new HashSet<>();
+
+  /** VMs that are to arrive, by their moves; under the lock. */
+  private final Map<String, Arrival> arriving = new HashMap<>();
+
+  /**
+   * A VM that is to arrive. It counts until there is a record of it, which then does itself.
+   *
+   * @param coming whether it may still come
+   */
+  private record Arrival(UUID vm, long bytes, BooleanSupplier coming) {
+    boolean counts(Snapshot db) {
+      return db.byUuid("VM", vm.toString()).isEmpty();
+    }
+  }
 
   /**
    * @param host this one
@@ -51,7 +71,7 @@ public final class HostMemory {
       Snapshot db = database.snapshot();
       Set<Ref<VM>> others = new HashSet<>(starting);
       others.remove(vm);
-      check(db, host, db.get(vm, VM.MEMORY_STATIC_MAX), others);
+      check(db, db.get(vm, VM.MEMORY_STATIC_MAX), others, arrivalsBut(""));
       starting.add(vm);
     } finally {
       lock.unlock();
@@ -75,16 +95,47 @@ public final class HostMemory {
   public void check(long bytes) throws XenApiException {
     lock.lock();
     try {
-      check(database.snapshot(), host, bytes, starting);
+      check(database.snapshot(), bytes, starting, arrivalsBut(""));
     } finally {
       lock.unlock();
     }
   }
 
-  private static void check(Snapshot db, Ref<Host> host, long bytes, Set<Ref<VM>> starting)
+  /**
+   * Promises a VM that is about to arrive its memory, so that neither another one nor one that
+   * starts here can have it while what the move needs is being made. Promised again, it is the same
+   * promise.
+   *
+   * @param move that brings it
+   * @param vm its uuid here
+   * @param bytes that it needs
+   * @param coming whether it may still come; when not, nothing is promised any more
+   * @throws XenApiException HOST_NOT_ENOUGH_FREE_MEMORY
+   */
+  public void promise(String move, UUID vm, long bytes, BooleanSupplier coming)
+      throws XenApiException {
+    lock.lock();
+    try {
+      check(database.snapshot(), bytes, starting, arrivalsBut(move));
+      arriving.put(move, new Arrival(vm, bytes, coming));
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  /** Under the lock. */
+  private List<Arrival> arrivalsBut(String move) {
+    arriving.values().removeIf(arrival -> !arrival.coming().getAsBoolean());
+    return arriving.entrySet().stream()
+        .filter(entry -> !entry.getKey().equals(move))
+        .map(Map.Entry::getValue)
+        .toList();
+  }
+
+  private void check(Snapshot db, long bytes, Set<Ref<VM>> starting, Collection<Arrival> arriving)
       throws XenApiException {
     long total = total(db, host);
-    long free = total - promised(db, starting);
+    long free = total - promised(db, starting, arriving);
     // A host whose memory is not known refuses none.
     if (total > 0 && bytes > free) {
       throw new XenApiException(
@@ -93,12 +144,12 @@ public final class HostMemory {
   }
 
   /**
-   * Bytes that no VM has been promised.
+   * Bytes that no VM that has a record, and runs or is just arriving, has been promised.
    *
    * @throws XenApiException HANDLE_INVALID
    */
   public static long free(Snapshot db, Ref<Host> host) throws XenApiException {
-    return Math.max(0, total(db, host) - promised(db, Set.of()));
+    return Math.max(0, total(db, host) - promised(db, Set.of(), List.of()));
   }
 
   private static long total(Snapshot db, Ref<Host> host) throws XenApiException {
@@ -107,15 +158,21 @@ public final class HostMemory {
   }
 
   /** What is promised to VMs that run, or are just arriving, is no longer free. */
-  private static long promised(Snapshot db, Set<Ref<VM>> starting) throws XenApiException {
+  private static long promised(Snapshot db, Set<Ref<VM>> starting, Collection<Arrival> arriving)
+      throws XenApiException {
     long bytes = 0;
+    for (Arrival arrival : arriving) {
+      bytes += arrival.counts(db) ? arrival.bytes() : 0;
+    }
     for (Row row : db.rows("VM")) {
       Ref<VM> vm = new Ref<>(row.ref());
       VmPowerState state = db.get(vm, VM.POWER_STATE);
       if (state == VmPowerState.RUNNING
           || state == VmPowerState.PAUSED
           || starting.contains(vm)
-          || db.get(vm, VM.OTHER_CONFIG).containsKey(VmRecords.MIGRATION_KEY)) {
+          // The snapshots that come with a VM will not run.
+          || (db.get(vm, VM.OTHER_CONFIG).containsKey(VmRecords.MIGRATION_KEY)
+              && !db.get(vm, VM.IS_A_SNAPSHOT))) {
         bytes += db.get(vm, VM.MEMORY_STATIC_MAX);
       }
     }
