@@ -167,6 +167,11 @@ final class Destination {
     return calls.uuid("host", host);
   }
 
+  /** Room here for VMs that are to come together. */
+  CommonRoom room() {
+    return new CommonRoom(calls, host);
+  }
+
   /** The right to send one VM here. */
   Value token(Value options) throws XenApiException {
     return calls.call("host.migrate_receive", Value.of(host), Value.of(network), options);

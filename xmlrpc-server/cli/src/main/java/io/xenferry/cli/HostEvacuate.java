@@ -13,7 +13,8 @@ import java.util.SequencedMap;
 /**
  * {@code host-evacuate}: inside the pool by host.evacuate; with {@code remote-master} all VMs that
  * run on a host go to another server with their disks, as by vm-migrate. All are looked at before
- * the first of them begins; the server queues them, and goes on if this command is ended.
+ * the first of them begins, each beside those that go before it; the server queues them, and goes
+ * on if this command is ended.
  */
 final class HostEvacuate {
   private HostEvacuate() {}
@@ -80,8 +81,9 @@ final class HostEvacuate {
       throws XenApiException, CliException, IOException {
     List<Move> moves = new ArrayList<>();
     InterfacePlaces interfaces = new InterfacePlaces(run, there);
+    CommonRoom room = there.room();
     for (Selection.Chosen vm : vms) {
-      moves.add(look(run, vm, interfaces, there));
+      moves.add(look(run, vm, interfaces, there, room));
     }
     long stuck = moves.stream().filter(move -> !move.possible()).count();
     if (run.arguments().flag(VmMigrate.DRY_RUN)) {
@@ -106,25 +108,31 @@ final class HostEvacuate {
   }
 
   private static Move look(
-      Run run, Selection.Chosen vm, InterfacePlaces interfaces, Destination there)
+      Run run, Selection.Chosen vm, InterfacePlaces interfaces, Destination there, CommonRoom room)
       throws XenApiException, CliException, IOException {
     String title = "%s (%s)".formatted(Calls.field(vm.record(), "name_label"), vm.uuid());
     List<MovingDrive> drives = MovingDrive.of(run, List.of(vm));
     Value vdis = new Value.Struct(there.places(run, drives, new LinkedHashMap<>()));
     Value vifs = new Value.Struct(interfaces.of(vm.ref()));
     SequencedMap<String, String> options = options(run);
+    Migrations.Move asked =
+        new Migrations.Move(
+            vm.ref(),
+            Calls.textMap(there.token(Value.ofTexts(options))),
+            Calls.textMap(vdis),
+            Calls.textMap(vifs),
+            options,
+            Map.of());
     List<Migrations.Obstacle> obstacles =
-        run.environment()
-            .migrations()
-            .dryRun(
-                run.calls().session(),
-                new Migrations.Move(
-                    vm.ref(),
-                    Calls.textMap(there.token(Value.ofTexts(options))),
-                    Calls.textMap(vdis),
-                    Calls.textMap(vifs),
-                    options,
-                    Map.of()));
+        new ArrayList<>(run.environment().migrations().dryRun(run.calls().session(), asked));
+    if (obstacles.stream().noneMatch(Migrations.Obstacle::blocks)) {
+      Migrations.Needs needs = run.environment().migrations().needs(run.calls().session(), asked);
+      List<Migrations.Obstacle> crowded = room.obstacles(needs);
+      obstacles.addAll(crowded);
+      if (crowded.isEmpty()) {
+        room.take(needs);
+      }
+    }
     Move move = new Move(vm, title, vdis, vifs, obstacles);
     run.printer().say(title + (move.possible() ? ": can move" : ": cannot move"));
     MovingDrive.announceCds(run, drives, there);

@@ -41,6 +41,29 @@ public interface Migrations {
   List<Obstacle> dryRun(String session, String vm, String host, Map<String, String> options)
       throws XenApiException;
 
+  /**
+   * What a move takes of its destination, which a dry run of it alone has found to be there.
+   *
+   * @param session a session that the server checks the role of
+   * @throws XenApiException when that cannot be found out
+   */
+  Needs needs(String session, Move move) throws XenApiException;
+
+  /**
+   * Bytes that must be free at the destination.
+   *
+   * @param memory of its host; 0 unless the VM runs
+   * @param srs of each SR, by reference there
+   */
+  record Needs(long memory, Map<String, Long> srs) {
+    /** Of a move that does not leave the pool. */
+    public static final Needs NONE = new Needs(0, Map.of());
+
+    public Needs {
+      srs = Map.copyOf(srs);
+    }
+  }
+
   /** The parameters of VM.migrate_send that concern a dry run; all but options by reference. */
   record Move(
       String vm,

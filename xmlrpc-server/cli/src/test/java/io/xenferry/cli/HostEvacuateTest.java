@@ -193,6 +193,54 @@ class HostEvacuateTest {
         .noneMatch(call -> call.contains("force"));
   }
 
+  /** Each of them alone would fit. */
+  private void assertOnlyOneFits(String obstacle) throws IOException {
+    Terminal.Result result = evacuate();
+    assertThat(result.status()).isEqualTo(1);
+    assertThat(result.out())
+        .contains("web (web): can move\n", "db (db): cannot move\n  " + obstacle, "force=true");
+    assertThat(result.err()).contains("1 of 2 VMs cannot move, and nothing has begun");
+    assertThat(here.changes()).isEmpty();
+
+    ends(List.of());
+    Terminal.Result forced = evacuate("force=true");
+    assertThat(forced.out()).contains("web (web): moved (1 of 1)\n");
+    assertThat(forced.err()).contains("1 of 2 VMs are still here");
+    assertThat(begun).isEqualTo(1);
+  }
+
+  private void memoryThere(long total, long free) {
+    there.add("host", "h2", "hostname", "two.example", "metrics", "OpaqueRef:host_metrics-m");
+    there.add("host_metrics", "m", "memory_total", total);
+    there.answer("host.compute_free_memory", p -> Value.of(free));
+  }
+
+  @Test
+  void whatTogetherHasNoRoomInTheMemoryDoesNotBegin() throws IOException {
+    memoryThere(64, 13);
+    terminal.needs = new Migrations.Needs(10, Map.of("OpaqueRef:SR-large", 1L));
+    assertOnlyOneFits("HOST_NOT_ENOUGH_FREE_MEMORY (destination): The VM has 10 bytes of memory");
+  }
+
+  @Test
+  void whatTogetherHasNoRoomInAnSrDoesNotBegin() throws IOException {
+    memoryThere(64, 20);
+    terminal.needs = new Migrations.Needs(10, Map.of("OpaqueRef:SR-large", 48L));
+    assertOnlyOneFits("SR_FULL (destination): 48 bytes would come to an SR");
+  }
+
+  /** To the byte; and where the destination does not tell how much there is. */
+  @Test
+  void whatTogetherHasRoomGoes() throws IOException {
+    memoryThere(64, 20);
+    terminal.needs = new Migrations.Needs(10, Map.of("OpaqueRef:SR-large", 47L));
+    assertThat(evacuate("dry-run=true").status()).isZero();
+    memoryThere(0, 0);
+    assertThat(evacuate("dry-run=true").status()).isZero();
+    there.fail("host.compute_free_memory", "MESSAGE_METHOD_UNKNOWN", "host.compute_free_memory");
+    assertThat(evacuate("dry-run=true").status()).isZero();
+  }
+
   @Test
   void aDryRunOnlyLooks() throws IOException {
     terminal.obstacles.add(obstacle(false));

@@ -29,6 +29,9 @@ final class Terminal implements CliEnvironment {
   /** The VM that they are in the way of; all of them if it is empty. */
   String obstructed = "";
 
+  /** What each move takes. */
+  Migrations.Needs needs = Migrations.Needs.NONE;
+
   boolean preAuthenticated;
   Optional<String> coordinator = Optional.empty();
   private final ByteArrayOutputStream answers = new ByteArrayOutputStream();
@@ -146,6 +149,11 @@ final class Terminal implements CliEnvironment {
       public List<Obstacle> dryRun(String session, Move move) {
         asked.add(move.toString());
         return obstructed.isEmpty() || move.vm().equals(obstructed) ? obstacles : List.of();
+      }
+
+      @Override
+      public Needs needs(String session, Move move) {
+        return needs;
       }
 
       @Override

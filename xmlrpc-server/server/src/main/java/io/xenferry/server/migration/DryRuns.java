@@ -10,6 +10,7 @@ import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.xenferry.migration.preflight.Obstacle;
 import io.xenferry.migration.preflight.Survey;
+import io.xenferry.migration.state.Plan;
 import io.xenferry.model.DataModel;
 import io.xenferry.model.Host;
 import io.xenferry.model.MessageDef;
@@ -92,6 +93,24 @@ final class DryRuns {
       String caller)
       throws XenApiException, InterruptedException {
     return migrations.survey(new Request(vm(vm), dest, vdis, vifs, options, formats), caller);
+  }
+
+  /**
+   * What that move would have, if it began.
+   *
+   * @param vm reference or uuid
+   * @param dest token of a destination
+   * @throws XenApiException HANDLE_INVALID
+   */
+  Optional<Plan> plan(
+      String vm,
+      Map<String, String> dest,
+      Map<String, String> vdis,
+      Map<String, String> vifs,
+      Map<String, String> options,
+      Map<String, String> formats)
+      throws XenApiException, InterruptedException {
+    return migrations.plan(new Request(vm(vm), dest, vdis, vifs, options, formats));
   }
 
   /**

@@ -204,6 +204,20 @@ final class MigrationTable implements Migrations {
   }
 
   @Override
+  public Needs needs(String session, Move move) throws XenApiException {
+    DryRuns.authorize(sessions.check(session));
+    try {
+      return dryRuns
+          .plan(move.vm(), move.dest(), move.vdis(), move.vifs(), move.options(), move.formats())
+          .map(plan -> new Needs(plan.memoryBytes(), Layers.bytesBySr(plan)))
+          .orElse(Needs.NONE);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new XenApiException("INTERNAL_ERROR", "interrupted").withCause(e);
+    }
+  }
+
+  @Override
   public List<Obstacle> dryRun(String session, String vm, String host, Map<String, String> options)
       throws XenApiException {
     DryRuns.authorize(sessions.check(session));

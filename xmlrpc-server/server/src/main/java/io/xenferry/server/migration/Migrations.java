@@ -6,6 +6,7 @@ import io.xenferry.migration.preflight.Obstacle;
 import io.xenferry.migration.preflight.ObstacleKind;
 import io.xenferry.migration.preflight.Survey;
 import io.xenferry.migration.state.MoveLimits;
+import io.xenferry.migration.state.Plan;
 import io.xenferry.migration.state.Role;
 import io.xenferry.model.Host;
 import io.xenferry.model.Network;
@@ -123,6 +124,21 @@ public final class Migrations {
     return survey.found().stream()
         .map(found -> answers.complete(found, request.vm(), request.destination()))
         .toList();
+  }
+
+  /**
+   * What a move takes of its destination, as far as can be told from here.
+   *
+   * @return empty for one within the pool, and for one that has no plan
+   * @throws XenApiException HANDLE_INVALID for a VM that is gone
+   */
+  Optional<Plan> plan(Request request) throws XenApiException, InterruptedException {
+    Snapshot db = database.snapshot();
+    return isWithinPool(db, request)
+        ? Optional.empty()
+        : preparation
+            .prepare(new Survey(Role.SOURCE), db, request, Ref.random())
+            .map(MoveRequest::plan);
   }
 
   /**
