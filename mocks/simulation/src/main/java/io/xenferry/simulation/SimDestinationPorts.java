@@ -72,11 +72,6 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
     }
 
     @Override
-    public CompletableFuture<List<Obstacle>> admit(MigrationId migration, Plan plan) {
-      return check(plan);
-    }
-
-    @Override
     public CompletableFuture<Void> checkRoom(List<UUID> vdis) {
       return act(
           "room is checked",

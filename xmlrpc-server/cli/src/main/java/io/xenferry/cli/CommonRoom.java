@@ -62,7 +62,7 @@ final class CommonRoom {
   /** A VM goes, and has what it needs. */
   void take(Migrations.Needs needs) {
     taken.merge(host, needs.memory(), Long::sum);
-    needs.srs().forEach((sr, bytes) -> taken.merge(sr, bytes, Long::sum));
+    needs.brought().forEach((sr, bytes) -> taken.merge(sr, bytes, Long::sum));
   }
 
   /** The destination itself knows best whether the first one fits. */

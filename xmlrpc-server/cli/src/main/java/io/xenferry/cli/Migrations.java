@@ -54,13 +54,16 @@ public interface Migrations {
    *
    * @param memory of its host; 0 unless the VM runs
    * @param srs of each SR, by reference there
+   * @param brought what of these is taken by the move itself: the rest is for what the VM may write
+   *     some day, which sparse disks do not keep from others
    */
-  record Needs(long memory, Map<String, Long> srs) {
+  record Needs(long memory, Map<String, Long> srs, Map<String, Long> brought) {
     /** Of a move that does not leave the pool. */
-    public static final Needs NONE = new Needs(0, Map.of());
+    public static final Needs NONE = new Needs(0, Map.of(), Map.of());
 
     public Needs {
       srs = Map.copyOf(srs);
+      brought = Map.copyOf(brought);
     }
   }
 

@@ -209,6 +209,21 @@ class HostEvacuateTest {
     assertThat(begun).isEqualTo(1);
   }
 
+  private static Migrations.Needs needs(long bytes, long brought) {
+    return new Migrations.Needs(
+        10, Map.of("OpaqueRef:SR-large", bytes), Map.of("OpaqueRef:SR-large", brought));
+  }
+
+  /** Sparse disks of more bytes than there are, each of which has room for all that it may take. */
+  @Test
+  void whatSparseDisksMayTakeSomeDayIsNotTakenFromOthers() throws IOException {
+    memoryThere(64, 20);
+    terminal.needs = needs(85, 10);
+    assertThat(evacuate("dry-run=true").status()).isZero();
+    terminal.needs = needs(86, 10);
+    assertThat(evacuate("dry-run=true").status()).isEqualTo(1);
+  }
+
   private void memoryThere(long total, long free) {
     there.add("host", "h2", "hostname", "two.example", "metrics", "OpaqueRef:host_metrics-m");
     there.add("host_metrics", "m", "memory_total", total);
@@ -218,14 +233,14 @@ class HostEvacuateTest {
   @Test
   void whatTogetherHasNoRoomInTheMemoryDoesNotBegin() throws IOException {
     memoryThere(64, 13);
-    terminal.needs = new Migrations.Needs(10, Map.of("OpaqueRef:SR-large", 1L));
+    terminal.needs = needs(1, 1);
     assertOnlyOneFits("HOST_NOT_ENOUGH_FREE_MEMORY (destination): The VM has 10 bytes of memory");
   }
 
   @Test
   void whatTogetherHasNoRoomInAnSrDoesNotBegin() throws IOException {
     memoryThere(64, 20);
-    terminal.needs = new Migrations.Needs(10, Map.of("OpaqueRef:SR-large", 48L));
+    terminal.needs = needs(48, 48);
     assertOnlyOneFits("SR_FULL (destination): 48 bytes would come to an SR");
   }
 
@@ -233,7 +248,7 @@ class HostEvacuateTest {
   @Test
   void whatTogetherHasRoomGoes() throws IOException {
     memoryThere(64, 20);
-    terminal.needs = new Migrations.Needs(10, Map.of("OpaqueRef:SR-large", 47L));
+    terminal.needs = needs(47, 47);
     assertThat(evacuate("dry-run=true").status()).isZero();
     memoryThere(0, 0);
     assertThat(evacuate("dry-run=true").status()).isZero();

@@ -14,8 +14,6 @@ import io.xenferry.server.migration.Decorators;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
@@ -154,43 +152,5 @@ class ArrivingTogetherTest {
     hosts.awaitSuccess(task);
     first.endThere(hosts.destination.text("VM.get_by_uuid", first.uuid()));
     second.endThere(second.move());
-  }
-
-  @Test
-  void roomForDisksIsPromisedOnceAndIsThereAgainAfterAMoveThatCameToNothing() throws Exception {
-    Path small = Files.createTempDirectory("xenferry");
-    FullDestinationTest.mount(small);
-    try {
-      movesInto(hosts.destination.sr(small.resolve("sr")));
-    } finally {
-      FullDestinationTest.unmount(small);
-    }
-  }
-
-  private void movesInto(String sr) throws Exception {
-    Traveller first = traveller("first");
-    Traveller second = traveller("second");
-    Map<String, Integer> before = TwoHosts.objects(hosts.there);
-    String task = begin(first, sr, Map.of("bandwidth", Integer.toString(64 << 10)));
-    awaitHeld(task);
-    assertFull(refused(second, sr));
-
-    made.complete(null);
-    hosts.awaitCopying(first);
-    // Its disk is there by now, and next to nothing of it is written.
-    assertFull(refused(second, sr));
-
-    hosts.cancel(task);
-    hosts.awaitNothingLeft(first, before);
-    String moved =
-        hosts.source.text("VM.migrate_send", second.arguments(hosts.token(), sr, Map.of()));
-    hosts.destination.call("VM.hard_shutdown", moved);
-  }
-
-  /** There is room for one, and for half of another. */
-  private static void assertFull(List<String> error) {
-    assertThat(error).hasSize(3);
-    assertThat(error.subList(0, 2)).containsExactly("SR_FULL", Long.toString(TwoHosts.SIZE));
-    assertThat(Long.parseLong(error.get(2))).isBetween(1L << 20, TwoHosts.SIZE / 2);
   }
 }

@@ -71,8 +71,7 @@ final class Receiving extends DestinationStage {
     sequence(
         List.of(
             new Effect(
-                "checking space",
-                () -> ports().storage().admit(migration.id(), plan).thenAccept(Survey::refuse)),
+                "checking space", () -> ports().storage().check(plan).thenAccept(Survey::refuse)),
             new Effect(
                 "checking the VM's metadata",
                 () ->

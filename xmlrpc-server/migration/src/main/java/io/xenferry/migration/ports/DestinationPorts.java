@@ -36,12 +36,6 @@ public interface DestinationPorts {
     CompletableFuture<List<Obstacle>> check(Plan plan);
 
     /**
-     * The same look, for a migration that is RECEIVING: where nothing stands against it, its disks
-     * are promised their room while it is, so that no other one can be promised the same.
-     */
-    CompletableFuture<List<Obstacle>> admit(MigrationId migration, Plan plan);
-
-    /**
      * Looks whether what these disks do not occupy yet still fits on their SRs; no side effects.
      * Fails with SR_FULL [bytes to come, bytes free] where an SR is full.
      */

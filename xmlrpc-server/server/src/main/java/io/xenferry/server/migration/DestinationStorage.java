@@ -31,7 +31,6 @@ import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
-import java.util.function.BiConsumer;
 import java.util.function.Function;
 import java.util.function.Predicate;
 
@@ -46,7 +45,6 @@ final class DestinationStorage implements DestinationPorts.Storage {
   private final MigrationDisks disks;
   private final Predicate<String> opened;
   private final Function<MigrationId, Arriving> arriving;
-  private final Predicate<MigrationId> receiving;
 
   /**
    * What was agreed with the source.
@@ -57,14 +55,9 @@ final class DestinationStorage implements DestinationPorts.Storage {
 
   /**
    * @param opened whether guests of this host can have disks of a format
-   * @param receiving whether what a migration brings may still come
    */
   DestinationStorage(
-      MigrationDisks disks,
-      Predicate<String> opened,
-      Function<MigrationId, Arriving> arriving,
-      Predicate<MigrationId> receiving) {
-    this.receiving = receiving;
+      MigrationDisks disks, Predicate<String> opened, Function<MigrationId, Arriving> arriving) {
     this.disks = disks;
     this.opened = opened;
     this.arriving = arriving;
@@ -98,19 +91,6 @@ final class DestinationStorage implements DestinationPorts.Storage {
 
   @Override
   public CompletableFuture<List<Obstacle>> check(Plan plan) {
-    return look(plan, disks::checkSpace);
-  }
-
-  @Override
-  public CompletableFuture<List<Obstacle>> admit(MigrationId migration, Plan plan) {
-    return look(
-        plan,
-        (survey, bytes) ->
-            disks.promiseSpace(survey, bytes, tag(migration), () -> receiving.test(migration)));
-  }
-
-  private CompletableFuture<List<Obstacle>> look(
-      Plan plan, BiConsumer<Survey, Map<String, Long>> space) {
     return Effects.call(
         "check storage for " + plan.vm(),
         () -> {
@@ -130,7 +110,7 @@ final class DestinationStorage implements DestinationPorts.Storage {
                   .ifPresent(there -> bytes.merge(disk.sr(), -there, Long::sum));
             }
           }
-          space.accept(survey, bytes);
+          disks.checkSpace(survey, bytes);
           Predicate<String> usable = plan.running() ? opened : any -> true;
           for (Plan.Disk disk : plan.disks()) {
             survey.look(

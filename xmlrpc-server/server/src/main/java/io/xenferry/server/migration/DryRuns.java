@@ -15,6 +15,7 @@ import io.xenferry.model.DataModel;
 import io.xenferry.model.Host;
 import io.xenferry.model.MessageDef;
 import io.xenferry.model.Ref;
+import io.xenferry.model.VDI;
 import io.xenferry.model.VM;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
@@ -93,6 +94,27 @@ final class DryRuns {
       String caller)
       throws XenApiException, InterruptedException {
     return migrations.survey(new Request(vm(vm), dest, vdis, vifs, options, formats), caller);
+  }
+
+  /** Bytes that the disks of a plan occupy, by the SR that they go to. */
+  Map<String, Long> occupied(Plan plan) {
+    Snapshot db = database.snapshot();
+    Map<String, Long> bytes = new LinkedHashMap<>();
+    for (Plan.Disk disk : plan.disks()) {
+      Optional<Row> row = db.byUuid("VDI", disk.vdi().toString());
+      long occupied = row.isPresent() ? occupied(db, new Ref<>(row.get().ref())) : 0;
+      bytes.merge(
+          disk.sr(), occupied > 0 ? Math.min(occupied, disk.size()) : disk.size(), Long::sum);
+    }
+    return bytes;
+  }
+
+  private static long occupied(Snapshot db, Ref<VDI> vdi) {
+    try {
+      return db.get(vdi, VDI.PHYSICAL_UTILISATION);
+    } catch (XenApiException e) {
+      return 0; // it is going
+    }
   }
 
   /**

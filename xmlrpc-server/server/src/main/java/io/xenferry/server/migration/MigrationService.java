@@ -166,8 +166,7 @@ public final class MigrationService implements AutoCloseable {
                     .map(row ->
                         new DestinationStorage.Arriving(
                             StrictJson.read(row.plan(), Plan.class), row.peerFingerprint()))
-                    .orElseThrow(() -> new IllegalStateException("no row of " + id)),
-            receiving);
+                    .orElseThrow(() -> new IllegalStateException("no row of " + id)));
     DestinationMetadata metadata =
         new DestinationMetadata(
             parts.database(),

@@ -209,7 +209,8 @@ final class MigrationTable implements Migrations {
     try {
       return dryRuns
           .plan(move.vm(), move.dest(), move.vdis(), move.vifs(), move.options(), move.formats())
-          .map(plan -> new Needs(plan.memoryBytes(), Layers.bytesBySr(plan)))
+          .map(
+              plan -> new Needs(plan.memoryBytes(), Layers.bytesBySr(plan), dryRuns.occupied(plan)))
           .orElse(Needs.NONE);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();

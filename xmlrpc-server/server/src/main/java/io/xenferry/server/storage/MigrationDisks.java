@@ -13,7 +13,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.UUID;
-import java.util.function.BooleanSupplier;
 import java.util.function.Predicate;
 
 /**
@@ -23,24 +22,12 @@ import java.util.function.Predicate;
 public interface MigrationDisks {
 
   /**
-   * Checks without doing anything that new disks would fit, beside what those of moves that are on
-   * their way may still take: HANDLE_INVALID, SR_NOT_ATTACHED, SR_DOES_NOT_SUPPORT_MIGRATION where
-   * none can be made, SR_FULL [requested, maximum] of each SR.
+   * Checks without doing anything that new disks would fit: HANDLE_INVALID, SR_NOT_ATTACHED,
+   * SR_DOES_NOT_SUPPORT_MIGRATION where none can be made, SR_FULL [requested, maximum] of each SR.
    *
    * @param bytesBySr bytes to be created in each SR; keys are references or uuids
    */
   void checkSpace(Survey survey, Map<String, Long> bytesBySr);
-
-  /**
-   * Checks the same, and promises the disks their room, so that those of another move cannot have
-   * it as well. Promised again, it is the same promise.
-   *
-   * @param bytesBySr as for {@link #checkSpace}
-   * @param tag of the migration that brings the disks; those that have it are part of the promise
-   * @param needed whether they may still come; when not, nothing is promised any more beyond what
-   *     disks that still have the tag may take
-   */
-  void promiseSpace(Survey survey, Map<String, Long> bytesBySr, String tag, BooleanSupplier needed);
 
   /**
    * Checks that an SR makes disks of a format, and that they can be used as they will be.

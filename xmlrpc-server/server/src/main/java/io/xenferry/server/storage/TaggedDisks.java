@@ -12,6 +12,7 @@ import io.xenferry.model.VDI;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Snapshot;
+import io.xenferry.sr.SrInfo;
 import io.xenferry.sr.VdiInfo;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -22,7 +23,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.UUID;
-import java.util.function.BooleanSupplier;
 import java.util.function.Predicate;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -43,7 +43,6 @@ final class TaggedDisks implements MigrationDisks {
   private final TrackedDisks tracked;
   private final Bases bases;
   private final Attempts attempts;
-  private final ArrivingSpace space;
 
   TaggedDisks(ObjectDatabase database, HostStorage storage, Exporters exporters) {
     this.database = database;
@@ -52,27 +51,10 @@ final class TaggedDisks implements MigrationDisks {
     this.tracked = new TrackedDisks(database, storage);
     this.bases = new Bases(database, storage);
     this.attempts = new Attempts(database, storage);
-    this.space = new ArrivingSpace(database, storage);
   }
 
   @Override
   public void checkSpace(Survey survey, Map<String, Long> bytesBySr) {
-    look(survey, bytesBySr, space::check);
-  }
-
-  @Override
-  public void promiseSpace(
-      Survey survey, Map<String, Long> bytesBySr, String tag, BooleanSupplier needed) {
-    look(survey, bytesBySr, (sr, bytes) -> space.promise(sr, bytes, tag, needed));
-  }
-
-  /** Looks at the room in one SR. */
-  @FunctionalInterface
-  private interface SpaceCheck {
-    void look(Ref<SR> sr, long bytes) throws XenApiException;
-  }
-
-  private void look(Survey survey, Map<String, Long> bytesBySr, SpaceCheck check) {
     Map<Ref<SR>, Long> bytes = new LinkedHashMap<>();
     for (Map.Entry<String, Long> entry : bytesBySr.entrySet()) {
       survey
@@ -81,11 +63,23 @@ final class TaggedDisks implements MigrationDisks {
     }
     bytes.forEach((sr, needed) ->
         survey.look(
-            () -> check.look(sr, needed),
+            () -> requireSpace(sr, needed),
             ObstacleKind.TARGET_SR_UNKNOWN,
             ObstacleKind.TARGET_SR_DETACHED,
             ObstacleKind.TARGET_SR_UNABLE,
             ObstacleKind.TARGET_SR_FULL));
+  }
+
+  private void requireSpace(Ref<SR> sr, long bytes) throws XenApiException {
+    storage.requireAttached(sr);
+    String uuid = database.snapshot().get(sr, SR.UUID);
+    if (HostStorage.driver(() -> storage.mux().repository(uuid).formats()).isEmpty()) {
+      throw new XenApiException("SR_DOES_NOT_SUPPORT_MIGRATION", sr.opaque(), "VDI_MIRROR_IN");
+    }
+    SrInfo info = HostStorage.driver(() -> storage.mux().repository(uuid).stat());
+    if (bytes > info.freeSpace()) {
+      throw new XenApiException("SR_FULL", Long.toString(bytes), Long.toString(info.freeSpace()));
+    }
   }
 
   @Override
