@@ -1,6 +1,7 @@
 package io.xenferry.bench.measure;
 
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Optional;
@@ -34,10 +35,25 @@ public final class Workspace {
     return size;
   }
 
-  /** A new directory; whoever asks for it deletes it. */
+  /** A new directory; whoever asks for it deletes it, and who interrupts that has it deleted. */
   public Path create() throws IOException {
-    return directory.isPresent()
-        ? Files.createTempDirectory(Files.createDirectories(directory.get()), "xenferry-bench")
-        : Files.createTempDirectory("xenferry-bench");
+    Path created =
+        directory.isPresent()
+            ? Files.createTempDirectory(Files.createDirectories(directory.get()), "xenferry-bench")
+            : Files.createTempDirectory("xenferry-bench");
+    Runtime.getRuntime()
+        .addShutdownHook(new Thread(() -> deleteIfThere(created), "delete " + created));
+    return created;
+  }
+
+  private static void deleteIfThere(Path directory) {
+    if (!Files.exists(directory)) {
+      return;
+    }
+    try {
+      Disks.deleteTree(directory);
+    } catch (IOException | UncheckedIOException e) {
+      System.err.println("left behind: " + directory + ": " + e.getMessage());
+    }
   }
 }
