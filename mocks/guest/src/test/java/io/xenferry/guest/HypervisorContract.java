@@ -130,8 +130,10 @@ abstract class HypervisorContract {
     List<State> seen = new CopyOnWriteArrayList<>();
     guest.onChange(seen::add);
     guest.pause();
+    // What is over when it would be told is not told.
+    await().atMost(Duration.ofSeconds(60)).until(() -> seen.contains(State.PAUSED));
     guest.resume();
-    await().until(() -> seen.containsAll(List.of(State.PAUSED, State.RUNNING)));
+    await().atMost(Duration.ofSeconds(60)).until(() -> seen.contains(State.RUNNING));
     long pid =
         Long.parseLong(
             Files.readString(guests.directory.resolve("s").resolve(vm.toString()).resolve("pid"))
@@ -585,7 +587,7 @@ abstract class HypervisorContract {
 
   void toPreSwitchover(Guest source, Path socket) throws Exception {
     source.sendMemory(socket, 0);
-    await().until(() -> source.memoryProgress().sent() > 0);
+    await().atMost(Duration.ofSeconds(60)).until(() -> source.memoryProgress().sent() > 0);
     source.pauseForSwitch(Duration.ofMillis(300));
     awaitState(source, State.PRE_SWITCHOVER);
   }
