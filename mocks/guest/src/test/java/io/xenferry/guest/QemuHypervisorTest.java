@@ -1,5 +1,6 @@
 package io.xenferry.guest;
 
+import static io.xenferry.guest.Guests.awaitState;
 import static java.util.concurrent.TimeUnit.SECONDS;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
@@ -19,6 +20,7 @@ import io.xenferry.qemu.qmp.QmpClient;
 import io.xenferry.spi.Guest;
 import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.HypervisorException;
+import io.xenferry.spi.MachineOptions;
 import java.io.File;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
@@ -31,6 +33,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class QemuHypervisorTest extends HypervisorContract {
   private String acpi = "off";
@@ -97,6 +101,43 @@ class QemuHypervisorTest extends HypervisorContract {
     own.put("xenferry:cpu", "qemu64;");
     assertThatThrownBy(() -> launcher.refusal(GuestSpec.Machine.of(own)))
         .isInstanceOf(HypervisorException.class);
+  }
+
+  /** Of every kind of machine there is one that goes on elsewhere. */
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "acpi=off,hpet=off,nic_type=e1000,nx=off,usb_tablet=on,vga=cirrus,videoram=8",
+        "acpi_s3=off,acpi_s4=off,nic_type=rtl8139,pae=off,videoram=32",
+        "videoram=1"
+      })
+  void sendsTheMemoryOfAMachineThatIsNotTheUsualOne(String text) throws Exception {
+    MachineOptions options = MachineOptions.parse(text);
+    Guest source = guests.host("s").start(unusual("a", options), false);
+    Guest destination = guests.host("d").startIncoming(unusual("b", options));
+    toPreSwitchover(source, destination.incomingSocket());
+    source.finishMemory();
+    awaitState(destination, Guest.State.RECEIVED);
+    destination.activate();
+    destination.resume();
+    assertThat(destination.state()).isEqualTo(Guest.State.RUNNING);
+    assertThat(destination.hardware().spec().machine().options()).isEqualTo(options);
+    assertThat(installed().refusal(source.hardware().spec().machine())).isEmpty();
+  }
+
+  private GuestSpec unusual(String disk, MachineOptions options) throws Exception {
+    GuestSpec spec = spec(disk);
+    GuestSpec.Nic card = new GuestSpec.Nic("0", "02:00:00:00:00:01", "xenbr0");
+    return spec.with(spec.machine().with(options)).with(spec.disks(), spec.drives(), List.of(card));
+  }
+
+  /** So what a machine is must go with its memory. */
+  @Test
+  void theMemoryFitsNoOtherMachine() throws Exception {
+    Guest source = guests.host("s").start(unusual("a", MachineOptions.parse("vga=cirrus")), false);
+    Guest destination = guests.host("d").startIncoming(unusual("b", MachineOptions.USUAL));
+    source.sendMemory(destination.incomingSocket(), 0);
+    awaitState(destination, Guest.State.GONE);
   }
 
   private static String refusal(GuestLauncher launcher, Map<String, String> platform) {

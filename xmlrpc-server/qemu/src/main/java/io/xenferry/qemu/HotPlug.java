@@ -214,7 +214,7 @@ final class HotPlug implements Hardware {
       try {
         NicBackend.prepare(nic, directory, user);
         monitor.execute("netdev_add", NicBackend.arguments(nic, directory));
-        monitor.execute("device_add", QemuDevices.nic(nic));
+        monitor.execute("device_add", QemuDevices.nic(nic, spec.machine().options()));
         NicBackend.connect(nic, directory);
       } catch (HypervisorException e) {
         if (e.kind() == Kind.REFUSED) {

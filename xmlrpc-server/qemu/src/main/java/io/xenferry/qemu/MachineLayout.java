@@ -13,10 +13,11 @@ import java.util.List;
  * <pre>
  *  00:01.0             VGA
  *  00:02.0 … 00:03.7   root ports port-xvda … port-xvdp, one virtio-blk device each
- *  00:04.0 … 00:04.7   root ports port-vif0 … port-vif7, one virtio-net device each
+ *  00:04.0 … 00:04.7   root ports port-vif0 … port-vif7, one network card each
  *  00:05.0             virtio-balloon
  *  00:06.0             virtio-rng
  *  00:07.0             virtio-serial with the guest agent's port, from layout 2 on
+ *  00:08.0             USB with a pointer, where the VM asks for it
  *  00:1f.2             SATA: a CD drive of device number N is at ide.N, N below 6
  * </pre>
  *
@@ -36,6 +37,7 @@ public final class MachineLayout {
   static final String BALLOON = "addr=05.0";
   static final String RNG = "addr=06.0";
   static final String AGENT = "addr=07.0";
+  static final String USB = "addr=08.0";
 
   private static final int FIRST_PORT_SLOT = 2;
   private static final int FUNCTIONS = 8;

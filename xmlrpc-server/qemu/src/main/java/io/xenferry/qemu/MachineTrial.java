@@ -16,8 +16,8 @@ import org.slf4j.LoggerFactory;
 
 /**
  * Whether the installed QEMU can be a machine, processor and all: it is made so, without memory and
- * devices to speak of, and ends before its first instruction. Takes 0.1 s; what was found is not
- * asked again before the server is started anew, and neither is what could not be told in time.
+ * with few devices, and ends before its first instruction. Takes 0.1 s; what was found is not asked
+ * again before the server is started anew, and neither is what could not be told in time.
  * Thread-safe.
  */
 final class MachineTrial {
@@ -51,18 +51,21 @@ final class MachineTrial {
    * @param type a machine type
    * @param cpu a processor model with its features, each of which must be there if it has {@code
    *     enforce}
+   * @param devices that not every QEMU has
    * @param accelerators in the order in which they are tried
    * @return in words; empty when it could, or when that cannot be told
    */
-  synchronized Optional<String> refusal(String type, String cpu, List<String> accelerators)
+  synchronized Optional<String> refusal(
+      String type, String cpu, List<String> devices, List<String> accelerators)
       throws InterruptedException {
-    List<String> key = List.of(type, cpu, String.join(":", accelerators));
+    List<String> key =
+        List.of(type, cpu, String.join(" ", devices), String.join(":", accelerators));
     Optional<String> known = found.get(key);
     if (known != null) {
       return known;
     }
     try {
-      Optional<String> told = run(type, cpu, accelerators);
+      Optional<String> told = run(type, cpu, devices, accelerators);
       found.put(key, told);
       return told;
     } catch (IOException e) {
@@ -72,7 +75,8 @@ final class MachineTrial {
   }
 
   /** Empty also when it did not answer in time. */
-  private Optional<String> run(String type, String cpu, List<String> accelerators)
+  private Optional<String> run(
+      String type, String cpu, List<String> devices, List<String> accelerators)
       throws IOException, InterruptedException {
     List<String> command = new ArrayList<>();
     command.add(program.toString());
@@ -94,6 +98,7 @@ final class MachineTrial {
             "-S",
             "-qmp",
             "stdio"));
+    devices.forEach(device -> command.addAll(List.of("-device", device)));
     Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
     Thread watch = Thread.ofVirtual().name("machine-trial").start(() -> endInTime(process));
     try {

@@ -3,6 +3,7 @@ package io.xenferry.qemu;
 import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.HypervisorException;
 import io.xenferry.spi.HypervisorException.Kind;
+import io.xenferry.spi.MachineOptions;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -137,12 +138,13 @@ final class QemuDevices {
   }
 
   /** Arguments of {@code device_add}. */
-  static Map<String, Object> nic(GuestSpec.Nic nic) throws HypervisorException {
+  static Map<String, Object> nic(GuestSpec.Nic nic, MachineOptions options)
+      throws HypervisorException {
     if (!MAC.matcher(nic.mac()).matches()) {
       throw new HypervisorException(Kind.REFUSED, nic.mac() + " is no MAC address");
     }
     Map<String, Object> device = new LinkedHashMap<>();
-    device.put("driver", "virtio-net-pci");
+    device.put("driver", options.nic("virtio-net-pci"));
     device.put("id", GuestLauncher.nicName(nic.device()));
     device.put("bus", MachineLayout.nicPort(nic.device()));
     device.put("netdev", GuestLauncher.netdevName(nic.device()));

@@ -20,7 +20,7 @@ import java.util.regex.Pattern;
 
 /**
  * Starts {@code qemu-system-x86_64} (tried with 7.2) as a q35 machine whose devices are where
- * {@link MachineLayout} says. Disks and network cards are virtio, CD drives SATA.
+ * {@link MachineLayout} says. Disks are virtio, network cards mostly, CD drives SATA.
  */
 public final class QemuLauncher implements GuestLauncher {
   private static final ObjectMapper JSON = new ObjectMapper();
@@ -93,7 +93,12 @@ public final class QemuLauncher implements GuestLauncher {
     check(Machine.TYPE_KEY, type, TYPE);
     String cpu = machine.cpu().isEmpty() ? CPU_MODEL : machine.cpu();
     check(Machine.CPU_KEY, cpu, CPU);
-    return trial.refusal(type, cpu, accelerators(machine));
+    QemuOptions options = new QemuOptions(machine.options());
+    return trial.refusal(
+        type + options.machine(),
+        cpu + options.processor(),
+        options.devices(),
+        accelerators(machine));
   }
 
   private List<String> accelerators(Machine machine)
@@ -207,12 +212,14 @@ public final class QemuLauncher implements GuestLauncher {
       firmware(command, uefi);
       type += ",pflash0=firmware-code,pflash1=firmware-variables";
     }
-    add(command, "-machine", type);
+    QemuOptions options = new QemuOptions(machine.options());
+    add(command, "-machine", type + options.machine());
     List<String> accelerators = accelerators(machine);
     accelerators.forEach(name -> add(command, "-accel", name));
     String cpu = machine.cpu().isEmpty() ? CPU_MODEL : machine.cpu();
     check(Machine.CPU_KEY, cpu, CPU);
-    add(command, "-cpu", cpu);
+    add(command, "-cpu", cpu + options.processor());
+    options.globals().forEach(global -> add(command, "-global", global));
     add(command, "-m", "size=" + memory(spec.memory().maximum(), accelerators) / KIB + "k");
     GuestSpec.Vcpus vcpus = spec.vcpus();
     add(
@@ -296,7 +303,8 @@ public final class QemuLauncher implements GuestLauncher {
     int index = firstIndex(spec.boot(), BootDevice.NETWORK);
     for (GuestSpec.Nic nic : spec.nics()) {
       add(command, "-netdev", QemuDevices.option(NicBackend.arguments(nic, directory)));
-      add(command, "-device", booting(QemuDevices.nic(nic), index < 0 ? index : index++));
+      Map<String, Object> card = QemuDevices.nic(nic, spec.machine().options());
+      add(command, "-device", booting(card, index < 0 ? index : index++));
     }
   }
 
@@ -318,7 +326,9 @@ public final class QemuLauncher implements GuestLauncher {
 
   private static void rest(List<String> command, GuestSpec spec, GuestDirectory directory)
       throws HypervisorException {
-    add(command, "-device", "VGA,id=vga," + MachineLayout.VGA);
+    QemuOptions options = new QemuOptions(spec.machine().options());
+    add(command, "-device", options.video());
+    options.pointer().forEach(device -> add(command, "-device", device));
     add(command, "-vnc", "unix:" + doubled(directory.vncSocket().toString()));
     int ports = spec.machine().serialPorts();
     if (ports < 1 || ports > SERIAL_PORTS) {

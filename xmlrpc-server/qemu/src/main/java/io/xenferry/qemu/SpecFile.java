@@ -9,6 +9,7 @@ import io.xenferry.spi.GuestSpec.Backend;
 import io.xenferry.spi.GuestSpec.Boot;
 import io.xenferry.spi.GuestSpec.BootDevice;
 import io.xenferry.spi.GuestSpec.Medium;
+import io.xenferry.spi.MachineOptions;
 import io.xenferry.spi.Scheduling;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -49,7 +50,8 @@ final class SpecFile {
         .put("cpu", machine.cpu())
         .put("layout", machine.layout())
         .put("accelerator", machine.accelerator())
-        .put("serialPorts", machine.serialPorts());
+        .put("serialPorts", machine.serialPorts())
+        .put("options", machine.options().text());
     root.set("boot", boot(spec.boot()));
     ArrayNode disks = root.putArray("disks");
     for (GuestSpec.Disk disk : spec.disks()) {
@@ -167,7 +169,8 @@ final class SpecFile {
             text(machine, "cpu"),
             machine.path("layout").asInt(1),
             text(machine, "accelerator"),
-            machine.path("serialPorts").asInt(1)),
+            machine.path("serialPorts").asInt(1),
+            MachineOptions.parse(text(machine, "options"))),
         new GuestSpec.Memory(
             root.path("memory").asLong(),
             root.path("memoryTarget").asLong(root.path("memory").asLong())),

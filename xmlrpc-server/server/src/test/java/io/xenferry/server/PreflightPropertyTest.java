@@ -88,10 +88,13 @@ class PreflightPropertyTest {
           Map.entry("other vendor, warm", ""),
           Map.entry("no processors", ""),
           Map.entry("warm", ""),
+          Map.entry("warm to no machine", "bad-option"),
+          Map.entry("machine otherwise", ""),
           Map.entry("live", ""),
           Map.entry("nbds", ""));
 
-  private static final Set<String> ONLY_RUNNING = Set.of("warm", "other vendor, warm");
+  private static final Set<String> ONLY_RUNNING = 
+      Set.of("warm", "other vendor, warm", "warm to no machine");
 
   private static TwoHosts hosts;
   private static ObjectDatabase there;
@@ -266,11 +269,24 @@ class PreflightPropertyTest {
           }
           return () -> {};
         });
+    twists.put(
+        "warm to no machine",
+        s -> {
+          s.options.put("mode", "warm");
+          hosts.source.call("VM.add_to_platform", s.t.vm(), "vga", "voodoo");
+          return () -> {};
+        });
     // What stands against nothing by itself.
     twists.put(
         "snapshot",
         s -> {
           hosts.source.call("VM.snapshot", s.t.vm(), "earlier", List.of());
+          return () -> {};
+        });
+    twists.put(
+        "machine otherwise",
+        s -> {
+          hosts.source.call("VM.add_to_platform", s.t.vm(), "nic_type", "token ring");
           return () -> {};
         });
     twists.put("force", plain(s -> s.options.put("force", "true")));

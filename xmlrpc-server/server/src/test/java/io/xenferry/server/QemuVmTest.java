@@ -145,6 +145,58 @@ class QemuVmTest {
     root.call("VM.hard_shutdown", vm);
   }
 
+  /** What QEMU was told. */
+  private static String command(String vm) throws Exception {
+    return Files.readString(Path.of("/proc/" + processId(vm) + "/cmdline")).replace('\0', ' ');
+  }
+
+  @Test
+  void whatItsPlatformSaysActsWhenItStarts() throws Exception {
+    Map<String, String> keys =
+        Map.of(
+            "xenferry:accel", "tcg",
+            "acpi", "0",
+            "acpi_s3", "false",
+            "hpet", "false",
+            "nx", "false",
+            "vga", "cirrus",
+            "videoram", "8",
+            "usb_tablet", "true",
+            "nic_type", "e1000");
+    String vm = root.vm("keys", keys);
+    root.vbd(vm, root.vdi(sr, "keys", 4 << 20), 0);
+    root.text(
+        "VIF.create",
+        RecordsTest.required(
+            "VIF", Map.of("VM", vm, "network", root.only("network"), "device", "0")));
+    root.call("VM.start", vm, false, false);
+    String[] told = {
+      "acpi=off,hpet=off", "disable_s3=1", ",-nx ", "cirrus-vga", "usb-tablet", "e1000,id=vif0"
+    };
+    assertThat(command(vm)).contains(told);
+    String card =
+        root.text(
+            "VIF.create",
+            RecordsTest.required(
+                "VIF", Map.of("VM", vm, "network", root.only("network"), "device", "1")));
+    root.call("VIF.plug", card);
+
+    root.call("VM.set_platform", vm, Map.of("xenferry:accel", "tcg"));
+    root.call("VM.set_suspend_SR", vm, sr);
+    root.call("VM.suspend", vm);
+    root.call("VM.resume", vm, false, false);
+    assertThat(state(vm)).as("the stream fits no other machine").isEqualTo("Running");
+    assertThat(command(vm)).contains(told).contains("e1000,id=vif1");
+
+    long process = processId(vm);
+    root.call("VM.hard_reboot", vm);
+    assertThat(processId(vm)).isNotEqualTo(process);
+    assertThat(command(vm))
+        .contains("-device VGA,id=vga,addr=01.0 ", "virtio-net-pci,id=vif1")
+        .doesNotContain(told);
+    root.call("VM.hard_shutdown", vm);
+  }
+
   @Test
   void itIsHaltedWhenItsProcessDies() throws Exception {
     String vm = started("dies");

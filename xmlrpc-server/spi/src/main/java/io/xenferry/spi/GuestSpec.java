@@ -78,6 +78,12 @@ public record GuestSpec(
     return with(otherMemory, otherVcpus, disks, drives, nics, tpm, biosStrings);
   }
 
+  /** The same on another machine. */
+  public GuestSpec with(Machine other) {
+    return new GuestSpec(
+        vm, name, other, memory, vcpus, boot, disks, drives, nics, platform, tpm, biosStrings);
+  }
+
   /** The same with a TPM. */
   public GuestSpec withTpm(Path directory) {
     return with(memory, vcpus, disks, drives, nics, Optional.of(directory), biosStrings);
@@ -152,15 +158,23 @@ public record GuestSpec(
   }
 
   /**
-   * What of the machine is decided when the VM first starts, and kept with the VM from then on.
+   * What of the machine is decided when the VM first starts, and kept with the VM from then on; and
+   * what each start decides anew.
    *
    * @param type a versioned machine type; empty for the hypervisor's own choice
    * @param cpu a processor model with its features; empty likewise
    * @param layout number of the scheme by which devices have their addresses
    * @param accelerator empty for what works on this host; the guest does not see it
    * @param serialPorts 1 to 4; the first is the console
+   * @param options of its last start
    */
-  public record Machine(String type, String cpu, int layout, String accelerator, int serialPorts) {
+  public record Machine(
+      String type,
+      String cpu,
+      int layout,
+      String accelerator,
+      int serialPorts,
+      MachineOptions options) {
     public static final String TYPE_KEY = "xenferry:machine";
     public static final String CPU_KEY = "xenferry:cpu";
     public static final String LAYOUT_KEY = "xenferry:layout";
@@ -168,7 +182,7 @@ public record GuestSpec(
     public static final String SERIAL_PORTS_KEY = "xenferry:serial-ports";
 
     /**
-     * From a VM's platform map.
+     * From a VM's platform map, with the usual options.
      *
      * @throws IllegalArgumentException when a number is none, naming the key
      */
@@ -178,7 +192,13 @@ public record GuestSpec(
           platform.getOrDefault(CPU_KEY, ""),
           number(platform, LAYOUT_KEY),
           platform.getOrDefault(ACCELERATOR_KEY, ""),
-          number(platform, SERIAL_PORTS_KEY));
+          number(platform, SERIAL_PORTS_KEY),
+          MachineOptions.USUAL);
+    }
+
+    /** The same with other options. */
+    public Machine with(MachineOptions others) {
+      return new Machine(type, cpu, layout, accelerator, serialPorts, others);
     }
 
     private static int number(Map<String, String> platform, String key) {

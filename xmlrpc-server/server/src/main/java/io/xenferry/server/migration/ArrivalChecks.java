@@ -16,6 +16,7 @@ import io.xenferry.server.vm.VmRecords;
 import io.xenferry.spi.GuestSpec.Machine;
 import io.xenferry.spi.Hypervisor;
 import io.xenferry.spi.HypervisorException;
+import io.xenferry.spi.MachineOptions;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.UUID;
@@ -92,6 +93,9 @@ final class ArrivalChecks {
         survey.look(() -> checkVendor(db, plan, document), ObstacleKind.PROCESSOR_FEATURES);
         survey.look(() -> checkMachine(db, plan, document), ObstacleKind.PROCESSOR_FEATURES);
       }
+      if (plan.warm()) {
+        survey.look(() -> checkOptions(document), ObstacleKind.BAD_OPTION);
+      }
       if (document.tpm().isPresent() && !BootFiles.hasTpms()) {
         survey.raise(
             new XenApiException(
@@ -160,7 +164,10 @@ final class ArrivalChecks {
   private void checkMachine(Snapshot db, Plan plan, VmDocument document) throws XenApiException {
     String words;
     try {
-      Machine machine = Machine.of(texts(document.vm(), "platform"));
+      Machine machine =
+          document.machine().isPresent()
+              ? document.machine().get().machine()
+              : Machine.of(texts(document.vm(), "platform"));
       String booted = text(document.vm(), "last_boot_CPU_flags", VmRecords.CPU_MODEL);
       String here = db.get(host, Host.CPU_INFO).getOrDefault(VmRecords.CPU_MODEL, "");
       words =
@@ -184,6 +191,15 @@ final class ArrivalChecks {
           plan.vmAtDestination().toString(),
           host.opaque(),
           words);
+    }
+  }
+
+  /** Of a VM that boots here: its guest will have shut down for that. */
+  private static void checkOptions(VmDocument document) throws XenApiException {
+    try {
+      MachineOptions.of(texts(document.vm(), "platform"));
+    } catch (HypervisorException e) {
+      throw new XenApiException("INVALID_VALUE", e.field(), e.value()).withCause(e);
     }
   }
 

@@ -179,11 +179,14 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
       throws XenApiException {
     Ref<VM> ref = document.ref();
     createVm(tx, migration, plan, ref, plan.vmAtDestination(), document.vm());
+    Map<String, String> config = new LinkedHashMap<>(tx.get(ref, VM.OTHER_CONFIG));
     if (!messages.isEmpty()) {
-      Map<String, String> config = new LinkedHashMap<>(tx.get(ref, VM.OTHER_CONFIG));
       config.put(VmRecords.MESSAGES_KEY, String.join(" ", messages));
-      tx.set(ref, VM.OTHER_CONFIG, config);
     }
+    if (plan.running() && !plan.warm() && document.machine().isPresent()) {
+      config.put(VmRecords.MACHINE_KEY, document.machine().get().json().toString());
+    }
+    tx.set(ref, VM.OTHER_CONFIG, config);
     tx.set(tx.get(ref, VM.METRICS), VMMetrics.VCPUS_NUMBER, document.vcpus());
     createTpm(tx, plan, ref, document.tpm());
     createDevices(tx, plan, ref, document, document.drives(), document.nics(), here);
@@ -272,6 +275,7 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
     config.put(VmRecords.MIGRATION_KEY, Value.of(migration.toString()));
     // What it says is destroyed when the move comes to nothing, whoever put it there.
     config.remove(VmRecords.MESSAGES_KEY);
+    config.remove(VmRecords.MACHINE_KEY);
     Value hidden = config.put(VmRecords.HIDDEN_KEY, Value.of("true"));
     if (hidden != null) {
       config.put(VmRecords.HIDDEN_BEFORE_KEY, hidden);
@@ -381,6 +385,7 @@ final class DestinationMetadata implements DestinationPorts.Metadata {
                 tx.set(each, VM.POWER_STATE, VmPowerState.SUSPENDED);
               }
               config.remove(VmRecords.MESSAGES_KEY);
+              config.remove(VmRecords.MACHINE_KEY);
               String before = config.remove(VmRecords.HIDDEN_BEFORE_KEY);
               if (before == null) {
                 config.remove(VmRecords.HIDDEN_KEY);

@@ -1,5 +1,6 @@
 package io.xenferry.server.migration;
 
+import io.xenferry.block.BlockBackend;
 import io.xenferry.copy.Strategy;
 import io.xenferry.migration.MoveRequest;
 import io.xenferry.migration.preflight.ObstacleKind;
@@ -19,7 +20,11 @@ import io.xenferry.model.db.Snapshot;
 import io.xenferry.server.event.Alerts;
 import io.xenferry.server.migration.MigrationMessages.Request;
 import io.xenferry.server.storage.MigrationDisks;
+import io.xenferry.server.vm.BuiltMachine;
 import io.xenferry.server.vm.VmCheckpoint;
+import io.xenferry.spi.Hypervisor;
+import io.xenferry.spi.HypervisorException;
+import java.io.IOException;
 import java.net.InetAddress;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -32,6 +37,8 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * A client's request as the coordinator needs it, and on the way everything of this host that
@@ -42,14 +49,22 @@ final class MovePreparation {
   /** How long the rest of the disks of a warm move may take, where nobody says. */
   private static final Duration WARM_REST = Duration.ofSeconds(5);
 
+  private static final Logger log = LoggerFactory.getLogger(MovePreparation.class);
+
   private final MigrationDisks disks;
   private final StrategyChoice strategies;
   private final MoveAnswers answers;
   private final Alerts alerts;
+  private final Hypervisor hypervisor;
 
   MovePreparation(
-      MigrationDisks disks, StrategyChoice strategies, MoveAnswers answers, Alerts alerts) {
+      MigrationDisks disks,
+      StrategyChoice strategies,
+      MoveAnswers answers,
+      Alerts alerts,
+      Hypervisor hypervisor) {
     this.alerts = alerts;
+    this.hypervisor = hypervisor;
     this.disks = disks;
     this.strategies = strategies;
     this.answers = answers;
@@ -130,7 +145,8 @@ final class MovePreparation {
                     () -> Tracking.of(db, disks, planned, layers.below()),
                     ObstacleKind.SOURCE_SR_DETACHED)
                 .or(() -> Optional.of(Tracking.NONE));
-    String document = VmDocument.of(db, vm, there, networks, past, messages).text();
+    Optional<BuiltMachine> machine = warm ? Optional.empty() : machine(db, vm, plan.power());
+    String document = VmDocument.of(db, vm, there, networks, past, machine, messages).text();
     return token.map(t -> new MoveRequest(plan, document, t));
   }
 
@@ -238,6 +254,30 @@ final class MovePreparation {
       disks.open(UUID.fromString(db.get(image, VDI.UUID))).close();
     } catch (XenApiException e) {
       throw new XenApiException("SUSPEND_IMAGE_NOT_ACCESSIBLE", image.opaque()).withCause(e);
+    }
+  }
+
+  /** That of the guest itself, whatever its record says by now. */
+  private Optional<BuiltMachine> machine(Snapshot db, Ref<VM> vm, Plan.Power power)
+      throws XenApiException, InterruptedException {
+    try {
+      return switch (power) {
+        case RUNNING ->
+            hypervisor
+                .find(UUID.fromString(db.get(vm, VM.UUID)))
+                .map(guest -> BuiltMachine.of(guest.hardware().spec()));
+        case SUSPENDED -> {
+          Ref<VDI> image = db.get(vm, VM.SUSPEND_VDI);
+          try (BlockBackend disk = disks.open(UUID.fromString(db.get(image, VDI.UUID)))) {
+            yield BuiltMachine.of(disk);
+          }
+        }
+        case HALTED -> Optional.empty();
+      };
+    } catch (HypervisorException | XenApiException | IOException e) {
+      // It has ended, or cannot go on: that is for others to tell, who look for it.
+      log.info("the machine of {} is not known", vm, e);
+      return Optional.empty();
     }
   }
 

@@ -19,6 +19,7 @@ import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
+import io.xenferry.server.vm.BuiltMachine;
 import io.xenferry.server.vm.FirmwareVariables;
 import io.xenferry.server.vm.GuestSpecs;
 import io.xenferry.server.vm.TpmStates;
@@ -41,6 +42,7 @@ import java.util.stream.Stream;
  *
  * @param tracking what is known of the disks' changed blocks
  * @param vcpus how many processors the VM has now, if it runs
+ * @param machine of a guest that goes on; empty for one that does not, or that is an older server's
  * @param messages about the VM and its snapshots
  */
 record VmDocument(
@@ -53,9 +55,16 @@ record VmDocument(
     Tracking tracking,
     long vcpus,
     Optional<Vtpms.Tpm> tpm,
+    Optional<BuiltMachine> machine,
     VmMessages messages) {
 
   private static final ObjectMapper JSON = new ObjectMapper();
+
+  /** Where the guest's machine, if it goes with it, is the usual one. */
+  private static final int VERSION = 1;
+
+  /** A server that knows no options of machines would build another than the guest's. */
+  private static final int WITH_OPTIONS = 2;
 
   /**
    * Characters of the largest document; a VM with hundreds of disks and long maps has some tens of
@@ -118,6 +127,7 @@ record VmDocument(
    * @param networks for each VIF of the VM the reference of the network at the destination; those
    *     that have none are left out, which is an obstacle that somebody else sees
    * @param withPast of what is known of its disks: empty for a VM without its past
+   * @param machine of the guest, if that goes on there
    * @param messages about what goes
    */
   static VmDocument of(
@@ -126,6 +136,7 @@ record VmDocument(
       Ref<VM> there,
       Map<Ref<VIF>, String> networks,
       Optional<Tracking> withPast,
+      Optional<BuiltMachine> machine,
       VmMessages messages)
       throws XenApiException {
     Map<UUID, Map<String, Value>> vdis = new LinkedHashMap<>();
@@ -144,7 +155,17 @@ record VmDocument(
     long vcpus = db.get(db.get(vm, VM.METRICS), VMMetrics.VCPUS_NUMBER);
     Map<String, Value> fields = fields(db, "VM", vm.opaque());
     return new VmDocument(
-        there, fields, drives, nics, vdis, past, tracking, vcpus, Vtpms.of(db, vm), messages);
+        there,
+        fields,
+        drives,
+        nics,
+        vdis,
+        past,
+        tracking,
+        vcpus,
+        Vtpms.of(db, vm),
+        machine,
+        messages);
   }
 
   /**
@@ -265,7 +286,8 @@ record VmDocument(
 
   String text() {
     ObjectNode root = JSON.createObjectNode();
-    root.put("version", 1);
+    root.put("version", machine.map(BuiltMachine::isUsual).orElse(true) ? VERSION : WITH_OPTIONS);
+    machine.ifPresent(built -> root.set("machine", built.json()));
     root.put("ref", ref.opaque());
     root.put("vcpus", vcpus);
     devices(root, vm, drives, nics);
@@ -345,7 +367,8 @@ record VmDocument(
     } catch (JsonProcessingException e) {
       throw new IllegalArgumentException("the VM's document is no JSON", e);
     }
-    if (root.path("version").asInt() != 1) {
+    int version = root.path("version").asInt();
+    if (version != VERSION && version != WITH_OPTIONS) {
       throw new IllegalArgumentException("the VM's document has an unknown version");
     }
     List<Drive> drives = readDrives(root);
@@ -384,6 +407,7 @@ record VmDocument(
         Tracking.read(root),
         root.path("vcpus").asLong(),
         readTpm(root),
+        BuiltMachine.read(root.path("machine")),
         VmMessages.read(root));
   }
 

@@ -12,6 +12,7 @@ import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.spi.Guest;
+import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.HypervisorException;
 import java.io.IOException;
 import java.net.StandardProtocolFamily;
@@ -37,7 +38,7 @@ public final class GuestMemory {
   /** A disk that takes 10 MB/s takes this long for 36 GB. */
   static final Duration DEADLINE = Duration.ofHours(1);
 
-  /** For what of a guest is not memory: devices, the screen, the stream's own words. */
+  /** For what of a guest is not memory: devices, the stream's own words. */
   private static final long OVERHEAD = 96L << 20;
 
   /** Of the memory, what may be left when a guest that runs is stopped. */
@@ -93,7 +94,9 @@ public final class GuestMemory {
    * @param times how often each page of the memory may have to be sent
    */
   Ref<VDI> create(Ref<SR> sr, Guest guest, int times) throws XenApiException {
-    long size = times * guest.hardware().spec().memory().maximum() + OVERHEAD + SuspendImage.HEAD;
+    GuestSpec spec = guest.hardware().spec();
+    long memory = spec.memory().maximum() + ((long) spec.machine().options().videoMemory() << 20);
+    long size = times * memory + OVERHEAD + SuspendImage.HEAD;
     return maker.create(sr, "Suspend image", "suspend", size);
   }
 

@@ -15,6 +15,8 @@ import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.GuestSpec.Backend;
 import io.xenferry.spi.GuestSpec.Boot;
 import io.xenferry.spi.GuestSpec.BootDevice;
+import io.xenferry.spi.HypervisorException;
+import io.xenferry.spi.MachineOptions;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -40,6 +42,7 @@ public final class GuestSpecs {
   public static final String SERIAL_KEY = "xenferry:serial";
 
   private static final String CORES_KEY = "cores-per-socket";
+  private static final String SECURE_BOOT_KEY = "secureboot";
 
   /** The published server's default. */
   private static final String BOOT_ORDER = "cd";
@@ -92,12 +95,14 @@ public final class GuestSpecs {
   }
 
   /**
+   * That of a VM which starts.
+   *
    * @throws XenApiException INVALID_VALUE for a field that no machine can be built from,
    *     BOOTLOADER_FAILED when its kernel or firmware is not there
    */
   public static GuestSpec of(Snapshot db, Ref<VM> vm, Images images, BootFiles bootFiles)
       throws XenApiException {
-    return of(db, vm, images, bootFiles, false);
+    return of(db, vm, images, bootFiles, false, newMachine(db, vm));
   }
 
   /**
@@ -106,11 +111,66 @@ public final class GuestSpecs {
    */
   public static GuestSpec running(Snapshot db, Ref<VM> vm, Images images, BootFiles bootFiles)
       throws XenApiException {
-    return of(db, vm, images, bootFiles, true);
+    String noted = db.get(vm, VM.OTHER_CONFIG).getOrDefault(VmRecords.MACHINE_KEY, "");
+    return of(db, vm, images, bootFiles, true, machine(db, vm, BuiltMachine.parse(noted)));
+  }
+
+  /**
+   * The machine of a VM that was suspended.
+   *
+   * @param built as it was then; empty where that is not known
+   */
+  static GuestSpec suspended(
+      Snapshot db, Ref<VM> vm, Images images, BootFiles bootFiles, Optional<BuiltMachine> built)
+      throws XenApiException {
+    return of(db, vm, images, bootFiles, false, machine(db, vm, built));
+  }
+
+  /**
+   * Looks for what of the VM's machine cannot be had, before anything is done for a start of it.
+   * Others have told already whether one that goes on can be had.
+   *
+   * @throws XenApiException INVALID_VALUE
+   */
+  static BuiltMachine requireNewMachine(Snapshot db, Ref<VM> vm) throws XenApiException {
+    BuiltMachine machine = newMachine(db, vm);
+    vcpus(db, vm, machine.coresPerSocket(), false);
+    String demanded = db.get(vm, VM.PLATFORM).getOrDefault(SECURE_BOOT_KEY, "");
+    boolean uefi =
+        (!db.get(vm, VM.HVM_BOOT_POLICY).isEmpty() || db.get(vm, VM.PV_KERNEL).isEmpty())
+            && "uefi".equals(db.get(vm, VM.HVM_BOOT_PARAMS).get("firmware"));
+    if (uefi && (demanded.equals("true") || demanded.equals("1"))) {
+      // Whoever demands that only signed code boots must not get less unawares.
+      throw new XenApiException("INVALID_VALUE", "platform:" + SECURE_BOOT_KEY, demanded);
+    }
+    return machine;
+  }
+
+  /** As the record says now. */
+  private static BuiltMachine newMachine(Snapshot db, Ref<VM> vm) throws XenApiException {
+    Map<String, String> platform = db.get(vm, VM.PLATFORM);
+    try {
+      GuestSpec.Machine machine = machine(platform).with(MachineOptions.of(platform));
+      return new BuiltMachine(machine, cores(db, vm));
+    } catch (HypervisorException e) {
+      throw VmLifecycle.failed(e);
+    }
+  }
+
+  private static BuiltMachine machine(Snapshot db, Ref<VM> vm, Optional<BuiltMachine> built)
+      throws XenApiException {
+    return built.isPresent()
+        ? built.get()
+        : new BuiltMachine(machine(db.get(vm, VM.PLATFORM)), cores(db, vm));
   }
 
   private static GuestSpec of(
-      Snapshot db, Ref<VM> vm, Images images, BootFiles bootFiles, boolean asItRuns)
+      Snapshot db,
+      Ref<VM> vm,
+      Images images,
+      BootFiles bootFiles,
+      boolean asItRuns,
+      BuiltMachine machine)
       throws XenApiException {
     List<GuestSpec.Disk> disks = new ArrayList<>();
     List<GuestSpec.CdDrive> drives = new ArrayList<>();
@@ -149,9 +209,10 @@ public final class GuestSpecs {
         new GuestSpec(
                 UUID.fromString(db.get(vm, VM.UUID)),
                 db.get(vm, VM.NAME_LABEL),
-                machine(platform),
+                machine.withAccelerator(
+                    platform.getOrDefault(GuestSpec.Machine.ACCELERATOR_KEY, "")),
                 memory(db, vm),
-                vcpus(db, vm, platform, asItRuns),
+                vcpus(db, vm, machine.coresPerSocket(), asItRuns),
                 boot(db, vm, bootFiles, asItRuns),
                 disks,
                 drives,
@@ -201,8 +262,7 @@ public final class GuestSpecs {
     return new GuestSpec.Memory(maximum, dynamic > 0 ? Math.min(dynamic, maximum) : maximum);
   }
 
-  private static GuestSpec.Vcpus vcpus(
-      Snapshot db, Ref<VM> vm, Map<String, String> platform, boolean asItRuns)
+  private static GuestSpec.Vcpus vcpus(Snapshot db, Ref<VM> vm, int cores, boolean asItRuns)
       throws XenApiException {
     long wanted =
         asItRuns
@@ -210,13 +270,20 @@ public final class GuestSpecs {
             : db.get(vm, VM.VCPUS_AT_STARTUP);
     int present = Math.toIntExact(Math.max(1, wanted));
     int maximum = Math.toIntExact(Math.max(present, db.get(vm, VM.VCPUS_MAX)));
-    String text = platform.getOrDefault(CORES_KEY, "1");
-    int cores = text.matches("[0-9]{1,4}") ? Integer.parseInt(text) : 0;
-    if (cores < 1 || maximum % cores != 0) {
+    if (maximum % cores != 0) {
       throw new XenApiException(
-          "INVALID_VALUE", "platform:" + CORES_KEY, text + " does not divide " + maximum);
+          "INVALID_VALUE", "platform:" + CORES_KEY, cores + " does not divide " + maximum);
     }
     return new GuestSpec.Vcpus(present, maximum, cores, VcpuParams.scheduling(db, vm));
+  }
+
+  private static int cores(Snapshot db, Ref<VM> vm) throws XenApiException {
+    String text = db.get(vm, VM.PLATFORM).getOrDefault(CORES_KEY, "1");
+    int cores = text.matches("[0-9]{1,4}") ? Integer.parseInt(text) : 0;
+    if (cores < 1) {
+      throw new XenApiException("INVALID_VALUE", "platform:" + CORES_KEY, text);
+    }
+    return cores;
   }
 
   /**

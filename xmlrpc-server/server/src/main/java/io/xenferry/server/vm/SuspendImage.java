@@ -12,14 +12,16 @@ import java.io.OutputStream;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.LinkedHashSet;
+import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.zip.CRC32C;
 
 /**
- * A guest's memory on a disk. The first 64 KiB are the head: the letters {@code XFSUSP01}, the
- * length of the stream behind it, the CRC-32C of the stream, the length of some JSON that names the
+ * A guest's memory on a disk. The first 64 KiB are the head: the letters {@code XFSUSP01}, or
+ * {@code XFSUSP02} where a server that knows no options of machines must leave it alone, the length
+ * of the stream behind it, the CRC-32C of the stream, the length of some JSON that names the
  * guest's devices, the JSON, and the CRC-32C of all that. The head is written last, once the stream
  * is on the disk: a disk with a head that is right has all of the stream.
  */
@@ -27,6 +29,7 @@ final class SuspendImage {
   static final int HEAD = 64 << 10;
 
   private static final long MAGIC = 0x5846535553503031L;
+  private static final long MAGIC_WITH_OPTIONS = 0x5846535553503032L;
   private static final int CHUNK = 1 << 20;
   private static final ObjectMapper JSON = new ObjectMapper();
 
@@ -36,19 +39,25 @@ final class SuspendImage {
    * What the guest had when it was suspended; it must have the same when it goes on.
    *
    * @param devices names of disks, drives and network cards
+   * @param machine that it had; empty in images of a server that did not note it yet
    */
-  record Shape(Set<String> devices, int vcpus, long memory) {
+  record Shape(Set<String> devices, int vcpus, long memory, Optional<BuiltMachine> machine) {
     static Shape of(GuestSpec spec) {
       Set<String> devices = new LinkedHashSet<>();
       spec.disks().forEach(disk -> devices.add(disk.device()));
       spec.drives().forEach(drive -> devices.add(drive.device()));
       spec.nics().forEach(nic -> devices.add("vif" + nic.device()));
-      return new Shape(devices, spec.vcpus().present(), spec.memory().target());
+      return new Shape(
+          devices,
+          spec.vcpus().present(),
+          spec.memory().target(),
+          Optional.of(BuiltMachine.of(spec)));
     }
 
     /**
      * The spec without what the guest did not have.
      *
+     * @param spec on the machine that it had
      * @throws IOException when something is missing that it had
      */
     GuestSpec applyTo(GuestSpec spec) throws IOException {
@@ -99,11 +108,14 @@ final class SuspendImage {
   private static ByteBuffer head(Shape shape, long length, long streamCrc) throws IOException {
     ObjectNode json = JSON.createObjectNode();
     json.put("vcpus", shape.vcpus()).put("memory", shape.memory());
+    shape.machine().ifPresent(machine -> json.set("machine", machine.json()));
     ArrayNode devices = json.putArray("devices");
     shape.devices().forEach(devices::add);
     byte[] text = JSON.writeValueAsBytes(json);
     ByteBuffer head = ByteBuffer.allocate(HEAD);
-    head.putLong(MAGIC).putLong(length).putInt((int) streamCrc).putInt(text.length).put(text);
+    boolean usual = shape.machine().map(BuiltMachine::isUsual).orElse(true);
+    head.putLong(usual ? MAGIC : MAGIC_WITH_OPTIONS);
+    head.putLong(length).putInt((int) streamCrc).putInt(text.length).put(text);
     head.putInt((int) crcOf(head, head.position()));
     return head.clear();
   }
@@ -156,7 +168,8 @@ final class SuspendImage {
     }
     await(disk.read(0, head));
     head.rewind();
-    if (head.getLong() != MAGIC) {
+    long magic = head.getLong();
+    if (magic != MAGIC && magic != MAGIC_WITH_OPTIONS) {
       throw new IOException("there is no guest's memory on the disk, or only a part of it");
     }
     long length = head.getLong();
@@ -174,8 +187,21 @@ final class SuspendImage {
         JSON.readTree(new String(head.array(), jsonAt, jsonLength, StandardCharsets.UTF_8));
     Set<String> devices = new LinkedHashSet<>();
     json.path("devices").forEach(device -> devices.add(device.asText()));
-    Shape shape = new Shape(devices, json.path("vcpus").asInt(), json.path("memory").asLong());
+    Shape shape =
+        new Shape(
+            devices,
+            json.path("vcpus").asInt(),
+            json.path("memory").asLong(),
+            machine(json.path("machine")));
     return new Opened(disk, shape, length, crc);
+  }
+
+  private static Optional<BuiltMachine> machine(JsonNode json) throws IOException {
+    try {
+      return BuiltMachine.read(json);
+    } catch (IllegalArgumentException e) {
+      throw new IOException("the guest had a machine that this server does not know", e);
+    }
   }
 
   private static void await(CompletableFuture<?> done) throws IOException {

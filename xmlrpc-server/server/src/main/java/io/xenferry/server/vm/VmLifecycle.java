@@ -19,6 +19,7 @@ import io.xenferry.spi.Guest;
 import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.Hypervisor;
 import io.xenferry.spi.HypervisorException;
+import io.xenferry.spi.MachineOptions;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -122,6 +123,7 @@ public final class VmLifecycle {
     try {
       chooseMachine(vm);
       Snapshot db = database.snapshot();
+      GuestSpecs.requireNewMachine(db, vm);
       for (VmDisk disk : GuestSpecs.disks(db, vm)) {
         DiskSharing.check(db, disk.vbd());
         attached.add(disk);
@@ -236,7 +238,7 @@ public final class VmLifecycle {
 
   /**
    * Lets the guest shut down and run again, without its process's end or a moment in which others
-   * could have its disks; but for a machine that {@link #lacksDrives}.
+   * could have its disks; but for a machine that {@link #isOutdated}.
    *
    * @param task ends the waiting when it is cancelled, as a hard shutdown or reboot does; the guest
    *     may still heed what it was asked, and is then dealt with as one that shuts down by itself
@@ -245,6 +247,9 @@ public final class VmLifecycle {
     try (var operation = admission.begin(vm, VmOperations.CLEAN_REBOOT, task.ref());
         Gate.Permit permit = gate.enter(uuid(vm), Operation.RESET)) {
       Guest guest = guest(vm);
+      if (isOutdated(vm, guest)) {
+        requireNewMachine(vm);
+      }
       guest.shutdown();
       cleanly.await(vm, guest, task);
       beginAnew(vm, guest, task.ref());
@@ -278,7 +283,7 @@ public final class VmLifecycle {
 
   /**
    * Resets the guest at once, and ends the waiting of whoever waits for it to shut down. A machine
-   * that {@link #lacksDrives} is made anew instead.
+   * that {@link #isOutdated} is made anew instead.
    */
   public void hardReboot(Ref<VM> vm, String task) throws XenApiException {
     try (var operation = admission.begin(vm, VmOperations.HARD_REBOOT, task);
@@ -296,13 +301,14 @@ public final class VmLifecycle {
 
   private void beginAnew(Ref<VM> vm, Guest guest, String task)
       throws XenApiException, HypervisorException, InterruptedException {
-    if (moves(vm) || !lacksDrives(vm, guest)) {
+    if (!isOutdated(vm, guest)) {
       guest.restart();
       records.booted(vm);
       records.state(vm, VmPowerState.RUNNING);
       return;
     }
-    log.info("VM {} has got CD drives since it started: its machine is made anew", guest.vm());
+    log.info("VM {} is another machine by now than it started as: that is made anew", guest.vm());
+    requireNewMachine(vm);
     requireNewDisks(vm);
     guest.destroy();
     records.gone(vm, VmPowerState.HALTED);
@@ -311,7 +317,18 @@ public final class VmLifecycle {
     }
   }
 
-  /** Attaches what the guest has not yet: a machine that cannot be made must not end this one. */
+  /** A machine that cannot be made must not end the one that there is. */
+  private void requireNewMachine(Ref<VM> vm)
+      throws XenApiException, HypervisorException, InterruptedException {
+    chooseMachine(vm);
+    BuiltMachine machine = GuestSpecs.requireNewMachine(database.snapshot(), vm);
+    Optional<String> refusal = hypervisor.refusal(machine.machine());
+    if (refusal.isPresent()) {
+      throw new XenApiException("INVALID_VALUE", "platform", refusal.get());
+    }
+  }
+
+  /** Attaches what the guest has not yet, for the same reason. */
   private void requireNewDisks(Ref<VM> vm) throws XenApiException {
     Snapshot db = database.snapshot();
     List<VmDisk> attached = new ArrayList<>();
@@ -329,7 +346,25 @@ public final class VmLifecycle {
     }
   }
 
-  /** Whoever moves it or its disks depends on its process. */
+  /**
+   * Whether the VM's machine is to be made anew when it reboots; never while it moves: whoever
+   * moves it or its disks depends on its process.
+   *
+   * @throws XenApiException INVALID_VALUE, INVALID_DEVICE for what no machine can have
+   */
+  private boolean isOutdated(Ref<VM> vm, Guest guest) throws XenApiException {
+    return !moves(vm) && (lacksDrives(vm, guest) || hasOtherOptions(vm, guest));
+  }
+
+  private boolean hasOtherOptions(Ref<VM> vm, Guest guest) throws XenApiException {
+    try {
+      return !MachineOptions.of(database.snapshot().get(vm, VM.PLATFORM))
+          .equals(guest.hardware().spec().machine().options());
+    } catch (HypervisorException e) {
+      throw failed(e);
+    }
+  }
+
   private boolean moves(Ref<VM> vm) throws XenApiException {
     Snapshot db = database.snapshot();
     return migrating.test(uuid(vm))
@@ -503,9 +538,22 @@ public final class VmLifecycle {
   }
 
   /**
-   * What the hypervisor needs for the VM, whose disks are attached for it but not yet activated.
+   * The same of a VM that was suspended, whose disks are attached for it but not yet activated.
+   *
+   * @param machine that it was then; empty where that is not known
    */
-  public GuestSpec spec(Ref<VM> vm) throws XenApiException {
+  GuestSpec resuming(Ref<VM> vm, Optional<BuiltMachine> machine) throws XenApiException {
+    UUID uuid = uuid(vm);
+    return GuestSpecs.suspended(
+        database.snapshot(),
+        vm,
+        (vdi, writable) -> disks.attach(vdi, uuid, writable),
+        bootFiles,
+        machine);
+  }
+
+  /** What the hypervisor needs to start the VM, whose disks are attached but not yet activated. */
+  private GuestSpec spec(Ref<VM> vm) throws XenApiException {
     UUID uuid = uuid(vm);
     return GuestSpecs.of(
         database.snapshot(), vm, (vdi, writable) -> disks.attach(vdi, uuid, writable), bootFiles);

@@ -19,6 +19,9 @@ public final class VmRecords {
   /** Beside it: the references of the messages about the VM that it has brought, with spaces. */
   public static final String MESSAGES_KEY = "xenferry:migration-messages";
 
+  /** Beside it: the machine of a guest that is to arrive running, {@link BuiltMachine#json}. */
+  public static final String MACHINE_KEY = "xenferry:migration-machine";
+
   /** Beside it: what {@link #HIDDEN_KEY} was at the source. */
   public static final String HIDDEN_BEFORE_KEY = "xenferry:migration-hidden-before";
 

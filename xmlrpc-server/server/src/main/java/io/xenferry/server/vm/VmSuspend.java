@@ -182,7 +182,7 @@ public final class VmSuspend {
         disks.attach(one.vdi(), uuid, one.writable());
         disks.activate(one.vdi(), uuid);
       }
-      GuestSpec spec = image.shape().applyTo(lifecycle.spec(vm));
+      GuestSpec spec = image.shape().applyTo(lifecycle.resuming(vm, image.shape().machine()));
       Guest guest = hypervisor.startIncoming(spec);
       started = Optional.of(guest);
       try (SocketChannel stream =
