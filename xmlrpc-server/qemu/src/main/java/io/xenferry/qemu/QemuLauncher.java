@@ -12,6 +12,11 @@ import io.xenferry.spi.HypervisorException.Kind;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
+import java.time.Instant;
+import java.time.ZoneOffset;
+import java.time.format.DateTimeFormatter;
+import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -115,6 +120,9 @@ public final class QemuLauncher implements GuestLauncher {
     command.add(program.toString());
     process(command, spec, directory);
     machine(command, spec);
+    if (!spec.clock().isZero()) {
+      add(command, "-rtc", "base=" + beginning(spec.clock(), Instant.now()));
+    }
     MachineLayout.rootPorts().forEach(port -> add(command, "-device", port));
     add(command, "-object", "throttle-group,id=" + QemuDevices.FILTER_GROUP);
     disks(command, spec);
@@ -239,6 +247,16 @@ public final class QemuLauncher implements GuestLauncher {
     } else {
       add(command, "-boot", "strict=on");
     }
+  }
+
+  /**
+   * What a machine's clock shows as it begins.
+   *
+   * @param ahead by how much it is before the host's UTC
+   */
+  static String beginning(Duration ahead, Instant now) {
+    return DateTimeFormatter.ISO_LOCAL_DATE_TIME.format(
+        now.plus(ahead).truncatedTo(ChronoUnit.SECONDS).atOffset(ZoneOffset.UTC));
   }
 
   /**

@@ -60,6 +60,7 @@ final class QmpGuest implements Guest {
   private final Optional<GuestAgent> agent;
   private final Runnable onGone;
   private final List<Consumer<State>> listeners = new CopyOnWriteArrayList<>();
+  private final List<Consumer<Duration>> clockListeners = new CopyOnWriteArrayList<>();
   private final AtomicReference<@Nullable State> told = new AtomicReference<>();
   private volatile boolean letGo;
 
@@ -500,6 +501,12 @@ final class QmpGuest implements Guest {
   }
 
   @Override
+  public AutoCloseable onClock(Consumer<Duration> listener) {
+    clockListeners.add(listener);
+    return () -> clockListeners.remove(listener);
+  }
+
+  @Override
   public AutoCloseable onChange(Consumer<State> listener) {
     listeners.add(listener);
     return () -> listeners.remove(listener);
@@ -522,7 +529,20 @@ final class QmpGuest implements Guest {
           "SUSPEND",
           "WAKEUP" ->
           tellState();
+      case "RTC_CHANGE" -> tellClock(event.payload().path("offset").asLong());
       default -> {}
+    }
+  }
+
+  /**
+   * @param seconds by which the clock is ahead of what it would be, had nobody set it since the
+   *     process began
+   */
+  private void tellClock(long seconds) {
+    // As much as QEMU can say: no sum of them overflows.
+    if (Math.abs(seconds) < Integer.MAX_VALUE * 1000L) {
+      Duration ahead = hardware.spec().clock().plusSeconds(seconds);
+      clockListeners.forEach(listener -> listener.accept(ahead));
     }
   }
 

@@ -13,6 +13,7 @@ import io.xenferry.spi.MachineOptions;
 import io.xenferry.spi.Scheduling;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -93,6 +94,7 @@ final class SpecFile {
     spec.platform().forEach(platform::put);
     ObjectNode strings = root.putObject("biosStrings");
     spec.biosStrings().forEach(strings::put);
+    root.put("clock", spec.clock().toSeconds());
     spec.tpm().ifPresent(directory -> root.put("tpm", directory.toString()));
     return JSON.writeValueAsBytes(root);
   }
@@ -185,7 +187,8 @@ final class SpecFile {
         List.copyOf(nics),
         Map.copyOf(platform),
         root.has("tpm") ? Optional.of(Path.of(text(root, "tpm"))) : Optional.empty(),
-        Map.copyOf(biosStrings));
+        Map.copyOf(biosStrings),
+        Duration.ofSeconds(root.path("clock").asLong()));
   }
 
   private static Scheduling scheduling(JsonNode root) {

@@ -7,8 +7,10 @@ import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.GuestSpec.Machine;
 import io.xenferry.spi.HypervisorException;
 import io.xenferry.spi.MachineOptions;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.UUID;
@@ -160,13 +162,21 @@ class MachineOptionsTest {
   @Test
   void aLaterServerKnowsTheMachineOfAGuest(@TempDir Path directory) throws Exception {
     Path file = directory.resolve("spec.json");
-    GuestSpec spec = spec(MachineOptions.parse("hpet=off,nic_type=e1000,vga=cirrus"));
+    GuestSpec spec =
+        spec(MachineOptions.parse("hpet=off,nic_type=e1000,vga=cirrus"))
+            .withClock(Duration.ofHours(-2));
     byte[] json = SpecFile.write(spec);
     Files.write(file, json);
-    assertThat(SpecFile.read(file).machine()).isEqualTo(spec.machine());
+    assertThat(SpecFile.read(file)).isEqualTo(spec);
 
     // One that was written before there were any.
-    Files.writeString(file, new String(json, "UTF-8").replaceFirst(",\"options\":\"[^\"]*\"", ""));
+    String older =
+        new String(json, StandardCharsets.UTF_8)
+            .replaceFirst(",\"options\":\"[^\"]*\"", "")
+            .replaceFirst(",\"clock\":-?[0-9]+", "");
+    assertThat(older).doesNotContain("options", "clock");
+    Files.writeString(file, older);
+    assertThat(SpecFile.read(file).clock()).isZero();
     assertThat(SpecFile.read(file).machine().options()).isEqualTo(MachineOptions.USUAL);
   }
 }

@@ -6,6 +6,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.HypervisorException;
 import java.nio.file.Path;
+import java.time.Duration;
+import java.time.Instant;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -72,6 +74,16 @@ class QemuLauncherTest {
     assertThatThrownBy(
             () -> new GuestSpec.Disk("xvda", vdi, Path.of("image"), "raw", false, "x,drive=y"))
         .isInstanceOf(IllegalArgumentException.class);
+  }
+
+  @Test
+  void aClockBeginsAheadOfTheHosts() throws Exception {
+    Instant now = Instant.parse("2026-03-01T23:59:59.9Z");
+    assertThat(QemuLauncher.beginning(Duration.ofHours(1), now)).isEqualTo("2026-03-02T00:59:59");
+    assertThat(QemuLauncher.beginning(Duration.ofSeconds(-60), now))
+        .isEqualTo("2026-03-01T23:58:59");
+    // QEMU reads no time without its seconds.
+    assertThat(QemuLauncher.beginning(Duration.ofSeconds(1), now)).isEqualTo("2026-03-02T00:00:00");
   }
 
   @Test

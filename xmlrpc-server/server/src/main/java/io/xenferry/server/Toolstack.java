@@ -51,6 +51,7 @@ import io.xenferry.server.vm.BootFiles;
 import io.xenferry.server.vm.DeviceGuard;
 import io.xenferry.server.vm.DeviceMessages;
 import io.xenferry.server.vm.FirmwareMessages;
+import io.xenferry.server.vm.GuestClock;
 import io.xenferry.server.vm.GuestLeavings;
 import io.xenferry.server.vm.GuestMemory;
 import io.xenferry.server.vm.InterruptedOperations;
@@ -194,6 +195,7 @@ final class Toolstack implements AutoCloseable {
       admission.keepStill(merging);
       devices = new VmDevices(database, hypervisor, storage, merging, allowed::refresh);
       lifecycle.watch().alsoFor(devices::watch);
+      lifecycle.watch().alsoFor(new GuestClock(database)::follow);
       String authority = config.listen().address() + (port == HTTPS ? "" : ":" + port);
       ConsoleRecords consoleRecords = new ConsoleRecords(database, "https://" + authority);
       lifecycle.watch().alsoFor(consoleRecords::appear);

@@ -93,7 +93,7 @@ class PreflightPropertyTest {
           Map.entry("live", ""),
           Map.entry("nbds", ""));
 
-  private static final Set<String> ONLY_RUNNING = 
+  private static final Set<String> ONLY_RUNNING =
       Set.of("warm", "other vendor, warm", "warm to no machine");
 
   private static TwoHosts hosts;

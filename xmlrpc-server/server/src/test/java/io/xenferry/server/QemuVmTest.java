@@ -8,9 +8,12 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import io.xenferry.model.Value;
 import io.xenferry.model.XenApiException;
 import java.io.File;
+import java.io.RandomAccessFile;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.time.Instant;
+import java.time.ZoneOffset;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
@@ -195,6 +198,53 @@ class QemuVmTest {
         .contains("-device VGA,id=vga,addr=01.0 ", "virtio-net-pci,id=vif1")
         .doesNotContain(told);
     root.call("VM.hard_shutdown", vm);
+  }
+
+  /** Sets the clock's year to 2030, and waits. */
+  private static final byte[] SETS_ITS_CLOCK = {
+    (byte) 0xB0, 9, (byte) 0xE6, 0x70, // mov al, 9; out 70h, al
+    (byte) 0xB0, 0x30, (byte) 0xE6, 0x71, // mov al, 30h; out 71h, al
+    (byte) 0xF4, (byte) 0xEB, (byte) 0xFD // hlt; and again
+  };
+
+  @Test
+  void itFindsItsClockWhereItHasPutIt() throws Exception {
+    String vm = root.vm("clock", Map.of("xenferry:accel", "tcg", "timeoffset", "3600"));
+    String vdi = root.vdi(sr, "clock", 4 << 20);
+    root.vbd(vm, vdi, 0);
+    byte[] sector = Arrays.copyOf(SETS_ITS_CLOCK, 512);
+    sector[510] = 0x55;
+    sector[511] = (byte) 0xAA;
+    Path image = StorageTest.image(server.directory.resolve("sr"), root.text("VDI.get_uuid", vdi));
+    try (RandomAccessFile file = new RandomAccessFile(image.toFile(), "rw")) {
+      file.write(sector);
+    }
+    root.call("VM.start", vm, false, false);
+    await().atMost(Duration.ofSeconds(120)).until(() -> offset(vm) != 3600);
+    Instant there = Instant.now().plusSeconds(offset(vm));
+    assertThat(there.atOffset(ZoneOffset.UTC).getYear()).isEqualTo(2030);
+    assertThat(Math.floorMod(offset(vm) + 5, 3600))
+        .as("seconds and minutes, and 5 s, are the host's still")
+        .isBetween(0, 10);
+    root.call("VM.set_suspend_SR", vm, sr);
+    root.call("VM.suspend", vm);
+    root.call("VM.resume", vm, false, false);
+    assertThat(command(vm)).as("it has come with its memory").doesNotContain("-rtc");
+    root.call("VM.hard_shutdown", vm);
+    root.call("VM.start", vm, false, false);
+    assertThat(command(vm)).contains("-rtc base=2030-");
+    root.call("VM.hard_shutdown", vm);
+    root.call("VM.remove_from_platform", vm, "timeoffset");
+    root.call("VM.add_to_platform", vm, "timeoffset", "soon");
+    assertThatThrownBy(() -> root.call("VM.start", vm, false, false))
+        .isInstanceOfSatisfying(
+            XenApiException.class,
+            e -> assertThat(e.params()).containsExactly("platform:timeoffset", "soon"));
+  }
+
+  private static long offset(String vm) throws Exception {
+    return Long.parseLong(
+        TestServer.text(TestServer.member(root.call("VM.get_platform", vm), "timeoffset")));
   }
 
   @Test

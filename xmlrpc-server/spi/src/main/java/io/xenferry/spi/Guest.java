@@ -280,6 +280,14 @@ public interface Guest {
   /** Tells the networks where the guest's MACs are now. */
   void announce() throws HypervisorException, InterruptedException;
 
+  /**
+   * The guest has set its machine's clock: by how much that is ahead of the host's UTC now. Called
+   * on a thread of the driver's; what it sets while no server is there is not told.
+   */
+  default AutoCloseable onClock(Consumer<Duration> listener) {
+    return () -> {};
+  }
+
   /** State changes, the end of the process included; called on a thread of the driver's. */
   AutoCloseable onChange(Consumer<State> listener);
 

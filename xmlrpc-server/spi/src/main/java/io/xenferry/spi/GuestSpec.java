@@ -1,6 +1,7 @@
 package io.xenferry.spi;
 
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -20,6 +21,8 @@ import java.util.UUID;
  *     it while the guest is there
  * @param biosStrings what the machine's SMBIOS tells the guest, by {@link #BIOS_STRINGS}; what is
  *     not there is the hypervisor's own
+ * @param clock by how much the machine's clock is ahead of the host's UTC when its process begins,
+ *     in whole seconds; zero for a guest that comes with its memory, whose clock comes with that
  */
 public record GuestSpec(
     UUID vm,
@@ -33,7 +36,8 @@ public record GuestSpec(
     List<Nic> nics,
     Map<String, String> platform,
     Optional<Path> tpm,
-    Map<String, String> biosStrings) {
+    Map<String, String> biosStrings,
+    Duration clock) {
 
   /** By the XenAPI's keys what can be told of a machine. */
   public static final Set<String> BIOS_STRINGS =
@@ -81,7 +85,37 @@ public record GuestSpec(
   /** The same on another machine. */
   public GuestSpec with(Machine other) {
     return new GuestSpec(
-        vm, name, other, memory, vcpus, boot, disks, drives, nics, platform, tpm, biosStrings);
+        vm,
+        name,
+        other,
+        memory,
+        vcpus,
+        boot,
+        disks,
+        drives,
+        nics,
+        platform,
+        tpm,
+        biosStrings,
+        clock);
+  }
+
+  /** The same whose clock begins otherwise. */
+  public GuestSpec withClock(Duration ahead) {
+    return new GuestSpec(
+        vm,
+        name,
+        machine,
+        memory,
+        vcpus,
+        boot,
+        disks,
+        drives,
+        nics,
+        platform,
+        tpm,
+        biosStrings,
+        ahead);
   }
 
   /** The same with a TPM. */
@@ -103,7 +137,19 @@ public record GuestSpec(
       Optional<Path> tpm,
       Map<String, String> biosStrings) {
     return new GuestSpec(
-        vm, name, machine, memory, vcpus, boot, disks, drives, nics, platform, tpm, biosStrings);
+        vm,
+        name,
+        machine,
+        memory,
+        vcpus,
+        boot,
+        disks,
+        drives,
+        nics,
+        platform,
+        tpm,
+        biosStrings,
+        clock);
   }
 
   /** A guest that boots from its first disk by BIOS, all of its memory and processors present. */
@@ -127,7 +173,8 @@ public record GuestSpec(
         nics,
         platform,
         Optional.empty(),
-        Map.of());
+        Map.of(),
+        Duration.ZERO);
   }
 
   /** A guest without a TPM, of whose machine nothing particular is told. */
@@ -154,7 +201,8 @@ public record GuestSpec(
         nics,
         platform,
         Optional.empty(),
-        Map.of());
+        Map.of(),
+        Duration.ZERO);
   }
 
   /**

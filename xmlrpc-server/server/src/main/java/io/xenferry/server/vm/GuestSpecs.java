@@ -102,7 +102,8 @@ public final class GuestSpecs {
    */
   public static GuestSpec of(Snapshot db, Ref<VM> vm, Images images, BootFiles bootFiles)
       throws XenApiException {
-    return of(db, vm, images, bootFiles, false, newMachine(db, vm));
+    return of(db, vm, images, bootFiles, false, newMachine(db, vm))
+        .withClock(GuestClock.of(db, vm));
   }
 
   /**
@@ -135,6 +136,7 @@ public final class GuestSpecs {
   static BuiltMachine requireNewMachine(Snapshot db, Ref<VM> vm) throws XenApiException {
     BuiltMachine machine = newMachine(db, vm);
     vcpus(db, vm, machine.coresPerSocket(), false);
+    GuestClock.of(db, vm);
     String demanded = db.get(vm, VM.PLATFORM).getOrDefault(SECURE_BOOT_KEY, "");
     boolean uefi =
         (!db.get(vm, VM.HVM_BOOT_POLICY).isEmpty() || db.get(vm, VM.PV_KERNEL).isEmpty())
