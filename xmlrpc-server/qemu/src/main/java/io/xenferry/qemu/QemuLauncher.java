@@ -96,6 +96,7 @@ public final class QemuLauncher implements GuestLauncher {
       throws HypervisorException, InterruptedException {
     String type = machine.type().isEmpty() ? types.newest() : machine.type();
     check(Machine.TYPE_KEY, type, TYPE);
+    checkNumbers(machine);
     String cpu = machine.cpu().isEmpty() ? CPU_MODEL : machine.cpu();
     check(Machine.CPU_KEY, cpu, CPU);
     QemuOptions options = new QemuOptions(machine.options());
@@ -213,9 +214,7 @@ public final class QemuLauncher implements GuestLauncher {
     Machine machine = spec.machine();
     String type = machine.type().isEmpty() ? types.newest() : machine.type();
     check(Machine.TYPE_KEY, type, TYPE);
-    if (!MachineLayout.isKnown(machine.layout())) {
-      throw invalid(Machine.LAYOUT_KEY, Integer.toString(machine.layout()), "there is no such one");
-    }
+    checkNumbers(machine);
     if (spec.boot() instanceof Boot.Uefi uefi) {
       firmware(command, uefi);
       type += ",pflash0=firmware-code,pflash1=firmware-variables";
@@ -348,12 +347,7 @@ public final class QemuLauncher implements GuestLauncher {
     add(command, "-device", options.video());
     options.pointer().forEach(device -> add(command, "-device", device));
     add(command, "-vnc", "unix:" + doubled(directory.vncSocket().toString()));
-    int ports = spec.machine().serialPorts();
-    if (ports < 1 || ports > SERIAL_PORTS) {
-      throw invalid(
-          Machine.SERIAL_PORTS_KEY, Integer.toString(ports), "not between 1 and " + SERIAL_PORTS);
-    }
-    for (int port = 0; port < ports; port++) {
+    for (int port = 0; port < spec.machine().serialPorts(); port++) {
       String id = "serial" + port;
       add(
           command,
@@ -370,6 +364,17 @@ public final class QemuLauncher implements GuestLauncher {
     add(command, "-device", "pvpanic,id=panic");
     if (MachineLayout.hasAgent(spec.machine().layout())) {
       AgentPort.addTo(command, directory);
+    }
+  }
+
+  private static void checkNumbers(Machine machine) throws HypervisorException {
+    if (!MachineLayout.isKnown(machine.layout())) {
+      throw invalid(Machine.LAYOUT_KEY, Integer.toString(machine.layout()), "there is no such one");
+    }
+    int ports = machine.serialPorts();
+    if (ports < 1 || ports > SERIAL_PORTS) {
+      throw invalid(
+          Machine.SERIAL_PORTS_KEY, Integer.toString(ports), "not between 1 and " + SERIAL_PORTS);
     }
   }
 

@@ -38,6 +38,10 @@ final class QemuOptions {
   /** Properties of devices that are there anyway. */
   List<String> globals() {
     List<String> globals = new ArrayList<>();
+    if (options.isOff(MachineOptions.ACPI)) {
+      // Else slots tell by ACPI alone what comes and goes, which nobody reads.
+      globals.add("ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off");
+    }
     if (options.isOff(MachineOptions.ACPI_S3)) {
       globals.add("ICH9-LPC.disable_s3=1");
     }

@@ -55,6 +55,7 @@ class MachineOptionsTest {
       textBlock =
           """
           acpi       | 0       | -machine pc-q35-7.2,acpi=off
+          acpi       | false   | -global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off
           hpet       | false   | -machine pc-q35-7.2,hpet=off
           nx         | false   | ,enforce,-nx
           pae        | 0       | ,enforce,-pae

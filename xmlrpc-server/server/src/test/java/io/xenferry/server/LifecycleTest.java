@@ -206,6 +206,45 @@ class LifecycleTest {
     root.call("VM.hard_shutdown", vm);
   }
 
+  @Test
+  void aMachineForWhichThereIsNoMemoryIsNotMadeAnew() throws Exception {
+    long most = freeMemory() / 3 * 2;
+    String vm = vmOf("grows", most);
+    root.call("VM.start", vm, false, false);
+    long before = processId(vm);
+    root.call("VM.add_to_platform", vm, "videoram", "32");
+    memory(vm, 1L << 50);
+    assertCode("HOST_NOT_ENOUGH_FREE_MEMORY", () -> root.call("VM.hard_reboot", vm));
+    assertThat(state(vm)).isEqualTo("Running");
+    assertThat(processId(vm)).isEqualTo(before);
+    // It has shut down before that is known.
+    root.call("VM.clean_reboot", vm);
+    assertThat(state(vm)).isEqualTo("Running");
+    assertThat(processId(vm)).isEqualTo(before);
+    memory(vm, most);
+    root.call("VM.hard_reboot", vm);
+    assertThat(processId(vm)).as("what it has already is its own").isNotEqualTo(before);
+    root.call("VM.hard_shutdown", vm);
+  }
+
+  @Test
+  void whatIsSetWhileAGuestShutsDownDoesNotLeaveItHalted() throws Exception {
+    String vm = root.vm("changed", Map.of("xenferry:fault", "slow-power"));
+    root.call("VM.start", vm, false, false);
+    long before = processId(vm);
+    String task = begun("VM.clean_reboot", vm);
+    root.call("VM.add_to_platform", vm, "videoram", "many");
+    await()
+        .atMost(Duration.ofSeconds(60))
+        .until(() -> !root.text("task.get_status", task).equals("pending"));
+    assertThat(root.text("task.get_status", task)).isEqualTo("success");
+    assertThat(state(vm)).isEqualTo("Running");
+    assertThat(processId(vm)).isEqualTo(before);
+    assertCode("INVALID_VALUE", () -> root.call("VM.hard_reboot", vm));
+    assertThat(processId(vm)).isEqualTo(before);
+    root.call("VM.hard_shutdown", vm);
+  }
+
   private static String begun(String message, String vm) throws Exception {
     String task = root.text("Async." + message, vm);
     await()

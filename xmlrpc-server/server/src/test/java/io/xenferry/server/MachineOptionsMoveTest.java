@@ -132,6 +132,13 @@ class MachineOptionsMoveTest extends BetweenHosts {
     assertInvalid("vga", "voodoo", () -> t.move("mode", "warm"));
     assertThat(t.powerState()).as("it was not shut down for that").isEqualTo("Running");
     set(source, t.vm(), "vga", "std");
+    set(source, t.vm(), "timeoffset", "soon");
+    assertInvalid("timeoffset", "soon", () -> t.move("mode", "warm"));
+    set(source, t.vm(), "timeoffset", "0");
+    set(source, t.vm(), "cores-per-socket", "none");
+    assertInvalid("cores-per-socket", "none", () -> t.move("mode", "warm"));
+    set(source, t.vm(), "cores-per-socket", "1");
+    assertThat(t.powerState()).isEqualTo("Running");
     String there = t.move("mode", "warm");
     assertThat(options(hosts.there, t.uuid())).isEqualTo("hpet=off,nic_type=e1000");
     destination.call("VM.hard_shutdown", there);

@@ -1,5 +1,6 @@
 package io.xenferry.server;
 
+import static io.xenferry.server.SessionTest.assertCode;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.awaitility.Awaitility.await;
@@ -174,7 +175,13 @@ class QemuVmTest {
             "VIF", Map.of("VM", vm, "network", root.only("network"), "device", "0")));
     root.call("VM.start", vm, false, false);
     String[] told = {
-      "acpi=off,hpet=off", "disable_s3=1", ",-nx ", "cirrus-vga", "usb-tablet", "e1000,id=vif0"
+      "acpi=off,hpet=off",
+      "bridge-support=off",
+      "disable_s3=1",
+      ",-nx ",
+      "cirrus-vga",
+      "usb-tablet",
+      "e1000,id=vif0"
     };
     assertThat(command(vm)).contains(told);
     String card =
@@ -198,6 +205,55 @@ class QemuVmTest {
         .contains("-device VGA,id=vga,addr=01.0 ", "virtio-net-pci,id=vif1")
         .doesNotContain(told);
     root.call("VM.hard_shutdown", vm);
+  }
+
+  /** The machine would be made anew for its screen, and cannot be. */
+  @Test
+  void aRebootIntoWhatCannotBeLeavesTheGuestAlone() throws Exception {
+    String vm = started("stays");
+    long process = processId(vm);
+    for (Map.Entry<String, String> one :
+        List.of(
+            Map.entry("xenferry:accel", "no such"),
+            Map.entry("xenferry:accel", "nosuch"),
+            Map.entry("xenferry:serial-ports", "9"),
+            Map.entry("xenferry:layout", "99"),
+            Map.entry("xenferry:cpu", "nosuchcpu"))) {
+      Map<String, String> platform =
+          new HashMap<>(Map.of("xenferry:accel", "tcg", "videoram", "32"));
+      platform.put(one.getKey(), one.getValue());
+      root.call("VM.set_platform", vm, platform);
+      assertStays(vm, process, "INVALID_VALUE");
+    }
+    root.call("VM.set_platform", vm, Map.of("xenferry:accel", "tcg", "videoram", "32"));
+    root.call("VM.set_HVM_boot_policy", vm, "BIOS order");
+    root.call("VM.set_HVM_boot_params", vm, Map.of("order", "x"));
+    assertStays(vm, process, "INVALID_VALUE");
+    root.call("VM.set_HVM_boot_params", vm, Map.of("firmware", "none"));
+    assertStays(vm, process, "INVALID_VALUE");
+    root.call("VM.set_HVM_boot_policy", vm, "");
+    root.call("VM.set_PV_kernel", vm, "nosuchkernel");
+    assertStays(vm, process, "BOOTLOADER_FAILED");
+    root.call("VM.set_PV_kernel", vm, "");
+    root.call("VM.set_HVM_boot_params", vm, Map.of());
+    String vbd = TestServer.texts(root.call("VM.get_VBDs", vm)).getFirst();
+    root.call("VBD.add_to_other_config", vbd, "xenferry:serial", "x,drive=y");
+    assertStays(vm, process, "INVALID_VALUE");
+    root.call("VBD.remove_from_other_config", vbd, "xenferry:serial");
+
+    root.call("VM.hard_reboot", vm);
+    assertThat(processId(vm)).isNotEqualTo(process);
+    assertThat(command(vm)).contains("vgamem_mb=32 ");
+    root.call("VM.hard_shutdown", vm);
+  }
+
+  private static void assertStays(String vm, long process, String code) throws Exception {
+    for (String reboot : List.of("VM.hard_reboot", "VM.clean_reboot")) {
+      assertCode(code, () -> root.call(reboot, vm));
+      assertThat(state(vm)).isEqualTo("Running");
+      assertThat(processId(vm)).isEqualTo(process);
+      assertThat(ProcessHandle.of(process)).isPresent();
+    }
   }
 
   /** Sets the clock's year to 2030, and waits. */

@@ -11,14 +11,15 @@ import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Snapshot;
 import io.xenferry.server.vm.BootFiles;
+import io.xenferry.server.vm.GuestSpecs;
 import io.xenferry.server.vm.HostMemory;
 import io.xenferry.server.vm.VmRecords;
 import io.xenferry.spi.GuestSpec.Machine;
 import io.xenferry.spi.Hypervisor;
 import io.xenferry.spi.HypervisorException;
-import io.xenferry.spi.MachineOptions;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.Optional;
 import java.util.UUID;
 import java.util.function.BooleanSupplier;
 import java.util.regex.Pattern;
@@ -94,7 +95,7 @@ final class ArrivalChecks {
         survey.look(() -> checkMachine(db, plan, document), ObstacleKind.PROCESSOR_FEATURES);
       }
       if (plan.warm()) {
-        survey.look(() -> checkOptions(document), ObstacleKind.BAD_OPTION);
+        survey.look(() -> checkNewMachine(document), ObstacleKind.BAD_OPTION);
       }
       if (document.tpm().isPresent() && !BootFiles.hasTpms()) {
         survey.raise(
@@ -138,12 +139,11 @@ final class ArrivalChecks {
 
   private void checkProcessors(Snapshot db, VmDocument document) throws XenApiException {
     long here = number(db.get(host, Host.CPU_INFO).getOrDefault("cpu_count", ""));
-    long wanted =
-        document.vm().get("VCPUs_max") instanceof Value.Int(long count) ? Math.max(0, count) : 0;
+    int wanted = count(document, "VCPUs_max");
     boolean unrestricted = "true".equals(text(document.vm(), "platform", "vcpu-unrestricted"));
     if (here > 0 && wanted > here && !unrestricted) {
       throw new XenApiException(
-          "HOST_NOT_ENOUGH_PCPUS", Long.toString(wanted), Long.toString(here));
+          "HOST_NOT_ENOUGH_PCPUS", Integer.toString(wanted), Long.toString(here));
     }
   }
 
@@ -164,10 +164,11 @@ final class ArrivalChecks {
   private void checkMachine(Snapshot db, Plan plan, VmDocument document) throws XenApiException {
     String words;
     try {
+      Map<String, String> platform = texts(document.vm(), "platform");
       Machine machine =
           document.machine().isPresent()
-              ? document.machine().get().machine()
-              : Machine.of(texts(document.vm(), "platform"));
+              ? document.machine().get().withAccelerator(GuestSpecs.accelerator(platform))
+              : Machine.of(platform);
       String booted = text(document.vm(), "last_boot_CPU_flags", VmRecords.CPU_MODEL);
       String here = db.get(host, Host.CPU_INFO).getOrDefault(VmRecords.CPU_MODEL, "");
       words =
@@ -195,12 +196,30 @@ final class ArrivalChecks {
   }
 
   /** Of a VM that boots here: its guest will have shut down for that. */
-  private static void checkOptions(VmDocument document) throws XenApiException {
+  private void checkNewMachine(VmDocument document) throws XenApiException {
+    int processors =
+        Math.max(1, Math.max(count(document, "VCPUs_max"), count(document, "VCPUs_at_startup")));
+    Machine machine = GuestSpecs.newMachine(texts(document.vm(), "platform"), processors);
     try {
-      MachineOptions.of(texts(document.vm(), "platform"));
+      Optional<String> refusal = hypervisor.refusal(machine);
+      if (refusal.isPresent()) {
+        throw new XenApiException("INVALID_VALUE", "platform", refusal.get());
+      }
     } catch (HypervisorException e) {
-      throw new XenApiException("INVALID_VALUE", e.field(), e.value()).withCause(e);
+      throw new XenApiException(
+              "INVALID_VALUE",
+              e.field().isEmpty() ? "platform" : e.field(),
+              e.field().isEmpty() ? String.valueOf(e.getMessage()) : e.value())
+          .withCause(e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
     }
+  }
+
+  private static int count(VmDocument document, String field) {
+    return document.vm().get(field) instanceof Value.Int(long count)
+        ? (int) Math.clamp(count, 0, Integer.MAX_VALUE)
+        : 0;
   }
 
   private static Map<String, String> texts(Map<String, Value> vm, String map) {

@@ -274,8 +274,11 @@ final class MovePreparation {
         }
         case HALTED -> Optional.empty();
       };
-    } catch (HypervisorException | XenApiException | IOException e) {
-      // It has ended, or cannot go on: that is for others to tell, who look for it.
+    } catch (HypervisorException e) {
+      // By its record alone the destination might make another machine than it runs on.
+      throw new XenApiException("INTERNAL_ERROR", String.valueOf(e.getMessage())).withCause(e);
+    } catch (XenApiException | IOException e) {
+      // It cannot go on: that is for others to tell, who look for it.
       log.info("the machine of {} is not known", vm, e);
       return Optional.empty();
     }

@@ -23,6 +23,7 @@ public final class BootFiles {
   private final List<Path> firmware;
   private final FirmwareVariables variables;
   private final TpmStates tpms;
+  private final boolean made;
 
   /**
    * @param directories where kernels may lie; need not exist
@@ -31,10 +32,30 @@ public final class BootFiles {
    * @param tpms likewise for what their TPMs keep
    */
   public BootFiles(List<Path> directories, List<Path> firmware, Path variables, Path tpms) {
-    this.directories = List.copyOf(directories);
-    this.firmware = List.copyOf(firmware);
-    this.variables = new FirmwareVariables(variables);
-    this.tpms = new TpmStates(tpms);
+    this(
+        List.copyOf(directories),
+        List.copyOf(firmware),
+        new FirmwareVariables(variables),
+        new TpmStates(tpms),
+        true);
+  }
+
+  private BootFiles(
+      List<Path> directories,
+      List<Path> firmware,
+      FirmwareVariables variables,
+      TpmStates tpms,
+      boolean made) {
+    this.directories = directories;
+    this.firmware = firmware;
+    this.variables = variables;
+    this.tpms = tpms;
+    this.made = made;
+  }
+
+  /** The same by which it can be seen whether a VM has all that it begins with: makes nothing. */
+  BootFiles untouched() {
+    return new BootFiles(directories, firmware, variables, tpms, false);
   }
 
   /**
@@ -99,6 +120,9 @@ public final class BootFiles {
           vm.toString(),
           "the VM has a TPM, and swtpm is not installed on this host (Debian package swtpm)");
     }
+    if (!made) {
+      return Path.of(vm.toString());
+    }
     try {
       return arriving ? tpms.forArrival(vm, tpm.contents()) : tpms.forStart(vm, tpm.contents());
     } catch (IOException e) {
@@ -131,6 +155,9 @@ public final class BootFiles {
       throws XenApiException {
     Path code = installed(vm, "OVMF_CODE_4M.fd");
     Path template = installed(vm, "OVMF_VARS_4M.fd");
+    if (!made) {
+      return new Boot.Uefi(order, code, template);
+    }
     try {
       Path own =
           arriving

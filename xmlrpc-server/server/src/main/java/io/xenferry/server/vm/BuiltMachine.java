@@ -56,7 +56,7 @@ public record BuiltMachine(Machine machine, int coresPerSocket) {
   /**
    * @param accelerator of this host, or empty for what works here
    */
-  Machine withAccelerator(String accelerator) {
+  public Machine withAccelerator(String accelerator) {
     return on(machine, accelerator);
   }
 

@@ -62,7 +62,12 @@ public final class GuestClock {
    * @throws XenApiException INVALID_VALUE for what is no number of seconds
    */
   static Duration of(Snapshot db, Ref<VM> vm) throws XenApiException {
-    String seconds = db.get(vm, VM.PLATFORM).getOrDefault(KEY, "");
+    return of(db.get(vm, VM.PLATFORM));
+  }
+
+  /** The same by the VM's platform map. */
+  static Duration of(Map<String, String> platform) throws XenApiException {
+    String seconds = platform.getOrDefault(KEY, "");
     if (!seconds.isEmpty() && !seconds.matches(SECONDS)) {
       throw new XenApiException("INVALID_VALUE", "platform:" + KEY, seconds);
     }

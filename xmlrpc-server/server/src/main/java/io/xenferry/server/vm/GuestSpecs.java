@@ -102,7 +102,7 @@ public final class GuestSpecs {
    */
   public static GuestSpec of(Snapshot db, Ref<VM> vm, Images images, BootFiles bootFiles)
       throws XenApiException {
-    return of(db, vm, images, bootFiles, false, newMachine(db, vm))
+    return of(db, vm, images, bootFiles, false, newMachine(db.get(vm, VM.PLATFORM)))
         .withClock(GuestClock.of(db, vm));
   }
 
@@ -133,8 +133,8 @@ public final class GuestSpecs {
    *
    * @throws XenApiException INVALID_VALUE
    */
-  static BuiltMachine requireNewMachine(Snapshot db, Ref<VM> vm) throws XenApiException {
-    BuiltMachine machine = newMachine(db, vm);
+  static void requireNewMachine(Snapshot db, Ref<VM> vm) throws XenApiException {
+    BuiltMachine machine = newMachine(db.get(vm, VM.PLATFORM));
     vcpus(db, vm, machine.coresPerSocket(), false);
     GuestClock.of(db, vm);
     String demanded = db.get(vm, VM.PLATFORM).getOrDefault(SECURE_BOOT_KEY, "");
@@ -145,15 +145,27 @@ public final class GuestSpecs {
       // Whoever demands that only signed code boots must not get less unawares.
       throw new XenApiException("INVALID_VALUE", "platform:" + SECURE_BOOT_KEY, demanded);
     }
-    return machine;
+  }
+
+  /**
+   * The machine of a VM that is to start by its platform map, wherever its record is.
+   *
+   * @param processors that it has at the most
+   * @throws XenApiException INVALID_VALUE for what no machine can have, naming the key
+   */
+  public static GuestSpec.Machine newMachine(Map<String, String> platform, int processors)
+      throws XenApiException {
+    BuiltMachine machine = newMachine(platform);
+    requireWholeSockets(processors, machine.coresPerSocket());
+    GuestClock.of(platform);
+    return machine.withAccelerator(accelerator(platform));
   }
 
   /** As the record says now. */
-  private static BuiltMachine newMachine(Snapshot db, Ref<VM> vm) throws XenApiException {
-    Map<String, String> platform = db.get(vm, VM.PLATFORM);
+  private static BuiltMachine newMachine(Map<String, String> platform) throws XenApiException {
     try {
       GuestSpec.Machine machine = machine(platform).with(MachineOptions.of(platform));
-      return new BuiltMachine(machine, cores(db, vm));
+      return new BuiltMachine(machine, cores(platform));
     } catch (HypervisorException e) {
       throw VmLifecycle.failed(e);
     }
@@ -163,7 +175,7 @@ public final class GuestSpecs {
       throws XenApiException {
     return built.isPresent()
         ? built.get()
-        : new BuiltMachine(machine(db.get(vm, VM.PLATFORM)), cores(db, vm));
+        : new BuiltMachine(machine(db.get(vm, VM.PLATFORM)), cores(db.get(vm, VM.PLATFORM)));
   }
 
   private static GuestSpec of(
@@ -211,8 +223,7 @@ public final class GuestSpecs {
         new GuestSpec(
                 UUID.fromString(db.get(vm, VM.UUID)),
                 db.get(vm, VM.NAME_LABEL),
-                machine.withAccelerator(
-                    platform.getOrDefault(GuestSpec.Machine.ACCELERATOR_KEY, "")),
+                machine.withAccelerator(accelerator(platform)),
                 memory(db, vm),
                 vcpus(db, vm, machine.coresPerSocket(), asItRuns),
                 boot(db, vm, bootFiles, asItRuns),
@@ -249,6 +260,11 @@ public final class GuestSpecs {
     return config;
   }
 
+  /** By which the VM's processors are to be run here; empty for what works. */
+  public static String accelerator(Map<String, String> platform) {
+    return platform.getOrDefault(GuestSpec.Machine.ACCELERATOR_KEY, "");
+  }
+
   private static GuestSpec.Machine machine(Map<String, String> platform) throws XenApiException {
     try {
       return GuestSpec.Machine.of(platform);
@@ -272,15 +288,19 @@ public final class GuestSpecs {
             : db.get(vm, VM.VCPUS_AT_STARTUP);
     int present = Math.toIntExact(Math.max(1, wanted));
     int maximum = Math.toIntExact(Math.max(present, db.get(vm, VM.VCPUS_MAX)));
-    if (maximum % cores != 0) {
-      throw new XenApiException(
-          "INVALID_VALUE", "platform:" + CORES_KEY, cores + " does not divide " + maximum);
-    }
+    requireWholeSockets(maximum, cores);
     return new GuestSpec.Vcpus(present, maximum, cores, VcpuParams.scheduling(db, vm));
   }
 
-  private static int cores(Snapshot db, Ref<VM> vm) throws XenApiException {
-    String text = db.get(vm, VM.PLATFORM).getOrDefault(CORES_KEY, "1");
+  private static void requireWholeSockets(int processors, int cores) throws XenApiException {
+    if (processors % cores != 0) {
+      throw new XenApiException(
+          "INVALID_VALUE", "platform:" + CORES_KEY, cores + " does not divide " + processors);
+    }
+  }
+
+  private static int cores(Map<String, String> platform) throws XenApiException {
+    String text = platform.getOrDefault(CORES_KEY, "1");
     int cores = text.matches("[0-9]{1,4}") ? Integer.parseInt(text) : 0;
     if (cores < 1) {
       throw new XenApiException("INVALID_VALUE", "platform:" + CORES_KEY, text);

@@ -61,7 +61,8 @@ public final class HostMemory {
   }
 
   /**
-   * Promises a VM its memory, so that two that begin at once cannot both have it.
+   * Promises a VM its memory, so that two that begin at once cannot both have it. What it has
+   * already, as one whose machine is made anew, is its own.
    *
    * @throws XenApiException HOST_NOT_ENOUGH_FREE_MEMORY
    */
@@ -71,7 +72,7 @@ public final class HostMemory {
       Snapshot db = database.snapshot();
       Set<Ref<VM>> others = new HashSet<>(starting);
       others.remove(vm);
-      check(db, db.get(vm, VM.MEMORY_STATIC_MAX), others, arrivalsBut(""));
+      check(db, db.get(vm, VM.MEMORY_STATIC_MAX), promised(db, others, arrivalsBut(""), vm));
       starting.add(vm);
     } finally {
       lock.unlock();
@@ -95,7 +96,8 @@ public final class HostMemory {
   public void check(long bytes) throws XenApiException {
     lock.lock();
     try {
-      check(database.snapshot(), bytes, starting, arrivalsBut(""));
+      Snapshot db = database.snapshot();
+      check(db, bytes, promised(db, starting, arrivalsBut(""), Ref.nullRef()));
     } finally {
       lock.unlock();
     }
@@ -116,7 +118,8 @@ public final class HostMemory {
       throws XenApiException {
     lock.lock();
     try {
-      check(database.snapshot(), bytes, starting, arrivalsBut(move));
+      Snapshot db = database.snapshot();
+      check(db, bytes, promised(db, starting, arrivalsBut(move), Ref.nullRef()));
       arriving.put(move, new Arrival(vm, bytes, coming));
     } finally {
       lock.unlock();
@@ -132,10 +135,9 @@ public final class HostMemory {
         .toList();
   }
 
-  private void check(Snapshot db, long bytes, Set<Ref<VM>> starting, Collection<Arrival> arriving)
-      throws XenApiException {
+  private void check(Snapshot db, long bytes, long promised) throws XenApiException {
     long total = total(db, host);
-    long free = total - promised(db, starting, arriving);
+    long free = total - promised;
     // A host whose memory is not known refuses none.
     if (total > 0 && bytes > free) {
       throw new XenApiException(
@@ -149,7 +151,7 @@ public final class HostMemory {
    * @throws XenApiException HANDLE_INVALID
    */
   public static long free(Snapshot db, Ref<Host> host) throws XenApiException {
-    return Math.max(0, total(db, host) - promised(db, Set.of(), List.of()));
+    return Math.max(0, total(db, host) - promised(db, Set.of(), List.of(), Ref.nullRef()));
   }
 
   private static long total(Snapshot db, Ref<Host> host) throws XenApiException {
@@ -157,8 +159,13 @@ public final class HostMemory {
     return metrics.isNull() ? 0 : db.get(metrics, HostMetrics.MEMORY_TOTAL);
   }
 
-  /** What is promised to VMs that run, or are just arriving, is no longer free. */
-  private static long promised(Snapshot db, Set<Ref<VM>> starting, Collection<Arrival> arriving)
+  /**
+   * What is promised to VMs that run, or are just arriving, is no longer free.
+   *
+   * @param except a VM that does not count
+   */
+  private static long promised(
+      Snapshot db, Set<Ref<VM>> starting, Collection<Arrival> arriving, Ref<VM> except)
       throws XenApiException {
     long bytes = 0;
     for (Arrival arrival : arriving) {
@@ -166,6 +173,9 @@ public final class HostMemory {
     }
     for (Row row : db.rows("VM")) {
       Ref<VM> vm = new Ref<>(row.ref());
+      if (vm.equals(except)) {
+        continue;
+      }
       VmPowerState state = db.get(vm, VM.POWER_STATE);
       if (state == VmPowerState.RUNNING
           || state == VmPowerState.PAUSED

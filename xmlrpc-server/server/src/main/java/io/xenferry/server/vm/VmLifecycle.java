@@ -20,6 +20,7 @@ import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.Hypervisor;
 import io.xenferry.spi.HypervisorException;
 import io.xenferry.spi.MachineOptions;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -252,7 +253,13 @@ public final class VmLifecycle {
       }
       guest.shutdown();
       cleanly.await(vm, guest, task);
-      beginAnew(vm, guest, task.ref());
+      Optional<HostMemory.Promise> anew = Optional.empty();
+      try {
+        anew = newMachine(vm, guest);
+      } catch (XenApiException | HypervisorException e) {
+        log.warn("VM {} cannot be made anew as it is set by now: it boots as it was", vm, e);
+      }
+      begin(vm, guest, anew, task.ref());
     } catch (HypervisorException | InterruptedException e) {
       throw translated(e, task.ref());
     }
@@ -283,15 +290,20 @@ public final class VmLifecycle {
 
   /**
    * Resets the guest at once, and ends the waiting of whoever waits for it to shut down. A machine
-   * that {@link #isOutdated} is made anew instead.
+   * that {@link #isOutdated} is made anew instead; if that cannot be, nothing is done.
    */
   public void hardReboot(Ref<VM> vm, String task) throws XenApiException {
     try (var operation = admission.begin(vm, VmOperations.HARD_REBOOT, task);
         Gate.Permit permit = gate.enter(uuid(vm), Operation.RESET)) {
+      Optional<Guest> before = hypervisor.find(uuid(vm));
+      if (before.isPresent() && isOutdated(vm, before.get())) {
+        requireNewMachine(vm);
+      }
       if (cleanly.overrule(vm) == VmPowerState.HALTED) {
         throw new XenApiException("VM_BAD_POWER_STATE", vm.opaque(), "running, paused", "halted");
       }
-      beginAnew(vm, guest(vm), task);
+      Guest guest = guest(vm);
+      begin(vm, guest, newMachine(vm, guest), task);
     } catch (HypervisorException e) {
       throw whileItMoves(vm, e).orElseGet(() -> translated(e, task));
     } catch (InterruptedException e) {
@@ -299,37 +311,64 @@ public final class VmLifecycle {
     }
   }
 
-  private void beginAnew(Ref<VM> vm, Guest guest, String task)
+  /**
+   * @param anew the memory of a machine to be made for it; empty when it goes on in the one that it
+   *     has
+   */
+  private void begin(Ref<VM> vm, Guest guest, Optional<HostMemory.Promise> anew, String task)
       throws XenApiException, HypervisorException, InterruptedException {
-    if (!isOutdated(vm, guest)) {
+    if (anew.isEmpty()) {
       guest.restart();
       records.booted(vm);
       records.state(vm, VmPowerState.RUNNING);
       return;
     }
     log.info("VM {} is another machine by now than it started as: that is made anew", guest.vm());
-    requireNewMachine(vm);
-    requireNewDisks(vm);
-    guest.destroy();
-    records.gone(vm, VmPowerState.HALTED);
-    try (HostMemory.Promise promise = memory.promise(vm)) {
+    try (HostMemory.Promise promise = anew.get()) {
+      guest.destroy();
+      records.gone(vm, VmPowerState.HALTED);
       build(vm, false, task);
     }
   }
 
-  /** A machine that cannot be made must not end the one that there is. */
+  /**
+   * Finds out whether the VM's machine is to be made anew, and sees to it that it can be.
+   *
+   * @throws XenApiException as {@link #start}, {@link HypervisorException} likewise: a machine that
+   *     cannot be made must not end the one that there is
+   */
+  private Optional<HostMemory.Promise> newMachine(Ref<VM> vm, Guest guest)
+      throws XenApiException, HypervisorException, InterruptedException {
+    if (!isOutdated(vm, guest)) {
+      return Optional.empty();
+    }
+    requireNewMachine(vm);
+    HostMemory.Promise promise = memory.promise(vm);
+    try {
+      attachNewDisks(vm);
+      return Optional.of(promise);
+    } catch (XenApiException | RuntimeException e) {
+      promise.close();
+      throw e;
+    }
+  }
+
+  /** Finds what a start would fail with, in the same way, and makes nothing. */
   private void requireNewMachine(Ref<VM> vm)
       throws XenApiException, HypervisorException, InterruptedException {
     chooseMachine(vm);
-    BuiltMachine machine = GuestSpecs.requireNewMachine(database.snapshot(), vm);
-    Optional<String> refusal = hypervisor.refusal(machine.machine());
+    Snapshot db = database.snapshot();
+    GuestSpecs.requireNewMachine(db, vm);
+    GuestSpec spec =
+        GuestSpecs.of(db, vm, (vdi, writable) -> Path.of(vdi.opaque()), bootFiles.untouched());
+    Optional<String> refusal = hypervisor.refusal(spec.machine());
     if (refusal.isPresent()) {
       throw new XenApiException("INVALID_VALUE", "platform", refusal.get());
     }
   }
 
-  /** Attaches what the guest has not yet, for the same reason. */
-  private void requireNewDisks(Ref<VM> vm) throws XenApiException {
+  /** Those that the guest has not yet. */
+  private void attachNewDisks(Ref<VM> vm) throws XenApiException {
     Snapshot db = database.snapshot();
     List<VmDisk> attached = new ArrayList<>();
     try {
