@@ -170,7 +170,7 @@ final class TgtDaemon {
 
   private boolean answers(int control) {
     try {
-      new Tgtadm(control, timeout).run("--mode", "system", "--op", "show");
+      new TgtadmProgram(control, timeout).run("--mode", "system", "--op", "show");
       return true;
     } catch (TargetException e) {
       return false;
@@ -257,7 +257,7 @@ final class TgtDaemon {
 
   /** Ends a daemon that has no targets: SIGTERM is ignored, so it is told. */
   void stop(Running running) throws TargetException {
-    new Tgtadm(running.control(), timeout).run("--mode", "system", "--op", "delete");
+    new TgtadmProgram(running.control(), timeout).run("--mode", "system", "--op", "delete");
     try {
       running.process().onExit().get(START_PATIENCE.toMillis(), TimeUnit.MILLISECONDS);
       Files.deleteIfExists(directory.resolve(STATE));

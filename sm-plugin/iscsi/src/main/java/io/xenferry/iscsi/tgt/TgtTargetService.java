@@ -11,12 +11,8 @@ import java.net.InetAddress;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.util.HashSet;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
-import java.util.concurrent.ConcurrentSkipListMap;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
@@ -25,19 +21,14 @@ import org.slf4j.LoggerFactory;
 
 /**
  * The target service on tgtd: on one of its own, which it starts, finds again after a restart and
- * brings back when it dies, or on one that the administrator runs.
+ * brings back when it dies, or on one that the administrator runs. What it does there {@link
+ * TgtExports} knows; here are the processes and threads.
  *
  * <p>One lock serialises opening, closing and the watchdog, so that a target that is being closed
  * is never re-created. Closing goes first: guests stand still until their exports are closed.
  */
 public final class TgtTargetService implements TargetService {
   private static final Logger log = LoggerFactory.getLogger(TgtTargetService.class);
-
-  /** tgtd takes any positive number. */
-  private static final int TIDS = 1 << 30;
-
-  /** After so many the accounts are looked at, too, which is a command more. */
-  private static final int LOOKS_AT_TARGETS = 60;
 
   /**
    * @param state directory for what must survive a restart
@@ -92,27 +83,15 @@ public final class TgtTargetService implements TargetService {
   }
 
   private final Settings settings;
-  private final ExportJournal journal;
   private final TgtDaemon daemon;
+  private final TgtExports exports;
   private final TwoClassLock lock = new TwoClassLock();
-
-  /** Changed under the lock only. */
-  private final Map<String, Export> open = new ConcurrentSkipListMap<>();
-
-  /** Those of {@link #open} that the journal has as closed and that may still be in the daemon. */
-  private final Set<String> closing = new HashSet<>();
-
   private final Thread watchdog;
+
+  /** Changed under the lock only, as the port. */
   private TgtDaemon.@Nullable Running running;
-  private TgtTargets targets;
+
   private int port;
-
-  /** The last that was given to a target; no other service is likely to have come here. */
-  private int tid = ThreadLocalRandom.current().nextInt(TIDS);
-
-  /** How often the watchdog has looked. */
-  private int looks;
-
   private volatile boolean closed;
 
   /**
@@ -121,104 +100,77 @@ public final class TgtTargetService implements TargetService {
    */
   public TgtTargetService(Settings settings, ExportJournal journal) throws TargetException {
     this.settings = settings;
-    this.journal = journal;
     this.daemon = new TgtDaemon(settings.state(), settings.address(), settings.commandTimeout());
     try {
       Files.createDirectories(settings.state());
-      for (Export export : journal.open()) {
-        open.put(export.iqn(), export);
-      }
     } catch (IOException e) {
-      throw new TargetException(Kind.JOURNAL, "cannot read the journal: " + e.getMessage(), e);
+      throw new TargetException(Kind.JOURNAL, "cannot make " + settings.state(), e);
     }
-    targets = new TgtTargets(new Tgtadm(0, settings.commandTimeout()));
+    exports =
+        new TgtExports(
+            settings.attachTo().isPresent() ? new Attached(settings.attachTo().get()) : new Own(),
+            journal,
+            settings.prefix(),
+            settings.closeTimeout(),
+            ThreadLocalRandom.current().nextInt(TgtExports.TIDS));
     lock.lock();
     try {
-      up();
-      reconcile();
+      exports.takeUp();
     } finally {
       lock.unlock();
     }
     watchdog = Thread.ofPlatform().daemon().name("tgtd watchdog").start(this::watch);
   }
 
-  /** Makes sure that there is a daemon. */
-  private void up() throws TargetException {
-    int control;
-    if (settings.attachTo().isPresent()) {
-      control = settings.attachTo().get();
-      port = settings.port();
-    } else {
+  /** The one that we run. With the lock held. */
+  private final class Own implements TgtExports.Daemon {
+    @Override
+    public Tgtadm up() throws TargetException {
       TgtDaemon.Running found = running;
       if (found == null || !found.process().isAlive()) {
         Optional<TgtDaemon.Running> earlier = daemon.find();
         found = earlier.isPresent() ? earlier.get() : daemon.start(settings.port());
         running = found;
       }
-      control = found.control();
       port = found.port();
+      return new TgtadmProgram(found.control(), settings.commandTimeout());
     }
-    targets = new TgtTargets(new Tgtadm(control, settings.commandTimeout()));
-  }
 
-  /**
-   * Makes the daemon's targets equal to what is open. One that a killed server has half made is
-   * made anew: nobody can log in to it.
-   */
-  private void reconcile() throws TargetException {
-    Set<String> whole = new HashSet<>();
-    for (TgtTargets.Existing target : targets.show().values()) {
-      boolean wanted = open.containsKey(target.iqn()) && !closing.contains(target.iqn());
-      if (wanted && target.isWhole()) {
-        whole.add(target.iqn());
-      } else if (wanted || target.iqn().startsWith(settings.prefix())) {
-        log.info(
-            "removing target {}: it is {}",
-            target.iqn(),
-            wanted ? "half made" : "not open in the journal");
-        targets.remove(target.iqn(), settings.closeTimeout());
-      }
+    @Override
+    public boolean isGone() {
+      TgtDaemon.Running ours = running;
+      return ours != null && !ours.process().isAlive();
     }
-    if (settings.attachTo().isEmpty()) {
-      forgetAccounts();
-    }
-    for (Export export : open.values()) {
-      if (!whole.contains(export.iqn()) && !closing.contains(export.iqn())) {
-        log.info("re-creating target {}", export.iqn());
-        try {
-          targets.create(export, freeTid());
-        } catch (TargetException e) {
-          if (e.kind() == Kind.DOWN) {
-            throw e;
-          }
-          // One lost backing file must not keep the others from coming back.
-          log.error("cannot re-create target {}: {}", export.iqn(), e.getMessage());
-        }
-      }
+
+    @Override
+    public boolean isOurs() {
+      return true;
     }
   }
 
-  /** Of targets that were half made, or half removed, by a server that was killed meanwhile. */
-  private void forgetAccounts() throws TargetException {
-    Set<String> wanted = new HashSet<>();
-    for (Export export : open.values()) {
-      export.account().ifPresent(account -> wanted.add(account.user()));
-    }
-    for (String user : targets.accounts()) {
-      if (!wanted.contains(user)) {
-        log.info("removing account {}: no export that is open has it", user);
-        targets.forget(user);
-      }
-    }
-  }
+  /** One that somebody else runs, and nobody here can tell whether it has ended. */
+  private final class Attached implements TgtExports.Daemon {
+    private final int control;
 
-  /** None that was in use before: a command of a server that was killed may still name that one. */
-  private int freeTid() throws TargetException {
-    List<Integer> used = targets.show().values().stream().map(TgtTargets.Existing::tid).toList();
-    do {
-      tid++;
-    } while (used.contains(tid));
-    return tid;
+    Attached(int control) {
+      this.control = control;
+    }
+
+    @Override
+    public Tgtadm up() {
+      port = settings.port();
+      return new TgtadmProgram(control, settings.commandTimeout());
+    }
+
+    @Override
+    public boolean isGone() {
+      return false;
+    }
+
+    @Override
+    public boolean isOurs() {
+      return false;
+    }
   }
 
   @Override
@@ -226,39 +178,8 @@ public final class TgtTargetService implements TargetService {
     lock.lock();
     try {
       requireRunning();
-      Export before = open.get(export.iqn());
-      if (closing.contains(export.iqn())) {
-        throw new TargetException(Kind.EXISTS, export.iqn() + " could not be closed yet");
-      }
-      if (export.equals(before)) {
-        TgtTargets.Existing there = targets.show().get(export.iqn());
-        if (there == null || !there.isWhole()) {
-          targets.remove(export.iqn(), settings.closeTimeout());
-          targets.create(export, freeTid());
-        }
-        return urlOf(export);
-      }
-      if (before != null) {
-        throw new TargetException(Kind.EXISTS, export.iqn() + " is open with other parameters");
-      }
-      export.requireDistinct(open.values());
-      try {
-        journal.opened(export);
-      } catch (IOException e) {
-        throw new TargetException(Kind.JOURNAL, "journal: " + e.getMessage(), e);
-      }
-      open.put(export.iqn(), export);
-      try {
-        if (targets.show().containsKey(export.iqn())) {
-          targets.remove(export.iqn(), settings.closeTimeout());
-        }
-        targets.create(export, freeTid());
-        return urlOf(export);
-      } catch (TargetException e) {
-        open.remove(export.iqn());
-        journalClosed(export.iqn());
-        throw e;
-      }
+      exports.open(export);
+      return urlOf(export);
     } finally {
       lock.unlock();
     }
@@ -270,34 +191,12 @@ public final class TgtTargetService implements TargetService {
     }
   }
 
-  private void journalClosed(String iqn) throws TargetException {
-    try {
-      journal.closed(iqn);
-    } catch (IOException e) {
-      throw new TargetException(Kind.JOURNAL, "journal: " + e.getMessage(), e);
-    }
-  }
-
   @Override
   public void close(String iqn) throws TargetException {
     lock.lockUrgently();
     try {
       requireRunning();
-      journalClosed(iqn);
-      if (open.containsKey(iqn)) {
-        closing.add(iqn); // it stays in the list until it is gone, so that closing can be repeated
-      }
-      try {
-        targets.remove(iqn, settings.closeTimeout());
-      } catch (TargetException e) {
-        // A daemon that is gone has no session that could write; the watchdog starts another.
-        TgtDaemon.Running ours = running;
-        if (e.kind() != Kind.DOWN || ours == null || ours.process().isAlive()) {
-          throw e;
-        }
-      }
-      open.remove(iqn);
-      closing.remove(iqn);
+      exports.close(iqn);
     } finally {
       lock.unlock();
     }
@@ -305,14 +204,14 @@ public final class TgtTargetService implements TargetService {
 
   @Override
   public List<Export> list() {
-    return List.copyOf(open.values());
+    return exports.list();
   }
 
   @Override
   public Optional<IscsiUrl> url(String iqn) {
     lock.lock();
     try {
-      return Optional.ofNullable(open.get(iqn)).map(this::urlOf);
+      return exports.find(iqn).map(this::urlOf);
     } finally {
       lock.unlock();
     }
@@ -327,8 +226,7 @@ public final class TgtTargetService implements TargetService {
   public boolean drained(String iqn) throws TargetException {
     lock.lock();
     try {
-      TgtTargets.Existing target = targets.show().get(iqn);
-      return target == null || target.sessions() == 0;
+      return exports.drained(iqn);
     } finally {
       lock.unlock();
     }
@@ -388,33 +286,9 @@ public final class TgtTargetService implements TargetService {
     }
   }
 
-  /**
-   * Whether what is open is there and nothing else of ours is: of what a killed server was making
-   * its last command may come late, when a server after it has closed that already.
-   */
-  private boolean agrees(Map<String, TgtTargets.Existing> existing) {
-    return existing.keySet().stream()
-            .noneMatch(iqn -> iqn.startsWith(settings.prefix()) && !open.containsKey(iqn))
-        && open.keySet().stream()
-            .filter(iqn -> !closing.contains(iqn))
-            .allMatch(iqn -> existing.containsKey(iqn) && existing.get(iqn).isWhole());
-  }
-
   private void look() {
     try {
-      TgtDaemon.Running before = running;
-      if (before != null && !before.process().isAlive()) {
-        log.warn("tgtd {} is gone; starting another", before.process().pid());
-        up();
-        reconcile();
-        return;
-      }
-      looks++;
-      if (!agrees(targets.show())) {
-        reconcile();
-      } else if (looks % LOOKS_AT_TARGETS == 0 && settings.attachTo().isEmpty()) {
-        forgetAccounts();
-      }
+      exports.look();
     } catch (TargetException e) {
       log.warn("the watchdog will try again: {}", e.getMessage());
     }
@@ -427,15 +301,10 @@ public final class TgtTargetService implements TargetService {
   public void stop() throws TargetException {
     lock.lock();
     try {
-      for (Export export : List.copyOf(open.values())) {
-        close(export.iqn());
-      }
+      exports.closeAll();
       closed = true;
       TgtDaemon.Running ours = running;
       if (ours != null && ours.process().isAlive()) {
-        for (TgtTargets.Existing left : targets.show().values()) {
-          targets.remove(left.iqn(), settings.closeTimeout());
-        }
         daemon.stop(ours);
       }
       running = null;
@@ -458,7 +327,7 @@ public final class TgtTargetService implements TargetService {
     lock.lock();
     try {
       TgtDaemon.Running ours = running;
-      if (open.isEmpty() && ours != null && ours.process().isAlive()) {
+      if (exports.list().isEmpty() && ours != null && ours.process().isAlive()) {
         daemon.stop(ours);
         running = null;
       }

@@ -115,7 +115,8 @@ class TgtTargetServiceTest extends TargetServiceContract {
     Export export =
         export("served", file("served.img", MIB), Optional.of(account), new Acl.Everybody());
     service.open(export);
-    Tgtadm tgtadm = new Tgtadm(((TgtTargetService) service).control(), Duration.ofSeconds(20));
+    Tgtadm tgtadm =
+        new TgtadmProgram(((TgtTargetService) service).control(), Duration.ofSeconds(20));
     // As a server leaves it that is killed while it makes a target, or takes one away.
     tgtadm.run(
         "--mode", "account", "--op", "new", "--user", "half", "--password", "correct-horse-5");
@@ -130,26 +131,27 @@ class TgtTargetServiceTest extends TargetServiceContract {
   }
 
   /** Commands as a server gives them that is killed after some. */
-  private static final class Killed extends Tgtadm {
+  private static final class Killed implements Tgtadm {
     /** Stands for the end of a process: nobody in it handles that. */
     private static final class End extends RuntimeException {
       private static final long serialVersionUID = 1L;
     }
 
+    private final Tgtadm program;
     private int left;
 
     Killed(int control, int after) {
-      super(control, TIMEOUT);
+      program = new TgtadmProgram(control, TIMEOUT);
       left = after;
     }
 
     @Override
-    String run(String... arguments) throws TargetException {
+    public String run(String... arguments) throws TargetException {
       if (left == 0) {
         throw new End();
       }
       left--;
-      return super.run(arguments);
+      return program.run(arguments);
     }
 
     /** Makes a target, as far as it comes. */
@@ -163,12 +165,9 @@ class TgtTargetServiceTest extends TargetServiceContract {
   private static List<String[]> commands(Export export, int tid) throws TargetException {
     List<String[]> given = new ArrayList<>();
     Tgtadm listening =
-        new Tgtadm(0, TIMEOUT) {
-          @Override
-          String run(String... arguments) {
-            given.add(arguments);
-            return "";
-          }
+        arguments -> {
+          given.add(arguments);
+          return "";
         };
     new TgtTargets(listening).create(export, tid);
     return given;
@@ -198,7 +197,7 @@ class TgtTargetServiceTest extends TargetServiceContract {
             new Acl.Everybody());
     IscsiUrl url = service.open(export);
     int control = ((TgtTargetService) service).control();
-    TgtTargets targets = new TgtTargets(new Tgtadm(control, TIMEOUT));
+    TgtTargets targets = new TgtTargets(new TgtadmProgram(control, TIMEOUT));
     service.close();
     int all = commands(export, 1000).size();
     assertThat(all).isGreaterThan(8);
@@ -231,7 +230,7 @@ class TgtTargetServiceTest extends TargetServiceContract {
             new Acl.Everybody());
     service.close();
     service = new TgtTargetService(own(TIMEOUT, Duration.ofMillis(20)), journal);
-    Tgtadm tgtadm = new Tgtadm(((TgtTargetService) service).control(), TIMEOUT);
+    Tgtadm tgtadm = new TgtadmProgram(((TgtTargetService) service).control(), TIMEOUT);
     TgtTargets targets = new TgtTargets(tgtadm);
     IscsiUrl url = service.open(export);
     service.close(export.iqn());
@@ -286,7 +285,8 @@ class TgtTargetServiceTest extends TargetServiceContract {
   void sessionsAreTuned() throws Exception {
     Export export = export("tuned", file("tuned.img", MIB));
     service.open(export);
-    Tgtadm tgtadm = new Tgtadm(((TgtTargetService) service).control(), Duration.ofSeconds(20));
+    Tgtadm tgtadm =
+        new TgtadmProgram(((TgtTargetService) service).control(), Duration.ofSeconds(20));
     String tid = Integer.toString(new TgtTargets(tgtadm).show().get(export.iqn()).tid());
     assertThat(tgtadm.run("--mode", "target", "--op", "show", "--tid", tid))
         .contains(
@@ -302,7 +302,8 @@ class TgtTargetServiceTest extends TargetServiceContract {
     java.nio.file.Path file = file("small.img", 8 * MIB);
     Export export = export("small", file);
     IscsiUrl url = service.open(export);
-    Tgtadm tgtadm = new Tgtadm(((TgtTargetService) service).control(), Duration.ofSeconds(20));
+    Tgtadm tgtadm =
+        new TgtadmProgram(((TgtTargetService) service).control(), Duration.ofSeconds(20));
     String tid = Integer.toString(new TgtTargets(tgtadm).show().get(export.iqn()).tid());
     for (String[] parameter :
         new String[][] {
@@ -347,7 +348,7 @@ class TgtTargetServiceTest extends TargetServiceContract {
     IscsiUrl url = service.open(export);
     TgtTargetService tgt = (TgtTargetService) service;
 
-    new TgtTargets(new Tgtadm(tgt.control(), Duration.ofSeconds(20)))
+    new TgtTargets(new TgtadmProgram(tgt.control(), Duration.ofSeconds(20)))
         .remove(export.iqn(), Duration.ofSeconds(20));
 
     await()
