@@ -126,13 +126,13 @@ final class Mishaps {
   }
 
   private boolean targetDies(SimHost host) {
-    if (host.exports.isEmpty()) {
+    if (!host.exports()) {
       return false;
     }
     world.count("targets killed");
     world.trace(host.name + ": the iSCSI target dies");
     world.met(Fault.TARGET_GONE);
-    host.targetDies();
+    host.tgtd.die();
     return true;
   }
 

@@ -31,8 +31,12 @@ import java.util.concurrent.CompletableFuture;
 final class SimDestinationPorts extends SimPorts implements DestinationPorts {
   private static final MigrationId NOBODY = new MigrationId(new UUID(0, 0));
 
-  SimDestinationPorts(World world, SimHost host, SimulatedScheduler.Process process) {
+  private final SimExports exports;
+
+  SimDestinationPorts(
+      World world, SimHost host, SimulatedScheduler.Process process, SimExports exports) {
     super(world, host, process);
+    this.exports = exports;
   }
 
   @Override
@@ -119,30 +123,14 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
         MigrationId migration, Plan.Disk disk, ExportSpec export) {
       journaled(JournalEntry.Kind.EXPORT, export.name());
       journaled(JournalEntry.Kind.ACCOUNT, export.account());
-      return effect(
-          "disk " + disk.device() + " is exported",
-          host.exporting,
-          () -> {
-            open(export, false);
-            return target(disk, export);
-          });
+      return effect("disk " + disk.device() + " is exported", () -> open(disk, export));
     }
 
-    private void open(ExportSpec export, boolean anew) {
+    private DiskTarget open(Plan.Disk disk, ExportSpec export) {
       require(host.vdis.containsKey(export.vdi()), "no such disk");
-      if (!process.alive()) {
-        host.openLate(process, export);
-        return;
-      }
-      host.accounts.add(export.account());
-      if (anew || !host.exports.containsKey(export.name())) {
-        host.openExport(export.name(), export.vdi());
-      }
-    }
-
-    private DiskTarget target(Plan.Disk disk, ExportSpec export) {
+      String iqn = exports.open(export);
       return new DiskTarget(
-          disk.vdi(), export.vdi(), "sim://" + host.name + "/" + export.name(), disk.size());
+          disk.vdi(), export.vdi(), "sim://" + host.name + "/" + iqn, disk.size());
     }
 
     /** Whoever is logged in to the one before cannot write any more. */
@@ -153,8 +141,8 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
       return effect(
           "disk " + disk.device() + " is exported anew",
           () -> {
-            open(export, true);
-            return target(disk, export);
+            exports.close(export);
+            return open(disk, export);
           });
     }
 
@@ -190,12 +178,12 @@ final class SimDestinationPorts extends SimPorts implements DestinationPorts {
                   .isEmpty(),
           Invariant.DURABLE_FIRST,
           host.name + " closes an export that is OPEN");
-      return act("an export is closed", () -> host.closeExport(export.name()));
+      return act("an export is closed", () -> exports.close(export));
     }
 
     @Override
     public CompletableFuture<Void> removeAccount(MigrationId migration, String account) {
-      return act("an account is removed", () -> host.accounts.remove(account));
+      return act("an account is removed", () -> {}); // with its export, as the product has it
     }
 
     @Override

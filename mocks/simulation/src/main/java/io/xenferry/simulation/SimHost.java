@@ -1,15 +1,14 @@
 package io.xenferry.simulation;
 
 import io.xenferry.copy.MemoryDirtyLog;
+import io.xenferry.iscsi.target.Export;
 import io.xenferry.migration.Coordinator;
 import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.ledger.MemoryLedger;
-import io.xenferry.migration.ports.DestinationPorts.ExportSpec;
 import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
-import io.xenferry.time.SimulatedScheduler;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -21,9 +20,9 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
-import java.util.TreeSet;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -51,24 +50,23 @@ final class SimHost {
   /** Those of them that began as copies of what was there. */
   final Set<UUID> copies = new HashSet<>();
 
-  final Map<String, Export> exports = new TreeMap<>();
+  final SimTgtd tgtd;
 
-  /** Targets without a unit, which nobody can log in to: a server was killed while it made them. */
-  final TreeSet<String> halfMade = new TreeSet<>();
+  /** Which exports are open, by the target service's own word, on stable storage. */
+  final Map<String, Export> exportJournal = new TreeMap<>();
 
-  /** Exports that were closed, by name: none is ever opened again. */
-  final Set<String> closed = new HashSet<>();
+  /** What becomes of its server at commands to its target. */
+  Fates fates;
 
-  /** What the next exports wait for. */
-  CompletableFuture<Void> exporting = CompletableFuture.completedFuture(null);
+  /** How long a command takes that outlives its server; a matter of chance unless set. */
+  Optional<Duration> lateness = Optional.empty();
 
-  /** Its target is a process of its own for sure, else that is a matter of chance. */
+  /** Its target outlives its server for sure, else that is a matter of chance. */
   boolean targetStays;
 
-  /** Servers whose end was their target's. */
-  private final Set<SimulatedScheduler.Process> targetsToo = new HashSet<>();
+  /** The disks that somebody can reach through the target. */
+  private Set<UUID> reachable = Set.of();
 
-  final TreeSet<String> accounts = new TreeSet<>();
   final Map<UUID, VmRecord> vms = new TreeMap<>();
   final Map<UUID, SimGuest> guests = new TreeMap<>();
 
@@ -156,12 +154,10 @@ final class SimHost {
     }
   }
 
-  static final class Export {
-    final UUID vdi;
-
-    Export(UUID vdi) {
-      this.vdi = vdi;
-    }
+  /** What becomes of a server at each command that it gives to its target, but for looks. */
+  @FunctionalInterface
+  interface Fates {
+    SimExports.Fate of(String words);
   }
 
   static final class VmRecord {
@@ -185,6 +181,8 @@ final class SimHost {
     world.random.nextBytes(secret);
     this.ledgerDisk = new MemoryLedger.Disk(world.uuid(), secret);
     this.ends = new GuestEnds(world, this);
+    this.fates = words -> SimExports.chance(world);
+    this.tgtd = new SimTgtd(path -> vdis.containsKey(SimExports.disk(path)), this::targetChanged);
   }
 
   String url() {
@@ -211,7 +209,39 @@ final class SimHost {
   }
 
   boolean exported(Vdi vdi) {
-    return exports.values().stream().anyMatch(export -> vdis.get(export.vdi) == vdi);
+    return reachable.stream().anyMatch(uuid -> vdis.get(uuid) == vdi);
+  }
+
+  /** Whether somebody can write disks through the target. */
+  boolean exports() {
+    return !reachable.isEmpty();
+  }
+
+  /** The disks that somebody can write through the target. */
+  Set<UUID> reachable() {
+    return reachable;
+  }
+
+  private void targetChanged() {
+    Set<UUID> now =
+        tgtd.reachable().stream().map(SimExports::disk).collect(Collectors.toUnmodifiableSet());
+    if (!now.equals(reachable)) {
+      reachable = now;
+      now.forEach(this::checkUnused);
+    }
+  }
+
+  private void checkUnused(UUID vdi) {
+    boolean used =
+        vms.entrySet().stream()
+            .filter(vm -> vm.getValue().vdis.contains(vdi))
+            .map(vm -> guests.get(vm.getKey()))
+            .anyMatch(guest -> guest != null && guest.active);
+    world.check(!used, Invariant.ONE_WRITES, name + " exports a disk that its guest has open");
+  }
+
+  Duration lateness() {
+    return lateness.orElseGet(() -> Duration.ofMillis(world.random.nextInt(5_000)));
   }
 
   boolean shows(UUID vm) {
@@ -268,8 +298,7 @@ final class SimHost {
     if (power) {
       losePower();
     } else if (world.random.nextBoolean() && !targetStays) {
-      targetsToo.add(server().process);
-      targetDies();
+      tgtd.die();
     }
     long millis = 100 + world.random.nextInt(world.random.nextInt(4) == 0 ? 20_000 : 2_000);
     if (!heldDown) {
@@ -310,8 +339,7 @@ final class SimHost {
         each.memoryLost = true;
       }
     }
-    targetDies();
-    accounts.clear();
+    tgtd.die();
     vdis.values().forEach(vdi -> vdi.disk.losePower(world.random));
   }
 
@@ -323,54 +351,13 @@ final class SimHost {
     }
   }
 
-  /** The target's process ends, with all that it had. */
-  void targetDies() {
-    exports.clear();
-    halfMade.clear();
-  }
-
-  void closeExport(String export) {
-    exports.remove(export);
-    halfMade.remove(export);
-    closed.add(export);
-  }
-
-  /**
-   * An export comes about that a server had asked for before it was killed. Nothing does if that
-   * was the end of its target. A target of its own is told some ten things, of which at most one
-   * outlives the server: what was closed meanwhile does not come back, but for an empty target.
-   */
-  void openLate(SimulatedScheduler.Process killed, ExportSpec export) {
-    if (targetsToo.contains(killed) || exports.containsKey(export.name())) {
-      return;
-    }
-    if (closed.contains(export.name()) || world.random.nextBoolean()) {
-      world.count("targets half made");
-      world.trace(name + ": half a target comes of a server that is gone");
-      halfMade.add(export.name());
-    } else {
-      accounts.add(export.account());
-      openExport(export.name(), export.vdi());
-    }
-  }
-
-  void openExport(String export, UUID vdi) {
-    boolean open =
-        vms.entrySet().stream()
-            .filter(vm -> vm.getValue().vdis.contains(vdi))
-            .map(vm -> guests.get(vm.getKey()))
-            .anyMatch(guest -> guest != null && guest.active);
-    world.check(!open, Invariant.ONE_WRITES, name + " exports a disk that its guest has open");
-    halfMade.remove(export);
-    exports.put(export, new Export(vdi));
-  }
-
   /** What a clean host does not have. */
   List<String> leftovers() {
     List<String> left = new ArrayList<>();
-    exports.keySet().forEach(export -> left.add("export " + export));
-    halfMade.forEach(target -> left.add("half-made target " + target));
-    accounts.forEach(account -> left.add("account " + account));
+    tgtd.whole().forEach(export -> left.add("export " + export));
+    tgtd.half().forEach(target -> left.add("half-made target " + target));
+    tgtd.accounts().forEach(account -> left.add("account " + account));
+    exportJournal.keySet().forEach(export -> left.add("export, by its journal, " + export));
     vms.forEach((vm, record) -> {
       if (record.hidden()) {
         left.add("hidden VM " + vm);

@@ -48,6 +48,7 @@ final class SimServer {
 
   private final World world;
   private final SimHost host;
+  private final SimExports exports;
 
   /** Moves in the middle of which this server was started, until it goes on with them. */
   private final Set<String> interrupted = new HashSet<>();
@@ -60,6 +61,7 @@ final class SimServer {
     this.ledger =
         BrokenLedger.open(
             host.ledgerDisk, clock::now, new LedgerFaults(world, host, process), world.variant);
+    this.exports = new SimExports(world, host, process);
     String boot = host.name + host.boot;
     this.gate = new Gate(ledger, boot);
     this.coordinator =
@@ -70,7 +72,7 @@ final class SimServer {
             new SeededRandomness(),
             DEADLINES,
             new SimSourcePorts(world, host, process),
-            new SimDestinationPorts(world, host, process),
+            new SimDestinationPorts(world, host, process, exports),
             new SimNetwork(world, host),
             host.name,
             new PeerAddress(host.url(), ""),
@@ -81,8 +83,9 @@ final class SimServer {
     host.ledgerDisk.unended().forEach(row -> interrupted.add(row.migration() + " " + row.state()));
     coordinator.listen(this::changed);
     world.trace(host.name + ": server starts");
+    exports.takeUp(ledger.openExports()::contains);
     coordinator.recover(id -> host.tasks.getOrDefault(id, -TASK_STEP) + TASK_STEP);
-    new Watchdog(world, host, ledger, process).start();
+    new Watchdog(world, host, ledger, exports, process).start();
   }
 
   boolean alive() {

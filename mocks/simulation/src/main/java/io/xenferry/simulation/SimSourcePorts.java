@@ -399,9 +399,13 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
       world.later(
           world.latency(5),
           () -> {
-            SimHost.Export session = peer.exports.get(export);
-            SimHost.Vdi vdi = session == null ? null : peer.vdis.get(session.vdi);
-            if (session == null || vdi == null || world.cut()) {
+            Optional<SimTgtd.Session> login =
+                world.cut() ? Optional.empty() : peer.tgtd.login(export);
+            SimHost.Vdi vdi =
+                login
+                    .map(session -> peer.vdis.get(SimExports.disk(session.backing())))
+                    .orElse(null);
+            if (vdi == null) {
               opened.completeExceptionally(
                   new BlockException(BlockException.Kind.LOST, "no such export"));
               return;
@@ -410,12 +414,7 @@ final class SimSourcePorts extends SimPorts implements SourcePorts {
             opened.complete(
                 new Destination(
                     new SimBackend(
-                        export,
-                        vdi.disk,
-                        world,
-                        migration,
-                        peer,
-                        () -> peer.exports.get(export) == session),
+                        export, vdi.disk, world, migration, peer, login.orElseThrow()::isOpen),
                     ++generations));
           });
       return opened;

@@ -34,6 +34,9 @@ public final class Simulation {
   private static final Duration FAULTY = Duration.ofSeconds(30);
   private static final Duration PATIENCE = Duration.ofMinutes(20);
 
+  /** What nobody wakes up for is found by then. */
+  private static final Duration LOOKS = Duration.ofSeconds(90);
+
   /** How long a world is looked at in which a ledger was replaced, and nothing need end. */
   private static final Duration DOUBT = Duration.ofMinutes(1);
 
@@ -353,6 +356,9 @@ public final class Simulation {
       drive(world, PATIENCE, world::calm);
       drive(world, Duration.ofSeconds(2), () -> false);
     }
+    // The target's accounts are looked at once a minute.
+    drive(
+        world, LOOKS, () -> world.hosts.stream().allMatch(host -> host.tgtd.accounts().isEmpty()));
     judge(world);
   }
 

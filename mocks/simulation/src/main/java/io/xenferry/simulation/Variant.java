@@ -5,7 +5,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The product, and ways to break it that the simulation must notice. The model has each of them by
- * the same name, those about what the hypervisor notes apart, and more: {@code docs/model.md}.
+ * the same name, those about the hypervisor's and the target service's notes apart, and more:
+ * {@code docs/model.md}.
  */
 public enum Variant {
   SOUND(null),
@@ -29,6 +30,8 @@ public enum Variant {
   BITMAP_FORGOTTEN_AT_A_RESTART(Invariant.DIRTY_BITS),
   /** What a reboot does to the guest's memory is not sent again. */
   RESET_NOT_NOTED(Invariant.EQUAL_AT_THE_COMMIT),
+  /** The target service does not note that an export was closed, and makes it anew. */
+  CLOSED_EXPORT_NOT_JOURNALED(Invariant.ONE_WRITES),
   /** Once it is accepted, a ledger that was put back is taken at its word. */
   ACCEPTED_BLINDLY(Invariant.COMPLETE_COPY);
 

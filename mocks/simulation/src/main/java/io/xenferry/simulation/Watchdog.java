@@ -11,12 +11,11 @@ import java.time.Duration;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
-import java.util.UUID;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Looks over what is on a host now and then, while its server lives: exports that the target has
- * lost, orphans, and guests that have shut down.
+ * Looks over what is on a host now and then, while its server lives: orphans, and guests that have
+ * shut down.
  */
 final class Watchdog {
   private static final Duration EVERY = Duration.ofMillis(700);
@@ -24,12 +23,19 @@ final class Watchdog {
   private final World world;
   private final SimHost host;
   private final Ledger ledger;
+  private final SimExports exports;
   private final SimulatedScheduler.Process server;
 
-  Watchdog(World world, SimHost host, Ledger ledger, SimulatedScheduler.Process server) {
+  Watchdog(
+      World world,
+      SimHost host,
+      Ledger ledger,
+      SimExports exports,
+      SimulatedScheduler.Process server) {
     this.world = world;
     this.host = host;
     this.ledger = ledger;
+    this.exports = exports;
     this.server = server;
   }
 
@@ -39,28 +45,10 @@ final class Watchdog {
 
   private void look() {
     if (!ledger.restored()) {
-      List<JournalEntry> journal = ledger.journal();
-      journal.forEach(this::makeAnew);
-      sweep(journal);
+      sweep(ledger.journal());
       host.ends.reap();
     }
     start();
-  }
-
-  private static boolean isOpen(JournalEntry entry) {
-    return entry.kind() == JournalEntry.Kind.EXPORT
-        && entry.standing() == JournalEntry.Standing.OPEN;
-  }
-
-  /** Exports that the journal says are OPEN. */
-  private void makeAnew(JournalEntry entry) {
-    if (isOpen(entry) && !host.exports.containsKey(entry.name())) {
-      UUID vdi = UUID.fromString(entry.detail());
-      if (host.vdis.containsKey(vdi)) {
-        world.count("exports made anew");
-        host.openExport(entry.name(), vdi);
-      }
-    }
   }
 
   /**
@@ -72,10 +60,7 @@ final class Watchdog {
     Set<String> known = new HashSet<>();
     journal.forEach(entry -> known.add(entry.kind() + " " + entry.name()));
     int before = objects();
-    host.halfMade.removeIf(
-        name -> journal.stream().noneMatch(entry -> isOpen(entry) && entry.name().equals(name)));
-    host.exports.keySet().removeIf(name -> !known.contains(JournalEntry.Kind.EXPORT + " " + name));
-    host.accounts.removeIf(name -> !known.contains(JournalEntry.Kind.ACCOUNT + " " + name));
+    exports.sweep(name -> !known.contains(JournalEntry.Kind.EXPORT + " " + name));
     host.vms
         .entrySet()
         .removeIf(vm ->
@@ -100,12 +85,7 @@ final class Watchdog {
   }
 
   private int objects() {
-    return host.exports.size()
-        + host.halfMade.size()
-        + host.accounts.size()
-        + host.vms.size()
-        + host.vdis.size()
-        + host.guests.size();
+    return host.vms.size() + host.vdis.size() + host.guests.size();
   }
 
   private boolean over(@Nullable MigrationId tag) {

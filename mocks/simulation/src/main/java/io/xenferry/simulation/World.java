@@ -246,7 +246,7 @@ final class World {
               + ", guest "
               + (guest == null ? "none" : guest.state + " with memory " + guest.memory.newest())
               + ", exports "
-              + host.exports.keySet()
+              + host.tgtd.whole()
               + ", VMs "
               + host.vms.keySet());
       for (int i = 0; i < scale.disks(); i++) {
@@ -342,12 +342,12 @@ final class World {
 
   /** A guest that has its disks open is the only one that may write them. */
   private void inspectWriters(SimHost host, SimVm of) {
-    SimGuest guest = host.exports.isEmpty() ? null : host.guests.get(of.uuid);
+    SimGuest guest = !host.exports() ? null : host.guests.get(of.uuid);
     SimHost.VmRecord record = host.vms.get(of.uuid);
     if (guest != null && guest.active && record != null) {
-      for (SimHost.Export export : host.exports.values()) {
+      for (UUID vdi : host.reachable()) {
         check(
-            !record.vdis.contains(export.vdi),
+            !record.vdis.contains(vdi),
             Invariant.ONE_WRITES,
             host.name + " exports a disk that its guest has open");
       }

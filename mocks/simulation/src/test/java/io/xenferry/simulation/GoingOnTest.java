@@ -2,14 +2,13 @@ package io.xenferry.simulation;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.xenferry.migration.ledger.JournalEntry;
 import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.state.CutOver;
 import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
 import java.time.Duration;
 import java.util.List;
-import java.util.concurrent.CompletableFuture;
+import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -123,20 +122,21 @@ class GoingOnTest extends Story {
   /** At most one command to the target outlives its server, and the others find no target. */
   @Test
   void anExportOfAKilledServerThatComesAfterTheCloseIsAnEmptyTarget() {
-    CompletableFuture<Void> late = new CompletableFuture<>();
     destination.targetStays = true;
-    destination.exporting = late;
+    destination.heldDown = true;
+    destination.lateness = Optional.of(Duration.ofSeconds(10));
+    destination.fates =
+        words -> {
+          destination.fates = others -> SimExports.Fate.GOES_ON;
+          return SimExports.Fate.KILLED_MEANWHILE;
+        };
     move();
-    runUntil(() ->
-        destination.ledgerDisk.journal().stream()
-            .anyMatch(entry -> entry.kind() == JournalEntry.Kind.EXPORT));
-    kill(destination);
-    destination.exporting = CompletableFuture.completedFuture(null);
+    runUntil(() -> !destination.serverUp());
     comeBack(destination);
-    runUntil(() -> destination.closed.size() == world.scale.disks());
-    late.complete(null);
-    runUntil(() -> !destination.halfMade.isEmpty());
-    assertThat(destination.exports).isEmpty();
+    runUntil(() -> guest(destination) == GuestState.RUNNING);
+    assertThat(destination.exportJournal).isEmpty();
+    runUntil(() -> !destination.tgtd.half().isEmpty());
+    assertThat(destination.tgtd.whole()).isEmpty();
     assertThat(destination.leftovers()).anyMatch(left -> left.startsWith("half-made target "));
     run(MINUTE);
     assertMoved();

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.xenferry.copy.BlockMap;
 import io.xenferry.copy.MemoryDirtyLog;
 import io.xenferry.copy.SourceDisk;
+import io.xenferry.iscsi.target.TargetException;
 import io.xenferry.migration.ledger.JournalEntry;
 import io.xenferry.migration.ledger.JournalEntry.Kind;
 import io.xenferry.migration.ports.GuestState;
@@ -130,8 +131,11 @@ class InvariantTest {
   @Breaks(Invariant.ONE_WRITES)
   void anOpenDiskIsExported() {
     UUID vdi = shown().vdis.getFirst();
-    home.exports.put("export", new SimHost.Export(vdi));
-    broken(Invariant.ONE_WRITES, world::inspect);
+    tell(home, "--mode target --op new --tid 1 --targetname iqn.2026-01.io.xenferry:x");
+    tell(home, "--mode logicalunit --op new --tid 1 --lun 1 --backing-store /" + vdi);
+    broken(
+        Invariant.ONE_WRITES,
+        () -> tell(home, "--mode target --op bind --tid 1 --initiator-address ALL"));
   }
 
   @Test
@@ -186,7 +190,7 @@ class InvariantTest {
   @Breaks(Invariant.DURABLE_FIRST)
   void aDiskIsMadeThatNobodyHasJournaled() {
     other.startServer();
-    SimDestinationPorts ports = new SimDestinationPorts(world, other, other.server().process);
+    SimDestinationPorts ports = arriving(other);
     Plan.Disk disk = new Plan.Disk(new UUID(1, 2), "xvda", 512, "sr", "auto", false);
     broken(
         Invariant.DURABLE_FIRST,
@@ -241,7 +245,7 @@ class InvariantTest {
     other.startServer();
     UUID vdi = new UUID(5, 6);
     other.vdis.put(vdi, new SimHost.Vdi(new SimDisk(1), ANOTHER));
-    SimDestinationPorts ports = new SimDestinationPorts(world, other, other.server().process);
+    SimDestinationPorts ports = arriving(other);
     brokenSoon(Invariant.OWN_OBJECTS, () -> ports.storage().destroyVdi(ONE, vdi));
   }
 
@@ -257,7 +261,7 @@ class InvariantTest {
   @Breaks(Invariant.RUNNING_STAYS)
   void aCleanUpEndsTheRunningGuestOfItsDestination() {
     home.startServer();
-    SimDestinationPorts ports = new SimDestinationPorts(world, home, home.server().process);
+    SimDestinationPorts ports = arriving(home);
     brokenSoon(Invariant.RUNNING_STAYS, () -> ports.guests().destroy(world.vm));
   }
 
@@ -358,9 +362,15 @@ class InvariantTest {
     Simulation.judge(world);
     UUID one = new UUID(5, 6);
     Map<String, Runnable> things = new LinkedHashMap<>();
-    things.put("account a", () -> other.accounts.add("a"));
-    things.put("export e", () -> other.exports.put("e", new SimHost.Export(one)));
-    things.put("half-made target t", () -> other.halfMade.add("t"));
+    things.put("account a", () -> tell(other, "--mode account --op new --user a"));
+    things.put(
+        "export e",
+        () -> {
+          tell(other, "--mode target --op new --tid 1 --targetname e");
+          tell(other, "--mode target --op bind --tid 1 --initiator-address ALL");
+        });
+    things.put(
+        "half-made target t", () -> tell(other, "--mode target --op new --tid 1 --targetname t"));
     things.put("hidden VM", () -> other.vms.put(one, new SimHost.VmRecord(List.of(), ONE)));
     things.put("VDI", () -> other.vdis.put(one, new SimHost.Vdi(new SimDisk(1), ONE)));
     things.put("dirty bitmap", () -> disk().trackers.add(new BitSet()));
@@ -385,8 +395,8 @@ class InvariantTest {
       put.run();
       assertThat(leftovers()).singleElement().asString().startsWith(name);
       broken(Invariant.NOTHING_LEFT, () -> Simulation.judge(world));
-      other.accounts.clear();
-      other.targetDies();
+      other.tgtd.die();
+      other.tgtd.start();
       other.vms.clear();
       other.vdis.clear();
       other.dirtyLogs.clear();
@@ -394,6 +404,20 @@ class InvariantTest {
       disk().trackers.clear();
       disk().mirrors.clear();
     });
+  }
+
+  private SimDestinationPorts arriving(SimHost host) {
+    SimulatedScheduler.Process server = host.server().process;
+    return new SimDestinationPorts(world, host, server, new SimExports(world, host, server));
+  }
+
+  private static void tell(SimHost host, String command) {
+    host.tgtd.start();
+    try {
+      host.tgtd.run(command.split(" "));
+    } catch (TargetException e) {
+      throw new AssertionError(e);
+    }
   }
 
   private List<String> leftovers() {

@@ -392,7 +392,7 @@ final class Toolstack implements AutoCloseable {
     storage.attachAll();
     merging.recover();
     moves.recover();
-    storage.takeUpExports(migrations.openExports());
+    storage.takeUpExports(ledger.openExports());
     devices.forgetOperations();
     interrupted.recover();
     lifecycle.reconcile();

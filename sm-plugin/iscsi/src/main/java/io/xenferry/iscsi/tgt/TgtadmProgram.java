@@ -17,13 +17,17 @@ import org.apache.commons.exec.PumpStreamHandler;
  * The program itself, a process for each command. Every call has a deadline and its output a limit.
  * All logical failures exit with 22, so that standard error alone tells what was wrong.
  */
-final class TgtadmProgram implements Tgtadm {
+public final class TgtadmProgram implements Tgtadm {
   private static final int MAX_OUTPUT = 8 * 1024 * 1024;
 
   private final int control;
   private final Duration timeout;
 
-  TgtadmProgram(int control, Duration timeout) {
+  /**
+   * @param control the daemon's control number, {@code -C}
+   * @param timeout of one command; it is killed then
+   */
+  public TgtadmProgram(int control, Duration timeout) {
     this.control = control;
     this.timeout = timeout;
   }

@@ -5,7 +5,9 @@ import io.xenferry.migration.state.Role;
 import java.time.Instant;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.UUID;
+import java.util.stream.Collectors;
 
 /**
  * Who owns which VM, as this host has durably decided.
@@ -45,6 +47,22 @@ public interface Ledger extends AutoCloseable {
    * copy was made may be a running guest's disk by now.
    */
   void acceptRestored(AuditRow audit);
+
+  /**
+   * Names of the exports that may exist by this ledger's word; all others are leftovers. None while
+   * it is {@link #restored}: what was open when the copy was made may be a running guest's disk by
+   * now.
+   */
+  default Set<String> openExports() {
+    if (restored()) {
+      return Set.of();
+    }
+    return journal().stream()
+        .filter(e -> e.kind() == JournalEntry.Kind.EXPORT)
+        .filter(e -> e.standing() == JournalEntry.Standing.OPEN)
+        .map(JournalEntry::name)
+        .collect(Collectors.toSet());
+  }
 
   Optional<LedgerRow> find(MigrationId migration, Role role);
 

@@ -8,7 +8,6 @@ import io.xenferry.migration.flow.SourceMigration;
 import io.xenferry.migration.gate.Gate;
 import io.xenferry.migration.gate.Operation;
 import io.xenferry.migration.json.StrictJson;
-import io.xenferry.migration.ledger.JournalEntry;
 import io.xenferry.migration.ledger.Ledger;
 import io.xenferry.migration.peer.HttpPeerTransport;
 import io.xenferry.migration.peer.PeerAddress;
@@ -56,7 +55,6 @@ import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.ExecutionException;
 import java.util.function.Predicate;
-import java.util.stream.Collectors;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -341,18 +339,6 @@ public final class MigrationService implements AutoCloseable {
 
   public Coordinator coordinator() {
     return coordinator;
-  }
-
-  /** Names of the exports that may exist by the ledger's word; all others are leftovers. */
-  public Set<String> openExports() {
-    if (ledger.restored()) {
-      return Set.of(); // what was open when the copy was made may be a running guest's disk by now
-    }
-    return ledger.journal().stream()
-        .filter(e -> e.kind() == JournalEntry.Kind.EXPORT)
-        .filter(e -> e.standing() == JournalEntry.Standing.OPEN)
-        .map(JournalEntry::name)
-        .collect(Collectors.toSet());
   }
 
   /**
