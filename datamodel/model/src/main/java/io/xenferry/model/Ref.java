@@ -22,7 +22,12 @@ public record Ref<T>(String opaque) {
 
   /** A fresh reference. */
   public static <T> Ref<T> random() {
-    return new Ref<>(PREFIX + UUID.randomUUID().toString().toLowerCase(Locale.ROOT));
+    return withUuid(UUID.randomUUID());
+  }
+
+  /** The one with this uuid in it. */
+  public static <T> Ref<T> withUuid(UUID uuid) {
+    return new Ref<>(PREFIX + uuid.toString().toLowerCase(Locale.ROOT));
   }
 
   /** From the wire; the empty string is read as the null reference. */

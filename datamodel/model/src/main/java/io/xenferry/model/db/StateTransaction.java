@@ -19,16 +19,26 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /** Changes on top of a state, and what a store has to write for them. One thread. */
 final class StateTransaction extends StateSnapshot implements Transaction {
   private State state;
   private final Map<Long, RowWrite> writes = new LinkedHashMap<>();
+  private final Supplier<UUID> uuids;
   private boolean open = true;
 
   StateTransaction(State base) {
+    this(base, UUID::randomUUID);
+  }
+
+  /**
+   * @param uuids where references and uuids of new objects come from
+   */
+  StateTransaction(State base, Supplier<UUID> uuids) {
     super(base);
+    this.uuids = uuids;
     this.state = base.atGeneration(base.generation() + 1);
   }
 
@@ -49,7 +59,7 @@ final class StateTransaction extends StateSnapshot implements Transaction {
 
   @Override
   public String create(String className, Map<String, Value> fieldsByName) throws XenApiException {
-    String ref = Ref.random().opaque();
+    String ref = Ref.withUuid(uuids.get()).opaque();
     create(className, ref, fieldsByName);
     return ref;
   }
@@ -103,8 +113,8 @@ final class StateTransaction extends StateSnapshot implements Transaction {
     return given;
   }
 
-  private static Value initial(FieldDef f) {
-    return f.name().equals("uuid") ? Value.of(UUID.randomUUID().toString()) : f.initial();
+  private Value initial(FieldDef f) {
+    return f.name().equals("uuid") ? Value.of(uuids.get().toString()) : f.initial();
   }
 
   @Override

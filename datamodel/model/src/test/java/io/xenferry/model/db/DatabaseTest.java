@@ -30,7 +30,12 @@ import org.junit.jupiter.api.Test;
 
 /** What holds for every database, shown with the one in memory. */
 class DatabaseTest {
-  private final ObjectDatabase db = MemoryDatabase.create();
+  private final ObjectDatabase db = create();
+
+  /** The one that is looked at. */
+  ObjectDatabase create() {
+    return MemoryDatabase.create();
+  }
 
   @AfterEach
   void close() {

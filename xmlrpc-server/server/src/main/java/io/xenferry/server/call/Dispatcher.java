@@ -12,6 +12,7 @@ import io.xenferry.server.schema.Coercion;
 import io.xenferry.server.session.Permission;
 import io.xenferry.server.session.Session;
 import io.xenferry.server.task.Task;
+import io.xenferry.server.task.TaskWork;
 import io.xenferry.spi.XenApi;
 import io.xenferry.wire.Content;
 import io.xenferry.wire.Dialect;
@@ -175,35 +176,13 @@ public final class Dispatcher implements AutoCloseable {
     Task task = newTask(name, m, session);
     Call call = new Call(m, args, session, Optional.of(task), origin, server);
     try {
-      asyncCalls.execute(() -> runAsync(call, task));
+      asyncCalls.execute(() ->
+          TaskWork.carryOut(
+              server.tasks(), task, m.wireName(), () -> codec.valueElement(run(call))));
     } catch (RejectedExecutionException e) {
       server.tasks().fail(task.ref(), new XenApiException("HOST_OFFLINE", ""));
     }
     return task.ref();
-  }
-
-  private void runAsync(Call call, Task task) {
-    try {
-      XenApiException failure;
-      try {
-        task.throwIfCancelled();
-        server.tasks().succeed(task.ref(), codec.valueElement(run(call)));
-        return;
-      } catch (XenApiException e) {
-        failure = e;
-      } catch (InterruptedException e) {
-        // The server stops. What the work has come to is for the next one to say: see Tasks.
-        LOG.info("{} is left to the next server", task.ref());
-        Thread.currentThread().interrupt();
-        return;
-      } catch (RuntimeException e) {
-        LOG.error("{} failed unexpectedly", call.message().wireName(), e);
-        failure = new XenApiException("INTERNAL_ERROR", e.toString()).withCause(e);
-      }
-      server.tasks().fail(task.ref(), failure);
-    } catch (XenApiException | RuntimeException e) {
-      LOG.error("task {} could not be completed", task.ref(), e);
-    }
   }
 
   /** Carries it out, and notes that unless it only reads. */

@@ -59,10 +59,12 @@ final class DryRuns {
 
   private final ObjectDatabase database;
   private final Migrations migrations;
+  private final PoolMoves poolMoves;
 
-  DryRuns(ObjectDatabase database, Migrations migrations) {
+  DryRuns(ObjectDatabase database, Migrations migrations, PoolMoves poolMoves) {
     this.database = database;
     this.migrations = migrations;
+    this.poolMoves = poolMoves;
   }
 
   /**
@@ -142,7 +144,7 @@ final class DryRuns {
    */
   List<Obstacle> toHost(String vm, String host, Map<String, String> options)
       throws XenApiException {
-    return migrations.surveyToHost(vm(vm), new Ref<Host>(host), options);
+    return poolMoves.surveyToHost(vm(vm), new Ref<Host>(host), options);
   }
 
   private Ref<VM> vm(String refOrUuid) throws XenApiException {

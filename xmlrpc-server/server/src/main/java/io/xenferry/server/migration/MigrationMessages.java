@@ -53,9 +53,11 @@ public final class MigrationMessages {
   private static final String TEST = "MigrationTest.";
 
   private final Migrations migrations;
+  private final PoolMoves poolMoves;
 
-  public MigrationMessages(Migrations migrations) {
+  MigrationMessages(Migrations migrations, PoolMoves poolMoves) {
     this.migrations = migrations;
+    this.poolMoves = poolMoves;
   }
 
   public void register(Registry r) {
@@ -109,7 +111,7 @@ public final class MigrationMessages {
   }
 
   private Value poolMigrate(Call call) throws XenApiException {
-    migrations.toHost(call.ref(0), call.ref(1), call.textMap(2), task(call));
+    poolMoves.toHost(call.ref(0), call.ref(1), call.textMap(2), task(call));
     return Value.VOID;
   }
 
@@ -207,7 +209,7 @@ public final class MigrationMessages {
    * What a client asks for; maps keyed by references at the source, valued by references at the
    * destination.
    */
-  record Request(
+  public record Request(
       Ref<VM> vm,
       Map<String, String> dest,
       Map<String, String> vdis,

@@ -4,7 +4,6 @@ import io.xenferry.copy.CopyEngine;
 import io.xenferry.copy.CopyOptions;
 import io.xenferry.iscsi.initiator.IscsiOptions;
 import io.xenferry.migration.Coordinator;
-import io.xenferry.migration.flow.SourceMigration;
 import io.xenferry.migration.gate.Gate;
 import io.xenferry.migration.gate.Operation;
 import io.xenferry.migration.json.StrictJson;
@@ -25,7 +24,6 @@ import io.xenferry.model.Ref;
 import io.xenferry.model.VM;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
-import io.xenferry.model.db.Snapshot;
 import io.xenferry.server.audit.Audit;
 import io.xenferry.server.call.Registry;
 import io.xenferry.server.config.IscsiConfig;
@@ -45,15 +43,14 @@ import io.xenferry.spi.Guest;
 import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.Hypervisor;
 import io.xenferry.time.RealScheduler;
+import io.xenferry.time.Threads;
 import java.nio.file.Path;
+import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
-import java.util.HashMap;
-import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
-import java.util.concurrent.ExecutionException;
 import java.util.function.Predicate;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -73,8 +70,8 @@ public final class MigrationService implements AutoCloseable {
   private final Ledger ledger;
   private final Gate gate;
   private final Coordinator coordinator;
-  private final Migrations migrations;
-  private final MoveTasks tasks;
+  private final MoveCalls calls;
+  private final PoolMoves poolMoves;
   private final Orphans orphans;
   private final KeptVms kept;
   private final MigrationDisks disks;
@@ -82,7 +79,6 @@ public final class MigrationService implements AutoCloseable {
   private final PeerRoutes peerRoutes;
   private final MigrationRoutes routes;
   private final SourceCopies copies;
-  private final MoveQueue queue;
   private final DryRuns dryRuns;
   private final Sessions sessions;
 
@@ -195,76 +191,48 @@ public final class MigrationService implements AutoCloseable {
             new PeerAddress("https://" + authority(address, port), certificate.fingerprint().hex()),
             boot);
     cds = new EjectedCds(parts.database(), ledger, parts.devices());
-    MoveAnswers answers = new MoveAnswers(parts.database(), host);
-    tasks =
-        new MoveTasks(
-            parts.database(),
-            ledger,
-            coordinator,
-            parts.admission(),
-            parts.tasks(),
-            answers,
-            copies::snapshot,
-            (vm, begunHere, task) -> {
-              if (!bootsAgain(parts.database(), vm)) {
-                parts.lifecycle().watch().stayed(vm, begunHere);
-              }
-              cds.putBack(vm, task);
-            });
-    MoveQueue queue =
-        new MoveQueue(
-            srs -> MovePlaces.of(parts.database(), MovePlaces.OUT, srs),
-            () -> leaving(parts.database()));
-    migrations =
-        new Migrations(
-            parts.database(),
+    MoveAnswers answers = new MoveAnswers(parts.database(), host, Threads.VIRTUAL);
+    MovePreparation preparation =
+        new MovePreparation(
             disks,
-            coordinator,
-            parts.admission(),
+            new StrategyChoice(parts.hypervisor(), disks::isSnapshotWhileWritten),
             answers,
-            tasks,
-            parts.moves(),
-            new MovePreparation(
-                disks,
-                new StrategyChoice(parts.hypervisor(), disks::isSnapshotWhileWritten),
-                answers,
-                parts.alerts(),
-                parts.hypervisor()),
-            parts.lifecycle().firmware()::note,
-            cds,
-            queue,
-            port);
+            parts.alerts(),
+            parts.hypervisor());
+    poolMoves = new PoolMoves(parts.database(), disks, parts.admission(), answers, parts.moves());
+    calls =
+        new MoveCalls(
+            new MoveCalls.Parts(
+                parts.database(),
+                ledger,
+                coordinator,
+                parts.admission(),
+                parts.tasks(),
+                new ThisHost(
+                    parts.database(),
+                    ledger,
+                    parts.lifecycle(),
+                    preparation,
+                    cds,
+                    copies,
+                    poolMoves),
+                Threads.VIRTUAL,
+                Clock.systemUTC(),
+                UUID::randomUUID,
+                host,
+                port));
     peerRoutes = new PeerRoutes(coordinator.endpoint(), id -> incoming(parts, id));
-    dryRuns = new DryRuns(parts.database(), migrations);
+    dryRuns = new DryRuns(parts.database(), calls.migrations(), poolMoves);
     sessions = parts.sessions();
     this.copies = copies;
-    this.queue = queue;
     routes =
-        new MigrationRoutes(coordinator, copies, queue, parts.sessions(), dryRuns, parts.audit());
+        new MigrationRoutes(
+            coordinator, copies, calls.queue(), parts.sessions(), dryRuns, parts.audit());
   }
 
   private static IscsiOptions options(IscsiConfig config) {
     IscsiOptions options = IscsiOptions.defaults().withSessions(config.sessions());
     return config.digests() ? options.withDigests() : options;
-  }
-
-  /** The moves from here that are under way, with the SRs that their disks are on. */
-  private Map<MigrationId, Set<String>> leaving(ObjectDatabase database) {
-    Snapshot db = database.snapshot();
-    Map<MigrationId, Set<String>> leaving = new HashMap<>();
-    coordinator.leaving().forEach((id, plan) -> leaving.put(id, MovePlaces.from(db, plan)));
-    return leaving;
-  }
-
-  /** Whether the guest of a VM, if it has ended, is dealt with by the migration that ended it. */
-  private boolean bootsAgain(ObjectDatabase database, Ref<VM> vm) {
-    try {
-      UUID uuid = UUID.fromString(database.snapshot().get(vm, VM.UUID));
-      return ledger.unended(uuid).stream().anyMatch(SourceMigration::bootsAgain);
-    } catch (XenApiException e) {
-      log.debug("{} is gone", vm, e);
-      return false;
-    }
   }
 
   private static String authority(String address, int port) {
@@ -315,7 +283,7 @@ public final class MigrationService implements AutoCloseable {
   }
 
   public void register(Registry registry) {
-    new MigrationMessages(migrations).register(registry);
+    new MigrationMessages(calls.migrations(), poolMoves).register(registry);
   }
 
   public void mount(Router router) {
@@ -329,7 +297,8 @@ public final class MigrationService implements AutoCloseable {
    * @param caller its address
    */
   public io.xenferry.cli.Migrations table(String caller) {
-    return new MigrationTable(coordinator, copies::snapshot, queue, dryRuns, sessions, caller);
+    return new MigrationTable(
+        coordinator, copies::snapshot, calls.queue(), dryRuns, sessions, caller);
   }
 
   /** Whether a VM must not be started for now, since a migration of it is not over. */
@@ -346,12 +315,7 @@ public final class MigrationService implements AutoCloseable {
    * answered from then on.
    */
   public void recover() throws InterruptedException {
-    try {
-      coordinator.recover(tasks.shown()).get();
-    } catch (ExecutionException e) {
-      throw new IllegalStateException("the ledger cannot be taken up", e.getCause());
-    }
-    tasks.adoptAll();
+    calls.recover();
     cds.putBackAll();
     sweep();
     sweepLater();

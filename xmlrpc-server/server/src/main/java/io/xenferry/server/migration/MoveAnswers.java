@@ -2,6 +2,7 @@ package io.xenferry.server.migration;
 
 import io.xenferry.migration.peer.Token;
 import io.xenferry.migration.preflight.Obstacle;
+import io.xenferry.migration.preflight.Survey;
 import io.xenferry.migration.state.MigrationException;
 import io.xenferry.model.Host;
 import io.xenferry.model.Ref;
@@ -9,7 +10,9 @@ import io.xenferry.model.VM;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Snapshot;
+import io.xenferry.time.Threads;
 import java.net.URI;
+import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
@@ -21,10 +24,12 @@ import java.util.concurrent.ExecutionException;
 final class MoveAnswers {
   private final ObjectDatabase database;
   private final Ref<Host> host;
+  private final Threads threads;
 
-  MoveAnswers(ObjectDatabase database, Ref<Host> host) {
+  MoveAnswers(ObjectDatabase database, Ref<Host> host, Threads threads) {
     this.database = database;
     this.host = host;
+    this.threads = threads;
   }
 
   /**
@@ -52,7 +57,7 @@ final class MoveAnswers {
   <T> T await(CompletableFuture<T> future, Ref<VM> vm, String destination)
       throws XenApiException, InterruptedException {
     try {
-      return future.get();
+      return threads.await(future);
     } catch (ExecutionException e) {
       throw translated(e, vm, destination);
     }
@@ -65,7 +70,7 @@ final class MoveAnswers {
    */
   <T> T await(CompletableFuture<T> future, MoveCancel cancel, Ref<VM> vm, String destination)
       throws XenApiException, InterruptedException {
-    cancel.await(future);
+    cancel.await(future, threads);
     return await(future, vm, destination);
   }
 
@@ -86,6 +91,16 @@ final class MoveAnswers {
       return failed(vm, destination, known.params().get(1)).withCause(known);
     }
     return known.toXenApi();
+  }
+
+  /**
+   * @throws XenApiException the first of the obstacles, if there is one
+   */
+  void refuse(List<Obstacle> found, Ref<VM> vm, String destination) throws XenApiException {
+    Optional<Obstacle> first = Survey.first(found);
+    if (first.isPresent()) {
+      throw translated(first.get().toException(), vm, destination);
+    }
   }
 
   /**

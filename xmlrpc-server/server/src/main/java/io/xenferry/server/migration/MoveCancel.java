@@ -2,6 +2,7 @@ package io.xenferry.server.migration;
 
 import io.xenferry.model.XenApiException;
 import io.xenferry.server.task.Task;
+import io.xenferry.time.Threads;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 
@@ -51,10 +52,11 @@ final class MoveCancel {
    *
    * @throws XenApiException TASK_CANCELLED [task] when somebody asks before that
    */
-  void await(CompletableFuture<?> work) throws XenApiException, InterruptedException {
+  void await(CompletableFuture<?> work, Threads threads)
+      throws XenApiException, InterruptedException {
     CompletableFuture<Boolean> done = work.handle((result, failure) -> true);
     try {
-      CompletableFuture.anyOf(done, asked).get();
+      threads.await(CompletableFuture.anyOf(done, asked));
     } catch (ExecutionException e) {
       throw new IllegalStateException("neither fails", e);
     }

@@ -4,6 +4,7 @@ import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.Places;
 import io.xenferry.model.XenApiException;
 import io.xenferry.server.task.Task;
+import io.xenferry.time.Threads;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -17,7 +18,8 @@ import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
-import java.util.concurrent.locks.Condition;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeoutException;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Function;
 import java.util.function.Supplier;
@@ -100,7 +102,7 @@ final class MoveQueue {
   private static final class Entry {
     final Needs needs;
     final MoveCancel cancel;
-    final Instant since = Instant.now();
+    final Instant since;
 
     /** Completes for who cancels while it is beginning, when it is certain that the VM stays. */
     final CompletableFuture<Void> stays = new CompletableFuture<>();
@@ -109,20 +111,28 @@ final class MoveQueue {
     String waitsFor = "its turn";
 
     /** Before that a destination that had no place is not asked again. */
-    long notBefore = System.nanoTime();
+    long notBefore;
 
-    Entry(Needs needs, MoveCancel cancel) {
+    /** What is to be waited for before it looks again: a change of the queue. */
+    CompletableFuture<Void> next = new CompletableFuture<>();
+
+    Entry(Needs needs, MoveCancel cancel, Instant since, long now) {
       this.needs = needs;
       this.cancel = cancel;
+      this.since = since;
+      this.notBefore = now;
     }
   }
 
   private final Function<Set<String>, Places> limits;
   private final Supplier<Map<MigrationId, Set<String>>> leaving;
   private final List<Runnable> listeners = new CopyOnWriteArrayList<>();
+  private final Threads threads;
+  private final Supplier<Instant> clock;
   private final ReentrantLock lock = new ReentrantLock();
-  private final Condition changed = lock.newCondition();
-  private long changes;
+
+  /** Completes with the next change. */
+  private CompletableFuture<Void> changed = new CompletableFuture<>();
 
   /** In the order in which they came. */
   private final Map<MigrationId, Entry> entries = new LinkedHashMap<>();
@@ -131,10 +141,17 @@ final class MoveQueue {
    * @param limits how many moves may leave this host at once, and these SRs; from memory
    * @param leaving the moves from here that the ledger has under way, whoever began them, with the
    *     SRs that their disks are on; from memory
+   * @param threads by which moves wait
    */
-  MoveQueue(Function<Set<String>, Places> limits, Supplier<Map<MigrationId, Set<String>>> leaving) {
+  MoveQueue(
+      Function<Set<String>, Places> limits,
+      Supplier<Map<MigrationId, Set<String>>> leaving,
+      Threads threads,
+      Supplier<Instant> clock) {
     this.limits = limits;
     this.leaving = leaving;
+    this.threads = threads;
+    this.clock = clock;
   }
 
   /** Told when {@link #waiting} has changed, on the thread that changes it; must not block. */
@@ -157,7 +174,7 @@ final class MoveQueue {
    */
   Place await(Needs needs, Task task, MoveCancel cancel, Turn turn)
       throws XenApiException, InterruptedException {
-    Entry entry = new Entry(needs, cancel);
+    Entry entry = new Entry(needs, cancel, clock.get(), threads.nanoTime());
     enter(entry);
     cancel.then(() -> change(() -> {}));
     boolean mine = false;
@@ -167,7 +184,7 @@ final class MoveQueue {
       do {
         while (!mayAsk(entry)) {
           told = tell(task, told, waitsFor(entry));
-          await(entry);
+          look(entry.next);
         }
         obstacle = turn.ask();
         if (obstacle.isPresent()) {
@@ -239,6 +256,7 @@ final class MoveQueue {
       Optional<String> obstacle = obstacle(entry);
       if (obstacle.isPresent()) {
         entry.waitsFor = obstacle.get();
+        entry.next = changed;
         return false;
       }
       entry.state = State.ASKING;
@@ -257,18 +275,13 @@ final class MoveQueue {
     }
   }
 
-  private void await(Entry entry) throws InterruptedException {
-    lock.lock();
+  private void look(CompletableFuture<Void> change) throws InterruptedException {
     try {
-      if (!entry.cancel.asked()) {
-        long left = LOOK.toNanos();
-        long seen = changes;
-        while (changes == seen && left > 0) {
-          left = changed.awaitNanos(left);
-        }
-      }
-    } finally {
-      lock.unlock();
+      threads.await(change, LOOK);
+    } catch (TimeoutException e) {
+      // Limits may have changed.
+    } catch (ExecutionException e) {
+      throw new IllegalStateException("a change does not fail", e);
     }
   }
 
@@ -276,7 +289,7 @@ final class MoveQueue {
     change(() -> {
       entry.state = State.WAITING;
       entry.waitsFor = waitsFor;
-      entry.notBefore = System.nanoTime() + ASK_AGAIN.toNanos();
+      entry.notBefore = threads.nanoTime() + ASK_AGAIN.toNanos();
     });
   }
 
@@ -303,14 +316,16 @@ final class MoveQueue {
   }
 
   private void change(Runnable how) {
+    CompletableFuture<Void> now;
     lock.lock();
     try {
       how.run();
-      changes++;
-      changed.signalAll();
+      now = changed;
+      changed = new CompletableFuture<>();
     } finally {
       lock.unlock();
     }
+    now.complete(null);
     tellListeners();
   }
 
@@ -378,7 +393,7 @@ final class MoveQueue {
 
   /** What is in the way of an entry that waits. With the lock held. */
   private Optional<String> obstacle(Entry mine) {
-    Taken taken = new Taken(limits.apply(allSrs()));
+    Taken taken = new Taken(limits.apply(allSrs()), threads.nanoTime());
     leaving
         .get()
         .forEach((migration, srs) -> {
@@ -416,12 +431,17 @@ final class MoveQueue {
   /** What is taken by those that are under way, and by those that come before. */
   private static final class Taken {
     private final Places places;
+    private final long now;
     private final Map<String, Integer> atSr = new HashMap<>();
     private final Set<String> destinations = new HashSet<>();
     private int moves;
 
-    Taken(Places places) {
+    /**
+     * @param now see {@link Threads#nanoTime}
+     */
+    Taken(Places places, long now) {
       this.places = places;
+      this.now = now;
     }
 
     void add(Set<String> srs) {
@@ -439,7 +459,7 @@ final class MoveQueue {
               "one of the " + places.srs().get(sr) + " places for moves from the SR " + sr);
         }
       }
-      if (entry.notBefore - System.nanoTime() > 0) {
+      if (entry.notBefore - now > 0) {
         return Optional.of(entry.waitsFor);
       }
       return destinations.contains(entry.needs.destination())

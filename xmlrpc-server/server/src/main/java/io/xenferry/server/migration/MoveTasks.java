@@ -1,6 +1,5 @@
 package io.xenferry.server.migration;
 
-import io.xenferry.copy.CopySnapshot;
 import io.xenferry.migration.Coordinator;
 import io.xenferry.migration.MoveRequest;
 import io.xenferry.migration.flow.SourceMigration;
@@ -19,6 +18,7 @@ import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.server.task.Task;
 import io.xenferry.server.task.Tasks;
 import io.xenferry.server.vm.VmAdmission;
+import io.xenferry.time.Threads;
 import io.xenferry.wire.Content;
 import io.xenferry.wire.Dialect;
 import io.xenferry.wire.XmlRpcCodec;
@@ -29,10 +29,8 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
-import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicLong;
-import java.util.function.Function;
 import java.util.function.ToDoubleFunction;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -63,24 +61,14 @@ final class MoveTasks {
   /** A change is an event for everybody who watches tasks. */
   private static final Duration TELL = Duration.ofSeconds(5);
 
-  /** Is told of a VM whose move has come to nothing, before its task ends. */
-  @FunctionalInterface
-  interface Stayed {
-    /**
-     * @param begunHere whether this server began the move, and not one before it
-     * @param task of the move
-     */
-    void stayed(Ref<VM> vm, boolean begunHere, String task);
-  }
-
   private final ObjectDatabase database;
   private final Ledger ledger;
   private final Coordinator coordinator;
   private final VmAdmission admission;
   private final Tasks tasks;
   private final MoveAnswers answers;
-  private final Function<MigrationId, Optional<CopySnapshot>> copies;
-  private final Stayed stayed;
+  private final MoveHost host;
+  private final Threads threads;
   private final XmlRpcCodec codec = new XmlRpcCodec(Dialect.XENAPI);
 
   MoveTasks(
@@ -90,16 +78,16 @@ final class MoveTasks {
       VmAdmission admission,
       Tasks tasks,
       MoveAnswers answers,
-      Function<MigrationId, Optional<CopySnapshot>> copies,
-      Stayed stayed) {
+      MoveHost host,
+      Threads threads) {
     this.database = database;
     this.ledger = ledger;
     this.coordinator = coordinator;
     this.admission = admission;
     this.tasks = tasks;
     this.answers = answers;
-    this.copies = copies;
-    this.stayed = stayed;
+    this.host = host;
+    this.threads = threads;
   }
 
   /** Before the move begins: its task says which one it is. */
@@ -118,7 +106,7 @@ final class MoveTasks {
     try {
       answers.await(started.outcome(), vm, destination);
     } catch (XenApiException e) {
-      stayed.stayed(vm, true, task.ref());
+      host.stayed(vm, true, task.ref());
       awaitEnd(started.migration());
       task.throwIfCancelled();
       throw isCancel(e) ? cancelled(task) : e;
@@ -132,7 +120,7 @@ final class MoveTasks {
   private void tellReport(MigrationId id, Task task) {
     coordinator
         .status(id, Role.SOURCE)
-        .flatMap(status -> MoveReport.of(status, copies.apply(id)))
+        .flatMap(status -> MoveReport.of(status, host.copy(id)))
         .ifPresent(report -> {
           log.info("migration {}: {}", id, report.lines());
           Map<String, String> told = new LinkedHashMap<>();
@@ -157,7 +145,7 @@ final class MoveTasks {
         });
     try {
       if (coordinator.status(id, Role.SOURCE).filter(status -> !isOver(status)).isPresent()) {
-        over.get(CLEAN_UP.toMillis(), TimeUnit.MILLISECONDS);
+        threads.await(over, CLEAN_UP);
       }
     } catch (TimeoutException e) {
       log.info("migration {}: its task ends before all that it has left is gone", id);
@@ -179,32 +167,63 @@ final class MoveTasks {
   }
 
   private AutoCloseable show(MigrationId id, Task task) {
-    AtomicLong told = new AtomicLong(System.nanoTime() - TELL.toNanos());
+    Shown shown = new Shown(task);
     return coordinator.listen(status -> {
-      if (status.migration().equals(id) && status.role() == Role.SOURCE) {
-        Effects.run(
-            "progress of " + id,
-            () -> {
-              if (!status.state().mayBecome(State.COMMITTING)
-                  && !status.state().mayBecome(State.SWITCHING)) {
-                task.cancellable(false);
-              }
-              task.progress(status.progress());
-              long last = told.get();
-              long now = System.nanoTime();
-              if (now - last >= TELL.toNanos() && told.compareAndSet(last, now)) {
-                tellForecast(status, task);
-              }
-            });
+      if (status.migration().equals(id) && status.role() == Role.SOURCE && shown.isNews(status)) {
+        threads.start("progress of " + id, () -> shown.show(status));
       }
     });
+  }
+
+  /** What a task shows of its move: each change of it is a commit, which the move waits for not. */
+  private final class Shown {
+    private final Task task;
+    private final AtomicLong told = new AtomicLong(threads.nanoTime() - TELL.toNanos());
+
+    /** Of what is being shown; on the coordinator's thread only. */
+    private double progress = -Tasks.STEP;
+
+    private boolean decided;
+
+    Shown(Task task) {
+      this.task = task;
+    }
+
+    /** Whether the task does not show it yet. */
+    boolean isNews(MigrationStatus status) {
+      boolean news =
+          status.progress() >= progress + Tasks.STEP
+              || isDecided(status) != decided
+              || threads.nanoTime() - told.get() >= TELL.toNanos();
+      if (news) {
+        progress = Math.max(progress, status.progress());
+        decided = isDecided(status);
+      }
+      return news;
+    }
+
+    void show(MigrationStatus status) {
+      if (isDecided(status)) {
+        task.cancellable(false);
+      }
+      task.progress(status.progress());
+      long last = told.get();
+      long now = threads.nanoTime();
+      if (now - last >= TELL.toNanos() && told.compareAndSet(last, now)) {
+        tellForecast(status, task);
+      }
+    }
+
+    private static boolean isDecided(MigrationStatus status) {
+      return !status.state().mayBecome(State.COMMITTING)
+          && !status.state().mayBecome(State.SWITCHING);
+    }
   }
 
   private void tellForecast(MigrationStatus status, Task task) {
     Map<String, String> told = new LinkedHashMap<>();
     told.put(TOLD + "phase", status.phaseAndPeer());
-    copies
-        .apply(status.migration())
+    host.copy(status.migration())
         .ifPresent(copy -> {
           told.put(
               TOLD + "predicted-downtime-ms",
@@ -319,13 +338,13 @@ final class MoveTasks {
     AutoCloseable listener = show(row.migration(), task);
     CompletableFuture<MigrationStatus> outcome = coordinator.outcome(row.migration());
     outcome.whenComplete((status, failure) ->
-        Effects.run(
+        threads.start(
             "finish task " + task.ref(),
             () -> {
               close(listener);
               tellReport(row.migration(), task);
               if (failure != null && !vm.isNull()) {
-                stayed.stayed(vm, false, task.ref());
+                host.stayed(vm, false, task.ref());
               }
               if (failure != null) {
                 awaitEnd(row.migration());

@@ -7,6 +7,7 @@ import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.model.db.Row;
 import io.xenferry.model.db.Transaction;
 import io.xenferry.server.schema.Schema;
+import io.xenferry.time.Threads;
 import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
@@ -19,7 +20,6 @@ import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
-import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.function.Supplier;
 import org.slf4j.Logger;
@@ -58,12 +58,21 @@ public final class Tasks {
   private final ObjectDatabase db;
   private final Schema schema;
   private final Clock clock;
+  private final Threads threads;
   private final Map<String, LiveTask> live = new ConcurrentHashMap<>();
 
   public Tasks(ObjectDatabase db, Schema schema, Clock clock) {
+    this(db, schema, clock, Threads.VIRTUAL);
+  }
+
+  /**
+   * @param threads by which who cancels waits
+   */
+  public Tasks(ObjectDatabase db, Schema schema, Clock clock, Threads threads) {
     this.db = db;
     this.schema = schema;
     this.clock = clock;
+    this.threads = threads;
   }
 
   /** Makes a task for work that starts now, and that cannot be cancelled until it says so. */
@@ -349,7 +358,7 @@ public final class Tasks {
       return;
     }
     try {
-      task.askAll().get(DECISION.toMillis(), TimeUnit.MILLISECONDS);
+      threads.await(task.askAll(), DECISION);
       task.endsSoon();
     } catch (ExecutionException e) {
       LOG.info("task {} goes on", ref, e.getCause());

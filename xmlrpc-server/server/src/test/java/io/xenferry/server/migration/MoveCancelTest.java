@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.xenferry.server.task.Task;
+import io.xenferry.time.Threads;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
@@ -61,7 +62,7 @@ class MoveCancelTest {
     Thread.ofVirtual()
         .start(() -> {
           try {
-            cancel.await(new CompletableFuture<>());
+            cancel.await(new CompletableFuture<>(), Threads.VIRTUAL);
             waiting.complete("there was an answer");
           } catch (Exception e) {
             waiting.complete(e.toString());
@@ -74,9 +75,10 @@ class MoveCancelTest {
 
   @Test
   void anAnswerOfWhateverKindIsHeardFirst() throws Exception {
-    cancel.await(CompletableFuture.failedFuture(new IllegalStateException("it refuses")));
+    cancel.await(
+        CompletableFuture.failedFuture(new IllegalStateException("it refuses")), Threads.VIRTUAL);
     cancel.ask();
-    cancel.await(CompletableFuture.completedFuture("yes"));
+    cancel.await(CompletableFuture.completedFuture("yes"), Threads.VIRTUAL);
     assertThat(cancel.asked()).isTrue();
   }
 }

@@ -8,7 +8,9 @@ import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.Places;
 import io.xenferry.model.XenApiException;
 import io.xenferry.server.task.Task;
+import io.xenferry.time.Threads;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.HashMap;
@@ -34,7 +36,8 @@ class MoveQueueTest {
   /** What the ledger has under way. */
   private final Map<MigrationId, Set<String>> leaving = new ConcurrentHashMap<>();
 
-  private final MoveQueue queue = new MoveQueue(srs -> places, () -> Map.copyOf(leaving));
+  private final MoveQueue queue =
+      new MoveQueue(srs -> places, () -> Map.copyOf(leaving), Threads.VIRTUAL, Instant::now);
   private final List<String> begun = Collections.synchronizedList(new ArrayList<>());
 
   /** Why a destination has no place; absent where it has. */
