@@ -15,6 +15,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -247,13 +248,12 @@ class LifecycleTest {
 
   private static String begun(String message, String vm) throws Exception {
     String task = root.text("Async." + message, vm);
-    await()
-        .atMost(Duration.ofSeconds(60))
-        .until(() ->
-            ((Value.Struct) root.call("VM.get_current_operations", vm))
-                .members()
-                .containsKey(task));
+    await().atMost(Duration.ofSeconds(60)).until(() -> operations(vm).contains(task));
     return task;
+  }
+
+  private static Set<String> operations(String vm) throws Exception {
+    return ((Value.Struct) root.call("VM.get_current_operations", vm)).members().keySet();
   }
 
   private static void assertCancelled(String task) throws Exception {
@@ -285,6 +285,33 @@ class LifecycleTest {
     assertThat(state(vm)).isEqualTo("Halted");
     assertCancelled(second);
     root.call("VM.start", vm, false, false);
+    root.call("VM.hard_shutdown", vm);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"VM.clean_shutdown", "VM.clean_reboot"})
+  void aRebootThatIsRefusedEndsNobodysWaiting(String asked) throws Exception {
+    String vm = root.vm("overruled", Map.of("xenferry:fault", "ignore-power"));
+    root.call("VM.start", vm, false, false);
+    long before = processId(vm);
+    String task = begun(asked, vm);
+    root.call("VM.add_to_platform", vm, "videoram", "32");
+    long memory = Long.parseLong(root.text("VM.get_memory_static_max", vm));
+    memory(vm, 1L << 50);
+    assertCode("HOST_NOT_ENOUGH_FREE_MEMORY", () -> root.call("VM.hard_reboot", vm));
+    root.call("VM.remove_from_platform", vm, "videoram");
+    root.call("VM.add_to_platform", vm, "videoram", "many");
+    assertCode("INVALID_VALUE", () -> root.call("VM.hard_reboot", vm));
+    assertThat(operations(vm)).containsExactly(task);
+    assertThat(root.text("task.get_status", task)).isEqualTo("pending");
+    assertThat(processId(vm)).isEqualTo(before);
+
+    root.call("VM.remove_from_platform", vm, "videoram");
+    root.call("VM.add_to_platform", vm, "videoram", "32");
+    memory(vm, memory);
+    root.call("VM.hard_reboot", vm);
+    assertCancelled(task);
+    assertThat(processId(vm)).isNotEqualTo(before);
     root.call("VM.hard_shutdown", vm);
   }
 

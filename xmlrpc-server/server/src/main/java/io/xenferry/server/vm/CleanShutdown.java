@@ -9,14 +9,16 @@ import io.xenferry.server.task.Task;
 import io.xenferry.spi.Guest;
 import io.xenferry.spi.HypervisorException;
 import java.time.Duration;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
  * Waits for guests that were asked to shut down. A guest may take its time or not heed its power
- * button at all, so the waiting ends when the task is cancelled, or when somebody begins a hard
- * shutdown or reboot meanwhile; that one then waits until the waiting has ended, so that the two
- * never act on the guest at once.
+ * button at all, so the waiting ends when the task is cancelled, or when a hard shutdown or reboot
+ * overrules it; that one then waits until the waiting has ended, so that the two never act on the
+ * guest at once.
  */
 final class CleanShutdown {
   private static final Logger log = LoggerFactory.getLogger(CleanShutdown.class);
@@ -33,6 +35,9 @@ final class CleanShutdown {
 
   private final ObjectDatabase database;
 
+  /** Of which somebody does not want to wait for the guest any longer. */
+  private final Set<Ref<VM>> overruled = ConcurrentHashMap.newKeySet();
+
   CleanShutdown(ObjectDatabase database) {
     this.database = database;
   }
@@ -41,8 +46,8 @@ final class CleanShutdown {
    * Returns when the guest has shut down; its process still exists then, and the task cannot be
    * cancelled any more.
    *
-   * @throws XenApiException TASK_CANCELLED when the task was, or when a hard shutdown or reboot has
-   *     begun; the guest may still heed what it was asked. VM_CRASHED; VM_SHUTDOWN_TIMEOUT.
+   * @throws XenApiException TASK_CANCELLED when the task was, or when a hard shutdown or reboot
+   *     overrules it; the guest may still heed what it was asked. VM_CRASHED; VM_SHUTDOWN_TIMEOUT.
    */
   void await(Ref<VM> vm, Guest guest, Task task)
       throws XenApiException, HypervisorException, InterruptedException {
@@ -55,7 +60,7 @@ final class CleanShutdown {
         throw new XenApiException("VM_CRASHED", vm.opaque());
       }
       task.throwIfCancelled();
-      if (VmAdmission.isOverruled(database.snapshot(), vm)) {
+      if (overruled.contains(vm)) {
         throw new XenApiException("TASK_CANCELLED", task.ref());
       }
       if (!asked && System.nanoTime() - begin > DEAF.toNanos()) {
@@ -86,13 +91,19 @@ final class CleanShutdown {
   }
 
   /**
-   * For a hard shutdown or reboot that has begun: returns when nobody waits for the guest any more.
+   * For a hard shutdown or reboot that has begun, of which there is one of a VM at a time, and that
+   * nothing stands against any more: returns when nobody waits for the guest any more.
    *
    * @return the VM's power state then: a guest that shut down at the last moment is HALTED
    */
   VmPowerState overrule(Ref<VM> vm) throws XenApiException, InterruptedException {
-    while (VmAdmission.isWaitedFor(database.snapshot(), vm)) {
-      Thread.sleep(LOOK);
+    overruled.add(vm);
+    try {
+      while (VmAdmission.isWaitedFor(database.snapshot(), vm)) {
+        Thread.sleep(LOOK);
+      }
+    } finally {
+      overruled.remove(vm);
     }
     return database.snapshot().get(vm, VM.POWER_STATE);
   }

@@ -28,8 +28,11 @@ public final class HostMemory {
   private final Ref<Host> host;
   private final ReentrantLock lock = new ReentrantLock();
 
-  /** VMs that are being started, whose records do not yet say that they run; under the lock. */
-  private final Set<Ref<VM>> starting = new HashSet<>();
+  /**
+   * How often VMs were promised their memory that are being started, and whose records do not yet
+   * say that they run; under the lock.
+   */
+  private final Map<Ref<VM>, Integer> starting = new HashMap<>();
 
   /** VMs that are to arrive, by their moves; under the lock. */
   private final Map<String, Arrival> arriving = new HashMap<>();
@@ -62,7 +65,8 @@ public final class HostMemory {
 
   /**
    * Promises a VM its memory, so that two that begin at once cannot both have it. What it has
-   * already, as one whose machine is made anew, is its own.
+   * already, as one whose machine is made anew, is its own; promised twice, it is so until both
+   * promises are closed.
    *
    * @throws XenApiException HOST_NOT_ENOUGH_FREE_MEMORY
    */
@@ -70,17 +74,17 @@ public final class HostMemory {
     lock.lock();
     try {
       Snapshot db = database.snapshot();
-      Set<Ref<VM>> others = new HashSet<>(starting);
+      Set<Ref<VM>> others = new HashSet<>(starting.keySet());
       others.remove(vm);
       check(db, db.get(vm, VM.MEMORY_STATIC_MAX), promised(db, others, arrivalsBut(""), vm));
-      starting.add(vm);
+      starting.merge(vm, 1, Integer::sum);
     } finally {
       lock.unlock();
     }
     return () -> {
       lock.lock();
       try {
-        starting.remove(vm);
+        starting.computeIfPresent(vm, (any, times) -> times > 1 ? times - 1 : null);
       } finally {
         lock.unlock();
       }
@@ -97,7 +101,7 @@ public final class HostMemory {
     lock.lock();
     try {
       Snapshot db = database.snapshot();
-      check(db, bytes, promised(db, starting, arrivalsBut(""), Ref.nullRef()));
+      check(db, bytes, promised(db, starting.keySet(), arrivalsBut(""), Ref.nullRef()));
     } finally {
       lock.unlock();
     }
@@ -119,7 +123,7 @@ public final class HostMemory {
     lock.lock();
     try {
       Snapshot db = database.snapshot();
-      check(db, bytes, promised(db, starting, arrivalsBut(move), Ref.nullRef()));
+      check(db, bytes, promised(db, starting.keySet(), arrivalsBut(move), Ref.nullRef()));
       arriving.put(move, new Arrival(vm, bytes, coming));
     } finally {
       lock.unlock();

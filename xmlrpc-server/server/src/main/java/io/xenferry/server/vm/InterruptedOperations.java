@@ -199,9 +199,9 @@ public final class InterruptedOperations {
     try {
       try (operation) {
         lifecycle.finishReboot(vm, task);
-      } catch (XenApiException e) {
+      } catch (XenApiException | RuntimeException e) {
         log.warn("the reboot of {} does not go on", vm, e);
-        tasks.fail(task.ref(), e);
+        tasks.fail(task.ref(), VmLifecycle.translated(e, task.ref()));
         return;
       }
       tasks.succeed(task.ref(), codec.valueElement(Content.of(Value.VOID)));

@@ -322,11 +322,6 @@ public final class VmAdmission {
     return db.get(vm, VM.CURRENT_OPERATIONS).values().stream().anyMatch(CLEAN::contains);
   }
 
-  /** Whether somebody does not want to wait for the guest any longer. */
-  static boolean isOverruled(Snapshot db, Ref<VM> vm) throws XenApiException {
-    return db.get(vm, VM.CURRENT_OPERATIONS).values().stream().anyMatch(OVERRULING::contains);
-  }
-
   /** Recomputes {@code allowed_operations} from the record. */
   public void refresh(Transaction tx, Ref<VM> vm) throws XenApiException {
     allowed.refresh(tx, vm.opaque());

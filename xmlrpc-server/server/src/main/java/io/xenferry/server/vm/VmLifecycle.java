@@ -6,7 +6,6 @@ import io.xenferry.model.Host;
 import io.xenferry.model.Ref;
 import io.xenferry.model.VBD;
 import io.xenferry.model.VM;
-import io.xenferry.model.VbdType;
 import io.xenferry.model.VmOperations;
 import io.xenferry.model.VmPowerState;
 import io.xenferry.model.XenApiException;
@@ -19,17 +18,11 @@ import io.xenferry.spi.Guest;
 import io.xenferry.spi.GuestSpec;
 import io.xenferry.spi.Hypervisor;
 import io.xenferry.spi.HypervisorException;
-import io.xenferry.spi.MachineOptions;
-import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
 import java.util.UUID;
 import java.util.function.Predicate;
-import java.util.stream.Collectors;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -51,6 +44,7 @@ public final class VmLifecycle {
   private final HostMemory memory;
   private final GuestWatch watch;
   private final CleanShutdown cleanly;
+  private final NextMachine next;
   private final Predicate<UUID> migrating;
 
   /**
@@ -76,6 +70,7 @@ public final class VmLifecycle {
     this.records = new GuestRecords(database, disks, admission, firmware, host);
     this.cleanly = new CleanShutdown(database);
     this.memory = new HostMemory(database, host);
+    this.next = new NextMachine(database, hypervisor, disks, memory, bootFiles, migrating);
     this.migrating = migrating;
     this.watch =
         new GuestWatch(
@@ -122,7 +117,7 @@ public final class VmLifecycle {
   private void build(Ref<VM> vm, boolean paused, String task) throws XenApiException {
     List<VmDisk> attached = new ArrayList<>();
     try {
-      chooseMachine(vm);
+      next.choose(vm);
       Snapshot db = database.snapshot();
       GuestSpecs.requireNewMachine(db, vm);
       for (VmDisk disk : GuestSpecs.disks(db, vm)) {
@@ -239,7 +234,7 @@ public final class VmLifecycle {
 
   /**
    * Lets the guest shut down and run again, without its process's end or a moment in which others
-   * could have its disks; but for a machine that {@link #isOutdated}.
+   * could have its disks; but for a machine that {@link NextMachine#isOutdated is outdated}.
    *
    * @param task ends the waiting when it is cancelled, as a hard shutdown or reboot does; the guest
    *     may still heed what it was asked, and is then dealt with as one that shuts down by itself
@@ -248,20 +243,27 @@ public final class VmLifecycle {
     try (var operation = admission.begin(vm, VmOperations.CLEAN_REBOOT, task.ref());
         Gate.Permit permit = gate.enter(uuid(vm), Operation.RESET)) {
       Guest guest = guest(vm);
-      if (isOutdated(vm, guest)) {
-        requireNewMachine(vm);
+      if (next.isOutdated(vm, guest)) {
+        next.require(vm);
       }
       guest.shutdown();
       cleanly.await(vm, guest, task);
-      Optional<HostMemory.Promise> anew = Optional.empty();
-      try {
-        anew = newMachine(vm, guest);
-      } catch (XenApiException | HypervisorException e) {
-        log.warn("VM {} cannot be made anew as it is set by now: it boots as it was", vm, e);
+      try (NextMachine.Prepared machine = preparedOrTheSame(vm, guest)) {
+        begin(vm, guest, machine, task.ref());
       }
-      begin(vm, guest, anew, task.ref());
     } catch (HypervisorException | InterruptedException e) {
       throw translated(e, task.ref());
+    }
+  }
+
+  /** A guest that has shut down must boot again, as whatever. */
+  private NextMachine.Prepared preparedOrTheSame(Ref<VM> vm, Guest guest)
+      throws InterruptedException {
+    try {
+      return next.prepare(vm, guest);
+    } catch (XenApiException | HypervisorException | RuntimeException e) {
+      log.warn("VM {} cannot be made anew as it is set by now: it boots as it was", vm, e);
+      return NextMachine.THE_SAME;
     }
   }
 
@@ -290,20 +292,20 @@ public final class VmLifecycle {
 
   /**
    * Resets the guest at once, and ends the waiting of whoever waits for it to shut down. A machine
-   * that {@link #isOutdated} is made anew instead; if that cannot be, nothing is done.
+   * that {@link NextMachine#isOutdated is outdated} is made anew instead; if that cannot be,
+   * nothing is done, and nobody's waiting ends.
    */
   public void hardReboot(Ref<VM> vm, String task) throws XenApiException {
     try (var operation = admission.begin(vm, VmOperations.HARD_REBOOT, task);
         Gate.Permit permit = gate.enter(uuid(vm), Operation.RESET)) {
       Optional<Guest> before = hypervisor.find(uuid(vm));
-      if (before.isPresent() && isOutdated(vm, before.get())) {
-        requireNewMachine(vm);
+      try (NextMachine.Prepared machine =
+          before.isPresent() ? next.prepare(vm, before.get()) : NextMachine.THE_SAME) {
+        if (cleanly.overrule(vm) == VmPowerState.HALTED) {
+          throw new XenApiException("VM_BAD_POWER_STATE", vm.opaque(), "running, paused", "halted");
+        }
+        begin(vm, guest(vm), machine, task);
       }
-      if (cleanly.overrule(vm) == VmPowerState.HALTED) {
-        throw new XenApiException("VM_BAD_POWER_STATE", vm.opaque(), "running, paused", "halted");
-      }
-      Guest guest = guest(vm);
-      begin(vm, guest, newMachine(vm, guest), task);
     } catch (HypervisorException e) {
       throw whileItMoves(vm, e).orElseGet(() -> translated(e, task));
     } catch (InterruptedException e) {
@@ -311,124 +313,18 @@ public final class VmLifecycle {
     }
   }
 
-  /**
-   * @param anew the memory of a machine to be made for it; empty when it goes on in the one that it
-   *     has
-   */
-  private void begin(Ref<VM> vm, Guest guest, Optional<HostMemory.Promise> anew, String task)
+  private void begin(Ref<VM> vm, Guest guest, NextMachine.Prepared machine, String task)
       throws XenApiException, HypervisorException, InterruptedException {
-    if (anew.isEmpty()) {
+    if (!machine.isAnother()) {
       guest.restart();
       records.booted(vm);
       records.state(vm, VmPowerState.RUNNING);
       return;
     }
     log.info("VM {} is another machine by now than it started as: that is made anew", guest.vm());
-    try (HostMemory.Promise promise = anew.get()) {
-      guest.destroy();
-      records.gone(vm, VmPowerState.HALTED);
-      build(vm, false, task);
-    }
-  }
-
-  /**
-   * Finds out whether the VM's machine is to be made anew, and sees to it that it can be.
-   *
-   * @throws XenApiException as {@link #start}, {@link HypervisorException} likewise: a machine that
-   *     cannot be made must not end the one that there is
-   */
-  private Optional<HostMemory.Promise> newMachine(Ref<VM> vm, Guest guest)
-      throws XenApiException, HypervisorException, InterruptedException {
-    if (!isOutdated(vm, guest)) {
-      return Optional.empty();
-    }
-    requireNewMachine(vm);
-    HostMemory.Promise promise = memory.promise(vm);
-    try {
-      attachNewDisks(vm);
-      return Optional.of(promise);
-    } catch (XenApiException | RuntimeException e) {
-      promise.close();
-      throw e;
-    }
-  }
-
-  /** Finds what a start would fail with, in the same way, and makes nothing. */
-  private void requireNewMachine(Ref<VM> vm)
-      throws XenApiException, HypervisorException, InterruptedException {
-    chooseMachine(vm);
-    Snapshot db = database.snapshot();
-    GuestSpecs.requireNewMachine(db, vm);
-    GuestSpec spec =
-        GuestSpecs.of(db, vm, (vdi, writable) -> Path.of(vdi.opaque()), bootFiles.untouched());
-    Optional<String> refusal = hypervisor.refusal(spec.machine());
-    if (refusal.isPresent()) {
-      throw new XenApiException("INVALID_VALUE", "platform", refusal.get());
-    }
-  }
-
-  /** Those that the guest has not yet. */
-  private void attachNewDisks(Ref<VM> vm) throws XenApiException {
-    Snapshot db = database.snapshot();
-    List<VmDisk> attached = new ArrayList<>();
-    try {
-      for (VmDisk disk : GuestSpecs.disks(db, vm)) {
-        if (!db.get(disk.vbd(), VBD.CURRENTLY_ATTACHED)) {
-          DiskSharing.check(db, disk.vbd());
-          attached.add(disk);
-          disks.attach(disk.vdi(), uuid(vm), disk.writable());
-        }
-      }
-    } catch (XenApiException e) {
-      records.giveBack(vm, attached);
-      throw e;
-    }
-  }
-
-  /**
-   * Whether the VM's machine is to be made anew when it reboots; never while it moves: whoever
-   * moves it or its disks depends on its process.
-   *
-   * @throws XenApiException INVALID_VALUE, INVALID_DEVICE for what no machine can have
-   */
-  private boolean isOutdated(Ref<VM> vm, Guest guest) throws XenApiException {
-    return !moves(vm) && (lacksDrives(vm, guest) || hasOtherOptions(vm, guest));
-  }
-
-  private boolean hasOtherOptions(Ref<VM> vm, Guest guest) throws XenApiException {
-    try {
-      return !MachineOptions.of(database.snapshot().get(vm, VM.PLATFORM))
-          .equals(guest.hardware().spec().machine().options());
-    } catch (HypervisorException e) {
-      throw failed(e);
-    }
-  }
-
-  private boolean moves(Ref<VM> vm) throws XenApiException {
-    Snapshot db = database.snapshot();
-    return migrating.test(uuid(vm))
-        || db.get(vm, VM.CURRENT_OPERATIONS).containsValue(VmOperations.MIGRATE_SEND)
-        || db.get(vm, VM.CURRENT_OPERATIONS).containsValue(VmOperations.POOL_MIGRATE);
-  }
-
-  /**
-   * Whether the VM has CD drives that its machine has not: none can be added to one that is.
-   *
-   * @throws XenApiException INVALID_DEVICE for one that no machine has a place for
-   */
-  private boolean lacksDrives(Ref<VM> vm, Guest guest) throws XenApiException {
-    Snapshot db = database.snapshot();
-    Set<String> there =
-        guest.hardware().spec().drives().stream()
-            .map(GuestSpec.CdDrive::device)
-            .collect(Collectors.toSet());
-    boolean lacks = false;
-    for (Ref<VBD> vbd : db.get(vm, VM.VBDS)) {
-      if (db.get(vbd, VBD.TYPE) == VbdType.CD) {
-        lacks |= !there.contains(GuestSpecs.drive(db, vbd));
-      }
-    }
-    return lacks;
+    guest.destroy();
+    records.gone(vm, VmPowerState.HALTED);
+    build(vm, false, task);
   }
 
   /** A guest that a move has paused for its switch refuses what it allows before. */
@@ -482,19 +378,6 @@ public final class VmLifecycle {
       firmware.take(new Ref<>(row.get().ref()));
     } catch (XenApiException e) {
       log.warn("what the firmware of VM {} keeps stays beside its record", uuid, e);
-    }
-  }
-
-  /** Keeps with the VM, from its first start on, what its machine is; what is set stays. */
-  private void chooseMachine(Ref<VM> vm)
-      throws XenApiException, HypervisorException, InterruptedException {
-    Map<String, String> machine = hypervisor.newMachine();
-    if (!database.snapshot().get(vm, VM.PLATFORM).keySet().containsAll(machine.keySet())) {
-      database.change(tx -> {
-        Map<String, String> platform = new LinkedHashMap<>(machine);
-        platform.putAll(tx.get(vm, VM.PLATFORM));
-        tx.set(vm, VM.PLATFORM, platform);
-      });
     }
   }
 
@@ -612,7 +495,7 @@ public final class VmLifecycle {
     return UUID.fromString(database.snapshot().get(vm, VM.UUID));
   }
 
-  private static XenApiException translated(Exception e, String task) {
+  static XenApiException translated(Exception e, String task) {
     if (e instanceof XenApiException known) {
       return known;
     }
