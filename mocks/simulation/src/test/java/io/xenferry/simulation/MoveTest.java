@@ -2,6 +2,7 @@ package io.xenferry.simulation;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.xenferry.migration.gate.Gate;
 import io.xenferry.migration.gate.Operation;
 import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.state.CutOver;
@@ -21,6 +22,8 @@ import org.junit.jupiter.api.Test;
 
 /** A move that succeeds, also at the second attempt; its phases, and when success is told. */
 class MoveTest extends Story {
+  private static final String WITH_A_CLIENT = "waiting until nothing else goes on with the VM";
+
   MoveTest() {
     super(11);
   }
@@ -42,7 +45,7 @@ class MoveTest extends Story {
     run(Duration.ofSeconds(3));
     try (var held = gate(source).enter(world.vm, Operation.RESET)) {
       steer(CutOver.AUTO);
-      reach("waiting until nothing else goes on with the VM");
+      reach(WITH_A_CLIENT);
       run(Duration.ofMinutes(1));
       assertThat(status().state()).isEqualTo(State.SENDING);
       assertThat(guest(source)).isEqualTo(GuestState.RUNNING);
@@ -55,6 +58,59 @@ class MoveTest extends Story {
     run(Duration.ofSeconds(20));
     assertMoved();
     assertThat(refused).singleElement().asString().contains("being paused for its move");
+  }
+
+  /** A client's operation has passed the gate when the memory is already on its way. */
+  private Gate.Permit moveBesideAClient() {
+    List<Gate.Permit> held = new ArrayList<>();
+    whenIn(
+        source,
+        "sending the memory",
+        () -> {
+          try {
+            held.add(gate(source).enter(world.vm, Operation.SHUTDOWN));
+          } catch (XenApiException e) {
+            throw new AssertionError(e);
+          }
+        });
+    move();
+    reach(WITH_A_CLIENT);
+    return held.getFirst();
+  }
+
+  /** As while a guest does not heed its power button; all that time its memory would be sent. */
+  @Test
+  void aMemoryThatWaitsForAClientIsTakenBackAfterAMinute() {
+    try (Gate.Permit held = moveBesideAClient()) {
+      run(Duration.ofSeconds(50));
+      assertThat(process().sending).isTrue();
+      runUntil(() -> !process().sending);
+      reach(WITH_A_CLIENT);
+      for (int minute = 0; minute < 5; minute++) {
+        assertThat(process().sending).isFalse();
+        assertThat(guest(source)).isEqualTo(GuestState.RUNNING);
+        assertThat(status().phase()).isEqualTo(WITH_A_CLIENT);
+        run(Duration.ofMinutes(1));
+      }
+      assertThat(status().state()).isEqualTo(State.SENDING);
+    }
+    run(Duration.ofSeconds(20));
+    assertMoved();
+  }
+
+  @Test
+  void whatWasWaitedForIsNotShownAnyMoreOnceTheWaitIsOver() {
+    source.failingPauses = 1;
+    List<String> phases = new ArrayList<>();
+    try (Gate.Permit held = moveBesideAClient()) {
+      server(source).listen(status -> phases.add(status.phase()));
+    }
+    run(Duration.ofSeconds(20));
+    assertMoved();
+    String pausing = "waiting for the hypervisor to pause the guest";
+    assertThat(phases.subList(phases.indexOf(pausing), phases.size()))
+        .containsSubsequence(pausing, "preparing the disks for the switch", pausing)
+        .doesNotContain(WITH_A_CLIENT);
   }
 
   @Test

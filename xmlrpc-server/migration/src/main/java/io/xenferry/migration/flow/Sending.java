@@ -33,7 +33,8 @@ import org.slf4j.LoggerFactory;
  * log. Where something is not as it must be the VM stays.
  *
  * <p>An operator may hold it up, by a pause or until a time: the disks then follow the guest, and
- * the memory, which would have to be sent again and again, is left where it is.
+ * the memory, which would have to be sent again and again, is left where it is. So may a client
+ * whose operation on the VM takes its time, as a clean shutdown of a guest that is deaf to it.
  */
 final class Sending extends SourceStage {
   private static final String COPYING = "copying the disks";
@@ -54,12 +55,22 @@ final class Sending extends SourceStage {
   /** How late a time may be noticed by the wall clock, which may be set meanwhile. */
   private static final Duration LOOK_AT_THE_CLOCK = Duration.ofSeconds(10);
 
+  /**
+   * How often it is seen whether a client has let go of the VM before its memory, which is sent
+   * again and again meanwhile, is taken back: a guest that does not heed its power button may keep
+   * its client for 20 minutes.
+   */
+  private static final long LOOKS_ALLOWED = Duration.ofMinutes(1).dividedBy(WarmStop.LOOK);
+
   private boolean converged;
   private @Nullable WarmStop warm;
   private boolean stoppingLater;
 
   /** The phase says what a stop waits for. */
   private boolean putOff;
+
+  /** How often the guest could not be paused for a client, with its memory sent. */
+  private long looks;
 
   /** As little is left of the disks as there is memory. */
   private boolean nearlyConverged;
@@ -80,7 +91,7 @@ final class Sending extends SourceStage {
    *
    * <pre>
    *   NOT_BEGUN → BEGUN → NEARLY_SENT → PREPARING → STOPPING
-   *       ↑__________|_________|____________| taken back: an operator holds the switch up
+   *       ↑__________|_________|____________| taken back: somebody holds the switch up
    *                  ↑__________________________________| the guest could not be stopped
    * </pre>
    */
@@ -186,20 +197,24 @@ final class Sending extends SourceStage {
         migration.phase(COPYING);
       } else if (memory == Memory.NOT_BEGUN) {
         WarmMove.of(migration.plan())
-            .ifPresentOrElse(how -> prepareWarm(job, how), this::switchOver);
+            .ifPresentOrElse(how -> prepareDisks(job, () -> stopWarm(job, how)), this::switchOver);
       }
     } else {
       switch (memory) {
         case NOT_BEGUN -> {
-          if (nearlyConverged) {
-            beginMemory("waiting for the process that receives the memory");
-          } else {
+          if (!nearlyConverged) {
             migration.phase(COPYING);
+          } else if (host().gate().isEntered(migration.plan().vm())) {
+            awaitClient(job);
+          } else {
+            job.holdSwitch(false);
+            beginMemory("waiting for the process that receives the memory");
           }
         }
         case NEARLY_SENT -> {
           if (converged) {
-            prepareDisks(job);
+            // Not before: the guest writes more slowly while its disks are mirrored.
+            prepareDisks(job, () -> pause(migration.plan().vm()));
           } else {
             migration.phase(COPYING);
           }
@@ -226,11 +241,11 @@ final class Sending extends SourceStage {
   }
 
   /**
-   * In place of the memory: the guest shuts down, and boots at the destination. More may have been
-   * written since the copy converged, as while an operator held it: that is sent before.
+   * More may have been written since the copy converged, as while an operator held it: that is sent
+   * before the guest is stopped.
    */
-  private void prepareWarm(CopyJob job, WarmMove how) {
-    int which = ++beginning;
+  private void prepareDisks(CopyJob job, Runnable stop) {
+    int which = beginning;
     memory = Memory.PREPARING;
     if (!putOff) {
       migration.phase(PREPARING);
@@ -241,12 +256,13 @@ final class Sending extends SourceStage {
         job::prepareSwitch,
         prepared -> {
           if (which == beginning) {
-            stopWarm(job, how);
+            stop.run();
           }
         },
         failure -> migration.failed(this, "the copy failed", failure));
   }
 
+  /** In place of the memory: the guest shuts down, and boots at the destination. */
   private void stopWarm(CopyJob job, WarmMove how) {
     memory = Memory.STOPPING;
     WarmStop stop = new WarmStop(migration, this, job, how, this::stopLater);
@@ -305,9 +321,18 @@ final class Sending extends SourceStage {
     }
   }
 
+  /** The guest need not be slowed for a switch that cannot be. */
+  private void awaitClient(CopyJob job) {
+    job.holdSwitch(true);
+    migration.phase(WarmStop.BUSY);
+    stopLater(Memory.NOT_BEGUN);
+  }
+
   private void beginMemory(String phase) {
     memory = Memory.BEGUN;
     beginning++;
+    putOff = false;
+    looks = 0;
     migration.phase(phase);
     startGuest();
   }
@@ -415,25 +440,6 @@ final class Sending extends SourceStage {
         failure -> migration.failed(this, what, cause));
   }
 
-  /** Not before: the guest writes more slowly while its disks are mirrored. */
-  private void prepareDisks(CopyJob job) {
-    int which = beginning;
-    memory = Memory.PREPARING;
-    if (!putOff) {
-      migration.phase(PREPARING);
-    }
-    hear(
-        PREPARING,
-        SourceMigration.UNBOUNDED,
-        job::prepareSwitch,
-        prepared -> {
-          if (which == beginning) {
-            pause(migration.plan().vm());
-          }
-        },
-        failure -> migration.failed(this, "the copy failed", failure));
-  }
-
   @Override
   void steer(Steering.Change change) {
     Steering next = migration.steering().orElseThrow().with(change);
@@ -482,9 +488,14 @@ final class Sending extends SourceStage {
       alone = host().gate().claim(vm, "it is being paused for its move");
     } catch (XenApiException e) {
       migration.phase(WarmStop.BUSY);
-      stopLater(Memory.NEARLY_SENT);
+      if (++looks < LOOKS_ALLOWED) {
+        stopLater(Memory.NEARLY_SENT);
+      } else {
+        takeMemoryBack();
+      }
       return;
     }
+    putOff = false;
     memory = Memory.STOPPING;
     pauses++;
     step(

@@ -76,6 +76,13 @@ public final class Gate {
     return permit(vm);
   }
 
+  /** Whether a client's operation that has passed is under way: {@link #claim} would be refused. */
+  public boolean isEntered(UUID vm) {
+    synchronized (lock) {
+      return permits.containsKey(vm);
+    }
+  }
+
   /** Whether a client would be refused by what the ledger says now. Permits nothing. */
   public boolean refuses(UUID vm, Operation operation) {
     try {
