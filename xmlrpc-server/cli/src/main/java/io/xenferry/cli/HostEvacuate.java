@@ -129,7 +129,7 @@ final class HostEvacuate {
       Migrations.Needs needs = run.environment().migrations().needs(run.calls().session(), asked);
       List<Migrations.Obstacle> crowded = room.obstacles(needs);
       obstacles.addAll(crowded);
-      if (crowded.isEmpty()) {
+      if (crowded.stream().noneMatch(Migrations.Obstacle::blocks)) {
         room.take(needs);
       }
     }

@@ -4,6 +4,7 @@ import io.xenferry.model.XenApiException;
 import java.util.List;
 import java.util.Map;
 import java.util.SequencedMap;
+import java.util.Set;
 
 /** The migrations of this server, as an administrator sees and, in need, decides them. */
 public interface Migrations {
@@ -55,15 +56,23 @@ public interface Migrations {
    * @param memory of its host; 0 unless the VM runs
    * @param srs of each SR, by reference there
    * @param brought what of these is taken by the move itself: the rest is for what the VM may write
-   *     some day, which sparse disks do not keep from others
+   *     some day, which sparse disks do not keep from others. It is less where a disk begins as a
+   *     copy of one that is there, or goes on as that
+   * @param lineages by which such a one is known, of each SR: its uuid, or what its sm_config has
+   *     as {@code xenferry-lineage}
    */
-  record Needs(long memory, Map<String, Long> srs, Map<String, Long> brought) {
+  record Needs(
+      long memory,
+      Map<String, Long> srs,
+      Map<String, Long> brought,
+      Map<String, Set<String>> lineages) {
     /** Of a move that does not leave the pool. */
-    public static final Needs NONE = new Needs(0, Map.of(), Map.of());
+    public static final Needs NONE = new Needs(0, Map.of(), Map.of(), Map.of());
 
     public Needs {
       srs = Map.copyOf(srs);
       brought = Map.copyOf(brought);
+      lineages = Map.copyOf(lineages);
     }
   }
 

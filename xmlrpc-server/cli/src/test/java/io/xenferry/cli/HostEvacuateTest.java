@@ -6,6 +6,7 @@ import io.xenferry.model.Value;
 import java.io.IOException;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
@@ -211,7 +212,10 @@ class HostEvacuateTest {
 
   private static Migrations.Needs needs(long bytes, long brought) {
     return new Migrations.Needs(
-        10, Map.of("OpaqueRef:SR-large", bytes), Map.of("OpaqueRef:SR-large", brought));
+        10,
+        Map.of("OpaqueRef:SR-large", bytes),
+        Map.of("OpaqueRef:SR-large", brought),
+        Map.of("OpaqueRef:SR-large", Set.of("first")));
   }
 
   /** Sparse disks of more bytes than there are, each of which has room for all that it may take. */
@@ -242,6 +246,32 @@ class HostEvacuateTest {
     memoryThere(64, 20);
     terminal.needs = needs(48, 48);
     assertOnlyOneFits("SR_FULL (destination): 48 bytes would come to an SR");
+  }
+
+  /** What they bring is less than they occupy here, and only they themselves find out how much. */
+  @Test
+  void whatTheDestinationMayHaveCopiesOfGoes() throws IOException {
+    memoryThere(64, 20);
+    terminal.needs = needs(48, 48);
+    String sr = "OpaqueRef:SR-large";
+    there.add("VDI", "other", "SR", sr, "sm_config", Map.of("xenferry-lineage", "another"));
+    there.add(
+        "VDI",
+        "elsewhere",
+        "SR",
+        "OpaqueRef:SR-small",
+        "sm_config",
+        Map.of("xenferry-lineage", "first"));
+    assertThat(evacuate("dry-run=true").status()).isEqualTo(1);
+    there.add("VDI", "older", "SR", sr, "sm_config", Map.of("xenferry-lineage", "first"));
+    Terminal.Result result = evacuate("dry-run=true");
+    assertThat(result.status()).isZero();
+    assertThat(result.out())
+        .contains(
+            "db (db): can move\n  warning: target-sr-full (destination): 48 bytes would come");
+    ends(List.of());
+    assertThat(evacuate().err()).isEmpty();
+    assertThat(begun).isEqualTo(2);
   }
 
   /** To the byte; and where the destination does not tell how much there is. */

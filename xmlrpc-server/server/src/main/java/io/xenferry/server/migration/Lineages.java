@@ -10,9 +10,11 @@ import io.xenferry.server.call.OptionValues;
 import io.xenferry.server.storage.MigrationDisks.Origin;
 import io.xenferry.sr.VdiInfo;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.UUID;
 import java.util.stream.Collectors;
 
@@ -122,5 +124,21 @@ final class Lineages {
       }
     }
     return Optional.empty();
+  }
+
+  /**
+   * By SR the uuids by which disks there are known that those of a plan may begin as copies of:
+   * their own, or of what they descend.
+   */
+  static Map<String, Set<String>> bySr(Plan plan) {
+    Map<String, Set<String>> lineages = new LinkedHashMap<>();
+    for (Plan.Disk disk : plan.disks()) {
+      of(plan, disk.vdi())
+          .ifPresent(origin ->
+              lineages
+                  .computeIfAbsent(disk.sr(), sr -> new LinkedHashSet<>())
+                  .add(origin.base().orElse(origin.lineage()).toString()));
+    }
+    return lineages;
   }
 }

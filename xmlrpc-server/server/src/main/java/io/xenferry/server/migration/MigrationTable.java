@@ -209,8 +209,12 @@ final class MigrationTable implements Migrations {
     try {
       return dryRuns
           .plan(move.vm(), move.dest(), move.vdis(), move.vifs(), move.options(), move.formats())
-          .map(
-              plan -> new Needs(plan.memoryBytes(), Layers.bytesBySr(plan), dryRuns.occupied(plan)))
+          .map(plan ->
+              new Needs(
+                  plan.memoryBytes(),
+                  Layers.bytesBySr(plan),
+                  dryRuns.occupied(plan),
+                  Lineages.bySr(plan)))
           .orElse(Needs.NONE);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
