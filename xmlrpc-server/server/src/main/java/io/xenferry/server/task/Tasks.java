@@ -22,6 +22,7 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeoutException;
 import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -357,19 +358,42 @@ public final class Tasks {
       fail(ref, new XenApiException("TASK_CANCELLED", ref));
       return;
     }
+    CompletableFuture<Void> decision = task.askAll();
     try {
-      threads.await(task.askAll(), DECISION);
+      threads.await(decision, DECISION);
       task.endsSoon();
     } catch (ExecutionException e) {
-      LOG.info("task {} goes on", ref, e.getCause());
-      task.goOn();
-      db.change(tx -> unmarkOperation(tx, ref, by));
+      goOn(task, by, e);
       throw tooLate();
     } catch (TimeoutException e) {
       LOG.info("task {} has not decided yet whether it ends", ref);
+      decideLate(task, by, decision);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt(); // who cancels goes; the cancel stands
+      decideLate(task, by, decision);
     }
+  }
+
+  /** Who cancels has been told that the cancel stands; should it not, the task must not say so. */
+  private void decideLate(LiveTask task, String by, CompletableFuture<Void> decision) {
+    var unused =
+        decision.whenComplete((ends, refusal) ->
+            threads.start("late decision of " + task.ref(), () -> decided(task, by, refusal)));
+  }
+
+  private void decided(LiveTask task, String by, @Nullable Throwable refusal)
+      throws XenApiException {
+    if (refusal == null) {
+      task.endsSoon();
+    } else {
+      goOn(task, by, refusal);
+    }
+  }
+
+  private void goOn(LiveTask task, String by, Throwable refusal) throws XenApiException {
+    LOG.info("task {} goes on", task.ref(), refusal);
+    task.goOn();
+    db.change(tx -> unmarkOperation(tx, task.ref(), by));
   }
 
   private static XenApiException tooLate() {
@@ -554,7 +578,7 @@ public final class Tasks {
           return;
         }
       }
-      var unused = decision.get(); // who has cancelled was answered before there was this work
+      var unused = ask(decision); // who has cancelled was answered before there was this work
     }
 
     /** Whether the work now knows, or knew, that it is to end; it does not while it must go on. */
@@ -570,7 +594,16 @@ public final class Tasks {
         all = List.copyOf(onCancel);
       }
       return CompletableFuture.allOf(
-          all.stream().map(Supplier::get).toArray(CompletableFuture[]::new));
+          all.stream().map(LiveTask::ask).toArray(CompletableFuture[]::new));
+    }
+
+    /** Work that cannot even be asked goes on. */
+    private static CompletableFuture<Void> ask(Supplier<CompletableFuture<Void>> decision) {
+      try {
+        return decision.get();
+      } catch (RuntimeException e) {
+        return CompletableFuture.failedFuture(e);
+      }
     }
 
     private synchronized void goOn() {
