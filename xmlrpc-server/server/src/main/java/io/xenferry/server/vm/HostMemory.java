@@ -1,5 +1,6 @@
 package io.xenferry.server.vm;
 
+import io.xenferry.migration.ledger.LedgerException;
 import io.xenferry.model.Host;
 import io.xenferry.model.HostMetrics;
 import io.xenferry.model.Ref;
@@ -18,12 +19,16 @@ import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.BooleanSupplier;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * What of this host's memory is promised to VMs: {@code memory_static_max} of each, whatever its
  * balloon has taken, since it may have that back at any time. Thread-safe.
  */
 public final class HostMemory {
+  private static final Logger log = LoggerFactory.getLogger(HostMemory.class);
+
   private final ObjectDatabase database;
   private final Ref<Host> host;
   private final ReentrantLock lock = new ReentrantLock();
@@ -45,6 +50,16 @@ public final class HostMemory {
   private record Arrival(UUID vm, long bytes, BooleanSupplier coming) {
     boolean counts(Snapshot db) {
       return db.byUuid("VM", vm.toString()).isEmpty();
+    }
+
+    /** Whether it is certain that it does not come; a ledger that cannot be read says nothing. */
+    boolean isOff() {
+      try {
+        return !coming.getAsBoolean();
+      } catch (LedgerException e) {
+        log.warn("whether VM {} still arrives is not known: its memory stays promised", vm, e);
+        return false;
+      }
     }
   }
 
@@ -132,7 +147,7 @@ public final class HostMemory {
 
   /** Under the lock. */
   private List<Arrival> arrivalsBut(String move) {
-    arriving.values().removeIf(arrival -> !arrival.coming().getAsBoolean());
+    arriving.values().removeIf(Arrival::isOff);
     return arriving.entrySet().stream()
         .filter(entry -> !entry.getKey().equals(move))
         .map(Map.Entry::getValue)

@@ -3,6 +3,7 @@ package io.xenferry.server.vm;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import io.xenferry.migration.ledger.LedgerException;
 import io.xenferry.model.Host;
 import io.xenferry.model.HostMetrics;
 import io.xenferry.model.Ref;
@@ -106,6 +107,28 @@ class HostMemoryTest {
     coming.set(false);
     memory.promise(local).close();
     memory.check(TOTAL);
+  }
+
+  @Test
+  void aLedgerThatCannotBeReadLetsNoPromiseGoAndFailsNobody() throws Exception {
+    memory.promise(
+        "one",
+        arriving,
+        MOST,
+        () -> {
+          throw new LedgerException("the disk is gone");
+        });
+    refused(() -> memory.promise(local));
+    memory.check(TOTAL - MOST);
+  }
+
+  @Test
+  void promisedTwiceItIsPromisedUntilBothAreClosed() throws Exception {
+    HostMemory.Promise first = memory.promise(local);
+    memory.promise(local).close();
+    refused(() -> promise("one", arriving));
+    first.close();
+    promise("one", arriving);
   }
 
   @Test
