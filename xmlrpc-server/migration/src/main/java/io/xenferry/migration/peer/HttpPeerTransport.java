@@ -46,12 +46,12 @@ public final class HttpPeerTransport implements PeerTransport, AutoCloseable {
         .orTimeout(deadline.toMillis(), java.util.concurrent.TimeUnit.MILLISECONDS);
   }
 
-  private HttpClient client(String fingerprint) {
+  HttpClient client(String fingerprint) {
     synchronized (clients) {
       HttpClient client = clients.computeIfAbsent(fingerprint, HttpPeerTransport::make);
       if (clients.size() > MAX_CLIENTS) {
-        // What it has under way comes to its end.
-        clients.pollFirstEntry().getValue().shutdown();
+        // Not shut down: somebody may be about to use it. One that nobody has ends by itself.
+        clients.pollFirstEntry();
       }
       return client;
     }

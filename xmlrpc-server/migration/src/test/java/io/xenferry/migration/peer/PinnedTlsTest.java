@@ -12,6 +12,10 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.KeyStore;
@@ -125,6 +129,22 @@ class PinnedTlsTest {
   @Test
   void aTlsAddressNeedsAFingerprint() {
     assertThatThrownBy(() -> new PeerAddress(url, "")).isInstanceOf(IllegalArgumentException.class);
+  }
+
+  /** Whoever has got a client may not have sent his message yet. */
+  @Test
+  void aClientThatIsNoLongerKeptStillSends() throws Exception {
+    try (HttpPeerTransport transport = new HttpPeerTransport();
+        HttpClient first = transport.client(fingerprint)) {
+      for (int i = 0; i < HttpPeerTransport.MAX_CLIENTS; i++) {
+        transport.client("%064x".formatted(i));
+      }
+      assertThat(transport.clients()).isEqualTo(HttpPeerTransport.MAX_CLIENTS);
+      assertThat(transport.client(fingerprint)).isNotSameAs(first);
+      HttpRequest request = HttpRequest.newBuilder(URI.create(url)).timeout(SOON).build();
+      assertThat(first.send(request, HttpResponse.BodyHandlers.discarding()).statusCode())
+          .isEqualTo(204);
+    }
   }
 
   private void open(String pinned) throws IOException {
