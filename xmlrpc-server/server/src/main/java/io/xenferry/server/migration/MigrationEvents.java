@@ -144,11 +144,11 @@ final class MigrationEvents {
       for (MigrationStatus status : all) {
         over |= tell(status);
       }
-      if (!over && seen.isPresent() && all.isEmpty() && queued.isEmpty()) {
+      boolean gone = one.isPresent() && all.isEmpty() && queued.isEmpty();
+      if (!over && gone && seen.isPresent()) {
         didNotBegin(seen.get());
-        return true;
       }
-      return over;
+      return over || gone; // else it was forgotten after somebody had found it
     }
 
     boolean tell(Optional<MigrationStatus> news) throws IOException {
