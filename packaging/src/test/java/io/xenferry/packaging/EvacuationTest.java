@@ -96,6 +96,60 @@ class EvacuationTest {
     assertEvacuated(IDLE);
   }
 
+  /** A VM of the destination has all the rest of its memory. */
+  private void leaveFree(long bytes) throws Exception {
+    try (Api api = new Api(beta())) {
+      long free =
+          Long.parseLong(
+              api.text("host.compute_free_memory", api.texts("host.get_all").getFirst()));
+      String vm =
+          Xe.local(beta())
+              .run("vm-install", "template=Other install media", "new-name-label=large");
+      String size = Long.toString(free - bytes);
+      Xe.local(beta())
+          .run(
+              "vm-memory-limits-set",
+              "uuid=" + vm,
+              "static-min=" + size,
+              "dynamic-min=" + size,
+              "dynamic-max=" + size,
+              "static-max=" + size);
+      Xe.local(beta()).run("vm-start", "uuid=" + vm);
+    }
+  }
+
+  /** Each of them fits, and any two, but not all together. */
+  @Test
+  void whereThereIsRoomForSomeTheOthersStay() throws Exception {
+    moves = new Moves("io.xenferry.server.ServerMain", "--target", "auto");
+    moves.install(16L << 20);
+    addIdle(2);
+    moves.start();
+    long all = 0;
+    long smallest = Long.MAX_VALUE;
+    try (Api api = new Api(alpha())) {
+      for (String name : running(alpha())) {
+        String vm = api.texts("VM.get_by_name_label", name).getFirst();
+        long memory = Long.parseLong(api.text("VM.get_memory_static_max", vm));
+        all += memory;
+        smallest = Math.min(smallest, memory);
+      }
+    }
+    leaveFree(all - smallest / 2);
+
+    Xe.Outcome refused = Xe.local(alpha()).start(evacuate()).await();
+    assertThat(refused.exit()).as(refused.toString()).isNotZero();
+    assertThat(refused.toString())
+        .contains("HOST_NOT_ENOUGH_FREE_MEMORY", "1 of 3 VMs cannot move, and nothing has begun");
+    assertThat(running(alpha())).hasSize(3);
+
+    Xe.Outcome forced = Xe.local(alpha()).start(with(evacuate(), "force=true")).await();
+    assertThat(forced.exit()).as(forced.toString()).isNotZero();
+    assertThat(forced.toString()).contains("1 of 3 VMs are still here");
+    assertThat(running(alpha())).hasSize(1);
+    assertThat(running(beta())).hasSize(3).contains("large");
+  }
+
   /** The server has them all in its queue. */
   @Test
   void theyGoOnWithoutTheirClient() throws Exception {
