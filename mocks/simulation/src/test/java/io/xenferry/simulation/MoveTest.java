@@ -98,6 +98,26 @@ class MoveTest extends Story {
     assertMoved();
   }
 
+  /** A client who comes back each time does not put the move off for ever. */
+  @Test
+  void aMemoryIsTakenBackForAClientOnce() throws XenApiException {
+    try (Gate.Permit held = moveBesideAClient()) {
+      runUntil(() -> !process().sending);
+    }
+    try (Gate.Permit again = comesBackWhileTheMemoryIsSent()) {
+      run(Duration.ofMinutes(10));
+      assertThat(process().sending).isTrue();
+      assertThat(status().state()).isEqualTo(State.SENDING);
+    }
+    run(Duration.ofSeconds(3));
+    assertMoved();
+  }
+
+  private Gate.Permit comesBackWhileTheMemoryIsSent() throws XenApiException {
+    runUntil(() -> process().sending);
+    return gate(source).enter(world.vm, Operation.SHUTDOWN);
+  }
+
   @Test
   void whatWasWaitedForIsNotShownAnyMoreOnceTheWaitIsOver() {
     source.failingPauses = 1;

@@ -17,8 +17,8 @@ import org.slf4j.LoggerFactory;
 
 /**
  * What is open in a tgtd: each change is in the journal before its effect, and what the daemon has
- * is made equal to the journal whenever somebody looks. Without threads and clocks of its own; one
- * thread at a time, but for {@link #list} and {@link #find}.
+ * is made equal to the journal whenever somebody looks. Without threads of its own; blocks as long
+ * as sessions take to end. One thread at a time, but for {@link #list} and {@link #find}.
  */
 public final class TgtExports {
   private static final Logger log = LoggerFactory.getLogger(TgtExports.class);
@@ -253,15 +253,16 @@ public final class TgtExports {
     return target == null || target.sessions() == 0;
   }
 
-  /** Closes all; of a daemon that is ours whatever else it has goes, too, so that it can end. */
   void closeAll() throws TargetException {
     for (Export export : list()) {
       close(export.iqn());
     }
-    if (daemon.isOurs() && !daemon.isGone()) {
-      for (TgtTargets.Existing left : targets.show().values()) {
-        targets.remove(left.iqn(), closeTimeout);
-      }
+  }
+
+  /** Removes all targets of a daemon that is to end: one that has any does not. */
+  void removeAll() throws TargetException {
+    for (TgtTargets.Existing left : targets.show().values()) {
+      targets.remove(left.iqn(), closeTimeout);
     }
   }
 

@@ -305,6 +305,7 @@ public final class TgtTargetService implements TargetService {
       closed = true;
       TgtDaemon.Running ours = running;
       if (ours != null && ours.process().isAlive()) {
+        exports.removeAll();
         daemon.stop(ours);
       }
       running = null;

@@ -57,8 +57,8 @@ final class Sending extends SourceStage {
 
   /**
    * How often it is seen whether a client has let go of the VM before its memory, which is sent
-   * again and again meanwhile, is taken back: a guest that does not heed its power button may keep
-   * its client for 20 minutes.
+   * again and again meanwhile, is taken back, the first time: a guest that does not heed its power
+   * button may keep its client for 20 minutes.
    */
   private static final long LOOKS_ALLOWED = Duration.ofMinutes(1).dividedBy(WarmStop.LOOK);
 
@@ -71,6 +71,9 @@ final class Sending extends SourceStage {
 
   /** How often the guest could not be paused for a client, with its memory sent. */
   private long looks;
+
+  /** Once: a client who comes back whenever it was would put the move off for ever. */
+  private boolean takenBackForClient;
 
   /** As little is left of the disks as there is memory. */
   private boolean nearlyConverged;
@@ -321,7 +324,7 @@ final class Sending extends SourceStage {
     }
   }
 
-  /** The guest need not be slowed for a switch that cannot be. */
+  /** The disks follow the guest, which is slowed no further for a switch that cannot be. */
   private void awaitClient(CopyJob job) {
     job.holdSwitch(true);
     migration.phase(WarmStop.BUSY);
@@ -488,9 +491,11 @@ final class Sending extends SourceStage {
       alone = host().gate().claim(vm, "it is being paused for its move");
     } catch (XenApiException e) {
       migration.phase(WarmStop.BUSY);
-      if (++looks < LOOKS_ALLOWED) {
+      looks++;
+      if (looks < LOOKS_ALLOWED || takenBackForClient) {
         stopLater(Memory.NEARLY_SENT);
       } else {
+        takenBackForClient = true;
         takeMemoryBack();
       }
       return;
@@ -537,7 +542,7 @@ final class Sending extends SourceStage {
         RECEIVER_ENDS,
         () -> {
           memory = Memory.NOT_BEGUN;
-          if (migration.holds()) {
+          if (migration.holds() || host().gate().isEntered(migration.plan().vm())) {
             goOn();
           } else {
             beginMemory(AGAIN);

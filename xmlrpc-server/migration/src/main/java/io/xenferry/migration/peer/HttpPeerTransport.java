@@ -10,6 +10,7 @@ import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.SequencedMap;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
 
 /**
  * The peers' protocol over HTTP/1.1, with TLS and the pinned certificate wherever the address has a
@@ -25,6 +26,9 @@ public final class HttpPeerTransport implements PeerTransport, AutoCloseable {
 
   /** Of whoever sends a token may have made up the fingerprint. */
   static final int MAX_CLIENTS = 64;
+
+  /** Between the choice of a client and its use. */
+  private static final Duration MAX_DELAY = Duration.ofSeconds(30);
 
   /** By fingerprint, the one that was used longest ago first; guarded by itself. */
   private final SequencedMap<String, HttpClient> clients = new LinkedHashMap<>(16, 0.75f, true);
@@ -43,15 +47,17 @@ public final class HttpPeerTransport implements PeerTransport, AutoCloseable {
             HttpResponse.BodyHandlers.limiting(HttpResponse.BodyHandlers.ofByteArray(), MAX_ANSWER))
         .thenApply(response -> new PeerResponse(response.statusCode(), response.body()))
         // The client's own timeout ends with the headers; a body that drips must end too.
-        .orTimeout(deadline.toMillis(), java.util.concurrent.TimeUnit.MILLISECONDS);
+        .orTimeout(deadline.toMillis(), TimeUnit.MILLISECONDS);
   }
 
   HttpClient client(String fingerprint) {
     synchronized (clients) {
       HttpClient client = clients.computeIfAbsent(fingerprint, HttpPeerTransport::make);
       if (clients.size() > MAX_CLIENTS) {
-        // Not shut down: somebody may be about to use it. One that nobody has ends by itself.
-        clients.pollFirstEntry();
+        HttpClient old = clients.pollFirstEntry().getValue();
+        // Not at once: somebody may be about to use it. What it has under way comes to its end.
+        CompletableFuture.delayedExecutor(MAX_DELAY.toMillis(), TimeUnit.MILLISECONDS)
+            .execute(old::shutdown);
       }
       return client;
     }

@@ -2,6 +2,7 @@ package io.xenferry.server.vm;
 
 import io.xenferry.model.Ref;
 import io.xenferry.model.VBD;
+import io.xenferry.model.VDI;
 import io.xenferry.model.VM;
 import io.xenferry.model.VbdType;
 import io.xenferry.model.VmOperations;
@@ -217,22 +218,35 @@ final class NextMachine {
 
     @Override
     public void close() {
-      for (VmDisk disk : attached) {
-        try {
-          if (!isUsed(disk)) {
-            disks.detach(disk.vdi(), uuid);
-          }
-        } catch (XenApiException e) {
-          log.warn("disk {} of {} could not be given back", disk.vdi(), vm, e);
-        }
+      try {
+        attached.forEach(this::giveBack);
+      } finally {
+        promise.close();
       }
-      promise.close();
     }
 
-    private boolean isUsed(VmDisk disk) throws XenApiException {
+    private void giveBack(VmDisk disk) {
+      try {
+        if (!isUsed(disk.vdi())) {
+          disks.detach(disk.vdi(), uuid);
+        }
+      } catch (XenApiException | RuntimeException e) {
+        log.warn("disk {} of {} could not be given back", disk.vdi(), vm, e);
+      }
+    }
+
+    /** By any drive of the VM: to the disk's SR they are one. */
+    private boolean isUsed(Ref<VDI> vdi) throws XenApiException {
       Snapshot db = database.snapshot();
-      return db.row("VBD", disk.vbd().opaque()).isPresent()
-          && db.get(disk.vbd(), VBD.CURRENTLY_ATTACHED);
+      if (db.row("VDI", vdi.opaque()).isEmpty()) {
+        return false;
+      }
+      for (Ref<VBD> vbd : db.get(vdi, VDI.VBDS)) {
+        if (db.get(vbd, VBD.VM).equals(vm) && db.get(vbd, VBD.CURRENTLY_ATTACHED)) {
+          return true;
+        }
+      }
+      return false;
     }
   }
 }

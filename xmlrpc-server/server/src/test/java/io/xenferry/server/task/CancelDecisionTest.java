@@ -2,16 +2,19 @@ package io.xenferry.server.task;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
-import static org.awaitility.Awaitility.await;
 
 import io.xenferry.model.Ref;
 import io.xenferry.model.XenApiException;
 import io.xenferry.model.db.MemoryDatabase;
 import io.xenferry.model.db.ObjectDatabase;
 import io.xenferry.server.schema.Schema;
+import io.xenferry.time.Threads;
 import java.time.Clock;
+import java.time.Duration;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeoutException;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -21,8 +24,37 @@ import org.junit.jupiter.api.Timeout;
 class CancelDecisionTest {
   private static final String BY = "OpaqueRef:canceller";
 
+  /** What is done beside other work is done before that goes on. */
+  private static final class AtOnce implements Threads {
+    @Override
+    public void start(String name, Work work) {
+      try {
+        work.run();
+      } catch (Exception e) {
+        throw new AssertionError(name, e);
+      }
+    }
+
+    @Override
+    public <T> T await(CompletableFuture<T> future)
+        throws InterruptedException, ExecutionException {
+      return VIRTUAL.await(future);
+    }
+
+    @Override
+    public <T> T await(CompletableFuture<T> future, Duration limit)
+        throws InterruptedException, ExecutionException, TimeoutException {
+      return VIRTUAL.await(future, limit);
+    }
+
+    @Override
+    public long nanoTime() {
+      return VIRTUAL.nanoTime();
+    }
+  }
+
   private final ObjectDatabase database = MemoryDatabase.create();
-  private final Tasks tasks = new Tasks(database, new Schema(), Clock.systemUTC());
+  private final Tasks tasks = new Tasks(database, new Schema(), Clock.systemUTC(), new AtOnce());
   private final CompletableFuture<Void> decision = new CompletableFuture<>();
   private Task task;
 
@@ -52,7 +84,7 @@ class CancelDecisionTest {
   void aLateRefusalTakesTheCancelBack() throws Exception {
     cancel();
     decision.completeExceptionally(new IllegalStateException("too late"));
-    await().until(() -> operations().isEmpty());
+    assertThat(operations()).isEmpty();
     assertThat(task.cancelled()).isFalse();
   }
 
