@@ -219,10 +219,19 @@ public final class Coordinator {
    *
    * @return completes when SENDING is durable, with what then completes when the VM is the
    *     destination's, or fails with a {@link MigrationException} when it stays and runs here;
-   *     fails itself with one when the migration cannot begin
+   *     fails itself with one when the migration cannot begin. While nobody knows whether the
+   *     ledger has its first row it does neither: a server after this one would go on with that
    */
   public CompletableFuture<Started> start(MoveRequest request) {
-    return call(() -> begin(request));
+    return call(() -> begin(request))
+        .exceptionallyCompose(failure ->
+            settled(failure).thenCompose(done -> CompletableFuture.failedFuture(failure)));
+  }
+
+  private static CompletableFuture<Void> settled(Throwable failure) {
+    return failure instanceof BeginningInDoubtException doubt
+        ? doubt.settled()
+        : CompletableFuture.completedFuture(null);
   }
 
   /**

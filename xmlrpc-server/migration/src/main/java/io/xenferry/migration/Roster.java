@@ -19,6 +19,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.ToDoubleFunction;
 
@@ -140,26 +141,40 @@ final class Roster {
     } catch (LedgerConflictException e) {
       throw Refusals.busy(row.vm(), String.valueOf(e.getMessage()), e);
     } catch (LedgerException e) {
-      takeUpInDoubt(row);
-      throw e;
+      CompletableFuture<Void> settled = new CompletableFuture<>();
+      takeUpInDoubt(row, settled);
+      throw new BeginningInDoubtException(e, settled);
     }
   }
 
   /** A row whose writing failed may be there all the same: then somebody has to end it. */
-  private void takeUpInDoubt(LedgerRow row) {
+  private void takeUpInDoubt(LedgerRow row, CompletableFuture<Void> settled) {
     host.scheduler()
         .schedule(
             host.deadlines().retryMost(),
             () -> {
               try {
-                host.ledger()
-                    .find(row.migration(), row.role())
-                    .filter(found -> !found.ended())
-                    .filter(found -> find(row.migration(), row.role()).isEmpty())
-                    .ifPresent(found -> add(found).takeUpInDoubt());
+                Optional<LedgerRow> unended =
+                    host.ledger()
+                        .find(row.migration(), row.role())
+                        .filter(found -> !found.ended())
+                        .filter(found -> find(row.migration(), row.role()).isEmpty());
+                if (unended.isEmpty()) {
+                  settled.complete(null);
+                } else {
+                  takeBack(unended.get(), settled);
+                }
               } catch (LedgerException e) {
-                takeUpInDoubt(row);
+                takeUpInDoubt(row, settled);
               }
             });
+  }
+
+  private void takeBack(LedgerRow row, CompletableFuture<Void> settled) {
+    Migration migration = add(row);
+    if (migration instanceof SourceMigration source) {
+      source.outcome().whenComplete((moved, stayed) -> settled.complete(null));
+    }
+    migration.takeUpInDoubt();
   }
 }

@@ -168,8 +168,8 @@ public final class Migrations {
       return vm;
     }
     Ref<VM> there = Ref.withUuid(uuids.get());
+    MoveCancel cancel = MoveCancel.of(task);
     try (var operation = admission.begin(vm, VmOperations.MIGRATE_SEND, task.ref())) {
-      MoveCancel cancel = MoveCancel.of(task);
       MoveRequest asked = prepare(request, there);
       answers.await(coordinator.check(asked), cancel, vm, request.destination());
       try (MoveQueue.Place place =
@@ -180,6 +180,8 @@ public final class Migrations {
               () -> answers.await(coordinator.turn(asked), cancel, vm, request.destination()))) {
         move(request, there, task, cancel, place);
       }
+    } catch (XenApiException e) {
+      throw cancel.instead(e);
     }
     return there;
   }
@@ -196,6 +198,7 @@ public final class Migrations {
       cancel.throwIfAsked();
       Coordinator.Started started =
           answers.await(coordinator.start(move), vm, request.destination());
+      cancel.moveHasBegun();
       place.begun(() -> coordinator.cancel(started.migration(), Role.SOURCE));
       tasks.follow(started, task, vm, request.destination());
     } finally {

@@ -13,6 +13,7 @@ import java.util.concurrent.ExecutionException;
 final class MoveCancel {
   private final String task;
   private final CompletableFuture<Void> asked = new CompletableFuture<>();
+  private volatile boolean begun;
 
   private MoveCancel(String task) {
     this.task = task;
@@ -27,6 +28,18 @@ final class MoveCancel {
 
   void ask() {
     asked.complete(null);
+  }
+
+  /** The move has a row, and the coordinator decides whether it is too late for a cancel. */
+  void moveHasBegun() {
+    begun = true;
+  }
+
+  /** What is told of a move that has come to nothing: who has cancelled it was told so. */
+  XenApiException instead(XenApiException failure) {
+    return asked() && !begun
+        ? new XenApiException("TASK_CANCELLED", task).withCause(failure)
+        : failure;
   }
 
   boolean asked() {

@@ -246,15 +246,20 @@ final class MoveTasks {
 
   /**
    * What tasks of a server before this one show of their moves, by these; a step more, since they
-   * tell whole steps only.
+   * tell whole steps only. Of a move that has come out the task may have ended, which shows all,
+   * and be gone.
    */
   ToDoubleFunction<MigrationId> shown() {
     Map<String, Double> shown = new HashMap<>();
     tasks
-        .pendingWith(MIGRATION)
+        .allWith(MIGRATION)
         .forEach((ref, migration) ->
             shown.merge(migration, tasks.progress(ref) + Tasks.STEP, Math::max));
-    return migration -> shown.getOrDefault(migration.toString(), 0.0);
+    return migration -> {
+      boolean decided =
+          ledger.find(migration, Role.SOURCE).filter(row -> row.state().outcome()).isPresent();
+      return shown.getOrDefault(migration.toString(), decided ? 1.0 : 0.0);
+    };
   }
 
   /**

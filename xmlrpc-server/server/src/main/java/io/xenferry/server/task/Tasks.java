@@ -153,10 +153,17 @@ public final class Tasks {
    * Pending tasks that have a {@link Task#note} of that key: their references, and what it says.
    */
   public Map<String, String> pendingWith(String key) {
+    Map<String, String> noted = allWith(key);
+    noted.keySet().removeIf(ref -> !isPending(ref));
+    return noted;
+  }
+
+  /** The same of all tasks that are still told of. */
+  public Map<String, String> allWith(String key) {
     Map<String, String> noted = new LinkedHashMap<>();
     for (Row row : db.snapshot().rows("task")) {
       String value = schema.textMap(row, NOTES).get(key);
-      if (value != null && isPending(row)) {
+      if (value != null) {
         noted.put(row.ref(), value);
       }
     }
@@ -218,14 +225,19 @@ public final class Tasks {
     return Optional.of(task);
   }
 
-  /** At start-up, after adopting: whatever is still pending has nobody behind it. */
+  /**
+   * At start-up, after adopting: whatever is still pending has nobody behind it. Who has cancelled
+   * one was told that it ends so.
+   */
   public void failOrphans() throws XenApiException {
     for (Row r : List.copyOf(db.snapshot().rows("task"))) {
       if (isPending(r) && !live.containsKey(r.ref())) {
         fail(
             r.ref(),
-            new XenApiException(
-                "INTERNAL_ERROR", "The server was restarted while this was under way"));
+            cancelAsked(r.ref())
+                ? new XenApiException("TASK_CANCELLED", r.ref())
+                : new XenApiException(
+                    "INTERNAL_ERROR", "The server was restarted while this was under way"));
       }
     }
   }
