@@ -56,7 +56,9 @@ final class Aim {
   }
 
   private Optional<LedgerRow> rowInState(SimHost host) {
-    return host.ledgerDisk.unended().stream().filter(row -> row.state() == cell.state).findFirst();
+    return host.ledgerDisk.unended().stream()
+        .filter(row -> row.state() == cell.state && row.vm().equals(world.vm))
+        .findFirst();
   }
 
   /** While the state lasts, mostly: what takes long is met in its course, the rest near its end. */

@@ -5,18 +5,22 @@ import io.xenferry.migration.Coordinator;
 import io.xenferry.migration.MoveRequest;
 import io.xenferry.migration.gate.Gate;
 import io.xenferry.migration.gate.Operation;
+import io.xenferry.migration.json.StrictJson;
 import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.Plan;
 import io.xenferry.migration.state.Role;
+import io.xenferry.model.Ref;
 import io.xenferry.model.XenApiException;
+import io.xenferry.model.db.Row;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Random;
 import java.util.UUID;
 import java.util.function.Supplier;
 
@@ -34,13 +38,13 @@ final class Clients {
 
   private final World world;
   private final Mishaps mishaps;
-  private final Map<MigrationId, MoveRequest> requests = new HashMap<>();
   private int movesLeft;
 
-  /**
-   * Moves that were asked for, and have neither begun nor been refused; or their server has died.
-   */
-  private int beginning;
+  /** Clients destroy tasks that they still need. */
+  private boolean forgetful;
+
+  /** Clients cancel in the last moment. */
+  private boolean late;
 
   /** Of each move. */
   private Map<String, String> options = Map.of();
@@ -64,9 +68,39 @@ final class Clients {
     options = chosen;
   }
 
-  /** Nobody moves the VM any more, and what was asked for has begun. */
+  /** How clients and operators are in this world. */
+  void behave(Random shape) {
+    forgetful = shape.nextInt(6) == 0;
+    late = shape.nextInt(6) == 0;
+    world.trace(() ->
+        "clients are " + (forgetful ? "forgetful" : "careful") + (late ? ", and cancel late" : ""));
+    world.onDurable =
+        world.onDurable.andThen((host, record) -> {
+          if (record.equals("SWITCHING") || record.equals("COMMITTING")) {
+            cancelInTheLastMoment(host);
+          }
+        });
+  }
+
+  private void cancelInTheLastMoment(SimHost host) {
+    if (late && !world.quiet && world.random.nextInt(4) == 0) {
+      world.scheduler.execute(() -> {
+        SimApi calls = host.calls();
+        if (calls != null) {
+          calls.pending().forEach(task -> cancel(host, calls, task));
+        }
+      });
+    }
+  }
+
+  private void cancel(SimHost host, SimApi calls, Row task) {
+    world.trace("a client cancels the task at " + host.name);
+    calls.cancel(task.ref());
+  }
+
+  /** Nobody moves the VM any more. */
   boolean done() {
-    return movesLeft == 0 && beginning == 0;
+    return movesLeft == 0;
   }
 
   private void nowAndThen() {
@@ -77,6 +111,9 @@ final class Clients {
     boolean moving = world.hosts.stream().anyMatch(host -> !host.allEnded());
     if (!world.quiet && movesLeft > 0 && world.random.nextInt(moving ? 20 : 2) == 0) {
       move(any);
+      if (world.random.nextBoolean()) {
+        world.vms.stream().skip(1).forEach(another -> move(any, another.uuid));
+      }
     }
     for (LedgerRow row : any.ledgerDisk.unended()) {
       if (world.chance(Fault.CANCEL)) {
@@ -86,6 +123,7 @@ final class Clients {
         again(row.migration());
       }
     }
+    withTasks(any);
     if (!world.quiet && world.random.nextInt(4) == 0) {
       start(any);
     }
@@ -94,58 +132,66 @@ final class Clients {
 
   /** Moves the VM away from the host, if it is there and both servers are up. */
   void move(SimHost source) {
-    move(source, world.vm);
+    if (move(source, world.vm)) {
+      movesLeft--;
+    }
   }
 
-  void move(SimHost source, UUID vm) {
+  /** Moves a VM; returns whether anybody could be asked. */
+  boolean move(SimHost source, UUID vm) {
     SimHost destination = world.other(source);
-    Coordinator from = source.answering();
+    SimApi from = source.calls();
     Coordinator to = destination.answering();
+    if (from == null || to == null || !source.shows(vm)) {
+      return false;
+    }
+    world.trace(
+        "a client moves " + (vm.equals(world.vm) ? "the" : "another") + " VM from " + source.name);
+    from.send(vm, to.issueToken(List.of("sr"), destination.url()), options);
+    return true;
+  }
+
+  /** The same, past all that stands before the coordinator. */
+  void moveAtOnce(SimHost source, UUID vm) {
+    SimHost destination = world.other(source);
+    String token = destination.server().coordinator.issueToken(List.of("sr"), destination.url());
+    try {
+      start(
+          source.server().coordinator,
+          new MoveRequest(
+              plan(world, source, vm, options),
+              SimApi.document(Ref.withUuid(world.uuid())),
+              token));
+    } catch (XenApiException e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  /** What a client asks for, as the VM is now. */
+  static Plan plan(World world, SimHost source, UUID vm, Map<String, String> options)
+      throws XenApiException {
     SimHost.VmRecord record = source.vms.get(vm);
-    if (from == null || to == null || record == null || record.hidden()) {
-      return;
-    }
-    movesLeft--;
-    boolean running = source.guests.containsKey(vm);
-    List<Plan.Disk> disks = disks(source, record, this::strategy);
+    List<Plan.Disk> disks =
+        record == null ? List.of() : disks(source, record, () -> strategy(world));
     if (disks.size() != world.scale.disks()) {
-      return;
+      throw new XenApiException("HANDLE_INVALID", "VDI", "one of the VM's");
     }
+    boolean running = source.guests.containsKey(vm);
     Map<String, String> chosen = new HashMap<>(options);
     chosen.putIfAbsent(Verify.OPTION, VERIFY.get(disks.hashCode() & 3));
-    Plan plan =
-        new Plan(
-            vm,
-            vm,
-            "vm",
-            running ? Plan.Power.RUNNING : Plan.Power.HALTED,
-            running ? MEMORY[world.random.nextInt(MEMORY.length)] : 0,
-            disks,
-            false,
-            false,
-            chosen);
-    MoveRequest request =
-        new MoveRequest(plan, "{}", to.issueToken(List.of("sr"), destination.url()));
-    world.trace("a client moves the VM from " + source.name);
-    beginning++;
-    if (world.random.nextInt(3) > 0) {
-      start(from, request);
-      return;
-    }
-    from.check(request)
-        .whenComplete((welcome, obstacle) -> {
-          world.count(obstacle == null ? "checks passed" : "checks failed");
-          // The server asks first and begins then; whoever died meanwhile begins nothing, nor does
-          // anybody once the world has come to rest, which does not wait for a check.
-          if (obstacle == null && !world.quiet && from == source.answering()) {
-            start(from, request);
-          } else {
-            beginning--;
-          }
-        });
+    return new Plan(
+        vm,
+        vm,
+        "vm",
+        running ? Plan.Power.RUNNING : Plan.Power.HALTED,
+        running ? MEMORY[world.random.nextInt(MEMORY.length)] : 0,
+        disks,
+        false,
+        false,
+        chosen);
   }
 
-  private String strategy() {
+  private static String strategy(World world) {
     return Optional.ofNullable(world.aim)
         .flatMap(Aim::strategy)
         .orElseGet(() -> STRATEGIES.get(world.random.nextInt(STRATEGIES.size())));
@@ -167,7 +213,6 @@ final class Clients {
   private void start(Coordinator from, MoveRequest request) {
     from.start(request)
         .whenComplete((started, failure) -> {
-          beginning--;
           if (failure != null) {
             world.count("moves refused");
             return;
@@ -176,27 +221,30 @@ final class Clients {
               .outcome()
               .whenComplete((status, why) -> world.count(why == null ? "moved" : "stayed"));
         });
-    requests.put(from.migrationOf(request), request);
   }
 
-  /** A client begins a move once more: with the same token, and with another. */
+  /**
+   * A client begins a move once more: with another token, and, as if a message came late, with the
+   * same.
+   */
   boolean again(MigrationId migration) {
-    MoveRequest request = requests.get(migration);
     for (SimHost host : world.hosts) {
-      Coordinator from = host.answering();
-      if (request != null
-          && from != null
-          && host.ledgerDisk.find(migration, Role.SOURCE).isPresent()) {
+      SimApi calls = host.calls();
+      Optional<LedgerRow> row = host.ledgerDisk.find(migration, Role.SOURCE);
+      if (calls != null && row.isPresent()) {
         world.count("double requests");
         world.trace("a client begins the move from " + host.name + " once more");
         world.met(Fault.DOUBLE_REQUEST, migration);
-        from.start(request);
+        LedgerRow begun = row.get();
+        host.server()
+            .coordinator
+            .start(
+                new MoveRequest(
+                    StrictJson.read(begun.plan(), Plan.class), begun.metadata(), begun.token()));
         SimHost destination = world.other(host);
         Coordinator to = destination.answering();
         if (to != null) {
-          from.start(
-              new MoveRequest(
-                  request.plan(), "{}", to.issueToken(List.of("sr"), destination.url())));
+          calls.send(begun.vm(), to.issueToken(List.of("sr"), destination.url()), options);
         }
         return true;
       }
@@ -205,20 +253,45 @@ final class Clients {
   }
 
   /**
-   * A client cancels at either host.
+   * A client cancels a move at either host, or its task.
    *
    * @return false when the server is away
    */
   boolean cancel(SimHost host, LedgerRow row) {
-    Coordinator coordinator = host.answering();
-    if (coordinator == null) {
+    SimApi calls = host.calls();
+    if (calls == null) {
       return false;
     }
     world.count("cancels");
-    world.trace("a client cancels at " + host.name);
     world.met(Fault.CANCEL, row.migration());
-    coordinator.cancel(row.migration(), row.role());
+    Optional<Row> task =
+        calls.pending().stream()
+            .filter(pending -> row.migration().equals(ApiPromises.migration(pending)))
+            .findFirst();
+    if (task.isPresent() && world.random.nextBoolean()) {
+      cancel(host, calls, task.get());
+    } else {
+      world.trace("a client cancels at " + host.name);
+      var unused = calls.cancel(row.migration(), row.role());
+    }
     return true;
+  }
+
+  /** What clients do with tasks, whatever these have come to. */
+  private void withTasks(SimHost host) {
+    SimApi calls = host.calls();
+    if (calls == null || world.quiet) {
+      return;
+    }
+    for (Row task : calls.pending()) {
+      if (ApiPromises.migration(task) == null && world.chance(Fault.CANCEL)) {
+        cancel(host, calls, task);
+      }
+      if (forgetful && world.random.nextInt(20) == 0) {
+        world.trace("a client destroys a task at " + host.name);
+        calls.destroy(task.ref());
+      }
+    }
   }
 
   /** Asks the gate wherever the VM has a record, and runs it where the gate says so. */

@@ -24,9 +24,14 @@ enum Invariant {
   STAYS_COMMITTING("unknown never lets the source leave COMMITTING"),
   DOUBT_DECIDES_NOTHING("a row in doubt decides nothing while the source is in doubt, too"),
   ENDS_WITH_ITS_GUEST("a move ends when its guest does"),
+  TASK_TRUTH("a task tells the truth"),
+  TASK_PROGRESS("a task's progress never falls"),
+  PLACES("no more moves leave a host than it has places for"),
+  CANCEL_KEPT("what who cancels was answered comes true"),
 
   // In the end.
   EVERYTHING_ENDS("when faults stop, everything ends"),
+  API_ENDS("no task is pending, no operation shown, and nobody waits for a place"),
   /** The one that asks the coordinator: it is clients who wait, and only for what it says. */
   OUTCOME_TOLD("whoever waits for a move hears how it came out"),
   NOTHING_LEFT("no temporary object, export, account or file is left"),

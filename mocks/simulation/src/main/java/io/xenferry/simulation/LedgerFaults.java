@@ -2,6 +2,7 @@ package io.xenferry.simulation;
 
 import io.xenferry.migration.ledger.LedgerException;
 import io.xenferry.migration.ledger.MemoryLedger;
+import io.xenferry.migration.state.State;
 import io.xenferry.time.SimulatedScheduler;
 import java.time.Duration;
 
@@ -57,8 +58,9 @@ final class LedgerFaults implements MemoryLedger.Probe {
     }
     world.onDurable.accept(host, what);
     switch (what) {
-      case "COMMITTING" -> world.inspectCommit(world.other(host));
-      case "COMMITTED" -> world.inspectCommit(host);
+      case "COMMITTING" -> world.inspectCommits(host, State.COMMITTING, world.other(host));
+      case "COMMITTED" -> world.inspectCommits(host, State.COMMITTED, host);
+      case "insert SENDING" -> host.database.promises.inspectPlaces();
       default -> {}
     }
     ReplacedLedger replacement = world.replacement;

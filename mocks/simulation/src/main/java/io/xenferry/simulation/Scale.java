@@ -13,4 +13,7 @@ import java.time.Duration;
 record Scale(int vms, int disks, int blocks, Duration tick) {
   /** A disk of a few blocks meets itself often. */
   static final Scale SMALL = new Scale(1, 2, 24, Duration.ofMillis(40));
+
+  /** The same with a second VM, which is halted, and is moved as well. */
+  static final Scale PAIR = new Scale(2, 2, 24, Duration.ofMillis(40));
 }

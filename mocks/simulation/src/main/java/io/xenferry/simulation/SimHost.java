@@ -79,8 +79,7 @@ final class SimHost {
    */
   final Map<String, Double> progress = new HashMap<>();
 
-  /** What the tasks of moves from here show, in steps as they do. */
-  final Map<MigrationId, Double> tasks = new HashMap<>();
+  final SimDatabase database;
 
   final GuestEnds ends;
 
@@ -143,6 +142,9 @@ final class SimHost {
   /** The newest; it may be dead. */
   private @Nullable SimServer server;
 
+  /** All that there were. */
+  private final List<SimServer> servers = new ArrayList<>();
+
   /** A disk; the tag names the migration that created it, until it is the VM's own. */
   static final class Vdi {
     final SimDisk disk;
@@ -183,6 +185,7 @@ final class SimHost {
     this.ends = new GuestEnds(world, this);
     this.fates = words -> SimExports.chance(world);
     this.tgtd = new SimTgtd(path -> vdis.containsKey(SimExports.disk(path)), this::targetChanged);
+    this.database = new SimDatabase(world, this);
   }
 
   String url() {
@@ -201,6 +204,11 @@ final class SimHost {
   /** Who answers for the host; null while its server is away. */
   @Nullable Coordinator answering() {
     return server != null && server.alive() ? server.coordinator : null;
+  }
+
+  /** Who answers clients' calls; null while its server is away, or takes up what was before it. */
+  @Nullable SimApi calls() {
+    return serverUp() && server().api.ready() ? server().api : null;
   }
 
   @Nullable Vdi diskOf(UUID vm, int index) {
@@ -268,6 +276,7 @@ final class SimHost {
     world.onHappening.accept(this, Happening.SERVER_STARTS);
     SimServer started = new SimServer(world, this);
     server = started;
+    servers.add(started);
     started.start();
   }
 
@@ -291,7 +300,9 @@ final class SimHost {
         world.met(Fault.UNFLUSHED_LOST, row.migration());
       }
     }
-    server().process.kill();
+    SimServer killed = server();
+    killed.process.kill();
+    world.scheduler.execute(killed.api::end);
     world.onHappening.accept(this, power ? Happening.POWER_FAILS : Happening.SERVER_DIES);
     mayHaveRun();
     breakStreams();
@@ -386,5 +397,13 @@ final class SimHost {
 
   boolean allEnded() {
     return ledgerDisk.allEnded();
+  }
+
+  /** The world is over: nobody waits on in it. */
+  void end() {
+    for (SimServer each : servers) {
+      each.process.kill();
+      each.api.end();
+    }
   }
 }

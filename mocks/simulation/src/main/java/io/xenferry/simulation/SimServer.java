@@ -3,8 +3,10 @@ package io.xenferry.simulation;
 import io.xenferry.migration.Coordinator;
 import io.xenferry.migration.gate.Gate;
 import io.xenferry.migration.ledger.Ledger;
+import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.peer.PeerAddress;
 import io.xenferry.migration.state.Deadlines;
+import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.MigrationStatus;
 import io.xenferry.migration.state.Randomness;
 import io.xenferry.migration.state.Role;
@@ -13,6 +15,7 @@ import io.xenferry.time.SimulatedScheduler;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.HashSet;
+import java.util.Map;
 import java.util.Set;
 import java.util.UUID;
 
@@ -38,13 +41,11 @@ final class SimServer {
   /** Counted, with the role, when a server goes on with a copy that one before it had begun. */
   static final String GONE_ON = "copies taken up by the ";
 
-  /** As {@code Tasks} has it. */
-  private static final double TASK_STEP = 0.01;
-
   final SimulatedScheduler.Process process;
   final Ledger ledger;
   final Gate gate;
   final Coordinator coordinator;
+  final SimApi api;
 
   private final World world;
   private final SimHost host;
@@ -77,6 +78,7 @@ final class SimServer {
             host.name,
             new PeerAddress(host.url(), ""),
             boot);
+    this.api = new SimApi(world, host, process, clock, ledger, coordinator);
   }
 
   void start() {
@@ -84,8 +86,25 @@ final class SimServer {
     coordinator.listen(this::changed);
     world.trace(host.name + ": server starts");
     exports.takeUp(ledger.openExports()::contains);
-    coordinator.recover(id -> host.tasks.getOrDefault(id, -TASK_STEP) + TASK_STEP);
+    clientsKnow(host.database.promises.progressShown());
+    api.start();
     new Watchdog(world, host, ledger, exports, process).start();
+  }
+
+  /** What tasks have shown is durable; the rest, which is newer by moments, is gone. */
+  private void clientsKnow(Map<MigrationId, Double> shown) {
+    for (LedgerRow row : host.ledgerDisk.rows()) {
+      if (row.role() == Role.SOURCE) {
+        double unknown = row.state().outcome() ? 1 : 0;
+        host.progress.computeIfPresent(
+            progressOf(row.migration(), Role.SOURCE),
+            (key, told) -> Math.min(told, shown.getOrDefault(row.migration(), unknown)));
+      }
+    }
+  }
+
+  private String progressOf(MigrationId migration, Role role) {
+    return ledger.incarnation() + " " + migration + " " + role;
   }
 
   boolean alive() {
@@ -94,15 +113,9 @@ final class SimServer {
 
   /** Told of each change of a migration. */
   void changed(MigrationStatus status) {
-    String key = status.migration() + " " + status.role();
-    Double before = host.progress.put(ledger.incarnation() + " " + key, status.progress());
+    String key = progressOf(status.migration(), status.role());
+    Double before = host.progress.put(key, status.progress());
     world.check(before == null || status.progress() >= before, Invariant.PROGRESS, key);
-    if (status.role() == Role.SOURCE) {
-      host.tasks.merge(
-          status.migration(),
-          status.progress(),
-          (shown, now) -> now >= shown + TASK_STEP ? now : shown);
-    }
     boolean goesOn =
         switch (status.state()) {
           case RECEIVING -> status.phase().equals("receiving");

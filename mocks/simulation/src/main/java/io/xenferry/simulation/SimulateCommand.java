@@ -16,8 +16,9 @@ import picocli.CommandLine.Spec;
     version = "XenFerry ${sys:xenferry.version:-of an unknown version}",
     mixinStandardHelpOptions = true,
     description = {
-      "Runs the coordinator, ledger, gate, peers' protocol and copy engine in a simulated world",
-      "with faults everywhere, one world per seed, and prints which faults have met which states.",
+      "Runs the coordinator, ledger, gate, peers' protocol, copy engine and the API's tasks and",
+      "queue in a simulated world with faults everywhere, one world per seed, and prints which",
+      "faults have met which states.",
       "A failing seed is told with what happened last and how both hosts stand, and can be",
       "replayed, task for task: docs/simulation.md says how to read it and make it a test."
     })

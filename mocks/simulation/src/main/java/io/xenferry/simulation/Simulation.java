@@ -72,7 +72,10 @@ public final class Simulation {
   static Result run(
       long seed, Variant variant, @Nullable List<String> trace, Consumer<World> witness) {
     Random shape = new Random(seed * 31 + 7);
-    World world = new World(seed, Faults.draw(shape), variant, trace);
+    Faults faults = Faults.draw(shape);
+    Scale scale = shape.nextInt(4) == 0 ? Scale.PAIR : Scale.SMALL;
+    World world = new World(seed, faults, variant, trace, scale);
+    world.placesCount = true;
     boolean running = shape.nextInt(5) != 0;
     int moves = ReplacedLedger.isIn(seed) ? 1 : 1 + shape.nextInt(3);
     Optional<String> violation = Optional.empty();
@@ -94,10 +97,11 @@ public final class Simulation {
       if (running && shape.nextInt(3) == 0) {
         moveWarm(world, clients, shape);
       }
+      clients.behave(shape);
       if (ReplacedLedger.isIn(seed)) {
         world.replacement = new ReplacedLedger(world, world.hosts.getLast(), shape);
       }
-      populate(world, running);
+      world.vms.forEach(vm -> populate(world, vm, running && vm == world.first));
       witness.accept(world);
       world.hosts.forEach(SimHost::startServer);
       world.tick();
@@ -110,11 +114,15 @@ public final class Simulation {
     } catch (RuntimeException e) {
       violation = Optional.of("the product failed: " + e);
       if (trace != null) {
-        trace.add(e.toString());
-        for (StackTraceElement frame : e.getStackTrace()) {
-          trace.add("    at " + frame);
+        for (Throwable cause = e; cause != null; cause = cause.getCause()) {
+          trace.add(cause.toString());
+          for (StackTraceElement frame : cause.getStackTrace()) {
+            trace.add("    at " + frame);
+          }
         }
       }
+    } finally {
+      world.end();
     }
     return new Result(
         seed,
@@ -270,6 +278,7 @@ public final class Simulation {
           };
       world.hosts.forEach(SimHost::startServer);
       world.tick();
+      drive(world, Duration.ofSeconds(1), () -> source.calls() != null);
       new Clients(world, 0).move(source);
       drive(world, Duration.ofSeconds(10), until);
       replaced.run();
@@ -280,6 +289,8 @@ public final class Simulation {
       checks.run();
     } catch (InvariantViolation e) {
       violation = Optional.of(String.valueOf(e.getMessage()));
+    } finally {
+      world.end();
     }
     return new Result(
         world.seed,
@@ -369,25 +380,17 @@ public final class Simulation {
           .filter(row -> !row.ended())
           .forEach(row -> world.check(false, Invariant.EVERYTHING_ENDS, host.name + " has " + row));
       checkOutcomes(world, host);
+      host.database.promises.judge(host.database.snapshot(), host.server().api);
     }
     List<String> left = new ArrayList<>();
     world.hosts.forEach(
         host -> host.leftovers().forEach(what -> left.add(host.name + ": " + what)));
     world.check(left.isEmpty(), Invariant.NOTHING_LEFT, left.toString());
-    List<SimHost> shown = world.hosts.stream().filter(host -> host.shows(world.vm)).toList();
-    world.check(shown.size() == 1, Invariant.ONE_HOME, shown.size() + " sides show it");
-    SimHost home = shown.getFirst();
+    int disks = world.hosts.stream().mapToInt(host -> host.vdis.size()).sum();
     world.check(
-        home.vdis.size() == world.scale.disks() && world.other(home).vdis.isEmpty(),
-        Invariant.ONE_HOME,
-        home.name);
-    for (int i = 0; i < world.scale.disks(); i++) {
-      SimHost.Vdi vdi = home.diskOf(world.vm, i);
-      world.check(
-          vdi != null && vdi.disk.same(world.first.truth[i]),
-          Invariant.NO_WRITE_LOST,
-          home.name + " disk " + i);
-    }
+        disks == world.vms.size() * world.scale.disks(), Invariant.ONE_HOME, disks + " disks");
+    world.vms.forEach(vm -> judgeHome(world, vm));
+    SimHost home = home(world, world.first);
     SimGuest guest = home.guests.get(world.vm);
     world.check(
         world.first.memoryLost || (guest != null && guest.state == GuestState.RUNNING),
@@ -396,6 +399,24 @@ public final class Simulation {
     world.check(
         guest == null || guest.state == GuestState.RUNNING, Invariant.RUNS_IN_THE_END, home.name);
     world.count("ends at " + home.name + (guest == null ? ", halted" : ", running"));
+  }
+
+  private static SimHost home(World world, SimVm vm) {
+    List<SimHost> shown = world.hosts.stream().filter(host -> host.shows(vm.uuid)).toList();
+    world.check(shown.size() == 1, Invariant.ONE_HOME, shown.size() + " sides show it");
+    return shown.getFirst();
+  }
+
+  private static void judgeHome(World world, SimVm vm) {
+    SimHost home = home(world, vm);
+    for (int i = 0; i < world.scale.disks(); i++) {
+      SimHost.Vdi vdi = home.diskOf(vm.uuid, i);
+      world.check(vdi != null, Invariant.ONE_HOME, home.name + " has no disk " + i);
+      world.check(
+          vdi != null && vdi.disk.same(vm.truth[i]),
+          Invariant.NO_WRITE_LOST,
+          home.name + " disk " + i);
+    }
   }
 
   /** Also of moves that a server before this one began: their tasks are this one's now. */

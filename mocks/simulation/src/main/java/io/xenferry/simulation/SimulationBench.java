@@ -125,7 +125,7 @@ final class SimulationBench {
     Clients clients = new Clients(world, scale.vms());
     double began = cpu();
     long tasks = world.scheduler.executed();
-    world.vms.forEach(vm -> clients.move(world.hosts.getFirst(), vm.uuid));
+    world.vms.forEach(vm -> clients.moveAtOnce(world.hosts.getFirst(), vm.uuid));
     Simulation.drive(
         world, LIMIT, () -> world.calm() && world.counts.getOrDefault("moved", 0) == scale.vms());
     Cost cost =

@@ -5,7 +5,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The product, and ways to break it that the simulation must notice. The model has each of them by
- * the same name, those about the hypervisor's and the target service's notes apart, and more:
+ * the same name, those about the notes of the hypervisor and the target service and what clients are
+ * told apart, and more:
  * {@code docs/model.md}.
  */
 public enum Variant {
@@ -33,7 +34,15 @@ public enum Variant {
   /** The target service does not note that an export was closed, and makes it anew. */
   CLOSED_EXPORT_NOT_JOURNALED(Invariant.ONE_WRITES),
   /** Once it is accepted, a ledger that was put back is taken at its word. */
-  ACCEPTED_BLINDLY(Invariant.COMPLETE_COPY);
+  ACCEPTED_BLINDLY(Invariant.COMPLETE_COPY),
+  /** Who cancels a task hears that it ends before its move has said so. */
+  CANCEL_ANSWERED_BEFORE_THE_DECISION(Invariant.CANCEL_KEPT),
+  /** Tasks of moves that a server before this one began are failed with all others. */
+  TASKS_NOT_ADOPTED(Invariant.TASK_TRUTH),
+  /** Operations of a server before this one are shown for ever. */
+  OPERATIONS_NOT_FORGOTTEN(Invariant.API_ENDS),
+  /** A host lets one move more leave than it has places for. */
+  ONE_PLACE_TOO_MANY(Invariant.PLACES);
 
   private final @Nullable Invariant breaks;
 

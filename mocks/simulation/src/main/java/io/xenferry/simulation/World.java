@@ -3,13 +3,16 @@ package io.xenferry.simulation;
 import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.state.MigrationId;
+import io.xenferry.migration.state.State;
 import io.xenferry.time.SimulatedScheduler;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.EnumSet;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.UUID;
 import java.util.function.Supplier;
@@ -40,6 +43,9 @@ final class World {
 
   /** Whether invariants are looked at: not where time is measured. */
   boolean inspecting = true;
+
+  /** Whether all moves go through their host's queue. */
+  boolean placesCount;
 
   final Map<String, Integer> counts = new TreeMap<>();
   private final @Nullable List<String> trace;
@@ -72,6 +78,9 @@ final class World {
   private @Nullable InvariantViolation violation;
 
   private long cutUntil;
+
+  /** Commits that have been looked at. */
+  private final Set<String> committed = new HashSet<>();
 
   /** Messages, effects and blocks on their way. */
   private int underWay;
@@ -138,9 +147,9 @@ final class World {
     hosts.forEach(host -> host.ledgerDisk.unended().forEach(row -> hit(row, fault)));
   }
 
-  /** A ledger that was put back does not say how it stands. */
+  /** A ledger that was put back does not say how it stands; nothing happens to other VMs. */
   private void hit(LedgerRow row, Fault fault) {
-    if (!operated) {
+    if (!operated && row.vm().equals(vm)) {
       coverage.hit(row.state(), fault);
     }
   }
@@ -198,9 +207,18 @@ final class World {
         });
   }
 
-  /** Both servers are there, no migration goes on, and nothing that began one comes late. */
+  /**
+   * Both servers are there, no migration nor call goes on, and nothing that began one comes late.
+   */
   boolean calm() {
-    return underWay == 0 && hosts.stream().allMatch(host -> host.serverUp() && host.allEnded());
+    return underWay == 0
+        && hosts.stream()
+            .allMatch(host -> host.serverUp() && host.allEnded() && host.server().api.idle());
+  }
+
+  /** Ends what blocks in it. */
+  void end() {
+    hosts.forEach(SimHost::end);
   }
 
   void count(String what) {
@@ -273,7 +291,7 @@ final class World {
 
   /** From now on guests write, wherever they run. */
   void tick() {
-    vms.forEach(this::tick);
+    vms.stream().filter(each -> each == first || !each.memoryLost).forEach(this::tick);
   }
 
   /** A guest writes its next record to a random place, if it runs anywhere. */
@@ -359,8 +377,18 @@ final class World {
     return complete(host, of) && (of.memoryLost || hasNewestMemory(host, of));
   }
 
-  /** A destination has committed, or a source is about to let it. */
-  void inspectCommit(SimHost destination) {
+  /** A destination has committed, or a source is about to let it: once for each migration. */
+  void inspectCommits(SimHost at, State state, SimHost destination) {
+    for (LedgerRow row : at.ledgerDisk.unended()) {
+      if (row.state() == state && committed.add(row.migration() + " " + state)) {
+        vms.stream()
+            .filter(each -> each.uuid.equals(row.vm()))
+            .forEach(each -> inspectCommit(destination, each));
+      }
+    }
+  }
+
+  void inspectCommit(SimHost destination, SimVm of) {
     if (!inspecting || operated) {
       return;
     }
@@ -371,14 +399,14 @@ final class World {
     }
     Invariant invariant = Invariant.EQUAL_AT_THE_COMMIT;
     for (int i = 0; i < scale.disks(); i++) {
-      SimHost.Vdi vdi = destination.diskOf(vm, i);
+      SimHost.Vdi vdi = destination.diskOf(of.uuid, i);
       check(
-          vdi != null && vdi.disk.same(first.truth[i]) && vdi.disk.flushed(),
+          vdi != null && vdi.disk.same(of.truth[i]) && vdi.disk.flushed(),
           invariant,
           destination.name + " disk " + i);
     }
     check(
-        first.memoryLost || hasNewestMemory(destination, first),
+        of.memoryLost || hasNewestMemory(destination, of),
         invariant,
         destination.name + "'s memory");
   }

@@ -139,7 +139,7 @@ class FailedMoveTest extends Story {
         "COMMITTING",
         () -> {
           MigrationId second = source.ledgerDisk.rows().getLast().migration();
-          asked.set(server(source).cancel(second, Role.SOURCE));
+          asked.set(calls().cancel(second, Role.SOURCE));
         });
     move();
     run(Duration.ofSeconds(20));

@@ -9,17 +9,30 @@ import io.xenferry.copy.SourceDisk;
 import io.xenferry.iscsi.target.TargetException;
 import io.xenferry.migration.ledger.JournalEntry;
 import io.xenferry.migration.ledger.JournalEntry.Kind;
+import io.xenferry.migration.ledger.LedgerRow;
 import io.xenferry.migration.ports.GuestState;
 import io.xenferry.migration.state.MigrationId;
 import io.xenferry.migration.state.MigrationStatus;
 import io.xenferry.migration.state.Plan;
+import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
+import io.xenferry.model.Ref;
+import io.xenferry.model.VM;
+import io.xenferry.model.Value;
+import io.xenferry.model.VmOperations;
+import io.xenferry.model.XenApiException;
+import io.xenferry.server.schema.Schema;
+import io.xenferry.server.task.Task;
+import io.xenferry.server.task.Tasks;
+import io.xenferry.server.vm.VmAdmission;
 import io.xenferry.time.SimulatedScheduler;
+import io.xenferry.time.SimulatedThreads;
 import java.io.IOException;
 import java.lang.annotation.Retention;
 import java.lang.annotation.RetentionPolicy;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Clock;
 import java.time.Duration;
 import java.util.BitSet;
 import java.util.EnumSet;
@@ -27,6 +40,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.UUID;
 import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.junit.jupiter.api.AfterEach;
@@ -73,6 +87,11 @@ class InvariantTest {
   void whatATestSaysItBreaksWasBroken(TestInfo test) {
     Breaks said = test.getTestMethod().orElseThrow().getAnnotation(Breaks.class);
     assertThat(seen).containsAll(said == null ? List.of() : List.of(said.value()));
+  }
+
+  @AfterEach
+  void end() {
+    world.end();
   }
 
   private void broken(Invariant invariant, ThrowingCallable look) {
@@ -182,8 +201,8 @@ class InvariantTest {
   @Test
   @Breaks(Invariant.EQUAL_AT_THE_COMMIT)
   void theDestinationIsNotEqualAtTheCommit() {
-    world.inspectCommit(home);
-    broken(Invariant.EQUAL_AT_THE_COMMIT, () -> world.inspectCommit(other));
+    world.inspectCommit(home, world.first);
+    broken(Invariant.EQUAL_AT_THE_COMMIT, () -> world.inspectCommit(other, world.first));
   }
 
   @Test
@@ -273,6 +292,151 @@ class InvariantTest {
     home.server().changed(at(status, 0.5));
     home.server().changed(at(status, 0.5));
     broken(Invariant.PROGRESS, () -> home.server().changed(at(status, 0.25)));
+  }
+
+  /** The tasks of a host, with nobody behind them. */
+  private Tasks tasks(SimHost host) {
+    SimulatedScheduler.Process server = host.server().process;
+    SimulatedThreads nobody =
+        new SimulatedThreads(server, () -> Duration.ZERO, () -> new SimulatedCrash(host.name));
+    return new Tasks(host.database.of(server, nobody), new Schema(), Clock.systemUTC());
+  }
+
+  private static Task begun(Tasks tasks, MigrationId migration) throws XenApiException {
+    Task task = tasks.start("VM.migrate_send", "", Ref.nullRef(), "", Ref.nullRef());
+    task.note("migration", migration.toString());
+    return task;
+  }
+
+  @Test
+  @Breaks(Invariant.TASK_TRUTH)
+  void aTaskSaysThatAVmHasMovedThatHasNot() throws XenApiException {
+    serversStart();
+    Tasks tasks = tasks(home);
+    Task task = begun(tasks, ONE);
+    broken(Invariant.TASK_TRUTH, () -> tasks.succeed(task.ref(), ""));
+  }
+
+  @Test
+  @Breaks(Invariant.TASK_TRUTH)
+  void aTaskSaysThatAVmStaysThatHasMoved() throws XenApiException {
+    moveBegins();
+    Simulation.drive(world, Duration.ofMinutes(1), world::calm);
+    Simulation.judge(world);
+    Tasks tasks = tasks(home);
+    Task task = begun(tasks, home.ledgerDisk.rows().getFirst().migration());
+    broken(
+        Invariant.TASK_TRUTH,
+        () -> tasks.fail(task.ref(), new XenApiException("VM_MIGRATE_FAILED")));
+  }
+
+  @Test
+  @Breaks(Invariant.TASK_PROGRESS)
+  void theProgressOfATaskFalls() throws XenApiException {
+    serversStart();
+    Tasks tasks = tasks(home);
+    Task task = begun(tasks, ONE);
+    task.progress(0.5);
+    broken(Invariant.TASK_PROGRESS, () -> tasks.tell(task.ref(), "progress", Value.of(0.25)));
+  }
+
+  @Test
+  @Breaks(Invariant.CANCEL_KEPT)
+  void aTaskWhoseCancelWasAnsweredWellEndsOtherwise() throws XenApiException {
+    serversStart();
+    Tasks tasks = tasks(home);
+    Task task = begun(tasks, ONE);
+    home.database.promises.cancelAnswered(home.database.snapshot(), task.ref());
+    broken(
+        Invariant.CANCEL_KEPT,
+        () -> tasks.fail(task.ref(), new XenApiException("VM_MIGRATE_FAILED")));
+  }
+
+  @Test
+  @Breaks(Invariant.CANCEL_KEPT)
+  void aTaskEndsCancelledThatNobodyHasCancelled() throws XenApiException {
+    serversStart();
+    Tasks tasks = tasks(home);
+    Task task = begun(tasks, ONE);
+    broken(
+        Invariant.CANCEL_KEPT,
+        () -> tasks.fail(task.ref(), new XenApiException("TASK_CANCELLED", task.ref())));
+  }
+
+  @Test
+  @Breaks(Invariant.CANCEL_KEPT)
+  void aCancelThatWasRefusedLeavesItsMark() throws XenApiException {
+    serversStart();
+    Tasks tasks = tasks(home);
+    Task task = begun(tasks, ONE);
+    task.cancellable(true);
+    tasks.cancel(task.ref(), "by");
+    broken(
+        Invariant.CANCEL_KEPT,
+        () -> home.database.promises.cancelRefused(home.database.snapshot(), task.ref(), "by"));
+  }
+
+  @Test
+  @Breaks(Invariant.CANCEL_KEPT)
+  void aMoveGoesOnWhoseCancelWasAnsweredWell() {
+    moveBegins();
+    home.database.promises.cancelAnswered(home.ledgerDisk.rows().getFirst().migration());
+    Simulation.drive(world, Duration.ofMinutes(1), world::calm);
+    broken(Invariant.CANCEL_KEPT, () -> Simulation.judge(world));
+  }
+
+  @Test
+  @Breaks(Invariant.API_ENDS)
+  void aTaskNeverEnds() throws XenApiException {
+    serversStart();
+    begun(tasks(home), ONE);
+    broken(Invariant.API_ENDS, () -> Simulation.judge(world));
+  }
+
+  @Test
+  @Breaks(Invariant.API_ENDS)
+  void anOperationIsShownForEver() throws XenApiException {
+    serversStart();
+    Ref<VM> vm =
+        new Ref<>(home.database.snapshot().byUuid("VM", world.vm.toString()).orElseThrow().ref());
+    SimulatedScheduler.Process server = home.server().process;
+    SimulatedThreads nobody =
+        new SimulatedThreads(server, () -> Duration.ZERO, () -> new SimulatedCrash("A"));
+    new VmAdmission(home.database.of(server, nobody), SimDatabase.ALLOWED::refresh)
+        .begin(vm, VmOperations.MIGRATE_SEND, "task");
+    broken(Invariant.API_ENDS, () -> Simulation.judge(world));
+  }
+
+  @Test
+  @Breaks(Invariant.PLACES)
+  void oneMoveMoreLeavesThanThereArePlaces() {
+    world.placesCount = true;
+    moveBegins();
+    LedgerRow first = home.ledgerDisk.rows().getFirst();
+    LedgerRow second =
+        new LedgerRow(
+            ANOTHER,
+            Role.SOURCE,
+            new UUID(7, 8),
+            State.SENDING,
+            first.peerUrl(),
+            first.peerFingerprint(),
+            first.peerIncarnation(),
+            first.key(),
+            first.token(),
+            first.plan(),
+            first.metadata(),
+            Optional.empty(),
+            false,
+            false,
+            false,
+            false,
+            first.boot(),
+            first.created(),
+            first.updated(),
+            first.expiry(),
+            0);
+    broken(Invariant.PLACES, () -> home.server().ledger.insert(second));
   }
 
   private static MigrationStatus at(MigrationStatus status, double progress) {

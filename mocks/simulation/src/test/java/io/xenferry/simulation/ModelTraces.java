@@ -169,7 +169,8 @@ final class ModelTraces {
     Simulation.Result unused =
         Simulation.run(
             seed, variant, null, world -> watching[0] = watching(world, variant + " seed " + seed));
-    return watching[0].traces();
+    // Of two VMs' moves nobody says whose exports are closed.
+    return watching[0].world.vms.size() > 1 ? List.of() : watching[0].traces();
   }
 
   /**
@@ -179,7 +180,7 @@ final class ModelTraces {
    */
   static ModelTraces watching(World world, String origin) {
     ModelTraces watching = new ModelTraces(world, origin);
-    world.onDurable = watching::durable;
+    world.onDurable = world.onDurable.andThen(watching::durable);
     world.onHappening = watching::happened;
     return watching;
   }

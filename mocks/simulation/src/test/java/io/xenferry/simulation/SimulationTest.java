@@ -32,9 +32,13 @@ class SimulationTest {
     assertThat(tally.counts())
         .as("what happened: %s", tally.counts())
         .containsKeys(
-            "moved",
-            "stayed",
+            "tasks: success",
+            "tasks: failure",
+            "tasks: cancelled",
+            "tasks destroyed",
             "cancels",
+            "cancels of tasks",
+            "cancels of tasks refused",
             "messages lost",
             "messages doubled",
             "messages late",

@@ -15,7 +15,10 @@ import io.xenferry.migration.state.Plan;
 import io.xenferry.migration.state.Role;
 import io.xenferry.migration.state.State;
 import io.xenferry.migration.state.Steering;
+import io.xenferry.model.Ref;
 import io.xenferry.model.XenApiException;
+import io.xenferry.model.db.Row;
+import io.xenferry.server.schema.Schema;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -25,6 +28,7 @@ import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.function.BooleanSupplier;
+import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 
 /**
@@ -33,13 +37,19 @@ import org.junit.jupiter.api.BeforeEach;
  * that comes out. The fields of {@link SimHost} are what may be wrong with a host.
  */
 abstract class Story {
+  static final Schema SCHEMA = new Schema();
+
   private final List<String> trace = new ArrayList<>();
   final World world;
   final SimHost source;
   final SimHost destination;
 
   Story(long seed) {
-    world = new World(seed, Faults.NONE, Variant.SOUND, trace);
+    this(seed, Scale.SMALL);
+  }
+
+  Story(long seed, Scale scale) {
+    world = new World(seed, Faults.NONE, Variant.SOUND, trace, scale);
     source = world.hosts.get(0);
     destination = world.hosts.get(1);
   }
@@ -50,6 +60,11 @@ abstract class Story {
     world.hosts.forEach(SimHost::startServer);
     world.tick();
     run(Duration.ofMillis(200));
+  }
+
+  @AfterEach
+  final void end() {
+    world.end();
   }
 
   // ---- how it stands
@@ -97,6 +112,28 @@ abstract class Story {
     } catch (XenApiException e) {
       return e.getMessage();
     }
+  }
+
+  /** Of the newest move from the source. */
+  final Row task() {
+    return List.copyOf(source.database.snapshot().rows("task")).getLast();
+  }
+
+  final String taskStatus() {
+    return SCHEMA.text(task(), "status");
+  }
+
+  final List<String> taskError() {
+    return SCHEMA.texts(task(), "error_info");
+  }
+
+  /** Who answers clients at the source. */
+  final SimApi calls() {
+    return Objects.requireNonNull(source.calls());
+  }
+
+  final void untilTheTaskEnds() {
+    runUntil(() -> source.calls() != null && !taskStatus().equals("pending"));
   }
 
   // ---- what is done
@@ -148,7 +185,9 @@ abstract class Story {
             false,
             options(options));
     return new MoveRequest(
-        plan, "{}", server(destination).issueToken(List.of("sr"), destination.url()));
+        plan,
+        SimApi.document(Ref.withUuid(world.uuid())),
+        server(destination).issueToken(List.of("sr"), destination.url()));
   }
 
   final MoveRequest request() {
@@ -166,7 +205,7 @@ abstract class Story {
 
   /** A client cancels the first move at the source. */
   final CompletableFuture<Void> cancel() {
-    return server(source).cancel(id(source), Role.SOURCE);
+    return calls().cancel(id(source), Role.SOURCE);
   }
 
   /** An operator has the first move go on otherwise. */

@@ -22,15 +22,22 @@ import org.jspecify.annotations.Nullable;
  */
 public final class SimulatedThreads implements Threads {
   private final SimulatedScheduler.Process process;
+  private final Supplier<Duration> delay;
   private final Supplier<? extends Error> killed;
   private final Set<Worker> workers = new LinkedHashSet<>();
+  private int beginning;
   private @Nullable Worker running;
 
   /**
+   * @param delay how long a thread takes to begin
    * @param killed what ends threads of a process that is dead; must not be caught by what they do
    */
-  public SimulatedThreads(SimulatedScheduler.Process process, Supplier<? extends Error> killed) {
+  public SimulatedThreads(
+      SimulatedScheduler.Process process,
+      Supplier<Duration> delay,
+      Supplier<? extends Error> killed) {
     this.process = process;
+    this.delay = delay;
     this.killed = killed;
   }
 
@@ -38,11 +45,15 @@ public final class SimulatedThreads implements Threads {
   public void start(String name, Work work) {
     Worker worker = new Worker(work);
     Thread thread = Thread.ofVirtual().name(name).unstarted(worker);
-    process.execute(() -> {
-      workers.add(worker);
-      worker.thread = thread;
-      goOn(worker, thread::start);
-    });
+    beginning++;
+    process.schedule(
+        delay.get(),
+        () -> {
+          beginning--;
+          workers.add(worker);
+          worker.thread = thread;
+          goOn(worker, thread::start);
+        });
   }
 
   /**
@@ -61,6 +72,11 @@ public final class SimulatedThreads implements Threads {
   /** Threads that have begun and not ended. */
   public int alive() {
     return workers.size();
+  }
+
+  /** Whether there are none, nor will be unless somebody starts one. */
+  public boolean idle() {
+    return workers.isEmpty() && beginning == 0;
   }
 
   /** Lets a thread run until it waits or ends. What it fails with is the simulation's failure. */
@@ -120,12 +136,18 @@ public final class SimulatedThreads implements Threads {
     return future.get();
   }
 
+  /** Whether the calling thread is one of these, which may wait. */
+  public boolean mayWait() {
+    Worker worker = running;
+    return worker != null && worker.thread == Thread.currentThread();
+  }
+
   private Worker current() {
     if (!process.alive()) {
       throw killed.get();
     }
     Worker worker = running;
-    if (worker == null || worker.thread != Thread.currentThread()) {
+    if (worker == null || !mayWait()) {
       throw new IllegalStateException("who waits here would hold up the whole simulation");
     }
     return worker;

@@ -20,7 +20,8 @@ class SimulatedThreadsTest {
 
   private final SimulatedScheduler scheduler = new SimulatedScheduler(1);
   private final SimulatedScheduler.Process process = scheduler.process("server");
-  private final SimulatedThreads threads = new SimulatedThreads(process, Killed::new);
+  private final SimulatedThreads threads =
+      new SimulatedThreads(process, () -> Duration.ZERO, Killed::new);
   private final CompletableFuture<String> answer = new CompletableFuture<>();
   private final List<String> seen = new ArrayList<>();
 
