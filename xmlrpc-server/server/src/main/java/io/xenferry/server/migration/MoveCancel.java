@@ -11,17 +11,17 @@ import java.util.concurrent.ExecutionException;
  * waits for until then heeds it. Thread-safe.
  */
 final class MoveCancel {
-  private final String task;
+  private final Task task;
   private final CompletableFuture<Void> asked = new CompletableFuture<>();
   private volatile boolean begun;
 
-  private MoveCancel(String task) {
+  private MoveCancel(Task task) {
     this.task = task;
   }
 
   /** Of the move that a task stands for; who cancels the task cancels the move. */
   static MoveCancel of(Task task) {
-    MoveCancel cancel = new MoveCancel(task.ref());
+    MoveCancel cancel = new MoveCancel(task);
     task.onCancel(cancel::ask);
     return cancel;
   }
@@ -35,10 +35,17 @@ final class MoveCancel {
     begun = true;
   }
 
-  /** What is told of a move that has come to nothing: who has cancelled it was told so. */
+  /**
+   * What is told of a move that has come to nothing: who has cancelled it was told so, and from now
+   * on nobody is.
+   */
   XenApiException instead(XenApiException failure) {
-    return asked() && !begun
-        ? new XenApiException("TASK_CANCELLED", task).withCause(failure)
+    if (begun) {
+      return failure;
+    }
+    task.cancellable(false);
+    return asked() || task.cancelled()
+        ? new XenApiException("TASK_CANCELLED", task.ref()).withCause(failure)
         : failure;
   }
 
@@ -56,7 +63,7 @@ final class MoveCancel {
    */
   void throwIfAsked() throws XenApiException {
     if (asked()) {
-      throw new XenApiException("TASK_CANCELLED", task);
+      throw new XenApiException("TASK_CANCELLED", task.ref());
     }
   }
 
