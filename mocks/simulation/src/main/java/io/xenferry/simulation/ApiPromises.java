@@ -178,16 +178,22 @@ final class ApiPromises {
     perhaps.add(task);
   }
 
-  /** Somebody who cancelled a task that was pending was told that it ends. */
-  void cancelAnswered(Snapshot db, String task) {
-    kept.add(task);
-    db.row("task", task)
-        .filter(row -> !isPending(row))
-        .ifPresent(row ->
-            world.check(
-                SCHEMA.text(row, "status").equals(CANCELLED),
-                Invariant.CANCEL_KEPT,
-                host.name + ": it has ended meanwhile: " + SCHEMA.text(row, "status")));
+  /**
+   * Somebody who cancelled a task was answered well: so it ends, unless it had ended before, and
+   * bears no mark of the cancel.
+   */
+  void cancelAnswered(Snapshot db, String task, String by) {
+    Optional<Row> marked =
+        db.row("task", task)
+            .filter(row -> SCHEMA.textMap(row, "current_operations").containsKey(by));
+    if (marked.isPresent()) {
+      kept.add(task);
+      String status = SCHEMA.text(marked.get(), "status");
+      world.check(
+          status.equals(PENDING) || status.equals(CANCELLED),
+          Invariant.CANCEL_KEPT,
+          host.name + ": it has ended meanwhile: " + status);
+    }
   }
 
   /** Somebody who cancelled a task was told that it is too late. */

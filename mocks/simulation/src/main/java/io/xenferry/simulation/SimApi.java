@@ -214,15 +214,14 @@ final class SimApi {
     threads.start(
         "task.cancel",
         () -> {
-          boolean pending = tasks.isPending(task);
           long began = threads.nanoTime();
           host.database.promises.cancels(task);
           try {
             tasks.cancel(task, by);
             boolean decided = threads.nanoTime() - began < DECISION.toNanos();
             world.count(decided ? "cancels of tasks" : "cancels of tasks that are not decided yet");
-            if (pending && decided) {
-              host.database.promises.cancelAnswered(database.snapshot(), task);
+            if (decided) {
+              host.database.promises.cancelAnswered(database.snapshot(), task, by);
             }
           } catch (XenApiException e) {
             world.count("cancels of tasks refused");

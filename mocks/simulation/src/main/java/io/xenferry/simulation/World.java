@@ -147,9 +147,13 @@ final class World {
     hosts.forEach(host -> host.ledgerDisk.unended().forEach(row -> hit(row, fault)));
   }
 
-  /** A ledger that was put back does not say how it stands; nothing happens to other VMs. */
+  /**
+   * A ledger that was put back does not say how it stands. It is the first VM's states that count;
+   * and beside another VM nobody says whose copy met a fault.
+   */
   private void hit(LedgerRow row, Fault fault) {
-    if (!operated && row.vm().equals(vm)) {
+    boolean unclear = vms.size() > 1 && Coverage.ofTheCopy(fault);
+    if (!operated && !unclear && row.vm().equals(vm)) {
       coverage.hit(row.state(), fault);
     }
   }

@@ -346,7 +346,9 @@ class InvariantTest {
     serversStart();
     Tasks tasks = tasks(home);
     Task task = begun(tasks, ONE);
-    home.database.promises.cancelAnswered(home.database.snapshot(), task.ref());
+    task.cancellable(true);
+    tasks.cancel(task.ref(), "by");
+    home.database.promises.cancelAnswered(home.database.snapshot(), task.ref(), "by");
     broken(
         Invariant.CANCEL_KEPT,
         () -> tasks.fail(task.ref(), new XenApiException("VM_MIGRATE_FAILED")));
