@@ -5,9 +5,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The product, and ways to break it that the simulation must notice. The model has each of them by
- * the same name, those about the notes of the hypervisor and the target service and what clients are
- * told apart, and more:
- * {@code docs/model.md}.
+ * the same name, those about the notes of the hypervisor and the target service and what clients
+ * are told apart, and more: {@code docs/model.md}.
  */
 public enum Variant {
   SOUND(null),
