@@ -114,7 +114,8 @@ class SimulationTest {
   @EnumSource(value = Variant.class, names = "SOUND", mode = EnumSource.Mode.EXCLUDE)
   void aBrokenProductIsFoundOut(Variant variant) {
     boolean found =
-        LongStream.range(1, 1_500)
+        LongStream.range(1, 6_000)
+            .parallel()
             .mapToObj(seed -> Simulation.run(seed, variant, null))
             .anyMatch(result -> breaks(variant.breaks().orElseThrow(), result));
     assertThat(found).as("%s breaks: %s", variant, variant.breaks()).isTrue();

@@ -194,7 +194,9 @@ class SteeringTest extends Story {
   void aMoveStaysHeldWhenTheSourceIsRestarted() {
     hold();
     run(Duration.ofSeconds(30));
-    source.crash("while a move is held", false);
+    kill(source);
+    run(Duration.ofSeconds(1));
+    comeBack(source);
     run(Duration.ofMinutes(2));
     assertThat(status().state()).isEqualTo(State.SENDING);
     assertThat(guest(source)).isEqualTo(GuestState.RUNNING);
