@@ -2,6 +2,7 @@ package io.xenferry.packaging;
 
 import static org.awaitility.Awaitility.await;
 
+import java.io.File;
 import java.io.IOException;
 import java.net.UnixDomainSocketAddress;
 import java.nio.ByteBuffer;
@@ -13,6 +14,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 
 /** The processes that run a server's guests; what watches over them is none. */
@@ -47,6 +49,30 @@ final class GuestProcesses {
       }
     }
     return found;
+  }
+
+  /** What they have logged and, of those that are a JVM, what their threads do. */
+  static String describe(Path state) throws IOException, InterruptedException {
+    StringBuilder text = new StringBuilder();
+    for (ProcessHandle guest : of(state)) {
+      text.append("\n--- guest ").append(guest.pid()).append('\n');
+      Process dump =
+          new ProcessBuilder(
+                  Path.of(System.getProperty("java.home"), "bin", "jcmd").toString(),
+                  Long.toString(guest.pid()),
+                  "Thread.print")
+              .redirectErrorStream(true)
+              .redirectInput(ProcessBuilder.Redirect.from(new File("/dev/null")))
+              .start();
+      dump.onExit().orTimeout(20, TimeUnit.SECONDS).exceptionally(late -> dump.destroyForcibly());
+      text.append(new String(dump.getInputStream().readAllBytes(), StandardCharsets.UTF_8));
+    }
+    try (Stream<Path> logs = Files.find(state, 4, (path, kind) -> path.endsWith("guest.log"))) {
+      for (Path log : logs.toList()) {
+        text.append("\n--- ").append(log).append('\n').append(Files.readString(log));
+      }
+    }
+    return text.toString();
   }
 
   /** SIGKILL to all of them, and waits until they are gone. */

@@ -340,6 +340,7 @@ final class Moves implements AutoCloseable {
       text.append("\n--- ").append(site.name()).append(": ");
       try (Rest rest = new Rest(site)) {
         text.append(rest.get("/v1/migrations").toPrettyString());
+        text.append(GuestProcesses.describe(site.stateDirectory()));
       } catch (IOException | IllegalStateException e) {
         text.append(e);
       } catch (InterruptedException e) {
