@@ -81,7 +81,8 @@ class ArchitectureTest {
           .whereLayer("migration")
           .mayOnlyAccessLayers("block", "copy", "model", "spi", "wire")
           .whereLayer("simulation")
-          .mayOnlyAccessLayers("block", "copy", "migration", "model", "server", "spi", "wire")
+          .mayOnlyAccessLayers(
+              "block", "copy", "iscsi", "migration", "model", "server", "spi", "wire")
           .whereLayer("bench")
           .mayOnlyAccessLayers("block", "copy", "iscsi", "migration", "nbd")
           .whereLayer("fuzz")

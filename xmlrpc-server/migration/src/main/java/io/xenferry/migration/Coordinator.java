@@ -72,7 +72,7 @@ public final class Coordinator {
   private final List<MigrationListener> listeners = new CopyOnWriteArrayList<>();
 
   /** Confined to the scheduler. */
-  private ToDoubleFunction<MigrationId> shown = migration -> 0;
+  private ToDoubleFunction<LedgerRow> shown = row -> 0;
 
   /**
    * @param hostUuid of the XenAPI host, named in tokens
@@ -154,7 +154,7 @@ public final class Coordinator {
    * @param shown the progress, 0 to 1, below which that of a migration from here does not fall:
    *     what clients have been told by a server before this one
    */
-  public CompletableFuture<Void> recover(ToDoubleFunction<MigrationId> shown) {
+  public CompletableFuture<Void> recover(ToDoubleFunction<LedgerRow> shown) {
     return call(() -> {
       this.shown = shown;
       if (!ledger.restored()) {

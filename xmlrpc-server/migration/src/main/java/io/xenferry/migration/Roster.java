@@ -54,13 +54,13 @@ final class Roster {
    *
    * @param shown see {@link Coordinator#recover}
    */
-  void takeUp(ToDoubleFunction<MigrationId> shown) {
+  void takeUp(ToDoubleFunction<LedgerRow> shown) {
     purge();
     for (LedgerRow row : host.ledger().rows()) {
       if (!row.ended()) {
         Migration migration = add(row);
         if (row.role() == Role.SOURCE) {
-          migration.shown(shown.applyAsDouble(row.migration()));
+          migration.shown(shown.applyAsDouble(row));
         }
         migration.takeUp();
       }

@@ -201,6 +201,9 @@ public final class Migrations {
       cancel.moveHasBegun();
       place.begun(() -> coordinator.cancel(started.migration(), Role.SOURCE));
       tasks.follow(started, task, vm, request.destination());
+    } catch (InterruptedException e) {
+      place.leftToTheNextServer();
+      throw e;
     } finally {
       host.left(vm, task.ref());
     }

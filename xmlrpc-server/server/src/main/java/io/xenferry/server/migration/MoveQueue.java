@@ -88,6 +88,11 @@ final class MoveQueue {
      */
     void begun(Supplier<CompletableFuture<Void>> cancel);
 
+    /**
+     * Nobody will know any more whether the move has begun: who has cancelled it is told nothing.
+     */
+    void leftToTheNextServer();
+
     @Override
     void close();
   }
@@ -227,6 +232,11 @@ final class MoveQueue {
                 }
               });
         }
+      }
+
+      @Override
+      public void leftToTheNextServer() {
+        change(() -> entry.state = State.UNDER_WAY);
       }
 
       @Override

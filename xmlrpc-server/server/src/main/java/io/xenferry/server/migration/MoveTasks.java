@@ -249,17 +249,13 @@ final class MoveTasks {
    * tell whole steps only. Of a move that has come out the task may have ended, which shows all,
    * and be gone.
    */
-  ToDoubleFunction<MigrationId> shown() {
+  ToDoubleFunction<LedgerRow> shown() {
     Map<String, Double> shown = new HashMap<>();
     tasks
         .allWith(MIGRATION)
         .forEach((ref, migration) ->
             shown.merge(migration, tasks.progress(ref) + Tasks.STEP, Math::max));
-    return migration -> {
-      boolean decided =
-          ledger.find(migration, Role.SOURCE).filter(row -> row.state().outcome()).isPresent();
-      return shown.getOrDefault(migration.toString(), decided ? 1.0 : 0.0);
-    };
+    return row -> shown.getOrDefault(row.migration().toString(), row.state().outcome() ? 1.0 : 0.0);
   }
 
   /**

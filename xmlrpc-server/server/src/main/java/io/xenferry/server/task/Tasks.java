@@ -375,7 +375,7 @@ public final class Tasks {
       threads.await(decision, DECISION);
       task.endsSoon();
     } catch (ExecutionException e) {
-      goOn(task, by, e);
+      awaitRecord(goOn(task, by, e));
       throw tooLate();
     } catch (TimeoutException e) {
       LOG.info("task {} has not decided yet whether it ends", ref);
@@ -393,19 +393,35 @@ public final class Tasks {
             threads.start("late decision of " + task.ref(), () -> decided(task, by, refusal)));
   }
 
-  private void decided(LiveTask task, String by, @Nullable Throwable refusal)
-      throws XenApiException {
+  private void decided(LiveTask task, String by, @Nullable Throwable refusal) {
     if (refusal == null) {
       task.endsSoon();
     } else {
-      goOn(task, by, refusal);
+      var unused = goOn(task, by, refusal);
     }
   }
 
-  private void goOn(LiveTask task, String by, Throwable refusal) throws XenApiException {
+  /**
+   * Takes the mark of a cancel back, by which a server after this one would go.
+   *
+   * @return completes when that is recorded
+   */
+  private CompletableFuture<Void> goOn(LiveTask task, String by, Throwable refusal) {
     LOG.info("task {} goes on", task.ref(), refusal);
     task.goOn();
-    db.change(tx -> unmarkOperation(tx, task.ref(), by));
+    return db.insist(tx -> unmarkOperation(tx, task.ref(), by));
+  }
+
+  private void awaitRecord(CompletableFuture<Void> recorded) throws XenApiException {
+    try {
+      threads.await(recorded, DECISION);
+    } catch (ExecutionException | TimeoutException e) {
+      throw new XenApiException(
+              "INTERNAL_ERROR", "The task goes on, which could not be recorded yet")
+          .withCause(e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
   }
 
   private static XenApiException tooLate() {
